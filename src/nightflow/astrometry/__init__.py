@@ -1,0 +1,1 @@
+"""The solver ladder, its backends and the verification of what they find."""

@@ -1,0 +1,120 @@
+"""What the solver ladder is asked and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+__all__ = ["Quality", "Solution", "SolveRequest"]
+
+
+class Quality(StrEnum):
+    """How far a WCS may be trusted."""
+
+    VERIFIED = "verified"
+    """Right, shown on stars that were not used in the fit."""
+    PROVISIONAL = "provisional"
+    """Good enough to find catalogue stars for photometry; no claim on positions."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolveRequest:
+    """Everything a solver may use.
+
+    Attributes
+    ----------
+    x, y : ndarray of float64, shape (n,)
+        Usable stars (not saturated, not flagged), 0-based pixels, brightest first.
+    flux : ndarray of float64, shape (n,)
+        Electrons.
+    shape : tuple of int
+        (ny, nx) of the frame.
+    ra, dec : float or None
+        Pointing hint, ICRS degrees.
+    hint_error : float
+        Degrees by which the hint may be wrong.
+    scale : float or None
+        Arcsec per pixel.
+    scale_tolerance : float
+        Relative.
+    parity : int
+        +1, -1, or 0 where unknown.
+    epoch : float
+        Julian year of the frame.
+    header_wcs : astropy.wcs.WCS or None
+        What the raw header says, where the profile trusts it at all.
+    previous_wcs : astropy.wcs.WCS or None
+        The last verified solution of this camera near this pointing.
+    time_limit : float
+        Seconds for one rung.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    shape: tuple[int, int]
+    ra: float | None
+    dec: float | None
+    hint_error: float
+    scale: float | None
+    scale_tolerance: float
+    parity: int
+    epoch: float
+    header_wcs: WCS | None = None
+    previous_wcs: WCS | None = None
+    time_limit: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """A WCS and how it was tested.
+
+    Attributes
+    ----------
+    wcs : astropy.wcs.WCS
+        TAN or TAN-SIP.
+    backend : str
+        Rung that found it: previous, header, hint, astrometry_net.
+    quality : Quality
+        Verdict of the verification.
+    rms_arcsec : float
+        Radial rms of the stars in the fit.
+    heldout_rms_arcsec : float
+        Radial rms of stars left out of the fit in turn (5-fold); NaN for a provisional solution.
+    n_matched : int
+        Stars in the fit.
+    ra_center, dec_center : float
+        ICRS degrees of the middle of the frame.
+    scale : float
+        Arcsec per pixel in the middle.
+    rotation : float
+        Position angle of +y in degrees, north through east.
+    parity : int
+        +1 as on the sky (east to the left of north), -1 mirrored.
+    catalog : str
+        Catalogue of the reference stars.
+    warnings : tuple of str
+        What a reader should know, such as rungs that failed first.
+    seconds : float
+        Wall time of the whole ladder.
+    """
+
+    wcs: WCS
+    backend: str
+    quality: Quality
+    rms_arcsec: float
+    heldout_rms_arcsec: float
+    n_matched: int
+    ra_center: float
+    dec_center: float
+    scale: float
+    rotation: float
+    parity: int
+    catalog: str
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0

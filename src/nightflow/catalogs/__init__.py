@@ -1,0 +1,1 @@
+"""Reference catalogues kept on this machine."""

@@ -1,0 +1,171 @@
+"""Settings: nightflow.toml and the environment.
+
+The file is ``--config``, else ``NIGHTFLOW_CONFIG``, else ``./nightflow.toml``. An environment variable
+``NIGHTFLOW_<SECTION>__<KEY>`` wins over the file. Relative paths are relative to the file's folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from nightflow.errors import ConfigurationError
+
+__all__ = ["DEFAULT_FILE", "MissingCalibrationPolicy", "Settings", "load_settings"]
+
+DEFAULT_FILE = "nightflow.toml"
+
+MissingCalibrationPolicy = Literal["warn", "hold"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(_Section):
+    """Where ledger and light curves live."""
+
+    url: str = "sqlite:///nightflow.sqlite"
+    """SQLAlchemy URL: sqlite:///relative.sqlite or postgresql+psycopg://user@host/database."""
+
+
+class PathSettings(_Section):
+    """Folders, relative to the settings file."""
+
+    masters: Path = Path("masters")
+    products: Path = Path("products")
+    catalogs: Path = Path("catalogs")
+    index_files: Path = Path("index-files")
+    cameras: Path = Path("cameras")
+    """Camera profiles of your own; they win over those that come with nightflow."""
+
+
+class RunSettings(_Section):
+    """`nightflow run`."""
+
+    missing_calibration: MissingCalibrationPolicy = "warn"
+    products: bool = True
+    """Write reduced FITS files and thumbnails."""
+
+
+class WatchSettings(_Section):
+    """`nightflow watch`."""
+
+    folders: list[Path] = [Path("incoming")]
+    missing_calibration: MissingCalibrationPolicy = "hold"
+    settle_seconds: float = Field(1.0, ge=0)
+    """A file whose length cannot be told from its headers is taken when its size has not changed for so long."""
+    sweep_seconds: float = Field(30.0, gt=0)
+    """How often folders are listed anew, for what the events did not tell."""
+    workers: int = Field(1, ge=1, le=8)
+    """Exposures reduced at the same time."""
+    lease_seconds: float = Field(300.0, gt=0)
+    products: bool = True
+
+
+class PrefectSettings(_Section):
+    """The Prefect server that shows the runs."""
+
+    enabled: bool = True
+    api_url: str = ""
+    """Empty: PREFECT_API_URL of the environment."""
+
+
+class Settings(BaseSettings):
+    """All settings; see `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NIGHTFLOW_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    root: Path = Path()
+    """Folder of the settings file."""
+    store: StoreSettings = StoreSettings()
+    paths: PathSettings = PathSettings()
+    run: RunSettings = RunSettings()
+    watch: WatchSettings = WatchSettings()
+    prefect: PrefectSettings = PrefectSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file."""
+        return env_settings, init_settings
+
+    def resolve(self, path: Path) -> Path:
+        """Return ``path`` as seen from the settings file's folder."""
+        return path if path.is_absolute() else self.root / path
+
+    @property
+    def store_url(self) -> str:
+        """The store's URL with a relative SQLite path made absolute."""
+        prefix = "sqlite:///"
+        url = self.store.url
+        if url.startswith(prefix) and url != "sqlite:///:memory:":
+            return prefix + str(self.resolve(Path(url.removeprefix(prefix))))
+        return url
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file; else ``NIGHTFLOW_CONFIG``, else ``./nightflow.toml``.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is absent, is not TOML, or holds a key or value that it may not.
+    """
+    file = path or Path(os.environ.get("NIGHTFLOW_CONFIG") or DEFAULT_FILE)
+    if not file.is_file():
+        raise ConfigurationError(
+            f"{file}: no settings file; make one with `nightflow init DIR`, or name it with --config or NIGHTFLOW_CONFIG"
+        )
+    try:
+        content = tomllib.loads(file.read_text())
+        return Settings(**{**content, "root": file.resolve().parent})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{file}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"{file}: {describe_validation(error, Settings)}") from error
+
+
+def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return each fault with its key, the value and, for an unknown key, the nearest known one."""
+    return "; ".join(_describe_fault(fault, model) for fault in error.errors())
+
+
+def _describe_fault(fault: Any, model: type[BaseModel]) -> str:
+    location = [str(part) for part in fault["loc"]]
+    key = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(sorted(known))}"
+        return f"unknown key {key}; {hint}"
+    return f"{key} = {fault['input']!r}: {fault['msg']}"
+
+
+def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""From raw counts to clean electrons: one step a file."""

@@ -1,0 +1,83 @@
+"""Errors, sorted by what follows from them.
+
+Whoever raises knows what happened; whoever runs a step knows what to do about it.
+The class says which of four things follows, and nothing else::
+
+    Exception
+    └── NightflowError
+        ├── ConfigurationError    the settings are wrong: stop and say which key
+        ├── RetryLater            something outside is away: try again, later `held`
+        ├── FrameRejected         this frame is unusable: `rejected`, never retried
+        └── FrameHeld             waits for something nameable: `held`
+            ├── MissingCalibration    no valid master; lists the nearest candidates
+            └── NoSolution            no verifiable WCS; lists what each rung said
+
+Any other exception is a bug: the frame becomes `failed`, the traceback stays on the
+ledger row and the next frame goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "ConfigurationError",
+    "FrameHeld",
+    "FrameRejected",
+    "MissingCalibration",
+    "NightflowError",
+    "NoSolution",
+    "RetryLater",
+]
+
+
+class NightflowError(Exception):
+    """Base of every error that nightflow raises on purpose."""
+
+
+class ConfigurationError(NightflowError):
+    """A setting or a camera profile is wrong; the message names the key, the value and the mend."""
+
+
+class RetryLater(NightflowError):
+    """Something outside is away (catalogue service, locked database, network disk)."""
+
+
+class FrameRejected(NightflowError):
+    """This frame is unusable and retrying cannot help; the file is kept."""
+
+
+class FrameHeld(NightflowError):
+    """The frame waits for something that the message names."""
+
+
+class MissingCalibration(FrameHeld):
+    """Nothing valid to calibrate with.
+
+    Parameters
+    ----------
+    message : str
+        What is missing, for which frame.
+    candidates : sequence of str
+        The nearest candidates, each with the key that ruled it out.
+    """
+
+    def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
+        self.candidates = tuple(candidates)
+        super().__init__("; ".join([message, *self.candidates]))
+
+
+class NoSolution(FrameHeld):
+    """No verifiable WCS was found.
+
+    Parameters
+    ----------
+    message : str
+        What was tried, on how many stars.
+    rungs : sequence of str
+        What each rung of the solver ladder answered.
+    """
+
+    def __init__(self, message: str, rungs: Sequence[str] = ()) -> None:
+        self.rungs = tuple(rungs)
+        super().__init__("; ".join([message, *self.rungs]))

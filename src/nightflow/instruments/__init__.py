@@ -1,0 +1,1 @@
+"""Camera profiles and header normalisation."""

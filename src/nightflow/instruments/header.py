@@ -1,0 +1,127 @@
+"""The normalised header: what the pipeline knows of a frame, whoever wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["FrameHeader", "FrameKind", "Site"]
+
+
+class FrameKind(StrEnum):
+    """What a frame was taken for."""
+
+    BIAS = "bias"
+    DARK = "dark"
+    FLAT = "flat"
+    LIGHT = "light"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where the telescope stands.
+
+    Attributes
+    ----------
+    latitude, longitude : float
+        Degrees, WGS84; longitude is positive towards east.
+    height : float
+        Metres above the ellipsoid.
+    """
+
+    latitude: float
+    longitude: float
+    height: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameHeader:
+    """Metadata of one detector's readout in nightflow's own terms.
+
+    Every string that came from a file is text and nothing else: never a path
+    component, SQL or HTML as it is.
+
+    Attributes
+    ----------
+    instrument : str
+        Name of the camera profile.
+    detector : str
+        Name of the chip inside the camera ("1" where there is only one).
+    hdu : int
+        Index of the image HDU in the file.
+    kind : FrameKind
+        What the frame was taken for.
+    object, filter : str
+        As the profile maps them; "" where unknown.
+    exptime : float
+        Seconds.
+    date_obs : str
+        Start of the exposure, UTC, ISO 8601 without zone; "" where unknown.
+    mjd_mid : float or None
+        Middle of the exposure, UTC.
+    shape : tuple of int
+        (ny, nx) of the raw pixels, overscan included.
+    binning : tuple of int
+        (x, y).
+    gain : float
+        Electrons per ADU.
+    read_noise : float
+        Electrons.
+    gain_known : bool
+        False where neither header nor profile gives a gain that can be trusted: error bars then say so.
+    saturation : float
+        Raw ADU at and above which a pixel is saturated.
+    pedestal : float
+        ADU to be subtracted from the raw counts.
+    bias_included : bool
+        True where the counts still hold their bias level (False: already subtracted).
+    gain_setting, readout_mode : str
+        As in the header, for matching masters; "" where unknown.
+    ccd_temp : float or None
+        Degrees Celsius.
+    ra, dec : float or None
+        Pointing hint, ICRS degrees. None where absent or absurd.
+    rotator : float or None
+        Degrees.
+    airmass : float or None
+        Of the middle of the exposure, computed from site and pointing where both are known, else the header's.
+    site : Site or None
+        None where neither header nor profile says.
+    overscan, trim : tuple of slice or None
+        (rows, columns), 0-based, of the raw array.
+    bayer : str
+        Colour filter mosaic such as "RGGB"; "" for a monochrome chip.
+    warnings : tuple of str
+        Each guess and each discarded value.
+    """
+
+    instrument: str
+    detector: str = "1"
+    hdu: int = 0
+    kind: FrameKind
+    object: str = ""
+    filter: str = ""
+    exptime: float
+    date_obs: str = ""
+    mjd_mid: float | None = None
+    shape: tuple[int, int]
+    binning: tuple[int, int] = (1, 1)
+    gain: float = 1.0
+    read_noise: float = 0.0
+    gain_known: bool = True
+    saturation: float = 65535.0
+    pedestal: float = 0.0
+    bias_included: bool = True
+    gain_setting: str = ""
+    readout_mode: str = ""
+    ccd_temp: float | None = None
+    ra: float | None = None
+    dec: float | None = None
+    rotator: float | None = None
+    airmass: float | None = None
+    site: Site | None = None
+    overscan: tuple[slice, slice] | None = None
+    trim: tuple[slice, slice] | None = None
+    bayer: str = ""
+    warnings: tuple[str, ...] = ()

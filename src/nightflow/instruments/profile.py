@@ -1,0 +1,213 @@
+"""Camera profiles: a camera is a small TOML file.
+
+`CameraProfile` says what may stand in one. An unknown key raises and names its nearest
+neighbour. Everything but ``name``, ``recognise`` and the keyword map has a default.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = [
+    "AstrometrySettings",
+    "CalibrationSettings",
+    "CameraProfile",
+    "CosmicRaySettings",
+    "DetectionSettings",
+    "KeywordRule",
+    "MasterSettings",
+    "PhotometrySettings",
+    "Policy",
+]
+
+Policy = Literal["off", "optional", "required"]
+"""A calibration step: never done; done where a master exists (else a warning); needed."""
+
+Rung = Literal["previous", "header", "hint", "astrometry_net"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _keys(value: Any) -> Any:
+    """Let ``filter = "FILTER"`` and ``filter = ["FILTER", "FILTNAM"]`` stand for a whole rule."""
+    if isinstance(value, str):
+        return {"keys": [value]}
+    if isinstance(value, list):
+        return {"keys": value}
+    return value
+
+
+class KeywordRule(_Model):
+    """Where one of our quantities stands in the camera's header.
+
+    The first key that exists and is not blank wins; ``value`` is the answer where none does
+    (with ``fixed`` it is the answer always).
+    """
+
+    keys: list[str] = []
+    value: float | int | str | bool | None = None
+    fixed: bool = False
+    unit: str = ""
+    """Unit of a number: "K" or "F" for temperatures, "hour" for an RA in hours, "ms" for an exposure."""
+    format: str = ""
+    """For times: "iso" (default), "jd", "mjd", "date" (needs ``clock``), "unix"."""
+    sense: Literal["", "west"] = ""
+    """For longitudes that grow towards west."""
+
+
+Rule = Annotated[KeywordRule, BeforeValidator(_keys)]
+
+
+class SiteSettings(_Model):
+    """Fixed site; header keywords win where the profile maps them."""
+
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+    height: float = 0.0
+
+
+class DetectorSettings(_Model):
+    """What the header of this camera does not say, or says wrongly. Values here win over the header."""
+
+    gain: float | None = Field(None, gt=0)
+    read_noise: float | None = Field(None, ge=0)
+    saturation: float | None = Field(None, gt=0)
+    overscan: str | None = None
+    """FITS section of the raw frame, such as "[1025:1056,1:1024]"; else the header's keyword."""
+    trim: str | None = None
+    bayer: str = ""
+    bad_pixel_regions: list[str] = []
+    """FITS sections of the raw frame that are flagged bad, such as "[256:256,1:1024]"."""
+
+
+class CalibrationSettings(_Model):
+    """Which detector steps are run."""
+
+    overscan: Literal["off", "median", "row_median"] = "off"
+    bias: Policy = "required"
+    dark: Policy = "optional"
+    dark_scaling: Literal["exposure_matched", "scaled"] = "exposure_matched"
+    flat: Policy = "required"
+    flat_low: float = 0.2
+    """Pixels of the normalised flat below this are dead."""
+    flat_high: float = 5.0
+
+
+class MasterSettings(_Model):
+    """How masters are grouped, combined and chosen."""
+
+    minimum_inputs: int = Field(3, ge=1)
+    temperature_tolerance: float = 1.0
+    exposure_tolerance: float = 0.02
+    """Relative; 0.02 means 2 %."""
+    validity_days: float = 30.0
+    clip_sigma: float = 4.0
+    match: list[str] = ["instrument", "detector", "binning", "gain_setting", "readout_mode", "shape"]
+
+
+class CosmicRaySettings(_Model):
+    """L.A.Cosmic (van Dokkum 2001), with astroscrappy's parameter names."""
+
+    enabled: bool = True
+    sigclip: float = 4.5
+    sigfrac: float = 0.3
+    objlim: float = 5.0
+    niter: int = 4
+
+
+class DetectionSettings(_Model):
+    """Background and source detection with sep."""
+
+    box: int = 64
+    threshold: float = 4.0
+    """In units of the local noise."""
+    minimum_area: int = 5
+    deblend_levels: int = 32
+    deblend_contrast: float = 0.005
+    expected_fwhm: float = 3.0
+    """Pixels; the width of the matched filter."""
+
+
+class AstrometrySettings(_Model):
+    """The solver ladder and the bar that a solution must pass."""
+
+    scale: float | None = None
+    """Arcsec per pixel of the unbinned chip times the usual binning; None: unknown."""
+    scale_tolerance: float = 0.05
+    parity: Literal[-1, 0, 1] = 0
+    """+1 as on the sky, -1 mirrored, 0 unknown."""
+    ladder: list[Rung] = ["previous", "hint", "astrometry_net"]
+    trust_header: Literal["none", "scale_rotation", "full"] = "none"
+    hint_error: float = 1.0
+    """Degrees by which the pointing hint may be wrong."""
+    catalogs: list[str] = []
+    """Local catalogues in order of preference; empty: whichever covers the field."""
+    minimum_matches: int = 6
+    maximum_rms: float = 2.0
+    """Arcsec, radial, of stars that were not used in the fit."""
+    match_radius: float = 3.0
+    """Arcsec; never below 1.5 pixels."""
+    time_limit: float = 30.0
+    """Seconds for one rung."""
+    require: Literal["verified", "provisional", "none"] = "provisional"
+    """A frame with less than this is held."""
+
+
+class PhotometrySettings(_Model):
+    """Apertures and the flux calibration."""
+
+    aperture_fwhm: float = 1.5
+    """Aperture radius in units of the frame's FWHM."""
+    minimum_radius: float = 2.5
+    annulus_fwhm: tuple[float, float] = (4.0, 6.0)
+    catalogs: list[str] = []
+    bands: dict[str, str] = {}
+    """Our filter -> the catalogue's band, such as {Clear = "VT"}."""
+    colors: dict[str, tuple[str, str]] = {}
+    """Our filter -> the two bands of the colour term, such as {V = ["B", "V"]}."""
+    color_term: bool = True
+    minimum_stars: int = 3
+    match_radius: float = 3.0
+    """Arcsec; never below 1.5 pixels."""
+
+
+class CameraProfile(_Model):
+    """One camera.
+
+    Attributes
+    ----------
+    recognise : dict
+        Header keyword -> regular expression (case ignored, searched anywhere). All must match.
+        A camera that is recognised by more keywords wins over one recognised by fewer.
+    hdus : "first", "all" or list
+        Which image HDUs hold the readouts: the first with pixels, all with pixels, or names/indices.
+    keywords : dict
+        Our quantity -> where it stands: exptime, date_obs, clock, date_mid, object, filter, kind, gain,
+        read_noise, gain_setting, readout_mode, ccd_temp, ra, dec, rotator, airmass, altitude, binning_x,
+        binning_y, binning, latitude, longitude, height, pedestal, saturation, overscan, trim, detector, bayer.
+    kinds : dict
+        Kind -> list of rules; a rule maps a quantity or keyword to a regular expression, all must match;
+        the first kind with a matching rule wins, in the order bias, dark, flat, light.
+    filters : dict
+        The camera's filter name -> ours.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    description: str = ""
+    recognise: dict[str, str] = {}
+    hdus: Literal["first", "all"] | list[str | int] = "first"
+    keywords: dict[str, Rule] = {}
+    kinds: dict[str, list[dict[str, str]]] = {}
+    filters: dict[str, str] = {}
+    site: SiteSettings | None = None
+    detector: DetectorSettings = DetectorSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+    masters: MasterSettings = MasterSettings()
+    cosmic_rays: CosmicRaySettings = CosmicRaySettings()
+    detection: DetectionSettings = DetectionSettings()
+    astrometry: AstrometrySettings = AstrometrySettings()
+    photometry: PhotometrySettings = PhotometrySettings()

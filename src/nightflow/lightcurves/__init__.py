@@ -1,0 +1,1 @@
+"""Association of detections to sources, ensembles, times."""

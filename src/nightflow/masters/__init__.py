@@ -1,0 +1,1 @@
+"""Master calibrations: combine, keep, choose, explain."""

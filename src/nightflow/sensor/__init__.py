@@ -1,0 +1,1 @@
+"""Watch folders, wait until files are complete, write ledger rows and nothing else."""

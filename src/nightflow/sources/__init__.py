@@ -1,0 +1,1 @@
+"""Background, detection and aperture photometry."""

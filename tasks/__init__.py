@@ -1,0 +1,1 @@
+"""Prefect tasks: one observable, retried unit each."""

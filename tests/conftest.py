@@ -1,0 +1,23 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from astropy.utils import data as astropy_data
+from astropy.utils import iers
+
+iers.conf.auto_download = False
+iers.conf.iers_degraded_accuracy = "warn"
+astropy_data.conf.allow_internet = False
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real frames; skips where they are absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the real frames are not here: {SHARED_DATA} is absent")
+    return SHARED_DATA
