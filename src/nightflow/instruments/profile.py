@@ -136,7 +136,9 @@ class AstrometrySettings(_Model):
     """The solver ladder and the bar that a solution must pass."""
 
     scale: float | None = None
-    """Arcsec per pixel of the unbinned chip times the usual binning; None: unknown."""
+    """Arcsec per pixel at ``scale_binning``; None: unknown."""
+    scale_binning: int = Field(1, ge=1)
+    """The binning at which ``scale`` holds."""
     scale_tolerance: float = 0.05
     parity: Literal[-1, 0, 1] = 0
     """+1 as on the sky, -1 mirrored, 0 unknown."""

@@ -14,13 +14,17 @@ __all__ = [
     "Exposure",
     "Frame",
     "Master",
+    "MasterBuild",
     "MasterInput",
     "Measurement",
+    "PlainText",
     "Priority",
     "Reduction",
     "Source",
     "State",
     "Target",
+    "UtcDateTime",
+    "plain_text",
 ]
 
 
@@ -65,6 +69,26 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class PlainText(TypeDecorator[str]):
+    r"""Text from outside, stored and shown as text whatever stands in it.
+
+    Postgres refuses NUL, and no database takes half a surrogate pair (Python's mark of a file name that is
+    not UTF-8): both are written as an escape (``\x00``, ``\udcff``).
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape what no database can hold."""
+        return None if value is None else plain_text(value)
+
+
+def plain_text(value: str) -> str:
+    """Return ``value`` with NUL and lone surrogates written as escapes."""
+    return value.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class Exposure(SQLModel, table=True):
     """One opening of the shutter: one file."""
 
@@ -83,11 +107,11 @@ class Exposure(SQLModel, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    path: str
+    path: str = Field(sa_type=PlainText)
     sha256: str
-    size: int
+    size: int = Field(sa_type=BigInteger)
     state: str = State.RECEIVED
-    reason: str = Field(default="", sa_type=Text)
+    reason: str = Field(default="", sa_type=PlainText)
     priority: int = Priority.LIVE
     attempts: int = 0
     leased_by: str | None = None
@@ -98,6 +122,9 @@ class Exposure(SQLModel, table=True):
     received_at: datetime = Field(sa_type=UtcDateTime)
     done_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     prefect_run_id: str | None = None
+    plan_fingerprint: str = ""
+    """What the last conclusion rests on (profile, software; for a held exposure also catalogues and
+    calibrations at hand): the exposure is reduced again when it changes."""
 
 
 class Frame(SQLModel, table=True):
@@ -111,20 +138,20 @@ class Frame(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     exposure_id: int = Field(foreign_key="exposure.id", index=True)
-    detector: str
+    detector: str = Field(sa_type=PlainText)
     hdu: int
     kind: str
     instrument: str
-    object: str = Field(default="", sa_type=Text)
-    filter: str = ""
+    object: str = Field(default="", sa_type=PlainText)
+    filter: str = Field(default="", sa_type=PlainText)
     exptime: float
-    date_obs: str = ""
+    date_obs: str = Field(default="", sa_type=PlainText)
     mjd_mid: float | None = Field(default=None, index=True)
     ny: int
     nx: int
     binning: str = "1x1"
-    gain_setting: str = ""
-    readout_mode: str = ""
+    gain_setting: str = Field(default="", sa_type=PlainText)
+    readout_mode: str = Field(default="", sa_type=PlainText)
     ccd_temp: float | None = None
     rotator: float | None = None
     ra: float | None = None
@@ -132,8 +159,8 @@ class Frame(SQLModel, table=True):
     airmass: float | None = None
     bias_included: bool = True
     state: str = State.RECEIVED
-    reason: str = Field(default="", sa_type=Text)
-    traceback: str = Field(default="", sa_type=Text)
+    reason: str = Field(default="", sa_type=PlainText)
+    traceback: str = Field(default="", sa_type=PlainText)
 
 
 class Master(SQLModel, table=True):
@@ -145,26 +172,26 @@ class Master(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     kind: str
     instrument: str
-    detector: str
-    filter: str = ""
+    detector: str = Field(sa_type=PlainText)
+    filter: str = Field(default="", sa_type=PlainText)
     exptime: float = 0.0
     ny: int
     nx: int
     binning: str
-    gain_setting: str = ""
-    readout_mode: str = ""
+    gain_setting: str = Field(default="", sa_type=PlainText)
+    readout_mode: str = Field(default="", sa_type=PlainText)
     ccd_temp: float | None = None
     mjd_mid: float
     valid_from: float
     valid_until: float
-    path: str
+    path: str = Field(sa_type=PlainText)
     fingerprint: str = Field(unique=True)
     """SHA-256 of kind, recipe and the inputs' hashes."""
     n_inputs: int
     statistics: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     state: str = "approved"
     """provisional, approved or rejected."""
-    reason: str = Field(default="", sa_type=Text)
+    reason: str = Field(default="", sa_type=PlainText)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -175,6 +202,16 @@ class MasterInput(SQLModel, table=True):
 
     master_id: int = Field(foreign_key="master.id", primary_key=True)
     frame_id: int = Field(foreign_key="frame.id", primary_key=True)
+
+
+class MasterBuild(SQLModel, table=True):
+    """Who builds a master right now: a lock with a lease, so that a dead builder blocks nobody for long."""
+
+    __tablename__ = "master_build"
+
+    key: str = Field(primary_key=True, sa_type=PlainText)
+    worker: str
+    lease_until: datetime = Field(sa_type=UtcDateTime)
 
 
 class Reduction(SQLModel, table=True):
@@ -210,7 +247,7 @@ class Reduction(SQLModel, table=True):
     sky: float | None = None
     n_sources: int | None = None
     n_cosmic: int | None = None
-    wcs: str = Field(default="", sa_type=Text)
+    wcs: str = Field(default="", sa_type=PlainText)
     """FITS header of the solution, cards joined by newlines."""
     wcs_backend: str | None = None
     wcs_quality: str = "none"
@@ -250,8 +287,9 @@ class Source(SQLModel, table=True):
     healpix: int = Field(sa_type=BigInteger)
     """Nested, order 14, ICRS."""
     n_obs: int = 0
+    """Current reductions on which it was detected."""
     catalog: str = ""
-    catalog_id: str = Field(default="", sa_type=Text)
+    catalog_id: str = Field(default="", sa_type=PlainText)
 
 
 class Measurement(SQLModel, table=True):
@@ -269,10 +307,11 @@ class Measurement(SQLModel, table=True):
     """Part of the key because Postgres partitions by it."""
     source_id: int | None = Field(default=None, foreign_key="source.id")
     association: int = 0
-    """Version of the association that gave ``source_id``."""
-    filter: str
+    """Version of the association that gave ``source_id``; 0: none has looked at it yet."""
+    filter: str = Field(sa_type=PlainText)
     bjd_tdb: float | None = None
     flux: float
+    """Electrons per second."""
     flux_err: float
     mag: float | None = None
     mag_err: float | None = None
@@ -290,7 +329,7 @@ class Target(SQLModel, table=True):
     __tablename__ = "target"
 
     id: int | None = Field(default=None, primary_key=True)
-    name: str = Field(unique=True, sa_type=Text)
+    name: str = Field(unique=True, sa_type=PlainText)
     ra: float | None = None
     dec: float | None = None
     pmra: float = 0.0
@@ -298,5 +337,5 @@ class Target(SQLModel, table=True):
     epoch: float = 2000.0
     ephemeris: list[list[float]] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     """Rows of (mjd, ra, dec), ascending in mjd."""
-    type: str = ""
-    notes: str = Field(default="", sa_type=Text)
+    type: str = Field(default="", sa_type=PlainText)
+    notes: str = Field(default="", sa_type=PlainText)

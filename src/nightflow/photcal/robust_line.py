@@ -1,0 +1,138 @@
+"""A weighted line through points of which some are wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["RobustFit", "fit_robust"]
+
+_CLIP = 3.0
+_ROUNDS = 10
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class RobustFit:
+    """Linear model fitted to the points that were kept.
+
+    Attributes
+    ----------
+    coefficients : ndarray of float64, shape (k,)
+    covariance : ndarray of float64, shape (k, k)
+        With the intrinsic scatter in the weights.
+    kept : ndarray of bool, shape (n,)
+    residuals : ndarray of float64, shape (n,)
+        Of every point, kept or not.
+    leverage : ndarray of float64, shape (n,)
+        Diagonal of the hat matrix; 0 where not kept.
+    scatter : float
+        Robust sigma of the kept residuals.
+    """
+
+    coefficients: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    kept: NDArray[np.bool_]
+    residuals: NDArray[np.float64]
+    leverage: NDArray[np.float64]
+    scatter: float
+
+    def without_each(self) -> NDArray[np.float64]:
+        """Return what each kept point's residual would be in a fit without that point; 0 for others.
+
+        For a linear fit this is residual / (1 - leverage) exactly (Allen 1974, the PRESS residual), with the
+        weights as they are.
+        """
+        out = np.zeros_like(self.residuals)
+        free = self.kept & (self.leverage < 1 - 1e-9)
+        out[free] = self.residuals[free] / (1 - self.leverage[free])
+        return out
+
+
+def fit_robust(
+    design: NDArray[np.float64], values: NDArray[np.float64], errors: NDArray[np.float64]
+) -> RobustFit:
+    """Fit ``values = design @ coefficients`` with clipping by the MAD and an intrinsic scatter.
+
+    The scatter that the errors do not explain is found from the kept residuals and added to every weight, so
+    that the covariance holds the star-to-star scatter, and for few points is widened by Student's factor
+    through the degrees of freedom.
+
+    Parameters
+    ----------
+    design : ndarray of float64, shape (n, k)
+    values, errors : ndarray of float64, shape (n,)
+        Errors are 1 sigma and positive.
+    """
+    count = design.shape[1]
+    kept = np.ones(len(values), bool)
+    intrinsic = 0.0
+    coefficients = np.zeros(count)
+    # The first guess is a median, which no minority of wrong points can move.
+    coefficients[0] = np.median(values)
+    residuals = values - design @ coefficients
+    for _ in range(_ROUNDS):
+        sigma = max(_robust_sigma(residuals[kept]), float(np.median(errors[kept])), 1e-4)
+        limit = _CLIP * np.sqrt(np.maximum(sigma**2, errors**2))
+        survivors = np.abs(residuals) <= limit
+        if survivors.sum() < max(count + 1, 3):
+            break
+        intrinsic = _intrinsic_scatter(residuals[survivors], errors[survivors], count)
+        weights = 1 / (errors**2 + intrinsic**2)
+        coefficients = _solve(design[survivors], values[survivors], weights[survivors])
+        residuals = values - design @ coefficients
+        stable = bool((survivors == kept).all())
+        kept = survivors
+        if stable:
+            break
+    return _finished(design, values, errors, coefficients, kept, intrinsic)
+
+
+def _finished(
+    design: NDArray[np.float64],
+    values: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    coefficients: NDArray[np.float64],
+    kept: NDArray[np.bool_],
+    intrinsic: float,
+) -> RobustFit:
+    residuals = values - design @ coefficients
+    weights = np.where(kept, 1 / (errors**2 + intrinsic**2), 0.0)
+    normal_inverse = np.linalg.pinv((design * weights[:, None]).T @ design)
+    freedom = max(int(kept.sum()) - design.shape[1], 1)
+    chi2 = float(np.sum(weights * residuals**2))
+    # With few degrees of freedom the scatter itself is uncertain: the variance of Student's t, nu / (nu - 2),
+    # in a form that stays finite for one and two.
+    covariance = normal_inverse * max(1.0, chi2 / freedom) * (1 + 2 / freedom)
+    leverage = weights * np.einsum("ij,jk,ik->i", design, normal_inverse, design)
+    return RobustFit(coefficients, covariance, kept, residuals, leverage, _robust_sigma(residuals[kept]))
+
+
+def _solve(
+    design: NDArray[np.float64], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    root = np.sqrt(weights)
+    solution, *_ = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)
+    return np.asarray(solution)
+
+
+def _robust_sigma(residuals: NDArray[np.float64]) -> float:
+    return float(_MAD_TO_SIGMA * np.median(np.abs(residuals - np.median(residuals))))
+
+
+def _intrinsic_scatter(residuals: NDArray[np.float64], errors: NDArray[np.float64], count: int) -> float:
+    """Sigma that must be added in quadrature to bring chi2 to the degrees of freedom; 0 if none."""
+    freedom = max(len(residuals) - count, 1)
+
+    def chi2(sigma: float) -> float:
+        return float(np.sum(residuals**2 / (errors**2 + sigma**2))) / freedom
+
+    if chi2(0.0) <= 1:
+        return 0.0
+    low, high = 0.0, float(np.sqrt(np.sum(residuals**2) / freedom)) + 1e-9
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if chi2(middle) > 1 else (low, middle)
+    return high

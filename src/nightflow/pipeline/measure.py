@@ -1,0 +1,32 @@
+"""Step `measure`: sources of the clean frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nightflow.errors import FrameRejected
+from nightflow.pipeline.work import Context, Work
+from nightflow.sources.measure import measure_frame
+
+__all__ = ["measure"]
+
+
+def measure(work: Work, context: Context) -> dict[str, Any]:
+    """Find and measure the sources.
+
+    Raises
+    ------
+    FrameRejected
+        The pixels hold no sky.
+    """
+    assert work.frame is not None
+    try:
+        work.measured = measure_frame(work.frame, work.profile.detection, work.profile.photometry)
+    except FrameRejected as error:
+        raise FrameRejected(f"{work.path.name}: {error}") from error
+    return {
+        "n_sources": len(work.measured.sources),
+        "fwhm_px": round(work.measured.fwhm, 2),
+        "ellipticity": round(work.measured.ellipticity, 3),
+        "sky": round(work.measured.sky, 1),
+    }

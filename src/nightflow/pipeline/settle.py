@@ -1,0 +1,58 @@
+"""What follows from an error: the state of the frame, and the reason a person reads."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration, NoSolution, RetryLater
+from nightflow.store.models import State
+
+__all__ = ["Verdict", "verdict", "worst_state"]
+
+_SEVERITY = (State.FAILED, State.HELD, State.REJECTED, State.DONE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where a frame ends.
+
+    Attributes
+    ----------
+    state : State
+        Terminal.
+    reason : str
+    waits_for : str
+        What a held frame waits for; "" otherwise.
+    traceback : str
+        Of a bug; "" otherwise.
+    """
+
+    state: State
+    reason: str = ""
+    waits_for: str = ""
+    traceback: str = ""
+
+
+def verdict(error: BaseException | None) -> Verdict:
+    """Return what follows from how a frame's reduction ended."""
+    match error:
+        case None:
+            return Verdict(State.DONE)
+        case FrameRejected():
+            return Verdict(State.REJECTED, str(error))
+        case MissingCalibration():
+            return Verdict(State.HELD, str(error), waits_for="calibration")
+        case NoSolution():
+            return Verdict(State.HELD, str(error), waits_for="wcs")
+        case RetryLater():
+            return Verdict(State.HELD, str(error), waits_for="outside")
+        case FrameHeld():
+            return Verdict(State.HELD, str(error), waits_for="profile")
+    trace = "".join(traceback.format_exception(error))
+    return Verdict(State.FAILED, f"{type(error).__name__}: {error}", traceback=trace)
+
+
+def worst_state(states: list[State]) -> State:
+    """Return the state of an exposure from those of its frames; an exposure without frames is done."""
+    return next((state for state in _SEVERITY if state in states), State.DONE)

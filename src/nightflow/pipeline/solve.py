@@ -1,0 +1,125 @@
+"""Step `solve`: the frame's WCS, verified."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from astropy.wcs import WCS
+
+from nightflow.astrometry.ladder import select_stars, solve as climb
+from nightflow.astrometry.solution import Quality, Solution, SolveRequest
+from nightflow.errors import NoSolution
+from nightflow.instruments.header_wcs import header_wcs
+from nightflow.pipeline.work import Context, Work
+from nightflow.sources.table import SourceTable
+
+__all__ = ["footprint_radius", "julian_year", "solve"]
+
+_MJD_J2000 = 51544.5
+_STARS = 300
+_RANK = {Quality.NONE: 0, Quality.PROVISIONAL: 1, Quality.VERIFIED: 2}
+
+
+def julian_year(mjd: float) -> float:
+    """Return the Julian year of an MJD."""
+    return 2000.0 + (mjd - _MJD_J2000) / 365.25
+
+
+def solve(work: Work, context: Context) -> dict[str, Any]:
+    """Find the WCS and write it into the frame.
+
+    Raises
+    ------
+    NoSolution
+        No rung of the ladder found a solution that passes the profile's bar.
+    """
+    assert work.frame is not None
+    assert work.measured is not None
+    settings = work.profile.astrometry
+    request = _request(work, context, work.measured.sources)
+    try:
+        solution = climb(request, context.catalogs, settings, context.index_folders)
+    except NoSolution as error:
+        if settings.require == "none":
+            work.warnings.append(f"no WCS: {error}")
+            return {"wcs_quality": str(Quality.NONE)}
+        raise
+    if _RANK[solution.quality] < _RANK[Quality(settings.require)]:
+        raise NoSolution(
+            f"{work.path.name}: the WCS by {solution.backend} is {solution.quality}, "
+            f"{work.profile.name} requires {settings.require}"
+        )
+    _accept(work, context, solution)
+    return {
+        "wcs_backend": solution.backend,
+        "wcs_quality": str(solution.quality),
+        "wcs_rms_arcsec": round(solution.rms_arcsec, 3),
+        "wcs_n_matched": solution.n_matched,
+    }
+
+
+def _request(work: Work, context: Context, sources: SourceTable) -> SolveRequest:
+    assert work.frame is not None
+    header, settings = work.header, work.profile.astrometry
+    shape = (work.frame.data.shape[0], work.frame.data.shape[1])
+    stars = sources.take(select_stars(sources, shape, _STARS))
+    previous = None
+    if header.ra is not None and header.dec is not None:
+        previous = context.pointings.recall(header.instrument, header.detector, header.ra, header.dec)
+    return SolveRequest(
+        x=stars.x,
+        y=stars.y,
+        flux=stars.flux,
+        shape=shape,
+        ra=header.ra,
+        dec=header.dec,
+        hint_error=settings.hint_error,
+        scale=_scale(work),
+        scale_tolerance=settings.scale_tolerance,
+        parity=settings.parity,
+        epoch=julian_year(header.mjd_mid) if header.mjd_mid is not None else 2000.0,
+        header_wcs=_trusted_wcs(work),
+        previous_wcs=previous,
+        time_limit=settings.time_limit,
+    )
+
+
+def _scale(work: Work) -> float | None:
+    settings = work.profile.astrometry
+    if settings.scale is None:
+        return None
+    return settings.scale * work.header.binning[0] / settings.scale_binning
+
+
+def _trusted_wcs(work: Work) -> WCS | None:
+    """Return the raw header's WCS on the trimmed pixel grid, where the profile trusts it."""
+    assert work.frame is not None
+    if work.profile.astrometry.trust_header == "none":
+        return None
+    wcs = header_wcs(work.frame.raw_header)
+    if wcs is not None and work.header.trim is not None:
+        rows, columns = work.header.trim
+        wcs.wcs.crpix -= [columns.start or 0, rows.start or 0]
+    return wcs
+
+
+def _accept(work: Work, context: Context, solution: Solution) -> None:
+    work.solution = solution
+    work.warnings.extend(solution.warnings)
+    assert work.frame is not None
+    work.frame = work.frame.after(
+        f"solve: {solution.quality} by {solution.backend}, {solution.n_matched} stars, "
+        f"rms {solution.rms_arcsec:.3f} arcsec",
+        wcs=solution.wcs,
+    )
+    hint_ra, hint_dec = work.header.ra, work.header.dec
+    if solution.quality is Quality.VERIFIED and hint_ra is not None and hint_dec is not None:
+        context.pointings.remember(
+            work.header.instrument, work.header.detector, hint_ra, hint_dec, solution.wcs
+        )
+
+
+def footprint_radius(solution: Solution, shape: tuple[int, int]) -> float:
+    """Return the radius in degrees of the circle round the frame's middle that holds its corners."""
+    return 0.5 * math.hypot(*shape) * solution.scale / 3600.0

@@ -1,0 +1,71 @@
+"""What one worker holds of one frame between the steps, and what all frames share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nightflow.astrometry.solution import Solution
+from nightflow.catalogs.local import LocalCatalogs
+from nightflow.catalogs.stars import ReferenceStars
+from nightflow.config import MissingCalibrationPolicy, Settings
+from nightflow.frame import Frame
+from nightflow.instruments.header import FrameHeader
+from nightflow.instruments.profile import CameraProfile
+from nightflow.photcal.zero_point import FluxCalibration
+from nightflow.pipeline.pointings import Pointings
+from nightflow.sources.measure import MeasuredFrame
+from nightflow.store.database import Database
+
+__all__ = ["Context", "Work"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What every frame shares: settings, store, cameras, catalogues, and what is kept warm.
+
+    Attributes
+    ----------
+    settings : Settings
+    missing_calibration : "warn" or "hold"
+        What follows when a required master is missing.
+    database : Database
+    profiles : mapping of name to CameraProfile
+    catalogs : LocalCatalogs
+    pointings : Pointings
+        Last verified solutions.
+    """
+
+    settings: Settings
+    missing_calibration: MissingCalibrationPolicy
+    database: Database
+    profiles: dict[str, CameraProfile]
+    catalogs: LocalCatalogs
+    pointings: Pointings
+
+    @property
+    def index_folders(self) -> list[Path]:
+        """Folders of astrometry.net index files: the user's, then those that come with nightflow."""
+        packaged = Path(__file__).parent.parent / "astrometry" / "data"
+        return [self.settings.resolve(self.settings.paths.index_files), packaged]
+
+
+@dataclass(kw_only=True)
+class Work:
+    """One frame on its way; each step fills in what it finds."""
+
+    frame_id: int
+    exposure_id: int
+    path: Path
+    profile: CameraProfile
+    header: FrameHeader
+    frame: Frame | None = None
+    masters: dict[str, str] = field(default_factory=dict)
+    """Kind -> fingerprint of the masters used."""
+    measured: MeasuredFrame | None = None
+    solution: Solution | None = None
+    stars: ReferenceStars | None = None
+    calibration: FluxCalibration | None = None
+    warnings: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+    """Step -> seconds."""

@@ -1,0 +1,54 @@
+"""What the stars of a frame say of the frame."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["frame_ellipticity", "frame_fwhm"]
+
+_BRIGHT = 10.0
+"""Peak over sky noise from which a profile's width is measured well enough."""
+_CLIP = 2.5
+_ROUNDS = 5
+_MAD_TO_SIGMA = 1.4826
+
+
+def frame_fwhm(
+    fwhm: NDArray[np.float64], signal_to_noise: NDArray[np.float64], isolated: NDArray[np.bool_]
+) -> float:
+    """Return the median width of the stars, galaxies and artefacts clipped; NaN without a star.
+
+    Parameters
+    ----------
+    fwhm : ndarray of float64, shape (n,)
+        Pixels.
+    signal_to_noise : ndarray of float64, shape (n,)
+        Peak over sky noise.
+    isolated : ndarray of bool, shape (n,)
+        Unflagged and not blended.
+    """
+    values = fwhm[_good(fwhm, signal_to_noise, isolated)]
+    for _ in range(_ROUNDS):
+        if len(values) < 3:
+            break
+        middle = np.median(values)
+        sigma = _MAD_TO_SIGMA * np.median(np.abs(values - middle))
+        values = values[np.abs(values - middle) <= max(_CLIP * sigma, 1e-6)]
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def frame_ellipticity(
+    ellipticity: NDArray[np.float64], signal_to_noise: NDArray[np.float64], isolated: NDArray[np.bool_]
+) -> float:
+    """Return the median of 1 - b/a of the stars; NaN without a star. Arguments as for `frame_fwhm`."""
+    values = ellipticity[_good(ellipticity, signal_to_noise, isolated)]
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _good(
+    values: NDArray[np.float64], signal_to_noise: NDArray[np.float64], isolated: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    good = isolated & np.isfinite(values) & (signal_to_noise > _BRIGHT)
+    # A poor frame has no bright star: then any unflagged one must do.
+    return good if good.any() else isolated & np.isfinite(values)

@@ -1,0 +1,68 @@
+"""Sky background on a mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+from numpy.typing import NDArray
+
+from nightflow.errors import FrameRejected
+
+__all__ = ["Background", "measure_background"]
+
+
+@dataclass(frozen=True)
+class Background:
+    """Sky of one frame.
+
+    Attributes
+    ----------
+    level : ndarray of float32, shape (ny, nx)
+        Electrons a pixel.
+    rms : ndarray of float32, shape (ny, nx)
+        Noise of a pixel of empty sky, as measured, electrons.
+    median_level, median_rms : float
+        Of the whole frame.
+    """
+
+    level: NDArray[np.float32]
+    rms: NDArray[np.float32]
+    median_level: float
+    median_rms: float
+
+
+def measure_background(
+    data: NDArray[np.float32], mask: NDArray[np.bool_], box: int = 64, filter_size: int = 3
+) -> Background:
+    """Measure the background by clipped modes on a mesh (Bertin & Arnouts 1996, in the package sep).
+
+    Parameters
+    ----------
+    data : ndarray of float32, shape (ny, nx)
+        Electrons.
+    mask : ndarray of bool, shape (ny, nx)
+        True where a pixel must not count.
+    box : int
+        Mesh size in pixels; halved until at least three boxes fit along each side.
+    filter_size : int
+        Median filter over the mesh.
+
+    Raises
+    ------
+    FrameRejected
+        The frame has no noise at all, or no pixel is usable: it is not an exposure of the sky.
+    """
+    if mask.all():
+        raise FrameRejected("no usable pixel: every pixel is flagged bad, saturated or hit")
+    while box > 16 and 3 * box > min(data.shape):
+        box //= 2
+    mesh = sep.Background(data, mask=mask, bw=box, bh=box, fw=filter_size, fh=filter_size)
+    rms = mesh.rms()
+    # sep answers a global rms of 1 where there is no noise; the mesh itself is honest.
+    if not rms.max() > 0:
+        raise FrameRejected("the sky has no noise: the pixels are constant, this is no exposure")
+    # A box without noise (all of it masked) would make every pixel in it a detection.
+    np.maximum(rms, 0.1 * mesh.globalrms, out=rms)
+    return Background(mesh.back(), rms, float(mesh.globalback), float(mesh.globalrms))

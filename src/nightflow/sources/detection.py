@@ -1,0 +1,118 @@
+"""Detection of sources above the background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+from numpy.typing import NDArray
+
+from nightflow.errors import FrameRejected
+from nightflow.instruments.profile import DetectionSettings
+
+__all__ = ["Detections", "detect"]
+
+_PIXEL_STACK = 1_000_000
+_SMALLEST_AXIS = 0.4
+"""Pixels. Thinner than any image of a star: a row, a column or a cosmic ray that was missed."""
+_LONGEST = 10.0
+"""Axis ratio. Longer than any trailed star: a bad row or column, or the trail of a satellite."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What stands above the background.
+
+    Attributes
+    ----------
+    x, y : ndarray of float64, shape (n,)
+        First-moment centroids, 0-based pixels.
+    semi_major, semi_minor : ndarray of float64, shape (n,)
+        Second moments, pixels.
+    theta : ndarray of float64, shape (n,)
+        Radians from +x towards +y.
+    peak : ndarray of float64, shape (n,)
+        Highest pixel above background, electrons.
+    blended : ndarray of bool, shape (n,)
+        Taken apart from a neighbour.
+    segments : ndarray of int32, shape (ny, nx)
+        0 on sky, else the number of the detection before thin ones were dropped: only for masking.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    semi_major: NDArray[np.float64]
+    semi_minor: NDArray[np.float64]
+    theta: NDArray[np.float64]
+    peak: NDArray[np.float64]
+    blended: NDArray[np.bool_]
+    segments: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def _matched_filter(fwhm: float) -> NDArray[np.float32]:
+    half = max(1, int(np.ceil(fwhm)))
+    yy, xx = np.mgrid[-half : half + 1, -half : half + 1]
+    kernel: NDArray[np.float32] = np.exp(-4 * np.log(2) * (xx**2 + yy**2) / fwhm**2).astype(np.float32)
+    return kernel / kernel.sum()
+
+
+def detect(
+    data: NDArray[np.float32],
+    rms: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    settings: DetectionSettings,
+) -> Detections:
+    """Find sources with sep (Barbary 2016; the algorithm of Bertin & Arnouts 1996).
+
+    Parameters
+    ----------
+    data : ndarray of float32, shape (ny, nx)
+        Background-subtracted electrons.
+    rms : ndarray of float32, shape (ny, nx)
+        Noise of each pixel, electrons.
+    mask : ndarray of bool, shape (ny, nx)
+        True where a pixel must not count.
+    settings : DetectionSettings
+        Threshold in units of ``rms``, smallest area, deblending, width of the matched filter.
+
+    Raises
+    ------
+    FrameRejected
+        More objects or pixels above the threshold than any sky holds: the background failed.
+    """
+    sep.set_extract_pixstack(max(_PIXEL_STACK, data.size // 4))
+    try:
+        objects, segments = sep.extract(
+            # The matched filter would spread what a masked pixel holds over its neighbours.
+            np.where(mask, np.float32(0), data),
+            settings.threshold,
+            err=rms,
+            mask=mask,
+            minarea=settings.minimum_area,
+            filter_kernel=_matched_filter(settings.expected_fwhm),
+            filter_type="matched",
+            deblend_nthresh=settings.deblend_levels,
+            deblend_cont=settings.deblend_contrast,
+            segmentation_map=True,
+        )
+    except Exception as error:  # sep raises a bare Exception; anything but its overflow goes on up
+        if "overflow" not in str(error):
+            raise
+        raise FrameRejected(
+            f"a quarter of the frame is above the threshold of {settings.threshold} sigma: no star field"
+        ) from error
+    objects = objects[(objects["b"] >= _SMALLEST_AXIS) & (objects["a"] <= _LONGEST * objects["b"])]
+    return Detections(
+        objects["x"],
+        objects["y"],
+        objects["a"],
+        objects["b"],
+        objects["theta"],
+        objects["peak"].astype(np.float64),
+        (objects["flag"] & sep.OBJ_MERGED) > 0,
+        segments,
+    )
