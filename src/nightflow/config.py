@@ -10,7 +10,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -75,6 +75,8 @@ class PrefectSettings(_Section):
     enabled: bool = True
     api_url: str = ""
     """Empty: PREFECT_API_URL of the environment."""
+    probe_seconds: float = Field(30.0, gt=0)
+    """How often an absent server is looked for."""
 
 
 class Settings(BaseSettings):
@@ -162,10 +164,21 @@ def _describe_fault(fault: Any, model: type[BaseModel]) -> str:
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    known: Any = model
     for part in location:
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+        field = known.model_fields.get(part) if _is_model(known) else None
+        # Inside a table of models (`dict[str, Model]`) any key stands for one.
+        known = _model_inside(field.annotation if field else known)
+    return list(known.model_fields) if _is_model(known) else []
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _model_inside(annotation: Any) -> Any:
+    """Return the model in `Model | None`, `dict[str, Model]` or `Annotated[Model, ...]`, if there is one."""
+    if _is_model(annotation):
+        return annotation
+    inside = (_model_inside(part) for part in get_args(annotation))
+    return next((part for part in inside if _is_model(part)), None)

@@ -76,6 +76,8 @@ class FrameHeader:
         ADU to be subtracted from the raw counts.
     bias_included : bool
         True where the counts still hold their bias level (False: already subtracted).
+    steps_done : tuple of str
+        Which of "bias", "dark" and "flat" the camera program has applied already; () for raw counts.
     gain_setting, readout_mode : str
         As in the header, for matching masters; "" where unknown.
     ccd_temp : float or None
@@ -85,7 +87,8 @@ class FrameHeader:
     rotator : float or None
         Degrees.
     airmass : float or None
-        Of the middle of the exposure, computed from site and pointing where both are known, else the header's.
+        Of the middle of the exposure, computed from site and pointing where both are known, else the
+        header's. Light frames only.
     site : Site or None
         None where neither header nor profile says.
     overscan, trim : tuple of slice or None
@@ -113,6 +116,7 @@ class FrameHeader:
     saturation: float = 65535.0
     pedestal: float = 0.0
     bias_included: bool = True
+    steps_done: tuple[str, ...] = ()
     gain_setting: str = ""
     readout_mode: str = ""
     ccd_temp: float | None = None

@@ -6,9 +6,13 @@ neighbour. Everything but ``name``, ``recognise`` and the keyword map has a defa
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from nightflow.instruments.quantities import known_quantity
+from nightflow.instruments.values import parse_section
 
 __all__ = [
     "AstrometrySettings",
@@ -32,6 +36,31 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _expression(text: str) -> str:
+    """Check a regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return text
+
+
+def _section(text: str) -> str:
+    """Check a FITS section."""
+    if parse_section(text) is None:
+        raise ValueError('not a FITS section such as "[1025:1056,1:1024]"')
+    return text
+
+
+Expression = Annotated[str, AfterValidator(_expression)]
+"""A regular expression, searched anywhere, case ignored."""
+
+Section = Annotated[str, AfterValidator(_section)]
+"""A region in FITS notation: 1-based, both ends included, columns first."""
+
+QuantityName = Annotated[str, AfterValidator(known_quantity)]
+
+
 def _keys(value: Any) -> Any:
     """Let ``filter = "FILTER"`` and ``filter = ["FILTER", "FILTNAM"]`` stand for a whole rule."""
     if isinstance(value, str):
@@ -44,19 +73,26 @@ def _keys(value: Any) -> Any:
 class KeywordRule(_Model):
     """Where one of our quantities stands in the camera's header.
 
-    The first key that exists and is not blank wins; ``value`` is the answer where none does
-    (with ``fixed`` it is the answer always).
+    The first key that exists, is not blank and can be read wins; then the ``fallback``, another such rule;
+    ``value`` is the answer where none does (with ``fixed`` it is the answer always).
     """
 
     keys: list[str] = []
     value: float | int | str | bool | None = None
     fixed: bool = False
-    unit: str = ""
+    unit: Literal["", "K", "F", "C", "hour", "ms", "us", "s", "min"] = ""
     """Unit of a number: "K" or "F" for temperatures, "hour" for an RA in hours, "ms" for an exposure."""
-    format: str = ""
+    format: Literal["", "iso", "jd", "mjd", "date", "unix"] = ""
     """For times: "iso" (default), "jd", "mjd", "date" (needs ``clock``), "unix"."""
-    sense: Literal["", "west"] = ""
-    """For longitudes that grow towards west."""
+    sense: Literal["", "west", "add"] = ""
+    """"west" for longitudes that grow towards west; "add" for a pedestal that is to be added."""
+    when: dict[str, Expression] = {}
+    """The rule holds only where these keywords match; a keyword must exist to match."""
+    range: tuple[float, float] | None = None
+    """A number outside is discarded with a warning, and the next key is tried."""
+    guess: str = ""
+    """What is assumed when this rule gives the answer; becomes a warning on every such frame."""
+    fallback: Annotated[KeywordRule | None, BeforeValidator(_keys)] = None
 
 
 Rule = Annotated[KeywordRule, BeforeValidator(_keys)]
@@ -76,11 +112,11 @@ class DetectorSettings(_Model):
     gain: float | None = Field(None, gt=0)
     read_noise: float | None = Field(None, ge=0)
     saturation: float | None = Field(None, gt=0)
-    overscan: str | None = None
+    overscan: Section | None = None
     """FITS section of the raw frame, such as "[1025:1056,1:1024]"; else the header's keyword."""
-    trim: str | None = None
+    trim: Section | None = None
     bayer: str = ""
-    bad_pixel_regions: list[str] = []
+    bad_pixel_regions: list[Section] = []
     """FITS sections of the raw frame that are flagged bad, such as "[256:256,1:1024]"."""
 
 
@@ -182,15 +218,19 @@ class CameraProfile(_Model):
 
     Attributes
     ----------
+    extends : str
+        Name of a profile whose settings hold where this one says nothing (all but ``name``,
+        ``description``, ``recognise`` and ``needs``).
     recognise : dict
         Header keyword -> regular expression (case ignored, searched anywhere). All must match.
         A camera that is recognised by more keywords wins over one recognised by fewer.
+    needs : list
+        Quantities that the header must give. A profile without ``recognise`` is the last resort for
+        every header that has them.
     hdus : "first", "all" or list
         Which image HDUs hold the readouts: the first with pixels, all with pixels, or names/indices.
     keywords : dict
-        Our quantity -> where it stands: exptime, date_obs, clock, date_mid, object, filter, kind, gain,
-        read_noise, gain_setting, readout_mode, ccd_temp, ra, dec, rotator, airmass, altitude, binning_x,
-        binning_y, binning, latitude, longitude, height, pedestal, saturation, overscan, trim, detector, bayer.
+        Our quantity -> where it stands; `nightflow.instruments.quantities` lists the quantities.
     kinds : dict
         Kind -> list of rules; a rule maps a quantity or keyword to a regular expression, all must match;
         the first kind with a matching rule wins, in the order bias, dark, flat, light.
@@ -200,10 +240,12 @@ class CameraProfile(_Model):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str = ""
-    recognise: dict[str, str] = {}
+    extends: str = ""
+    recognise: dict[str, Expression] = {}
+    needs: list[QuantityName] = []
     hdus: Literal["first", "all"] | list[str | int] = "first"
-    keywords: dict[str, Rule] = {}
-    kinds: dict[str, list[dict[str, str]]] = {}
+    keywords: dict[QuantityName, Rule] = {}
+    kinds: dict[Literal["bias", "dark", "flat", "light"], list[dict[str, Expression]]] = {}
     filters: dict[str, str] = {}
     site: SiteSettings | None = None
     detector: DetectorSettings = DetectorSettings()
@@ -213,3 +255,13 @@ class CameraProfile(_Model):
     detection: DetectionSettings = DetectionSettings()
     astrometry: AstrometrySettings = AstrometrySettings()
     photometry: PhotometrySettings = PhotometrySettings()
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_name_quantities(cls, kinds: Any) -> Any:
+        """Small letters name our quantities, capitals the header's keywords."""
+        for rule in (rule for rules in kinds.values() for rule in rules):
+            for key in rule:
+                if key != key.upper():
+                    known_quantity(key)
+        return kinds

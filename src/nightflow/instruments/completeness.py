@@ -1,0 +1,77 @@
+"""Is a file that is landing already as long as its own headers say?
+
+The sensor asks this of every file it sees, often more than once, so the answer costs a few reads of header
+blocks (a gzip file is unpacked, without keeping anything). Nothing is judged but the length: a
+file that is complete may still be rejected for what stands in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from nightflow.instruments.fits_layout import Layout, LayoutState, walk
+from nightflow.instruments.fits_source import FileSource, GzipSource, open_source
+
+__all__ = ["Answer", "Completeness", "completeness"]
+
+
+class Completeness(StrEnum):
+    """What the headers say of the file's length."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    """Bytes are missing: still being written, or cut for good. Only time can tell which."""
+    UNKNOWN = "unknown"
+    """The length cannot be told: no FITS file, or one that may still grow by extensions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A verdict and the reason for it, in words."""
+
+    state: Completeness
+    reason: str
+
+
+_STATES = {
+    LayoutState.WHOLE: Completeness.COMPLETE,
+    LayoutState.HEADER_CUT: Completeness.INCOMPLETE,
+    LayoutState.DATA_CUT: Completeness.INCOMPLETE,
+    LayoutState.RESERVED: Completeness.INCOMPLETE,
+    LayoutState.TOO_LARGE: Completeness.UNKNOWN,
+    LayoutState.NOT_FITS: Completeness.UNKNOWN,
+}
+
+
+def completeness(path: Path) -> Answer:
+    """Return whether all bytes that the headers of ``path`` declare are there.
+
+    Raises
+    ------
+    RetryLater
+        The file cannot be opened or read.
+    """
+    with open_source(path) as source:
+        layout = walk(source, maximum_size=source.maximum_size)
+        if layout.state is LayoutState.WHOLE:
+            source.drain()
+        return _judge(layout, source)
+
+
+def _judge(layout: Layout, source: FileSource | GzipSource) -> Answer:
+    if source.cut:
+        return Answer(state=Completeness.INCOMPLETE, reason=source.fault)
+    if source.fault:
+        return Answer(state=Completeness.UNKNOWN, reason=source.fault)
+    if layout.expects_more:
+        return Answer(
+            state=Completeness.INCOMPLETE, reason="the headers announce an HDU that is not there yet"
+        )
+    if layout.state is LayoutState.WHOLE:
+        return Answer(
+            state=Completeness.COMPLETE,
+            reason=f"{len(layout.extents)} HDUs, {layout.declared} bytes, as the headers say",
+        )
+    return Answer(state=_STATES[layout.state], reason=layout.reason)

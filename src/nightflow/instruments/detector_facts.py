@@ -1,0 +1,139 @@
+"""Gain, noise, saturation, regions and binning of a readout: the profile's word first, then the header's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from astropy.io import fits
+
+from nightflow.errors import FrameHeld
+from nightflow.instruments.header_reader import Found, HeaderReader, card_value
+from nightflow.instruments.profile import CameraProfile
+from nightflow.instruments.values import parse_binning, parse_number, parse_section
+
+__all__ = ["Conversion", "binning_of", "conversion_of", "region_of", "saturation_of", "steps_done"]
+
+LARGEST_GAIN = 500.0
+LARGEST_BINNING = 32
+_STEPS = {"B": "bias", "D": "dark", "F": "flat"}
+
+Region = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How raw counts become electrons.
+
+    Attributes
+    ----------
+    gain : float
+        Electrons per ADU; 1 where unknown.
+    gain_known : bool
+        False where neither profile nor header gives it.
+    read_noise : float
+        Electrons.
+    pedestal : float
+        ADU to be subtracted from the raw counts.
+    """
+
+    gain: float
+    gain_known: bool
+    read_noise: float
+    pedestal: float
+
+
+def conversion_of(reader: HeaderReader, profile: CameraProfile) -> Conversion:
+    """Return gain, read noise and pedestal; 1, 0 and 0 where unknown, the gain with a warning."""
+    known = profile.detector
+    gain = known.gain or reader.number("gain", within=(1e-3, LARGEST_GAIN))
+    read_noise = known.read_noise
+    if read_noise is None:
+        read_noise = reader.number("read_noise", within=(0.0, 1e4))
+    if gain is None:
+        reader.warnings.append("gain unknown: 1 electron per ADU assumed, error bars are not to be trusted")
+    pedestal = reader.number("pedestal", _pedestal)
+    return Conversion(gain or 1.0, gain is not None, read_noise or 0.0, pedestal or 0.0)
+
+
+def _pedestal(found: Found) -> float | None:
+    number = parse_number(found.value)
+    return -number if number is not None and found.rule.sense == "add" else number
+
+
+def saturation_of(reader: HeaderReader, profile: CameraProfile, raw_header: fits.Header) -> float:
+    """Return the raw ADU at which a pixel is saturated: profile, header, else what the integers can hold."""
+    if profile.detector.saturation is not None:
+        return profile.detector.saturation
+    level = reader.number("saturation", within=(1.0, 1e10))
+    return _largest_integer(reader, raw_header) if level is None else level
+
+
+def _largest_integer(reader: HeaderReader, raw_header: fits.Header) -> float:
+    bits = parse_number(card_value(raw_header, "BITPIX"))
+    zero = parse_number(card_value(raw_header, "BZERO")) or 0.0
+    if bits == 8:
+        return 255.0
+    if bits == 16:
+        return 32767.0 + zero
+    reader.warnings.append("saturation unknown: 65535 ADU assumed")
+    return 65535.0
+
+
+def region_of(
+    reader: HeaderReader, quantity: str, fixed: str | None, shape: tuple[int, int]
+) -> Region | None:
+    """Return the (rows, columns) of overscan or trim, 0-based; None where there is none.
+
+    Raises
+    ------
+    FrameHeld
+        The profile gives a region that does not fit into the frame: a subframe, or another readout.
+    """
+    if fixed is not None:
+        region = parse_section(fixed)
+        if region is None or not _fits(region, shape):
+            raise FrameHeld(
+                f"detector.{quantity} = {fixed} does not fit {shape[1]} x {shape[0]} pixels; "
+                "a subframe or another readout mode needs a profile of its own"
+            )
+        return region
+
+    def read(found: Found) -> Region | None:
+        section = parse_section(found.value)
+        return section if section is not None and _fits(section, shape) else None
+
+    return reader.find(quantity, read)
+
+
+def _fits(region: Region, shape: tuple[int, int]) -> bool:
+    return all(part.stop <= length for part, length in zip(region, shape, strict=True))
+
+
+def binning_of(reader: HeaderReader) -> tuple[int, int]:
+    """Return (x, y); 1 where the header says nothing. A sign (a direction of readout) is dropped."""
+    both = reader.find("binning", lambda found: parse_binning(found.value))
+    if both is not None:
+        return both
+    return _factor(reader, "binning_x"), _factor(reader, "binning_y")
+
+
+def _factor(reader: HeaderReader, quantity: str) -> int:
+    number = reader.number(quantity, within=(-LARGEST_BINNING, LARGEST_BINNING))
+    return max(1, abs(round(number))) if number is not None else 1
+
+
+def steps_done(reader: HeaderReader) -> tuple[str, ...]:
+    """Return which of bias, dark and flat the camera program has done already, as CALSTAT says.
+
+    A dark that was subtracted took the bias with it (CALSTAT "D"), unless it was itself bias-subtracted,
+    which implies "B": either way no bias is left in the counts.
+    """
+    letters = reader.text("calibrated").upper()
+    done = [step for letter, step in _STEPS.items() if letter in letters]
+    if "dark" in done and "bias" not in done:
+        done.insert(0, "bias")
+    if done:
+        reader.warnings.append(
+            f"the camera program has already done: {', '.join(done)} (CALSTAT = {letters})"
+        )
+    return tuple(done)

@@ -1,0 +1,169 @@
+"""Raw files as streams of bytes: plain ones, and gzip ones unpacked within a bound.
+
+`open_source` gives a `nightflow.instruments.fits_layout.ByteSource` whatever the file is. What lies in the
+file (a gzip stream that breaks off) and what lies outside it (a network disk that went away) stay apart:
+the first is part of the answer, the second is raised as `RetryLater`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from nightflow.errors import FrameRejected, RetryLater
+
+__all__ = ["FileSource", "GzipSource", "largest_content", "open_source", "os_errors"]
+
+GZIP_MAGIC = b"\x1f\x8b"
+CHUNK = 1 << 20
+SMALL = 256 << 20
+"""Bytes that any file may unpack to."""
+MAXIMUM_RATIO = 200
+"""A larger file may unpack to so many times its size: raw frames reach 10, deflate at most 1032."""
+
+
+def largest_content(size: int) -> int:
+    """Return the bytes to which a packed file of ``size`` bytes may grow."""
+    return max(SMALL, MAXIMUM_RATIO * size)
+
+
+@contextmanager
+def os_errors(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into `RetryLater`, naming the file.
+
+    Raises
+    ------
+    RetryLater
+        The file is not there (yet, or any more) or cannot be read: a network disk may be away.
+    FrameRejected
+        ``path`` is a folder.
+    """
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise FrameRejected(f"{path}: is a folder, not a file") from error
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise RetryLater(f"{path}: cannot be read: {error.strerror}") from error
+
+
+class FileSource:
+    """A plain file of ``size`` bytes; nothing below FITS can be wrong with it."""
+
+    fault = ""
+    cut = False
+    maximum_size: int | None = None
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file = file
+        self.size = size
+
+    def read(self, count: int) -> bytes:
+        """Return the next ``count`` bytes, fewer at the end."""
+        return self.file.read(count)
+
+    def skip(self, count: int) -> int:
+        """Step over ``count`` bytes and return how many of them are there."""
+        here = max(0, min(count, self.size - self.file.tell()))
+        self.file.seek(here, io.SEEK_CUR)
+        return here
+
+    def content(self) -> BinaryIO:
+        """Return the file itself, at its start."""
+        self.file.seek(0)
+        return self.file
+
+    def drain(self) -> None:
+        """Nothing stands behind the last HDU that matters."""
+
+
+class GzipSource:
+    """A gzip file, unpacked as it is read.
+
+    Attributes
+    ----------
+    fault : str
+        What broke the stream, in words; "" while it is sound.
+    cut : bool
+        The fault is that the stream breaks off.
+    maximum_size : int
+        Bytes to which this file may unpack.
+    """
+
+    def __init__(self, file: BinaryIO, size: int, *, keep: bool) -> None:
+        self._stream = gzip.GzipFile(fileobj=file, mode="rb")
+        self._kept = io.BytesIO()
+        self._keep = keep
+        self.fault = ""
+        self.cut = False
+        self.maximum_size: int | None = largest_content(size)
+
+    def read(self, count: int) -> bytes:
+        """Return the next ``count`` unpacked bytes, fewer at the end or where the stream breaks off."""
+        parts = []
+        while count > 0 and (part := self._read_some(min(count, CHUNK))):
+            parts.append(part)
+            count -= len(part)
+        block = b"".join(parts)
+        if self._keep:
+            self._kept.write(block)
+        return block
+
+    def skip(self, count: int) -> int:
+        """Unpack ``count`` bytes and return how many of them are there."""
+        done = 0
+        while done < count and (part := self.read(min(count - done, CHUNK))):
+            done += len(part)
+        return done
+
+    def content(self) -> BinaryIO:
+        """Return what was unpacked so far, at its start; needs ``keep``."""
+        self._kept.seek(0)
+        return self._kept
+
+    def drain(self) -> None:
+        """Read on to the check sum behind the data, over at most `SMALL` bytes."""
+        self._keep = False
+        self.skip(SMALL)
+
+    def _read_some(self, count: int) -> bytes:
+        if self.fault:
+            return b""
+        try:
+            return self._stream.read1(count)
+        except EOFError:
+            self.cut = True
+            self.fault = "truncated: the gzip stream breaks off"
+        except (gzip.BadGzipFile, zlib.error) as error:
+            self.fault = f"corrupt gzip stream: {error}"
+        return b""
+
+
+@contextmanager
+def open_source(path: Path, *, keep: bool = False) -> Iterator[FileSource | GzipSource]:
+    """Open ``path`` for `nightflow.instruments.fits_layout.walk`.
+
+    Parameters
+    ----------
+    path : Path
+        Plain or gzip; the first bytes decide, not the name.
+    keep : bool
+        Keep what is unpacked, for `GzipSource.content`.
+
+    Raises
+    ------
+    RetryLater
+        The file cannot be opened or read.
+    """
+    with os_errors(path), path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        yield GzipSource(file, size, keep=keep) if packed else FileSource(file, size)
