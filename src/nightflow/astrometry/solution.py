@@ -29,7 +29,7 @@ class SolveRequest:
     Attributes
     ----------
     x, y : ndarray of float64, shape (n,)
-        Usable stars (not saturated, not flagged), 0-based pixels, brightest first.
+        Stars without unusable pixels, 0-based, brightest first; round saturated ones are among them.
     flux : ndarray of float64, shape (n,)
         Electrons.
     shape : tuple of int

@@ -1,0 +1,116 @@
+"""From a first guess of the plate to a verified solution: the way all rungs share."""
+
+from __future__ import annotations
+
+import time
+
+from nightflow.astrometry.geometry import geometry
+from nightflow.astrometry.plate import Plate
+from nightflow.astrometry.refine import Fit, radial_rms, refine
+from nightflow.astrometry.solution import Quality, Solution, SolveRequest
+from nightflow.astrometry.verify import examine, faults
+from nightflow.catalogs.stars import ReferenceStars
+from nightflow.errors import NoSolution
+from nightflow.instruments.profile import AstrometrySettings
+
+__all__ = ["Deadline", "match_radius_px", "solution_from", "verified"]
+
+_MINIMUM_RADIUS_PX = 1.5
+
+
+class Deadline:
+    """A time limit that inner loops can ask.
+
+    Parameters
+    ----------
+    seconds : float
+        From now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left; 0 at least."""
+        return max(self._end - time.monotonic(), 0.0)
+
+    def check(self) -> None:
+        """Raise `NoSolution` once the time is over."""
+        if self.left <= 0.0:
+            raise NoSolution(f"gave up after the time limit of {self._seconds:g} s")
+
+
+def match_radius_px(settings: AstrometrySettings, scale: float) -> float:
+    """Return the final match radius in pixels for ``scale`` in arcsec per pixel."""
+    return max(settings.match_radius / scale, _MINIMUM_RADIUS_PX)
+
+
+def verified(
+    guess: Plate,
+    request: SolveRequest,
+    settings: AstrometrySettings,
+    stars: ReferenceStars,
+    *,
+    backend: str,
+    start_radius: float,
+    hypotheses: int,
+) -> Solution:
+    """Refine ``guess`` and return it as a verified solution.
+
+    Parameters
+    ----------
+    start_radius : float
+        Pixels by which the guess may be off anywhere on the frame.
+    hypotheses : int
+        Candidates among which the guess won; a lucky one among many proves little.
+
+    Raises
+    ------
+    NoSolution
+        It does not pass the bar of `nightflow.astrometry.verify`; the message says by what.
+    """
+    final_radius = match_radius_px(settings, guess.scale)
+    fit = refine(
+        guess, request, stars, start_radius=max(start_radius, final_radius), final_radius=final_radius
+    )
+    if len(fit) < 3:
+        raise NoSolution(f"{len(fit)} stars matched, {settings.minimum_matches} needed")
+    evidence = examine(fit, request, stars, hypotheses=hypotheses)
+    objections = faults(evidence, request, settings)
+    if objections:
+        raise NoSolution("candidate refused: " + ", ".join(objections))
+    return solution_from(
+        fit, request, stars, backend=backend, quality=Quality.VERIFIED, heldout=evidence.heldout_rms_arcsec
+    )
+
+
+def solution_from(
+    fit: Fit,
+    request: SolveRequest,
+    stars: ReferenceStars,
+    *,
+    backend: str,
+    quality: Quality,
+    heldout: float = float("nan"),
+    warnings: tuple[str, ...] = (),
+) -> Solution:
+    """Return ``fit`` as a solution of the given quality."""
+    wcs = fit.plate.to_wcs()
+    place = geometry(wcs, request.shape)
+    return Solution(
+        wcs=wcs,
+        backend=backend,
+        quality=quality,
+        rms_arcsec=radial_rms(fit),
+        heldout_rms_arcsec=heldout,
+        n_matched=len(fit),
+        ra_center=place.ra_center,
+        dec_center=place.dec_center,
+        scale=place.scale,
+        rotation=place.rotation,
+        parity=place.parity,
+        catalog=stars.catalog,
+        warnings=warnings,
+    )

@@ -1,0 +1,143 @@
+"""Is a candidate solution right? Evidence, and the bar it must pass.
+
+A fit always looks good on the stars it was fitted to. What counts here: stars left out of the fit in
+turn, how many stars would match by chance, how many of those that should be there are there, and
+whether the scale is the camera's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammainc, gammaln
+
+from nightflow.astrometry.matching import mutual_pairs
+from nightflow.astrometry.refine import Fit, heldout_rms, in_frame, radial_rms
+from nightflow.astrometry.solution import SolveRequest
+from nightflow.catalogs.stars import ReferenceStars
+from nightflow.instruments.profile import AstrometrySettings
+
+__all__ = ["Evidence", "examine", "faults", "log_false_alarm"]
+
+LOG_FALSE_ALARM = -6.0
+"""Highest log10 of the probability that chance matches this well somewhere among all that was tried."""
+_MINIMUM_FRACTION = 0.2
+_MAXIMUM_SHEAR = 0.03
+_SHIFTS = 8
+_FREE_STARS = {0: 2, 1: 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What speaks for and against a candidate.
+
+    Attributes
+    ----------
+    n_matched : int
+        Stars in the fit.
+    n_expected : int
+        Catalogue stars on the frame that could have been matched: as many as there are detections at most.
+    rms_arcsec, heldout_rms_arcsec : float
+        Radial, of the stars in the fit and of stars left out of it in turn.
+    chance_matches : float
+        Mean number of matches with the catalogue displaced.
+    log_false_alarm : float
+        log10 of the probability of this many matches by chance, times the hypotheses tried.
+    scale : float
+        Arcsec per pixel.
+    shear : float
+        Relative difference between the largest and the smallest scale of any direction.
+    """
+
+    n_matched: int
+    n_expected: int
+    rms_arcsec: float
+    heldout_rms_arcsec: float
+    chance_matches: float
+    log_false_alarm: float
+    scale: float
+    shear: float
+
+
+def examine(fit: Fit, request: SolveRequest, stars: ReferenceStars, *, hypotheses: int) -> Evidence:
+    """Gather the evidence for ``fit``, which won among ``hypotheses`` candidates."""
+    predicted, _ = in_frame(fit.plate, stars, request.shape)
+    chance = _chance_matches(predicted, request, fit.radius)
+    largest, smallest = np.linalg.svd(fit.plate.cd, compute_uv=False)
+    spent = _FREE_STARS.get(fit.plate.order, 3)
+    return Evidence(
+        n_matched=len(fit),
+        n_expected=min(len(predicted), len(request.x)),
+        rms_arcsec=radial_rms(fit),
+        heldout_rms_arcsec=heldout_rms(fit),
+        chance_matches=chance,
+        log_false_alarm=log_false_alarm(len(fit) - spent, chance, hypotheses),
+        scale=fit.plate.scale,
+        shear=float(1.0 - smallest / largest),
+    )
+
+
+def faults(evidence: Evidence, request: SolveRequest, settings: AstrometrySettings) -> list[str]:
+    """Return what keeps a candidate from being verified; empty where nothing does."""
+    found = []
+    if evidence.n_matched < settings.minimum_matches:
+        found.append(f"{evidence.n_matched} stars matched, {settings.minimum_matches} needed")
+    if not evidence.heldout_rms_arcsec <= settings.maximum_rms:
+        found.append(
+            f'left-out stars scatter by {evidence.heldout_rms_arcsec:.2f}", limit {settings.maximum_rms:.2f}"'
+        )
+    if evidence.n_matched < _MINIMUM_FRACTION * evidence.n_expected:
+        found.append(f"only {evidence.n_matched} of {evidence.n_expected} expected stars matched")
+    if evidence.log_false_alarm > LOG_FALSE_ALARM:
+        found.append(
+            f"chance alone would match {evidence.chance_matches:.1f} stars "
+            f"(log false-alarm probability {evidence.log_false_alarm:.1f}, limit {LOG_FALSE_ALARM:.0f})"
+        )
+    if request.scale is not None and abs(evidence.scale / request.scale - 1.0) > request.scale_tolerance:
+        found.append(
+            f'scale {evidence.scale:.3f}"/px is more than {100 * request.scale_tolerance:.1f} % '
+            f"off the camera's {request.scale:.3f}\"/px"
+        )
+    if evidence.shear > _MAXIMUM_SHEAR:
+        found.append(f"pixels would be skewed by {100 * evidence.shear:.1f} %")
+    return found
+
+
+def log_false_alarm(n_matched: int, chance_matches: float, hypotheses: int) -> float:
+    """Return log10 of ``hypotheses`` times the Poisson probability of ``n_matched`` or more matches.
+
+    Parameters
+    ----------
+    n_matched : int
+        Matches beyond those that the free parameters can force.
+    chance_matches : float
+        Mean number of matches by chance.
+    hypotheses : int
+        Candidates among which this one won.
+    """
+    trials = float(np.log10(max(hypotheses, 1)))
+    if n_matched <= 0:
+        return trials
+    mean = max(chance_matches, 1e-3)
+    tail = float(gammainc(n_matched, mean))
+    if tail > 0.0:
+        return trials + float(np.log10(tail))
+    # below the smallest float: the first term of the tail is nearly all of it
+    return trials + float((n_matched * np.log(mean) - mean - gammaln(n_matched + 1)) / np.log(10.0))
+
+
+def _chance_matches(predicted: NDArray[np.float64], request: SolveRequest, radius: float) -> float:
+    """Return the mean number of matches with the catalogue displaced, wrapped round the frame's edges."""
+    ny, nx = request.shape
+    seen = np.column_stack([request.x, request.y])
+    size = np.array([nx, ny], float)
+    counts = []
+    for k in range(1, _SHIFTS + 1):
+        # shifts by the golden ratio are spread evenly and never near zero
+        step = np.array([(0.618034 * k) % 1.0, (0.754878 * k) % 1.0])
+        moved = (predicted + np.clip(step, 0.1, 0.9) * size + 0.5) % size - 0.5
+        counts.append(len(mutual_pairs(seen, moved, radius)[0]))
+    per_star = len(seen) * np.pi * radius**2 / (nx * ny)
+    return max(float(np.mean(counts)), len(predicted) * min(per_star, 1.0))

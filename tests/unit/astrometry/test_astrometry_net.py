@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nightflow.astrometry import astrometry_net
+from nightflow.astrometry.astrometry_net import index_files, run_worker
+from nightflow.astrometry.astrometry_net_worker import solve
+from nightflow.errors import NoSolution
+
+PAYLOAD = {"stars": [[1.0, 2.0]], "time_limit": 5.0}
+
+
+def program(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def test_answer_comes_back():
+    echo = "import json, sys; json.dump({'matches': json.load(sys.stdin)['stars']}, sys.stdout)"
+    assert run_worker(PAYLOAD, 20.0, program(echo)) == {"matches": [[1.0, 2.0]]}
+
+
+def test_hung_solver_is_ended_with_its_children(tmp_path):
+    note = tmp_path / "pids"
+    hang = (
+        "import os, subprocess, sys, time;"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        f"open({str(note)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}');"
+        "time.sleep(60)"
+    )
+    started = time.monotonic()
+    with pytest.raises(NoSolution, match=r"found nothing in 1\.5 s"):
+        run_worker(PAYLOAD, 1.5, program(hang))
+    assert time.monotonic() - started < 5.0
+    parent, child = (int(pid) for pid in note.read_text().split())
+    assert not is_running(parent)
+    assert not is_running(child)
+
+
+def test_crash_names_the_signal():
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(NoSolution, match="ended by SIGSEGV"):
+        run_worker(PAYLOAD, 20.0, program(crash))
+
+
+def test_failure_quotes_the_last_words():
+    with pytest.raises(NoSolution, match=r"(?s)status 1: .*ValueError: out of stars"):
+        run_worker(PAYLOAD, 20.0, program("raise ValueError('out of stars')"))
+
+
+@pytest.mark.parametrize("answer", ["", "not json", "[1, 2]"])
+def test_nonsense_is_refused(answer):
+    with pytest.raises(NoSolution, match="answered no JSON"):
+        run_worker(PAYLOAD, 20.0, program(f"print({answer!r})"))
+
+
+def test_absent_program():
+    with pytest.raises(NoSolution, match="does not start"):
+        run_worker(PAYLOAD, 1.0, ["/nonexistent/solver"])
+
+
+def test_absent_wheel(monkeypatch):
+    monkeypatch.setitem(sys.modules, "astrometry", None)
+    assert "not installed" in solve({"scale": None, "position": None})["error"]
+
+
+def test_no_index_file_names_the_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(astrometry_net, "PACKAGED_INDEX_FOLDER", tmp_path / "none")
+    with pytest.raises(NoSolution, match=str(tmp_path)):
+        index_files([tmp_path])
+
+
+def test_own_index_file_wins_over_the_packaged_one(tmp_path, monkeypatch):
+    packaged = tmp_path / "packaged"
+    packaged.mkdir()
+    for folder in (tmp_path, packaged):
+        (folder / "index-1.fits").touch()
+    (packaged / "index-2.fits").touch()
+    monkeypatch.setattr(astrometry_net, "PACKAGED_INDEX_FOLDER", packaged)
+    assert index_files([tmp_path]) == [tmp_path / "index-1.fits", packaged / "index-2.fits"]
+
+
+def test_gpl_code_stays_in_its_own_process():
+    check = (
+        "import sys, nightflow.astrometry.ladder, nightflow.astrometry.astrometry_net_worker;"
+        "sys.exit('astrometry' in sys.modules)"
+    )
+    assert subprocess.run(program(check), timeout=60).returncode == 0
+
+
+def test_damaged_index_file_is_a_refusal(tmp_path):
+    damaged = tmp_path / "index-1.fits"
+    damaged.write_bytes(b"no index at all" * 500)
+    payload = {
+        "stars": [[float(i), float(i * i % 97)] for i in range(20)],
+        "index_files": [str(damaged)],
+        "scale": None,
+        "position": None,
+        "parity": "both",
+        "time_limit": 10.0,
+    }
+    with pytest.raises(NoSolution, match=r"the solver's process failed|ended by"):
+        run_worker(json.loads(json.dumps(payload)), 20.0)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process lives; a reparented zombie that nobody reaps yet does not."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"

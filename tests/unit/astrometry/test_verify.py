@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import poisson
+
+from nightflow.astrometry.plate import plate_from_wcs
+from nightflow.astrometry.refine import heldout_rms, radial_rms, refine
+from nightflow.astrometry.verify import examine, faults, log_false_alarm
+from nightflow.instruments.profile import AstrometrySettings
+from tests.unit.astrometry.synthetic import SCALE, SHAPE, make_request, make_stars, make_wcs, worst_error
+
+SETTINGS = AstrometrySettings(scale=SCALE)
+STARS = make_stars(80.0, 10.0, 2.0, 700)
+WCS = make_wcs(80.0, 10.0, rotation=15.0)
+NOISE = 0.3
+
+
+@pytest.fixture(scope="module")
+def request_():
+    return make_request(WCS, STARS, noise=NOISE, fakes=0.2)
+
+
+@pytest.fixture(scope="module")
+def fit(request_):
+    return refine(plate_from_wcs(WCS, SHAPE), request_, STARS, start_radius=8.0, final_radius=1.5)
+
+
+@pytest.fixture(scope="module")
+def evidence(fit, request_):
+    return examine(fit, request_, STARS, hypotheses=1000)
+
+
+def test_truth_passes(evidence, request_):
+    assert faults(evidence, request_, SETTINGS) == []
+    assert evidence.log_false_alarm < -20.0
+    assert evidence.n_matched <= evidence.n_expected
+
+
+def test_rms_is_that_of_the_noise(fit):
+    # radial: two coordinates of sigma = NOISE pixels each
+    expected = np.sqrt(2.0) * NOISE * SCALE
+    assert radial_rms(fit) == pytest.approx(expected, rel=0.25)
+    assert heldout_rms(fit) > radial_rms(fit)
+
+
+def test_refinement_recovers_from_a_poor_guess(request_):
+    poor = plate_from_wcs(make_wcs(80.004, 10.003, rotation=15.3, scale=1.003 * SCALE), SHAPE)
+    fit = refine(poor, request_, STARS, start_radius=12.0, final_radius=1.5)
+    assert worst_error(fit.plate.to_wcs(), WCS) < 1.5
+
+
+def test_outliers_are_left_out(request_):
+    x = request_.x.copy()
+    x[::10] += 4.0
+    fit = refine(
+        plate_from_wcs(WCS, SHAPE), replace(request_, x=x), STARS, start_radius=5.0, final_radius=5.0
+    )
+    assert worst_error(fit.plate.to_wcs(), WCS) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_matched": 5, "n_expected": 5}, "5 stars matched, 6 needed"),
+        ({"heldout_rms_arcsec": 2.5}, r'scatter by 2\.50", limit 2\.00"'),
+        ({"heldout_rms_arcsec": float("nan")}, "scatter by nan"),
+        ({"n_expected": 500}, "of 500 expected stars"),
+        ({"log_false_alarm": -3.0}, "log false-alarm probability -3.0"),
+        ({"scale": 1.2 * SCALE}, "off the camera's"),
+        ({"shear": 0.1}, "skewed by 10.0 %"),
+    ],
+)
+def test_each_fault_is_named(evidence, request_, change, words):
+    found = faults(replace(evidence, **change), request_, SETTINGS)
+    assert len(found) == 1
+    assert re.search(words, found[0])
+
+
+@pytest.mark.parametrize(("n", "mean"), [(1, 0.5), (4, 0.1), (10, 3.0), (30, 2.0)])
+def test_false_alarm_is_the_poisson_tail(n, mean):
+    expected = np.log10(poisson.sf(n - 1, mean)) + 2.0
+    assert log_false_alarm(n, mean, 100) == pytest.approx(expected, abs=1e-6)
+
+
+def test_false_alarm_far_below_the_smallest_float():
+    value = log_false_alarm(400, 0.5, 1)
+    assert np.isfinite(value)
+    assert value == pytest.approx(poisson.logpmf(400, 0.5) / np.log(10.0), rel=1e-3)
+
+
+def test_no_star_beyond_the_free_parameters_proves_nothing():
+    assert log_false_alarm(0, 0.1, 1000) == pytest.approx(3.0)
+
+
+def test_a_dense_frame_matches_by_chance(fit):
+    rng = np.random.default_rng(1)
+    n = 30000
+    crowd = replace(
+        make_request(WCS, STARS), x=rng.uniform(0, 999, n), y=rng.uniform(0, 799, n), flux=np.full(n, 100.0)
+    )
+    crowded = examine(fit, crowd, STARS, hypotheses=1)
+    assert crowded.chance_matches > 0.1 * crowded.n_expected
