@@ -1,5 +1,57 @@
 """The commands."""
 
-import typer
+from __future__ import annotations
 
-app = typer.Typer(name="nightflow", no_args_is_help=True)
+from typing import Annotated
+
+import typer
+from astropy.utils import data as astropy_data
+from astropy.utils import iers
+
+from nightflow import __version__
+from nightflow.commands import curves, ledger, reduce, setup, simulation, sky
+
+__all__ = ["app"]
+
+# The dome may have no network: what astropy needs comes with the installed packages.
+iers.conf.auto_download = False
+iers.conf.iers_degraded_accuracy = "ignore"
+astropy_data.conf.allow_internet = False
+
+app = typer.Typer(
+    name="nightflow",
+    help="From raw frames to calibrated light curves while the night is still running.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nightflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hold the options of the program itself."""
+
+
+app.command()(setup.init)
+app.command()(reduce.run)
+app.command()(reduce.watch)
+app.command()(reduce.backfill)
+app.command()(ledger.status)
+app.command()(ledger.frames)
+app.command()(ledger.retry)
+app.command()(curves.lightcurve)
+app.command()(curves.export)
+app.command()(simulation.simulate)
+app.command()(simulation.demo)
+app.add_typer(sky.catalog, name="catalog")
+app.add_typer(sky.index, name="index")
+app.add_typer(sky.targets, name="targets")

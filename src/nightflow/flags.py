@@ -32,8 +32,8 @@ class Flag(IntFlag):
 
 MEANINGS: dict[Flag, str] = {
     Flag.BAD: "pixel unusable (flat response out of bounds, user region, not finite)",
-    Flag.HOT: "dark current as large as the read noise or larger",
-    Flag.WARM: "dark current of half the read noise or more",
+    Flag.HOT: "dark current beyond the typical one as noisy as a normal pixel in the dark, or noisier",
+    Flag.WARM: "half as much dark current beyond the typical one, or more",
     Flag.SATURATED: "raw counts at or above the saturation level, or bled into",
     Flag.COSMIC_RAY: "hit by a cosmic ray",
     Flag.DEAD: "no response to light",

@@ -7,7 +7,7 @@ solution: good for photometry, no claim on positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
@@ -100,7 +100,12 @@ def _solve_trusted(
         if len(catalogs.cone(name, float(ra[0]), float(dec[0]), radius)) >= settings.minimum_matches
     ]
     if enough and len(request.x):
-        return solve_shifted(plate, request, catalogs, settings, backend="header")
+        try:
+            return solve_shifted(plate, request, catalogs, settings, backend="header")
+        except NoSolution as refused:
+            # Too few stars to verify it; three that agree still make it good enough for photometry.
+            solution = _solve_by_shift(plate, request, catalogs, settings)
+            return replace(solution, warnings=(*solution.warnings, f"not verified: {refused}"))
     place = geometry(request.header_wcs, request.shape)
     return Solution(
         wcs=request.header_wcs,

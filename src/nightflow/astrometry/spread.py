@@ -52,7 +52,8 @@ def select_stars(sources: SourceTable, shape: tuple[int, int], limit: int = 300)
 
     Left out are sources with unusable pixels or at the edge, those much more elongated than the frame's
     median (trails, blends, bleeding columns) and those much sharper than a star (cosmic rays, hot pixels).
-    Round saturated stars stay: their flux is too low, but they are the ones that every catalogue has.
+    Round saturated stars stay: their flux is too low, but they are the ones that every catalogue has. So do
+    stars with a hit somewhere in the aperture: hit pixels are filled before positions are measured.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def select_stars(sources: SourceTable, shape: tuple[int, int], limit: int = 300)
     limit : int
         How many at most; they are taken evenly over the frame.
     """
-    unwanted = (UNUSABLE | Flag.EDGE) & ~Flag.SATURATED
+    unwanted = (UNUSABLE | Flag.EDGE) & ~(Flag.SATURATED | Flag.COSMIC_RAY)
     clean = (sources.flags & int(unwanted)) == 0
     clean &= np.isfinite(sources.x) & np.isfinite(sources.y) & (sources.flux > 0)
     if not clean.any():

@@ -1,1 +1,1 @@
-"""From raw counts to clean electrons: one step a file."""
+"""From raw counts to electrons: one step a file, their order in `nightflow.detector.chain`."""

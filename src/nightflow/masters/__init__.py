@@ -1,1 +1,1 @@
-"""Master calibrations: combine, keep, choose, explain."""
+"""Master biases, darks and flats: group, combine, vet, build, store and choose."""

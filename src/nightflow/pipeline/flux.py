@@ -33,6 +33,7 @@ def flux(work: Work, context: Context) -> dict[str, Any]:
         except NoZeroPoint as reason:
             reasons.append(str(reason))
             continue
+        work.reference = f"{name}@{context.catalogs.metadata(name).created}"
         solution = work.calibration.solution
         work.warnings.extend(solution.warnings)
         return {
@@ -61,10 +62,7 @@ def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
     stars = context.catalogs.cone(name, solution.ra_center, solution.dec_center, radius)
     if work.header.mjd_mid is not None:
         stars = stars.at_epoch(julian_year(work.header.mjd_mid))
-    match = match_catalog(
-        measured.sources, stars, solution.wcs, solution.scale, settings.match_radius
-    )
-    work.stars = stars
+    match = match_catalog(measured.sources, stars, solution.wcs, solution.scale, settings.match_radius)
     return calibrate_flux(
         measured.sources,
         stars,
@@ -79,9 +77,7 @@ def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
     )
 
 
-def _targets(
-    work: Work, context: Context, stars: ReferenceStars, match: CatalogMatch
-) -> NDArray[np.bool_]:
+def _targets(work: Work, context: Context, stars: ReferenceStars, match: CatalogMatch) -> NDArray[np.bool_]:
     """Return which sources are targets: those of the store, and the catalogue star that OBJECT names."""
     assert work.solution is not None
     assert work.measured is not None

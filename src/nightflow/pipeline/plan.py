@@ -6,10 +6,13 @@ import hashlib
 import json
 from typing import Any
 
-from nightflow import __version__
+from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
+from nightflow.pipeline.work import Context
+from nightflow.software import software_fingerprint
+from nightflow.store.masters import calibration_frames
 
-__all__ = ["plan_fingerprint", "reduction_fingerprint"]
+__all__ = ["plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint"]
 
 
 def plan_fingerprint(profile: CameraProfile | None, policy: str, until: str = "append") -> str:
@@ -25,12 +28,27 @@ def plan_fingerprint(profile: CameraProfile | None, policy: str, until: str = "a
         Last step.
     """
     content = profile.model_dump(mode="json") if profile is not None else None
-    return _digest([__version__, content, policy, until])
+    return _digest([software_fingerprint(), content, policy, until])
 
 
 def reduction_fingerprint(plan: str, masters: dict[str, str], catalog: str) -> str:
     """Return the fingerprint of one reduction: its plan, the masters used, the reference catalogue."""
     return _digest([plan, sorted(masters.items()), catalog])
+
+
+def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:
+    """Return the fingerprint of what a held exposure may be waiting for, beside its plan.
+
+    Catalogues, index files, and how many calibration frames of its camera there are.
+    """
+    catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
+    index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
+    calibrations = [
+        len(calibration_frames(context.database, str(kind), instrument=instrument))
+        for kind in (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)
+        if instrument is not None
+    ]
+    return _digest([plan, catalogs, index_files, calibrations])
 
 
 def _digest(content: Any) -> str:

@@ -12,7 +12,9 @@ from astropy.wcs import WCS
 __all__ = ["Pointings"]
 
 _NEAR = 1.0
-"""Degrees."""
+"""Degrees within which a solution is worth a try."""
+_SAME = 0.1
+"""Degrees within which two hints are one pointing."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,11 @@ class _Pointing:
     ra: float
     dec: float
     wcs: WCS
+
+    def separation(self, ra: float, dec: float) -> float:
+        """Degrees to a near position."""
+        d_ra = (ra - self.ra + 180.0) % 360.0 - 180.0
+        return float(np.hypot(d_ra * np.cos(np.radians(0.5 * (dec + self.dec))), dec - self.dec))
 
 
 class Pointings:
@@ -39,10 +46,15 @@ class Pointings:
 
     def remember(self, instrument: str, detector: str, ra: float, dec: float, wcs: WCS) -> None:
         """Keep a verified solution of a frame whose pointing hint was (ra, dec)."""
+        camera = (instrument, detector)
         with self._lock:
-            for key, pointing in list(self._known.items()):
-                if key[:2] == (instrument, detector) and _separation(pointing.ra, pointing.dec, ra, dec) < 0.1:
-                    del self._known[key]
+            same = [
+                key
+                for key, one in self._known.items()
+                if key[:2] == camera and one.separation(ra, dec) < _SAME
+            ]
+            for key in same:
+                del self._known[key]
             self._count += 1
             self._known[instrument, detector, self._count] = _Pointing(ra, dec, wcs)
             while len(self._known) > self._capacity:
@@ -50,14 +62,11 @@ class Pointings:
 
     def recall(self, instrument: str, detector: str, ra: float, dec: float) -> WCS | None:
         """Return the newest solution of this camera within a degree of a pointing hint, or None."""
+        camera = (instrument, detector)
         with self._lock:
-            for key, pointing in reversed(self._known.items()):
-                if key[:2] == (instrument, detector) and _separation(pointing.ra, pointing.dec, ra, dec) < _NEAR:
-                    return pointing.wcs
-        return None
-
-
-def _separation(ra: float, dec: float, other_ra: float, other_dec: float) -> float:
-    """Degrees between two near positions."""
-    d_ra = (ra - other_ra + 180.0) % 360.0 - 180.0
-    return float(np.hypot(d_ra * np.cos(np.radians(0.5 * (dec + other_dec))), dec - other_dec))
+            near = (
+                one.wcs
+                for key, one in reversed(self._known.items())
+                if key[:2] == camera and one.separation(ra, dec) < _NEAR
+            )
+            return next(near, None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from astropy.wcs import WCS
+import numpy as np
+from astropy.wcs import WCS, Sip
 
-from nightflow.astrometry.ladder import select_stars, solve as climb
+from nightflow.astrometry.ladder import select_stars
+from nightflow.astrometry.ladder import solve as climb
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.errors import NoSolution
 from nightflow.instruments.header_wcs import header_wcs
@@ -100,7 +102,11 @@ def _trusted_wcs(work: Work) -> WCS | None:
     wcs = header_wcs(work.frame.raw_header)
     if wcs is not None and work.header.trim is not None:
         rows, columns = work.header.trim
-        wcs.wcs.crpix -= [columns.start or 0, rows.start or 0]
+        shift = np.array([columns.start or 0, rows.start or 0], float)
+        wcs.wcs.crpix -= shift
+        if wcs.sip is not None:
+            sip = wcs.sip
+            wcs.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix - shift)
     return wcs
 
 

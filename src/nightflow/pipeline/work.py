@@ -7,12 +7,12 @@ from pathlib import Path
 
 from nightflow.astrometry.solution import Solution
 from nightflow.catalogs.local import LocalCatalogs
-from nightflow.catalogs.stars import ReferenceStars
 from nightflow.config import MissingCalibrationPolicy, Settings
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.profile import CameraProfile
 from nightflow.photcal.zero_point import FluxCalibration
+from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.pointings import Pointings
 from nightflow.sources.measure import MeasuredFrame
 from nightflow.store.database import Database
@@ -32,6 +32,9 @@ class Context:
     database : Database
     profiles : mapping of name to CameraProfile
     catalogs : LocalCatalogs
+    masters : MasterLibrary
+    definitive_masters : bool
+        See `nightflow.pipeline.master_plan.plan_master`.
     pointings : Pointings
         Last verified solutions.
     """
@@ -41,6 +44,8 @@ class Context:
     database: Database
     profiles: dict[str, CameraProfile]
     catalogs: LocalCatalogs
+    masters: MasterLibrary
+    definitive_masters: bool
     pointings: Pointings
 
     @property
@@ -64,8 +69,9 @@ class Work:
     """Kind -> fingerprint of the masters used."""
     measured: MeasuredFrame | None = None
     solution: Solution | None = None
-    stars: ReferenceStars | None = None
     calibration: FluxCalibration | None = None
+    reference: str = ""
+    """Reference catalogue of the zero point and which import of it; "" without one."""
     warnings: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     """Step -> seconds."""

@@ -15,6 +15,9 @@ from nightflow.sources.stamps import ring_offsets, stamp_indices
 
 __all__ = ["ApertureFluxes", "aperture_flags", "measure_apertures"]
 
+_NOTICEABLE = 0.02
+"""Share of a source's flux from which another one is a neighbour."""
+
 
 @dataclass(frozen=True)
 class ApertureFluxes:
@@ -89,7 +92,7 @@ def aperture_flags(
     radius : float
         Aperture radius in pixels.
     neighbour_radius : float
-        A source closer than this that has at least 1 % of the flux is a neighbour.
+        A source closer than this that has at least 2 % of the flux is a neighbour.
     flux : ndarray of float64, shape (n,)
     """
     if len(x) == 0:
@@ -110,5 +113,5 @@ def _has_neighbour(
     pairs = cKDTree(np.column_stack([x, y])).query_pairs(radius, output_type="ndarray")
     for one, other in ((0, 1), (1, 0)):
         first, second = pairs[:, one], pairs[:, other]
-        crowded[first[flux[second] >= 0.01 * flux[first]]] = True
+        crowded[first[flux[second] >= _NOTICEABLE * flux[first]]] = True
     return crowded

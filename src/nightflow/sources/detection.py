@@ -87,8 +87,7 @@ def detect(
     sep.set_extract_pixstack(max(_PIXEL_STACK, data.size // 4))
     try:
         objects, segments = sep.extract(
-            # The matched filter would spread what a masked pixel holds over its neighbours.
-            np.where(mask, np.float32(0), data),
+            data,
             settings.threshold,
             err=rms,
             mask=mask,

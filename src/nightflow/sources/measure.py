@@ -15,13 +15,19 @@ from nightflow.quality.measures import frame_ellipticity, frame_fwhm
 from nightflow.sources.aperture import aperture_flags, measure_apertures
 from nightflow.sources.background import Background, measure_background
 from nightflow.sources.detection import Detections, detect
+from nightflow.sources.fill import fill_flagged
 from nightflow.sources.luminance import luminance
+from nightflow.sources.stellar_profile import stacked_fwhm
 from nightflow.sources.table import SourceTable
 
 __all__ = ["MeasuredFrame", "measure_frame"]
 
 _FWHM_TO_SIGMA = 1 / 2.3548
 _LARGEST_HALF_LIGHT = 12.0
+_STELLAR = 0.3
+"""Relative difference of a half-light radius from the stars' within which a source is one of them."""
+_BRIGHT = 20.0
+"""Peak over sky noise from which a star's profile goes into the stack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +81,27 @@ def measure_frame(
     assert frame.flags is not None
     unusable = (frame.flags & int(UNUSABLE)) > 0
     background = measure_background(frame.data, unusable, detection.box)
-    clean = np.where(np.isfinite(frame.data), frame.data - background.level, np.float32(0))
     # Saturated stars must be found whole, so that their rims are not taken for stars of their own.
-    hidden = (frame.flags & int(UNUSABLE & ~Flag.SATURATED)) > 0
-    detections = detect(clean, background.rms, hidden, detection)
+    without_value = (frame.flags & int(UNUSABLE & ~Flag.SATURATED)) > 0
+    clean, empty = fill_flagged(frame.data - background.level, without_value | ~np.isfinite(frame.data))
+    detections = detect(clean, background.rms, empty, detection)
     sky_mask = unusable | (detections.segments > 0)
-    return _measure_detections(frame, clean, sky_mask, background, detections, photometry)
+    variance = _trusted_variance(frame, clean, background)
+    return _measure_detections(frame, clean, variance, sky_mask, background, detections, photometry)
+
+
+def _trusted_variance(
+    frame: Frame, clean: NDArray[np.float32], background: Background
+) -> NDArray[np.float32]:
+    """Return the variance plane, or what stands in for it where its photon noise is not known.
+
+    Without a gain, or with the bias level still in the counts, the photon noise of the sky cannot be
+    computed from its level. It is measured instead, and only the sources' own photons are computed.
+    """
+    assert frame.variance is not None
+    if frame.header.gain_known and not frame.header.bias_included:
+        return frame.variance
+    return background.rms**2 + np.maximum(clean, np.float32(0))
 
 
 def _luminance_frame(frame: Frame) -> Frame:
@@ -96,23 +117,28 @@ def _luminance_frame(frame: Frame) -> Frame:
 def _measure_detections(
     frame: Frame,
     clean: NDArray[np.float32],
+    variance: NDArray[np.float32],
     sky_mask: NDArray[np.bool_],
     background: Background,
     detections: Detections,
     photometry: PhotometrySettings,
 ) -> MeasuredFrame:
-    assert frame.variance is not None
     assert frame.flags is not None
     half_light = _half_light_radius(clean, detections)
-    x, y = _windowed_centroids(clean, detections, half_light)
-    at = _pixel(y, clean.shape[0]), _pixel(x, clean.shape[1])
+    at = _pixel(detections.y, clean.shape[0]), _pixel(detections.x, clean.shape[1])
     ellipticity = 1 - detections.semi_minor / detections.semi_major
     signal_to_noise = detections.peak / background.median_rms
     isolated = (frame.flags[at] == 0) & ~detections.blended & np.isfinite(half_light)
-    fwhm = frame_fwhm(2 * half_light, signal_to_noise, isolated)
-    radius, annulus, reach = _radii(fwhm, photometry)
-    apertures = measure_apertures(clean, frame.variance, sky_mask, x, y, radius, annulus)
-    flags = aperture_flags(frame.flags, x, y, radius, radius + reach, apertures.flux)
+    half_light_width = frame_fwhm(2 * half_light, signal_to_noise, isolated)
+    x, y = _windowed_centroids(clean, detections, half_light, _or_expected(half_light_width, photometry))
+    stars = (
+        isolated & (np.abs(2 * half_light / half_light_width - 1) < _STELLAR) & (signal_to_noise > _BRIGHT)
+    )
+    fwhm = stacked_fwhm(clean, x[stars], y[stars], detections.peak[stars], half_light_width)
+    reach = _or_expected(fwhm, photometry)
+    radius, annulus = _radii(reach, photometry)
+    apertures = measure_apertures(clean, variance, sky_mask, x, y, radius, annulus)
+    flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
     flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
     centroid_err = _centroid_error(half_light, apertures.flux, apertures.flux_err)
     # A cell of the luminance is centred half a pixel up and right of its first pixel.
@@ -126,7 +152,7 @@ def _measure_detections(
         flux_err=apertures.flux_err,
         peak=detections.peak,
         background=background.level[at] + apertures.background,
-        fwhm=2 * half_light,
+        fwhm=2 * half_light * fwhm / half_light_width,
         ellipticity=ellipticity,
         theta=detections.theta,
         flags=flags,
@@ -145,34 +171,42 @@ def _pixel(position: NDArray[np.float64], size: int) -> NDArray[np.intp]:
     return np.clip(np.rint(position).astype(np.intp), 0, size - 1)
 
 
-def _radii(fwhm: float, photometry: PhotometrySettings) -> tuple[float, tuple[float, float], float]:
-    """Return the aperture's radius, the annulus' two radii and the reach of a star's light, all in pixels."""
-    if not np.isfinite(fwhm):
-        fwhm = photometry.minimum_radius / photometry.aperture_fwhm
+def _or_expected(fwhm: float, photometry: PhotometrySettings) -> float:
+    """Return the FWHM, or what the smallest aperture was made for where no star tells."""
+    return fwhm if np.isfinite(fwhm) else photometry.minimum_radius / photometry.aperture_fwhm
+
+
+def _radii(fwhm: float, photometry: PhotometrySettings) -> tuple[float, tuple[float, float]]:
+    """Return the aperture's radius and the annulus' two radii, all in pixels."""
     radius = max(photometry.minimum_radius, photometry.aperture_fwhm * fwhm)
     inner, outer = photometry.annulus_fwhm
     inner_radius = max(inner * fwhm, radius + 2)
-    return radius, (inner_radius, max(outer * fwhm, inner_radius + 3)), fwhm
+    return radius, (inner_radius, max(outer * fwhm, inner_radius + 3))
 
 
 def _half_light_radius(clean: NDArray[np.float32], detections: Detections) -> NDArray[np.float64]:
-    """Radius that holds half the light within 6 semi-major axes; NaN where it cannot be told."""
+    """Radius that holds half the light within 4 semi-major axes; NaN where it cannot be told."""
     if len(detections) == 0:
         return np.empty(0)
-    reach = np.clip(6 * detections.semi_major, 4.0, 2 * _LARGEST_HALF_LIGHT)
+    reach = np.clip(4 * detections.semi_major, 4.0, 2 * _LARGEST_HALF_LIGHT)
     radius, failed = sep.flux_radius(clean, detections.x, detections.y, reach, 0.5, subpix=5)
     return np.where((failed == 0) & (radius > 0.3), radius, np.nan)
 
 
 def _windowed_centroids(
-    clean: NDArray[np.float32], detections: Detections, half_light: NDArray[np.float64]
+    clean: NDArray[np.float32], detections: Detections, half_light: NDArray[np.float64], reach: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gaussian-windowed centroids (SExtractor's XWIN, YWIN), the moments' where those wander off."""
+    """Gaussian-windowed centroids (SExtractor's XWIN, YWIN), the moments' where those wander off.
+
+    The window is that of the source's own width, but never much wider than a star's: the centroid of a faint
+    source would climb up the flank of a bright neighbour.
+    """
     if len(detections) == 0:
         return detections.x, detections.y
-    sigma = np.clip(np.nan_to_num(2 * half_light * _FWHM_TO_SIGMA, nan=1.5), 0.6, _LARGEST_HALF_LIGHT)
+    width = np.nan_to_num(2 * half_light, nan=reach)
+    sigma = _FWHM_TO_SIGMA * np.clip(width, 1.4, 1.5 * reach)
     x, y, _ = sep.winpos(clean, detections.x, detections.y, sigma)
-    steady = np.hypot(x - detections.x, y - detections.y) < 2 * sigma
+    steady = np.hypot(x - detections.x, y - detections.y) < 0.5 * reach
     return np.where(steady, x, detections.x), np.where(steady, y, detections.y)
 
 

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SourceTable"]
+__all__ = ["SourceTable", "no_sources"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,3 +57,12 @@ class SourceTable:
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
         """Return the rows selected by a mask or by indices."""
         return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+def no_sources() -> SourceTable:
+    """Return the table of a frame without a source."""
+    empty = np.empty(0)
+    return SourceTable(
+        x=empty, y=empty, x_err=empty, y_err=empty, flux=empty, flux_err=empty, peak=empty, background=empty,
+        fwhm=empty, ellipticity=empty, theta=empty, flags=np.empty(0, np.uint16),
+    )  # fmt: skip

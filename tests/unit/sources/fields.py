@@ -47,7 +47,13 @@ def gaussian_field(
         truth += total / (2 * np.pi * sigma**2) * np.exp(-((xx - x0) ** 2 + (yy - y0) ** 2) / (2 * sigma**2))
     data = (rng.poisson(truth) + rng.normal(0, read_noise, shape)).astype(np.float32)
     header = FrameHeader(
-        instrument="test", kind=FrameKind.LIGHT, exptime=10.0, shape=shape, bayer=bayer, mjd_mid=59000.0
+        instrument="test",
+        kind=FrameKind.LIGHT,
+        exptime=10.0,
+        shape=shape,
+        bayer=bayer,
+        mjd_mid=59000.0,
+        bias_included=False,
     )
     frame = Frame(
         data=data,

@@ -12,7 +12,9 @@ def test_sums_are_those_of_photutils():
     variance = np.full(data.shape, 9.0, np.float32)
     everything = np.ones(data.shape, bool)  # no pixel is sky, so no local background is taken off
     ours = measure_apertures(data, variance, everything, x, y, 4.3, (8, 12))
-    table = aperture_photometry(data, CircularAperture(np.column_stack([x, y]), 4.3), error=np.full(data.shape, 3.0))
+    table = aperture_photometry(
+        data, CircularAperture(np.column_stack([x, y]), 4.3), error=np.full(data.shape, 3.0)
+    )
     np.testing.assert_allclose(ours.flux, table["aperture_sum"], rtol=1e-4, atol=1e-2)
     np.testing.assert_allclose(ours.flux_err, table["aperture_sum_err"], rtol=1e-4)
 

@@ -26,7 +26,9 @@ def measured(field):
 
 
 def pair(field, sources):
-    distance, row = cKDTree(np.column_stack([sources.x, sources.y])).query(np.column_stack([field.x, field.y]))
+    distance, row = cKDTree(np.column_stack([sources.x, sources.y])).query(
+        np.column_stack([field.x, field.y])
+    )
     assert (distance < 1).all(), "a star was not found"
     return row
 

@@ -1,0 +1,91 @@
+"""Old nights, reduced once more: with better masters, a new catalogue, or newer software."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Annotated, Any
+
+from prefect import flow, runtime
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows.ingest import reduce_one
+from tasks.select_backfill import select_backfill
+
+__all__ = ["backfill", "backfill_batch", "backfill_name", "batches"]
+
+BATCH = 50
+"""Exposures of one run: enough to be quick, few enough to read."""
+
+
+def backfill_name() -> str:
+    """Return the name of a run: which nights or files, and whether it is only a plan."""
+    asked = runtime.flow_run.parameters
+    nights = asked.get("night") or f"{asked.get('since') or ''}..{asked.get('until') or ''}".strip(".")
+    what = " ".join(str(part) for part in (nights, asked.get("path")) if part) or "everything"
+    return f"{'plan' if asked.get('dry_run') else 'backfill'} {what}"
+
+
+@flow(
+    name="backfill",
+    description="Reduce old nights once more, in batches.",
+    flow_run_name=backfill_name,
+    persist_result=False,
+)
+async def backfill(
+    since: Annotated[date | None, Field(description="First night, by its evening's date")] = None,
+    until: Annotated[date | None, Field(description="Last night")] = None,
+    night: Annotated[date | None, Field(description="This night only")] = None,
+    path: Annotated[str, Field(description="Only files below this folder; new ones are received")] = "",
+    force: Annotated[bool, Field(description="Also what nothing has changed for")] = False,
+    dry_run: Annotated[bool, Field(description="List the exposures and reduce nothing")] = False,
+) -> State[Any]:
+    """Choose exposures and reduce them, a batch a run."""
+    chosen = await select_backfill(since, until, night, path or None, force)
+    if dry_run:
+        await acreate_table_artifact(
+            [{"exposure": exposure_id} for exposure_id in chosen],
+            key="backfill-plan",
+            description=f"{len(chosen)} exposures would be reduced",
+        )
+        return Completed(name="Planned", message=f"{len(chosen)} exposures would be reduced")
+    ended: Counter[str] = Counter()
+    for batch in batches(chosen, BATCH):
+        ended.update(await backfill_batch(batch))
+    return summarised(ended)
+
+
+@flow(name="backfill-batch", flow_run_name="exposures {exposure_ids[0]} ...", persist_result=False)
+async def backfill_batch(exposure_ids: list[int]) -> dict[str, int]:
+    """Reduce some exposures, one after another; return how many ended in each state."""
+    outcomes = [await reduce_one(exposure_id, name_the_run=False) for exposure_id in exposure_ids]
+    await acreate_table_artifact(
+        [
+            {
+                "file": outcome.path,
+                "state": outcome.state,
+                "reason": outcome.reason,
+                "seconds": round(outcome.seconds, 2),
+            }
+            for outcome in outcomes
+        ],
+        key="backfill-batch",
+        description=f"{len(outcomes)} exposures",
+    )
+    return dict(Counter(outcome.state for outcome in outcomes))
+
+
+def batches(exposure_ids: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Cut a list into parts of at most ``size``, in order."""
+    for start in range(0, len(exposure_ids), size):
+        yield list(exposure_ids[start : start + size])
+
+
+def summarised(ended: Counter[str]) -> State[Any]:
+    """Return the final state of a backfill: failed where one of its exposures did."""
+    message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items())) or "nothing to reduce"
+    return Failed(message=message) if ended["failed"] else Completed(message=message)

@@ -1,0 +1,112 @@
+"""One exposure, from the file to its rows in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from prefect import flow, get_client, runtime
+from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
+from prefect.logging import get_logger
+
+from flows.states import run_state
+from tasks.append import append
+from tasks.calibrate import calibrate
+from tasks.flux import flux
+from tasks.identify import identify
+from tasks.measure import measure
+from tasks.products import products
+from tasks.publish import publish
+from tasks.settle import conclude, settle
+from tasks.solve import solve
+
+if TYPE_CHECKING:
+    from nightflow.pipeline.reducer import IdentifiedExposure, Outcome
+
+__all__ = ["ingest_exposure", "reduce_one"]
+
+log = get_logger("nightflow.flows")
+
+FRAMES_AT_ONCE = os.cpu_count() or 1
+"""Chips of a mosaic that are reduced in parallel."""
+PATIENCE_SECONDS = 5.0
+"""How long a name for the run may take; it is never worth more."""
+
+
+@flow(
+    name="ingest-exposure",
+    description="Reduce one exposure: calibrate, measure, solve, flux, append.",
+    persist_result=False,
+)
+async def ingest_exposure(exposure_id: int, path: str = "") -> State[Any]:
+    """Reduce one exposure of the ledger.
+
+    Parameters
+    ----------
+    exposure_id : int
+        Its row in the ledger.
+    path : str
+        Its file, for the reader of the run; the ledger's path is what counts.
+    """
+    outcome = await reduce_one(exposure_id)
+    return run_state(outcome.state, outcome.reason, outcome.seconds)
+
+
+async def reduce_one(exposure_id: int, *, name_the_run: bool = True) -> Outcome:
+    """Take an exposure through all its steps; whatever happens, the ledger says how it ended."""
+    try:
+        exposure = await identify(exposure_id)
+    except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
+        return await conclude(exposure_id, error)
+    if name_the_run:
+        await name_run(exposure.title)
+    # A calibration is checked and settled by now: there is no more to do until a light needs its master.
+    thumbnails = await reduce_frames(exposure) if exposure.kind == "light" else {}
+    outcome = await conclude(exposure_id)
+    for frame_id, thumbnail in thumbnails.items():
+        await publish(frame_id, thumbnail)
+    return outcome
+
+
+async def reduce_frames(exposure: IdentifiedExposure) -> dict[int, str]:
+    """Reduce the frames of an exposure, in parallel where cores allow; return the thumbnail of each."""
+    core = asyncio.Semaphore(FRAMES_AT_ONCE)
+
+    async def on_a_core(frame_id: int) -> str:
+        async with core:
+            return await reduce_frame(frame_id)
+
+    thumbnails = await asyncio.gather(*(on_a_core(frame_id) for frame_id in exposure.frame_ids))
+    return dict(zip(exposure.frame_ids, thumbnails, strict=True))
+
+
+async def reduce_frame(frame_id: int) -> str:
+    """Take one frame through the steps, settle it in the ledger, and return the path of its thumbnail."""
+    thumbnail = ""
+    try:
+        await calibrate(frame_id)
+        await measure(frame_id)
+        await solve(frame_id)
+        await flux(frame_id)
+        await append(frame_id)
+        thumbnail = (await products(frame_id)).get("thumbnail", "")
+    except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
+        await settle(frame_id, error)
+    else:
+        await settle(frame_id)
+    return thumbnail
+
+
+async def name_run(title: str) -> None:
+    """Name the run by frame, object and filter, now that they are known."""
+    run_id = runtime.flow_run.id
+    if not run_id or not title:
+        return
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
+            await client.set_flow_run_name(run_id, title)
+    except (httpx.HTTPError, PrefectException, TimeoutError) as error:
+        log.warning("run %s keeps its name, the server did not take %r: %s", run_id, title, error)

@@ -1,0 +1,132 @@
+"""`lightcurve`, `export`: what the store knows of a star."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightflow.commands.common import ConfigOption, console, fail, note, open_store
+from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.products.lightcurve_plot import plot as draw_plot
+from nightflow.products.lightcurve_table import encode, write
+from nightflow.store.database import Database
+from nightflow.store.models import Target
+from nightflow.store.queries import find_source, light_curve
+from nightflow.store.targets import find_target, list_targets, position_at
+
+__all__ = ["export", "lightcurve"]
+
+_NOTHING_FOUND = 2
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+class CurveFormat(StrEnum):
+    """How a light curve is written."""
+
+    CSV = "csv"
+    ECSV = "ecsv"
+    VOTABLE = "votable"
+    PARQUET = "parquet"
+
+
+class Kind(StrEnum):
+    """How a flux was measured."""
+
+    APERTURE = "aperture"
+    PSF = "psf"
+    FORCED = "forced"
+
+
+def lightcurve(
+    name: Annotated[str | None, typer.Argument(help="A target; or give --ra and --dec.")] = None,
+    ra: Annotated[float | None, typer.Option(help="ICRS degrees.")] = None,
+    dec: Annotated[float | None, typer.Option(help="ICRS degrees.")] = None,
+    radius: Annotated[
+        float | None, typer.Option(help='Arcsec; default the larger of 3" and 1.5 pixels.')
+    ] = None,
+    filter_name: Annotated[str | None, typer.Option("--filter", help="Only this filter.")] = None,
+    kind: Annotated[Kind, typer.Option(help="How the flux was measured.")] = Kind.APERTURE,
+    output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.CSV,
+    plot: Annotated[Path | None, typer.Option(help="Draw the light curve into this PNG.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print the light curve of the source nearest to a target or a place; exits with 2 if there is none."""
+    with open_store(config) as (_, database):
+        title, place = _place(database, name, ra, dec)
+        curve = _curve(database, place, radius, filter_name, kind)
+        if curve is None or len(curve) == 0:
+            fail(f"nothing was measured at {title} ({place[0]:.5f} {place[1]:+.5f})", _NOTHING_FOUND)
+        if plot is not None:
+            draw_plot(curve, plot, title=title)
+            note(f"{plot}: {len(curve)} points")
+        sys.stdout.buffer.write(encode(curve, str(output)))
+        sys.stdout.buffer.flush()
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.ECSV,
+    plots: Annotated[bool, typer.Option(help="Draw each light curve, too.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write the light curves of all targets into a folder, one file each."""
+    with open_store(config) as (_, database):
+        folder.mkdir(parents=True, exist_ok=True)
+        written = 0
+        for number, target in enumerate(list_targets(database), start=1):
+            place = _position(target)
+            curve = _curve(database, place, None, None, Kind.APERTURE) if place is not None else None
+            if curve is None or len(curve) == 0:
+                note(f"{target.name}: nothing was measured")
+                continue
+            # A target's name is anybody's text: only its plain characters name a file.
+            stem = f"{number:04d}-{_UNSAFE.sub('_', target.name)[:60]}"
+            write(curve, folder / f"{stem}.{output}", str(output))
+            if plots:
+                draw_plot(curve, folder / f"{stem}.png", title=target.name)
+            written += 1
+    console.print(f"{written} light curves in {folder}", soft_wrap=True)
+
+
+def _place(
+    database: Database, name: str | None, ra: float | None, dec: float | None
+) -> tuple[str, tuple[float, float]]:
+    if name is None:
+        if ra is None or dec is None:
+            fail("say which: a target's NAME, or --ra and --dec in degrees")
+        if not (0 <= ra < 360 and -90 <= dec <= 90):
+            fail(f"--ra {ra} --dec {dec} is not on the sky; both are ICRS degrees")
+        return f"RA {ra:.4f} Dec {dec:+.4f}", (ra, dec)
+    target = find_target(database, name)
+    if target is None:
+        fail(f"no target is called {name!r}; `nightflow targets list` names them, `targets add` adds one")
+    place = _position(target)
+    if place is None:
+        fail(f"target {target.name} moves; its light curve is not one source's")
+    return target.name, place
+
+
+def _position(target: Target) -> tuple[float, float] | None:
+    if target.ephemeris is not None:
+        return None
+    today = (datetime.now(UTC) - datetime(1858, 11, 17, tzinfo=UTC)).total_seconds() / 86400
+    return position_at(target, today)
+
+
+def _curve(
+    database: Database,
+    place: tuple[float, float],
+    radius: float | None,
+    filter_name: str | None,
+    kind: Kind,
+) -> LightCurve | None:
+    found = find_source(database, place[0], place[1], radius)
+    if found is None or found.source.id is None:
+        return None
+    return light_curve(database, found.source.id, filter=filter_name, kind=str(kind))

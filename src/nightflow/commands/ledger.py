@@ -1,0 +1,82 @@
+"""`status`, `frames`, `retry`: what became of the files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from nightflow.commands.common import ConfigOption, TableFormat, console, fail, open_store, print_rows
+from nightflow.store.ledger import requeue
+from nightflow.store.models import Priority, State
+from nightflow.store.overview import (
+    FRAME_COLUMNS,
+    counts,
+    find_exposures,
+    frame_rows,
+    last_error,
+    queue_length,
+)
+
+__all__ = ["frames", "retry", "status"]
+
+FormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
+
+_SHORT_COLUMNS = ("file", "kind", "object", "filter", "state", "fwhm_px", "wcs_quality", "zp", "reason")
+
+
+def status(config: ConfigOption = None, output: FormatOption = TableFormat.TABLE) -> None:
+    """Show how many exposures stand where, the queue, and the last error."""
+    with open_store(config) as (_, database):
+        by_state = {str(state): number for state, number in counts(database).items()}
+        error = last_error(database)
+        waiting = queue_length(database)
+    last = {"path": error.path, "state": error.state, "reason": error.reason} if error is not None else None
+    if output is TableFormat.JSON:
+        console.print_json(data={"states": by_state, "queue": waiting, "last_error": last})
+        return
+    rows = [{"state": state, "exposures": number} for state, number in by_state.items()]
+    print_rows(rows, ("state", "exposures"), output)
+    if output is TableFormat.TABLE:
+        console.print(f"queue: {waiting}", markup=False)
+        if last is not None:
+            console.print(f"last error: {last['path']}: {last['reason']}", markup=False, soft_wrap=True)
+
+
+def frames(
+    config: ConfigOption = None,
+    state: Annotated[State | None, typer.Option(help="Only frames in this state.")] = None,
+    output: FormatOption = TableFormat.TABLE,
+) -> None:
+    """List the frames: one row each, with every measure in CSV and JSON."""
+    with open_store(config) as (_, database):
+        rows = frame_rows(database, state)
+    if output is not TableFormat.TABLE:
+        print_rows(rows, FRAME_COLUMNS, output)
+        return
+    print_rows([_shortened(row) for row in rows], _SHORT_COLUMNS, output)
+
+
+def _shortened(row: dict[str, Any]) -> dict[str, Any]:
+    reason = row["reason"] or ""
+    return {**row, "file": str(row["path"]).rsplit("/", 1)[-1], "reason": reason[:120]}
+
+
+def retry(
+    frame: Annotated[str | None, typer.Argument(help="Path, part of a name, or number.")] = None,
+    config: ConfigOption = None,
+    state: Annotated[State | None, typer.Option(help="All exposures in this state.")] = None,
+) -> None:
+    """Put exposures back into the queue; `watch` takes them up, or `run` on their folder."""
+    if (frame is None) == (state is None):
+        fail("say which: a FRAME, or --state failed|held|rejected|done")
+    with open_store(config) as (_, database):
+        chosen = None
+        if frame is not None:
+            chosen = [exposure.id for exposure in find_exposures(database, frame) if exposure.id is not None]
+            if not chosen:
+                fail(f"no exposure is called {frame!r}; `nightflow frames` lists them")
+        states = [state] if state is not None else None
+        number = requeue(database, chosen, states=states, priority=Priority.REDO, now=datetime.now(UTC))
+    console.print(f"{number} put back into the queue")

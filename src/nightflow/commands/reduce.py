@@ -1,0 +1,162 @@
+"""`run`, `watch`, `backfill`, `finish`: reduce."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from nightflow.commands.common import ConfigOption, console, fail, note, settings_or_exit
+from nightflow.config import Settings
+from nightflow.errors import NightflowError
+from nightflow.pipeline.backfill import select
+from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.run import RunReport, reduce_all, reduce_paths
+from nightflow.store.models import State
+
+__all__ = ["backfill", "run", "watch"]
+
+
+class Until(StrEnum):
+    """Last step of a reduction."""
+
+    CALIBRATE = "calibrate"
+    MEASURE = "measure"
+    SOLVE = "solve"
+    FLUX = "flux"
+    APPEND = "append"
+
+
+def run(
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    config: ConfigOption = None,
+    until: Annotated[
+        Until, typer.Option(help="Stop after this step; what was found is recorded.")
+    ] = Until.APPEND,
+    force: Annotated[bool, typer.Option(help="Also files for which nothing has changed.")] = False,
+) -> None:
+    """Reduce now, in this process: calibrations first, then lights in order of time.
+
+    Exits with 0 when every file reached a terminal state other than `failed`; rejected garbage is no failure.
+    """
+    settings = settings_or_exit(config)
+    try:
+        reducer = _batch_reducer(settings, until)
+        with _progress() as bar:
+            task = bar.add_task("reducing", total=None)
+            report = reduce_paths(
+                reducer,
+                paths,
+                force=force,
+                progress=lambda done, total, outcome: _show(bar, task, done, total, outcome),
+            )
+    except NightflowError as error:
+        fail(str(error))
+    _conclude(report)
+
+
+def watch(
+    config: ConfigOption = None,
+    until_idle: Annotated[
+        float | None, typer.Option(help="Stop when nothing was landing or queued for so many seconds.")
+    ] = None,
+) -> None:
+    """Reduce frames as they land, until told to stop (Ctrl-C or SIGTERM)."""
+    from nightflow.service.live import watch as live  # the service brings Prefect along: seconds of import
+
+    settings = settings_or_exit(config)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        ended = live(settings, until_idle=until_idle)
+    except NightflowError as error:
+        fail(str(error))
+    console.print(_counted({str(state): number for state, number in ended.items()}))
+
+
+def backfill(
+    config: ConfigOption = None,
+    since: Annotated[
+        str | None, typer.Option(help="First night, as YYYY-MM-DD (date of the evening).")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Last night.")] = None,
+    night: Annotated[str | None, typer.Option(help="This night only.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="Only files under this path; new ones are received.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Also exposures for which nothing has changed.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="List what would be reduced, and reduce nothing.")] = False,
+) -> None:
+    """Reduce old nights again: with better masters, a new catalogue, newer software."""
+    settings = settings_or_exit(config)
+    try:
+        reducer = _batch_reducer(settings, Until.APPEND)
+        first, last, only = (_date(text) for text in (since, until, night))
+        chosen = select(reducer, first, last, only, str(path) if path else None, force)
+        if dry_run:
+            console.print(f"{len(chosen)} exposures would be reduced")
+            return
+        with _progress() as bar:
+            task = bar.add_task("reducing", total=len(chosen))
+            report = reduce_all(
+                reducer,
+                chosen,
+                force=True,
+                progress=lambda done, total, outcome: _show(bar, task, done, total, outcome),
+            )
+    except NightflowError as error:
+        fail(str(error))
+    _conclude(report)
+
+
+def _batch_reducer(settings: Settings, until: Until) -> Reducer:
+    return Reducer(
+        settings,
+        missing_calibration=settings.run.missing_calibration,
+        until=str(until),
+        products=settings.run.products,
+        definitive_masters=True,
+    )
+
+
+def _date(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        fail(f"{text!r} is no date: write it as YYYY-MM-DD")
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _show(bar: Progress, task: object, done: int, total: int, outcome: Outcome | None) -> None:
+    bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
+    if outcome is not None and outcome.state not in (State.DONE, State.DUPLICATE):
+        bar.console.print(f"{outcome.state}: {outcome.path}: {outcome.reason}", markup=False, soft_wrap=True)
+
+
+def _conclude(report: RunReport) -> None:
+    ended: dict[str, int] = {}
+    for outcome in report.outcomes:
+        ended[outcome.state] = ended.get(outcome.state, 0) + 1
+    if report.unchanged:
+        ended["unchanged"] = report.unchanged
+    console.print(_counted(ended) or "no raw frames found")
+    for path in report.busy:
+        note(f"{path}: another process is reducing it")
+    if report.failed:
+        for outcome in report.failed:
+            note(f"failed: {outcome.path}: {outcome.reason}")
+        raise typer.Exit(1)
+
+
+def _counted(ended: dict[str, int]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in ended.items() if number)

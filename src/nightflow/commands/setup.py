@@ -1,0 +1,60 @@
+"""`init`: a folder to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightflow.commands.common import console, fail
+from nightflow.config import DEFAULT_FILE, load_settings
+from nightflow.store.database import Database
+
+__all__ = ["SETTINGS_TEXT", "init"]
+
+SETTINGS_TEXT = """\
+# Settings of nightflow. Every key has a default; paths are relative to this file.
+# An environment variable NIGHTFLOW_<SECTION>__<KEY> wins over a key here.
+
+[store]
+# postgresql+psycopg://user@host/database for Postgres
+url = "sqlite:///nightflow.sqlite"
+
+[paths]
+masters = "masters"
+products = "products"
+catalogs = "catalogs"
+index_files = "index-files"
+cameras = "cameras"          # camera profiles of your own
+
+[run]
+missing_calibration = "warn" # or "hold"
+
+[watch]
+folders = ["incoming"]
+missing_calibration = "hold" # or "warn"
+workers = 1                  # exposures reduced at the same time
+
+[prefect]
+enabled = true
+api_url = ""                 # empty: PREFECT_API_URL of the environment
+"""
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; settings, store and products live in it.")],
+) -> None:
+    """Write DIR/nightflow.toml and an SQLite store; ask nothing."""
+    file = folder / DEFAULT_FILE
+    if file.exists():
+        fail(f"{file} is there already; remove it, or choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(SETTINGS_TEXT)
+    settings = load_settings(file)
+    for path in (*settings.watch.folders, settings.paths.cameras):
+        settings.resolve(path).mkdir(parents=True, exist_ok=True)
+    with Database(settings.store_url) as database:
+        database.upgrade()
+    console.print(f"settings  {file}\nstore     {settings.store_url}", soft_wrap=True)
+    console.print(f"\nnext: export NIGHTFLOW_CONFIG={file.resolve()}", soft_wrap=True)

@@ -1,0 +1,140 @@
+"""`catalog`, `index`, `targets`: what is known of the sky."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightflow.astrometry.build_index import build_index
+from nightflow.catalogs.importer import import_catalog
+from nightflow.catalogs.local import LocalCatalogs
+from nightflow.commands.common import (
+    ConfigOption,
+    TableFormat,
+    console,
+    fail,
+    note,
+    open_store,
+    print_rows,
+    settings_or_exit,
+)
+from nightflow.errors import NightflowError
+from nightflow.store.target_files import import_ephemeris, import_targets
+from nightflow.store.targets import add_target, list_targets
+
+__all__ = ["catalog", "index", "targets"]
+
+catalog = typer.Typer(help="Reference catalogues kept on this machine.", no_args_is_help=True)
+index = typer.Typer(help="astrometry.net index files.", no_args_is_help=True)
+targets = typer.Typer(help="What you care for, fixed or moving.", no_args_is_help=True)
+
+FormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
+
+
+@catalog.command("import")
+def catalog_import(
+    file: Annotated[
+        Path, typer.Argument(help="CSV, ECSV, VOTable or FITS with Gaia's or plain column names.")
+    ],
+    name: Annotated[str, typer.Option(help="Name of the catalogue: lower case letters, digits, - and _.")],
+    config: ConfigOption = None,
+) -> None:
+    """Import a catalogue; one of the same name is replaced."""
+    settings = settings_or_exit(config)
+    try:
+        report = import_catalog(file, name, settings.resolve(settings.paths.catalogs))
+    except NightflowError as error:
+        fail(str(error))
+    console.print(
+        f"{report.n_stars} stars in {name}: bands {', '.join(report.bands) or 'none'}, epoch {report.epoch:g}"
+    )
+    for warning in report.warnings:
+        note(warning)
+
+
+@catalog.command("list")
+def catalog_list(config: ConfigOption = None, output: FormatOption = TableFormat.TABLE) -> None:
+    """List the catalogues."""
+    settings = settings_or_exit(config)
+    local = LocalCatalogs(settings.resolve(settings.paths.catalogs))
+    rows = []
+    for name in local.names():
+        metadata = local.metadata(name)
+        rows.append(
+            {
+                "name": name,
+                "stars": metadata.n_stars,
+                "bands": " ".join(metadata.bands),
+                "epoch": metadata.epoch,
+                "source": metadata.source,
+                "imported": metadata.created,
+            }
+        )
+    print_rows(rows, ("name", "stars", "bands", "epoch", "source", "imported"), output)
+
+
+@index.command("build")
+def index_build(
+    catalog_name: Annotated[str, typer.Argument(metavar="CATALOG", help="Name of a local catalogue.")],
+    ra: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
+    dec: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
+    radius: Annotated[float, typer.Option(help="Degrees around the centre.")],
+    field: Annotated[float, typer.Option(help="Shorter side of the images, arcmin.")],
+    config: ConfigOption = None,
+) -> None:
+    """Build an index file from a part of a local catalogue (needs build-astrometry-index)."""
+    settings = settings_or_exit(config)
+    folder = settings.resolve(settings.paths.index_files)
+    try:
+        stars = LocalCatalogs(settings.resolve(settings.paths.catalogs)).cone(catalog_name, ra, dec, radius)
+        path = build_index(stars, folder / f"index-{catalog_name}-{ra:.2f}{dec:+.2f}-{field:g}.fits", field)
+    except NightflowError as error:
+        fail(str(error))
+    console.print(f"{path} ({path.stat().st_size // 1024} kB, {len(stars)} stars)", soft_wrap=True)
+
+
+@targets.command("add")
+def targets_add(
+    name: Annotated[str, typer.Argument(help="Any text; unique.")],
+    ra: Annotated[float | None, typer.Option(help="ICRS degrees.")] = None,
+    dec: Annotated[float | None, typer.Option(help="ICRS degrees.")] = None,
+    pmra: Annotated[float, typer.Option(help="mas/yr, with cos(dec) in it.")] = 0.0,
+    pmdec: Annotated[float, typer.Option(help="mas/yr.")] = 0.0,
+    ephemeris: Annotated[Path | None, typer.Option(help="CSV of mjd, ra, dec for a moving target.")] = None,
+    kind: Annotated[str, typer.Option("--type", help="Such as transit, variable, asteroid.")] = "",
+    notes: Annotated[str, typer.Option(help="For the reader.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Add a target, or give one new values."""
+    with open_store(config) as (_, database):
+        if ephemeris is not None:
+            target = import_ephemeris(database, name, ephemeris, type=kind, notes=notes)
+        else:
+            target = add_target(database, name, ra, dec, pmra=pmra, pmdec=pmdec, type=kind, notes=notes)
+    console.print(f"target {target.name}", markup=False)
+
+
+@targets.command("list")
+def targets_list(config: ConfigOption = None, output: FormatOption = TableFormat.TABLE) -> None:
+    """List the targets."""
+    with open_store(config) as (_, database):
+        known = list_targets(database)
+    columns = ("name", "ra", "dec", "pmra", "pmdec", "epoch", "type", "notes", "ephemeris")
+    rows = [
+        {**{key: getattr(target, key) for key in columns}, "ephemeris": f"{len(target.ephemeris or [])} rows"}
+        for target in known
+    ]
+    print_rows(rows, columns, output)
+
+
+@targets.command("import")
+def targets_import(
+    file: Annotated[Path, typer.Argument(help="CSV of name, ra, dec and perhaps pmra, pmdec, type, notes.")],
+    config: ConfigOption = None,
+) -> None:
+    """Add many targets at once."""
+    with open_store(config) as (_, database):
+        added = import_targets(database, file)
+    console.print(f"{len(added)} targets")

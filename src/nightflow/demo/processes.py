@@ -1,0 +1,113 @@
+"""Programs that the demo starts: a Prefect server and the watcher, both on this machine only."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from nightflow.config import DEFAULT_FILE, Settings
+from nightflow.errors import NightflowError
+
+__all__ = ["count_runs", "prefect_server", "wait_for", "watcher"]
+
+_SERVER_PATIENCE = 120.0
+_STOP_PATIENCE = 15.0
+_POLL = 0.3
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[str]:
+    """Run a Prefect server with an SQLite database and a home of its own; give its API's address."""
+    home.mkdir(parents=True)
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    command = [_program("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with _process(command, home / "server.log", {"PREFECT_HOME": str(home)}) as process:
+        wait_for(lambda: _is_healthy(url), process, home / "server.log", _SERVER_PATIENCE)
+        yield url
+
+
+@contextmanager
+def watcher(settings: Settings, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `nightflow watch` on the settings."""
+    config = settings.root / DEFAULT_FILE
+    command = [_program("nightflow"), "watch", "--config", str(config)]
+    environment = {"PREFECT_API_URL": url, "PREFECT_HOME": str(settings.root / "prefect")}
+    with _process(command, settings.root / "watch.log", environment) as process:
+        yield process
+
+
+def count_runs(url: str) -> int:
+    """Return the number of flow runs under the live deployment."""
+    request = urllib.request.Request(
+        f"{url}/flow_runs/count",
+        data=json.dumps({"deployments": {"name": {"any_": ["live"]}}}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return int(json.load(answer))
+
+
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, patience: float
+) -> None:
+    """Wait for a condition; an end of the process or of patience is an error that names the log."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if process.poll() is not None:
+            raise NightflowError(f"{process.args!r} ended with {process.returncode}; see {log}")
+        if time.monotonic() > deadline:
+            raise NightflowError(f"not done after {patience:.0f} s; see {log}")
+        time.sleep(_POLL)
+
+
+def _program(name: str) -> str:
+    """Return a program of this environment, whatever PATH says."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _process(
+    command: Sequence[str], log: Path, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program, its output in a file; it is asked to stop in the end, and killed if it will not."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False

@@ -1,0 +1,137 @@
+"""What the demo's night came to, beside the truth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightflow.config import Settings
+from nightflow.errors import NightflowError
+from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.products.lightcurve_plot import plot
+from nightflow.products.lightcurve_table import write
+from nightflow.store.database import Database
+from nightflow.store.models import State
+from nightflow.store.overview import counts, frame_rows
+from nightflow.store.queries import find_source, light_curve
+
+__all__ = ["DemoReport", "conclude", "describe"]
+
+_LARGEST_ERROR = 0.003
+"""Fraction of the light by which the depth may miss the truth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoReport:
+    """What the night came to.
+
+    Attributes
+    ----------
+    states : dict of str to int
+        Exposures in each state.
+    depth, true_depth : float
+        Fraction of light missing in the middle of the transit, median in against median out.
+    scatter : float
+        Robust scatter of the light curve out of transit, magnitudes.
+    seconds_per_frame : float
+        Median time of one light from identification to the last row.
+    runs : int
+        Flow runs under the deployment, as the Prefect server counts them.
+    plot, table : Path
+        The light curve.
+    url : str
+        Where the UI was.
+    """
+
+    states: dict[str, int]
+    depth: float
+    true_depth: float
+    scatter: float
+    seconds_per_frame: float
+    runs: int
+    plot: Path
+    table: Path
+    url: str
+
+    @property
+    def faults(self) -> list[str]:
+        """What is not as it should be; empty after a good night."""
+        unfinished = {state: n for state, n in self.states.items() if n and state != State.DONE}
+        found = [f"{number} exposures are {state}" for state, number in unfinished.items()]
+        if abs(self.depth - self.true_depth) > _LARGEST_ERROR:
+            found.append(f"depth {self.depth:.2%}, the truth is {self.true_depth:.2%}")
+        if self.runs < sum(self.states.values()):
+            found.append(f"only {self.runs} runs for {sum(self.states.values())} exposures in Prefect")
+        return found
+
+
+def conclude(settings: Settings, folder: Path, *, runs: int, url: str) -> DemoReport:
+    """Read the light curve, and only now the truth.
+
+    Raises
+    ------
+    NightflowError
+        The transit's star is not in the store.
+    """
+    truth = json.loads((folder / "simulated" / "truth.json").read_text())
+    target = truth["target"]
+    with Database(settings.store_url) as database:
+        states = {str(state): number for state, number in counts(database).items()}
+        seconds = [row["seconds"] for row in frame_rows(database) if row["seconds"]]
+        found = find_source(database, target["ra"], target["dec"])
+        if found is None or found.source.id is None:
+            raise NightflowError(f"the transit's star was not measured; see {settings.root / 'watch.log'}")
+        curve = light_curve(database, found.source.id)
+    png, csv = folder / "transit.png", folder / "transit.csv"
+    plot(curve, png, title=str(target["name"]))
+    write(curve, csv)
+    measured, true, scatter = _compare(curve, truth)
+    return DemoReport(
+        states=states,
+        depth=measured,
+        true_depth=true,
+        scatter=scatter,
+        seconds_per_frame=float(np.median(seconds)) if seconds else float("nan"),
+        runs=runs,
+        plot=png,
+        table=csv,
+        url=url.removesuffix("/api"),
+    )
+
+
+def _compare(curve: LightCurve, truth: dict[str, Any]) -> tuple[float, float, float]:
+    """Return the depth measured, the true depth on the same frames, and the scatter out of transit."""
+    true_flux = {frame["name"]: frame["target_flux"] for frame in truth["frames"] if frame["kind"] == "light"}
+    flux = np.array([true_flux[Path(path).name] for path in curve["frame"]])
+    mags = np.asarray(curve["diff_mag"], float)
+    full = float(flux.max())
+    outside = flux > full - 1e-6
+    inside = flux < full - 0.95 * (full - float(flux.min()))
+    scatter = 1.4826 * np.nanmedian(np.abs(mags[outside] - np.nanmedian(mags[outside])))
+    return _depth(mags, inside, outside), _depth(-2.5 * np.log10(flux), inside, outside), float(scatter)
+
+
+def describe(report: DemoReport) -> list[str]:
+    """Return the summary that ends the demo."""
+    states = ", ".join(f"{number} {state}" for state, number in report.states.items() if number)
+    return [
+        "",
+        f"exposures      {states}",
+        f"Prefect runs   {report.runs} under ingest-exposure/live",
+        f"time a light   {report.seconds_per_frame:.2f} s (median of the steps)",
+        f"transit depth  {report.depth:.2%}   truth {report.true_depth:.2%}",
+        f"scatter        {1e3 * report.scatter:.1f} mmag out of transit",
+        f"light curve    {report.plot}",
+        f"               {report.table}",
+        f"was live at    {report.url}",
+    ]
+
+
+def _depth(mags: NDArray[np.float64], inside: NDArray[np.bool_], outside: NDArray[np.bool_]) -> float:
+    drop = np.nanmedian(mags[inside]) - np.nanmedian(mags[outside])
+    return float(1 - 10 ** (-0.4 * drop))

@@ -1,0 +1,231 @@
+"""The way from raw counts to electrons: the order of the steps stands here and nowhere else.
+
+`STEPS` is the table. A light frame goes through all of it (`calibrate`); a bias, dark or flat that is to
+become part of a master goes through the rows that its kind is named in (`prepare_for_master`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from nightflow.detector.bad_pixels import flag_hot_pixels, flag_not_finite, flag_regions
+from nightflow.detector.bias import subtract_bias
+from nightflow.detector.cosmic_rays import flag_cosmic_rays
+from nightflow.detector.dark import subtract_dark
+from nightflow.detector.flat import divide_flat
+from nightflow.detector.gain import apply_gain
+from nightflow.detector.master_frame import MasterFrame, MasterSet
+from nightflow.detector.overscan import overscan_variance, subtract_overscan
+from nightflow.detector.pedestal import subtract_pedestal
+from nightflow.detector.saturation import flag_saturation
+from nightflow.detector.trim import trim
+from nightflow.detector.variance import attach_variance
+from nightflow.frame import Frame
+from nightflow.instruments.header import FrameKind
+from nightflow.instruments.profile import CameraProfile
+
+__all__ = ["STEPS", "MasterFrame", "MasterSet", "Step", "calibrate", "prepare_for_master"]
+
+BIAS, DARK, FLAT, LIGHT = FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT, FrameKind.LIGHT
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+        As in the history.
+    apply : callable
+        (frame, profile, masters) -> frame.
+    kinds : frozenset of FrameKind
+        Which frames go through it.
+    """
+
+    name: str
+    apply: Callable[[Frame, CameraProfile, MasterSet], Frame]
+    kinds: frozenset[FrameKind]
+
+
+def calibrate(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    """Calibrate a light frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        Raw counts in ADU, untrimmed. Not changed.
+    profile : CameraProfile
+        Which steps to do and how.
+    masters : MasterSet
+        Those that fit the frame. A step whose master is absent is left out with a warning; whether that
+        may be is the caller's policy.
+
+    Returns
+    -------
+    Frame
+        float32 electrons, with variance, flags and a line of history for each step done.
+
+    Raises
+    ------
+    FrameRejected
+        Not one pixel is finite.
+    MissingCalibration
+        The master dark does not fit in exposure, or its bias cannot be told apart.
+    ValueError
+        A frame that is not raw, or masters of the wrong kind or shape.
+    """
+    return _run(frame, LIGHT, profile, masters)
+
+
+def prepare_for_master(
+    frame: Frame, kind: FrameKind, profile: CameraProfile, masters: MasterSet | None = None
+) -> Frame:
+    """Bring a calibration frame to where frames of its kind are combined; it stays in ADU.
+
+    Parameters
+    ----------
+    frame : Frame
+        Raw counts in ADU, untrimmed.
+    kind : FrameKind
+        Bias: overscan and pedestal are removed. Dark: the bias too. Flat: the dark too.
+    profile : CameraProfile
+        Which steps to do and how.
+    masters : MasterSet, optional
+        Bias for a dark; bias and the dark of the flat's exposure for a flat.
+
+    Raises
+    ------
+    FrameRejected, MissingCalibration, ValueError
+        As `calibrate`; ValueError also for a kind that no master is made of.
+    """
+    if kind not in (BIAS, DARK, FLAT):
+        raise ValueError(f"no master is made of {kind} frames")
+    return _run(frame, kind, profile, masters or MasterSet())
+
+
+def _run(frame: Frame, kind: FrameKind, profile: CameraProfile, masters: MasterSet) -> Frame:
+    for step in STEPS:
+        if kind in step.kinds:
+            frame = step.apply(frame, profile, masters)
+    return frame
+
+
+def _bias(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if profile.calibration.bias == "off":
+        if not _level_removed(frame, profile):
+            return frame
+        header = replace(frame.header, bias_included=False)
+        return frame.after("bias: off; the level went with the overscan", header=header)
+    if masters.bias is not None:
+        return subtract_bias(frame, masters.bias)
+    if not frame.header.bias_included or _bias_in_dark(profile, masters) is not None:
+        return frame
+    return _left_out(frame, "bias")
+
+
+def _variance(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    bias_left = frame.header.bias_included
+    dark = _bias_in_dark(profile, masters) if bias_left else None
+    ours = profile.calibration.bias != "off" and "bias" not in frame.header.steps_done
+    return attach_variance(
+        frame,
+        master_bias=masters.bias if ours and not bias_left else None,
+        zero_level=dark.data if dark is not None else None,
+        extra=overscan_variance(frame.header, profile.calibration.overscan),
+        level_removed=_level_removed(frame, profile),
+    )
+
+
+def _dark(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    settings = profile.calibration
+    if settings.dark == "off":
+        return frame
+    if "dark" in frame.header.steps_done:
+        return frame.after("dark: already subtracted, says the header")
+    if masters.dark is None:
+        return _left_out(frame, "dark")
+    return subtract_dark(
+        frame,
+        masters.dark,
+        masters.bias,
+        scaling=settings.dark_scaling,
+        exposure_tolerance=profile.masters.exposure_tolerance,
+    )
+
+
+def _flat(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    settings = profile.calibration
+    if settings.flat == "off":
+        return frame
+    if "flat" in frame.header.steps_done:
+        return frame.after("flat: already divided, says the header")
+    if masters.flat is None:
+        return _left_out(frame, "flat")
+    return divide_flat(frame, masters.flat, low=settings.flat_low, high=settings.flat_high)
+
+
+def _hot_pixels(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if profile.calibration.dark == "off" or masters.dark is None:
+        return frame
+    return flag_hot_pixels(frame, masters.dark)
+
+
+def _mosaic(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if not frame.header.bayer:
+        return frame
+    return frame.after("mosaic: kept", f"colour filter mosaic {frame.header.bayer}: pixels left as they are")
+
+
+def _cosmic_rays(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if not profile.cosmic_rays.enabled:
+        return frame
+    return flag_cosmic_rays(frame, profile.cosmic_rays)
+
+
+def _left_out(frame: Frame, kind: str) -> Frame:
+    return frame.after(f"{kind}: not done", f"{kind}: no master {kind}; not corrected")
+
+
+def _bias_in_dark(profile: CameraProfile, masters: MasterSet) -> MasterFrame | None:
+    """Return the master dark where it is to be subtracted and still holds the bias."""
+    dark = masters.dark
+    if profile.calibration.dark == "off" or dark is None or not dark.header.bias_included:
+        return None
+    return dark
+
+
+def _level_removed(frame: Frame, profile: CameraProfile) -> bool:
+    """Whether the overscan took the bias level away (its structure may still be there)."""
+    return profile.calibration.overscan != "off" and frame.header.overscan is not None
+
+
+_ALL = frozenset({BIAS, DARK, FLAT, LIGHT})
+
+STEPS: tuple[Step, ...] = (
+    Step("saturation", lambda frame, profile, masters: flag_saturation(frame), _ALL),
+    Step("not_finite", lambda frame, profile, masters: flag_not_finite(frame), _ALL),
+    Step(
+        "bad_regions",
+        lambda frame, profile, masters: flag_regions(frame, profile.detector.bad_pixel_regions),
+        _ALL,
+    ),
+    Step(
+        "overscan",
+        lambda frame, profile, masters: subtract_overscan(frame, profile.calibration.overscan),
+        _ALL,
+    ),
+    Step("trim", lambda frame, profile, masters: trim(frame), _ALL),
+    Step("pedestal", lambda frame, profile, masters: subtract_pedestal(frame), _ALL),
+    Step("bias", _bias, frozenset({DARK, FLAT, LIGHT})),
+    Step("variance", _variance, frozenset({LIGHT})),
+    Step("dark", _dark, frozenset({FLAT, LIGHT})),
+    Step("flat", _flat, frozenset({LIGHT})),
+    Step("gain", lambda frame, profile, masters: apply_gain(frame), frozenset({LIGHT})),
+    Step("hot_pixels", _hot_pixels, frozenset({LIGHT})),
+    Step("mosaic", _mosaic, frozenset({LIGHT})),
+    Step("cosmic_rays", _cosmic_rays, frozenset({LIGHT})),
+)
+"""Saturation and bad regions need raw coordinates and raw counts; the variance needs the dark current
+still in and the flat not yet divided; cosmic rays need electrons with their sky."""

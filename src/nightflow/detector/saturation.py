@@ -1,0 +1,59 @@
+"""Flag saturated pixels on the raw counts, before anything shifts or scales them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightflow.detector.checks import flag_plane, require_raw_shape, require_unit, set_flag
+from nightflow.flags import Flag
+from nightflow.frame import Frame
+
+__all__ = ["MINIMUM_RUN", "flag_saturation", "grow_bleed"]
+
+MINIMUM_RUN = 3
+"""Saturated pixels in a row along a column that count as a bleed."""
+
+
+def flag_saturation(frame: Frame, bleed: int = 2) -> Frame:
+    """Flag the pixels at or above the header's saturation level, and what they bled into.
+
+    Parameters
+    ----------
+    frame : Frame
+        Raw counts, ADU, untrimmed.
+    bleed : int
+        Pixels by which a run of saturated pixels is grown at both ends along its column. Isolated
+        saturated pixels (hot ones, cosmic rays) do not grow.
+
+    Raises
+    ------
+    ValueError
+        The counts are not raw any more.
+    """
+    require_unit(frame, "saturation", "adu")
+    require_raw_shape(frame, "saturation")
+    saturated = frame.data >= frame.header.saturation
+    count = int(np.count_nonzero(saturated))
+    flags = flag_plane(frame)
+    if count:
+        set_flag(flags, grow_bleed(saturated, bleed), Flag.SATURATED)
+    return frame.after(f"saturation: {count} pixels at or above {frame.header.saturation:g} adu", flags=flags)
+
+
+def grow_bleed(saturated: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
+    """Return ``saturated`` with the ends of its runs along columns grown by ``length`` pixels.
+
+    Charge spills along the columns of a CCD, and the pixel next to a full one holds part of the
+    spill without reaching the level itself.
+    """
+    rows = saturated.shape[0]
+    if length <= 0 or rows < MINIMUM_RUN:
+        return saturated.copy()
+    middle = np.zeros_like(saturated)
+    middle[1:-1] = saturated[:-2] & saturated[1:-1] & saturated[2:]
+    grown = saturated.copy()
+    for shift in range(1, min(length + 1, rows - 1) + 1):
+        grown[shift:] |= middle[:-shift]
+        grown[:-shift] |= middle[shift:]
+    return grown

@@ -1,0 +1,34 @@
+"""Cut the frame down to the pixels that see light."""
+
+from __future__ import annotations
+
+from nightflow.detector.checks import require_raw_shape
+from nightflow.frame import Frame
+
+__all__ = ["trim"]
+
+
+def trim(frame: Frame) -> Frame:
+    """Return the header's trim section of the frame; the frame itself where there is none.
+
+    ``header.shape`` stays that of the raw frame, by which masters are matched.
+
+    Raises
+    ------
+    ValueError
+        The frame was trimmed before, or the section lies outside it.
+    """
+    require_raw_shape(frame, "trim")
+    section = frame.header.trim
+    if section is None:
+        return frame
+    data = frame.data[section]
+    if data.size == 0:
+        raise ValueError(f"trim: section {section} holds no pixel of a frame of {frame.header.shape}")
+    rows, columns = section
+    return frame.after(
+        f"trim: rows {rows.start}:{rows.stop}, columns {columns.start}:{columns.stop} kept (0-based)",
+        data=data.copy(),
+        variance=None if frame.variance is None else frame.variance[section].copy(),
+        flags=None if frame.flags is None else frame.flags[section].copy(),
+    )

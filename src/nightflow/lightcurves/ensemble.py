@@ -1,0 +1,185 @@
+"""Differential magnitudes against an ensemble of comparison stars.
+
+`nightflow.lightcurves.candidates` says who may be in it, `nightflow.lightcurves.ensemble_fit` how much each
+counts, and here those that vary are dropped. The target is never in its own ensemble. There is no random
+number: the same input gives the same answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from nightflow.lightcurves.candidates import Candidates, choose_candidates
+from nightflow.lightcurves.ensemble_fit import NOISE_FLOOR, EnsembleFit, fit_ensemble
+
+__all__ = ["Comparison", "EnsembleCurve", "ensemble_curve"]
+
+_UNSTABLE = 3.0
+"""How many times the noise of its peers a star may scatter."""
+_FEWEST = 3
+"""An ensemble is not made smaller than this for the sake of stability."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What became of a star as a comparison star.
+
+    Attributes
+    ----------
+    star : int
+        Its column.
+    weight : float
+        Its share in the ensemble, 0 to 1; 0 where it is not in.
+    scatter : float
+        Robust scatter of its own differential magnitudes, NaN where it was not tried.
+    reason : str
+        Why it is not in; "" where it is.
+    """
+
+    star: int
+    weight: float
+    scatter: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleCurve:
+    """A differential light curve and how it came about.
+
+    Attributes
+    ----------
+    diff_mag : ndarray of float64, shape (n_frames,)
+        Median 0; NaN where the target or the ensemble is missing.
+    diff_mag_err : ndarray of float64, shape (n_frames,)
+        Photon error of the target and error of the ensemble.
+    n_stars : ndarray of intp, shape (n_frames,)
+        Comparison stars on each frame.
+    comparisons : tuple of Comparison
+        All stars but the target: those in the ensemble, the heaviest first, then the others.
+    """
+
+    diff_mag: NDArray[np.float64]
+    diff_mag_err: NDArray[np.float64]
+    n_stars: NDArray[np.intp]
+    comparisons: tuple[Comparison, ...]
+
+
+def ensemble_curve(
+    flux: NDArray[np.floating],
+    flux_err: NDArray[np.floating],
+    target: int,
+    usable: NDArray[np.bool_] | None = None,
+) -> EnsembleCurve:
+    """Return the differential light curve of one star against the best of the others.
+
+    Parameters
+    ----------
+    flux, flux_err : ndarray of float, shape (n_frames, n_stars)
+        Of one filter and instrument, any linear unit; NaN where a star was not measured.
+    target : int
+        Column of the target.
+    usable : ndarray of bool, shape (n_frames, n_stars), optional
+        False where a star must not count for the ensemble (saturated, over the edge). The target's own points
+        are taken as they are.
+    """
+    if usable is None:
+        usable = np.ones(flux.shape, bool)
+    mag, noise = _magnitudes(flux, flux_err)
+    candidates = choose_candidates(mag, noise, target, usable)
+    good = usable & np.isfinite(mag) & np.isfinite(mag[:, [target]])
+    stars, fit, dropped = _stable(mag, noise, good, np.array(candidates.stars, np.intp))
+    diff = mag[:, target] - fit.frame
+    seen = np.isfinite(diff)
+    error = np.sqrt(noise[:, target] ** 2 + fit.variance)
+    return EnsembleCurve(
+        diff_mag=diff - np.median(diff[seen]) if seen.any() else diff,
+        diff_mag_err=np.where(seen, error, np.nan),
+        n_stars=(fit.weight > 0).sum(axis=1),
+        comparisons=(*_used(stars, fit), *dropped, *_untried(candidates)),
+    )
+
+
+def _magnitudes(
+    flux: NDArray[np.floating], flux_err: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    positive = np.isfinite(flux) & np.isfinite(flux_err) & (flux > 0)
+    safe = np.where(positive, flux, 1.0)
+    mag = np.where(positive, -2.5 * np.log10(safe), np.nan)
+    noise = np.where(positive, 2.5 / np.log(10.0) * np.abs(flux_err) / safe, np.nan)
+    return mag, noise
+
+
+def _stable(
+    mag: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    good: NDArray[np.bool_],
+    stars: NDArray[np.intp],
+) -> tuple[NDArray[np.intp], EnsembleFit, list[Comparison]]:
+    """Drop the stars that scatter most, round by round; return those that stay, their fit, the dropped."""
+    together = _connected(good[:, stars])
+    dropped = [
+        Comparison(star=int(star), weight=0.0, scatter=np.nan, reason="no frame in common with the others")
+        for star in np.delete(stars, together)
+    ]
+    stars = stars[together]
+    while True:
+        fit = fit_ensemble(mag[:, stars], noise[:, stars], good[:, stars])
+        ratio = _excess_ratio(fit)
+        if len(stars) <= _FEWEST or not np.any(ratio > _UNSTABLE):
+            return stars, fit, dropped
+        worst = _worst(ratio, len(stars) - _FEWEST)
+        dropped += [_unstable(int(stars[one]), float(fit.scatter[one]), float(ratio[one])) for one in worst]
+        stars = np.delete(stars, worst)
+
+
+def _connected(good: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the largest group of stars that frames tie together; only these have a common zero."""
+    if not good.shape[1]:
+        return np.empty(0, np.intp)
+    together = good.T.astype(float) @ good.astype(float) > 0
+    _, label = connected_components(together, directed=False)
+    points = np.bincount(label, weights=good.sum(axis=0))
+    return np.flatnonzero(label == np.argmax(points))
+
+
+def _excess_ratio(fit: EnsembleFit) -> NDArray[np.float64]:
+    """Return each star's scatter in units of what its photon noise and its peers' excess let expect."""
+    excess = np.maximum(fit.scatter**2 - fit.expected**2, 0.0)
+    typical = np.nanmedian(excess) if np.isfinite(excess).any() else 0.0
+    return fit.scatter / np.sqrt(fit.expected**2 + typical + NOISE_FLOOR**2)
+
+
+def _worst(ratio: NDArray[np.float64], most: int) -> NDArray[np.intp]:
+    """Return the stars to drop in one go, worst first: those nearly as bad as the worst.
+
+    The others may only look bad because of these.
+    """
+    known = np.where(np.isfinite(ratio), ratio, 0.0)
+    order = np.argsort(-known, kind="stable")[:most]
+    return order[known[order] > max(_UNSTABLE, 0.5 * known.max())]
+
+
+def _unstable(star: int, scatter: float, ratio: float) -> Comparison:
+    reason = f"scatters {scatter:.4f} mag, {ratio:.1f} times what its peers let expect"
+    return Comparison(star=star, weight=0.0, scatter=scatter, reason=reason)
+
+
+def _used(stars: NDArray[np.intp], fit: EnsembleFit) -> list[Comparison]:
+    total = fit.weight.sum()
+    share = fit.weight.sum(axis=0) / (total if total > 0 else 1.0)
+    used = [
+        Comparison(star=int(star), weight=float(weight), scatter=float(scatter), reason="")
+        for star, weight, scatter in zip(stars, share, fit.scatter, strict=True)
+    ]
+    return sorted(used, key=lambda one: (-one.weight, one.star))
+
+
+def _untried(candidates: Candidates) -> list[Comparison]:
+    return [
+        Comparison(star=star, weight=0.0, scatter=np.nan, reason=reason)
+        for star, reason in candidates.rejected.items()
+    ]

@@ -1,0 +1,79 @@
+"""A light curve as columns, ready for a file, a plot or a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["COLUMNS", "Column", "LightCurve"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type, unit (as astropy spells it) and meaning."""
+
+    name: str
+    dtype: type[float] | type[int] | type[str]
+    unit: str
+    description: str
+
+
+COLUMNS = (
+    Column("mjd_mid", float, "d", "Modified Julian Date of mid-exposure, UTC, at the telescope"),
+    Column("bjd_tdb", float, "d", "Barycentric Julian Date of mid-exposure, TDB"),
+    Column("filter", str, "", "Filter"),
+    Column("kind", str, "", "aperture, psf or forced"),
+    Column("mag", float, "mag", "Calibrated magnitude"),
+    Column("mag_err", float, "mag", "Its error, without that of the zero point"),
+    Column("flux", float, "electron / s", "Flux above background"),
+    Column("flux_err", float, "electron / s", "Its error"),
+    Column("flux_ujy", float, "uJy", "Calibrated flux density"),
+    Column("diff_mag", float, "mag", "Magnitude against the ensemble of comparison stars, median 0"),
+    Column("diff_mag_err", float, "mag", "Its error, that of the ensemble included"),
+    Column("x", float, "pix", "Centroid, 0-based"),
+    Column("y", float, "pix", "Centroid, 0-based"),
+    Column("ra", float, "deg", "Right ascension on that frame, ICRS"),
+    Column("dec", float, "deg", "Declination on that frame, ICRS"),
+    Column("airmass", float, "", "Airmass of the frame"),
+    Column("fwhm_px", float, "pix", "Full width at half maximum of the source"),
+    Column("flags", int, "", "Data-quality bits"),
+    Column("frame", str, "", "File of the frame"),
+    Column("source_id", int, "", "Persistent source"),
+)
+"""In the order in which they are written. NaN stands for null in columns of float."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightCurve:
+    """Measurements of one object, ascending in time.
+
+    Attributes
+    ----------
+    columns : dict of str to ndarray, shape (n,)
+        Those of `COLUMNS`.
+    meta : dict of str to str
+        What a reader should know: the source's place, photometric system, comparison stars.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    meta: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = [column.name for column in COLUMNS if column.name not in self.columns]
+        if missing:
+            raise ValueError(f"a light curve without {', '.join(missing)}")
+
+    def __len__(self) -> int:
+        return len(self.columns["mjd_mid"])
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.columns[name]
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> LightCurve:
+        """Return the rows selected by a mask or by indices."""
+        return LightCurve(
+            columns={name: values[rows] for name, values in self.columns.items()}, meta=self.meta
+        )

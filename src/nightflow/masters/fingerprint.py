@@ -1,0 +1,39 @@
+"""Name a master by what it was made of, so that the same one is never made twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nightflow.instruments.profile import CameraProfile
+
+__all__ = ["RECIPE_VERSION", "fingerprint", "recipe"]
+
+RECIPE_VERSION = 1
+"""To be raised when the same inputs and settings would give other pixels."""
+
+
+def recipe(profile: CameraProfile, masters: Mapping[str, str], method: str) -> dict[str, Any]:
+    """Return what, besides its inputs, decides a master's pixels.
+
+    Parameters
+    ----------
+    profile : CameraProfile
+        Only what bears on masters counts; other settings may change and the master stays.
+    masters : mapping of str to str
+        Kind -> fingerprint of the masters that are taken off the inputs.
+    method : str
+        How they are combined.
+    """
+    settings = profile.model_dump(
+        mode="json", include={"name", "keywords", "filters", "detector", "calibration", "masters"}
+    )
+    return {"version": RECIPE_VERSION, "method": method, "masters": dict(masters), "settings": settings}
+
+
+def fingerprint(kind: str, recipe: Mapping[str, Any], inputs: Iterable[str]) -> str:
+    """Return the SHA-256 over kind, recipe and the inputs' hashes; the inputs' order does not matter."""
+    content = json.dumps([kind, recipe, sorted(inputs)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,187 @@
+"""What makes a calibration frame or a master fit a frame: the matching keys, in one place.
+
+Grouping raw frames into masters (`nightflow.masters.group`) and choosing among masters
+(`nightflow.masters.choose`) both compare by `mismatches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.instruments.profile import MasterSettings
+
+__all__ = [
+    "KIND_KEYS",
+    "MasterKey",
+    "Mismatch",
+    "days_apart",
+    "key_fields",
+    "key_of",
+    "mismatches",
+    "same_exposure",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasterKey:
+    """The fields of a frame, raw or master, that decide which calibrations fit.
+
+    Attributes
+    ----------
+    kind : FrameKind
+        What the frame is.
+    instrument, detector, filter, gain_setting, readout_mode : str
+        "" where unknown.
+    shape : tuple of int
+        (ny, nx) of the raw pixels.
+    binning : tuple of int
+        (x, y).
+    exptime : float
+        Seconds.
+    ccd_temp : float or None
+        Degrees Celsius.
+    mjd_mid : float or None
+        UTC, middle of the exposure or of the inputs.
+    """
+
+    kind: FrameKind
+    instrument: str
+    detector: str = "1"
+    shape: tuple[int, int]
+    binning: tuple[int, int] = (1, 1)
+    gain_setting: str = ""
+    readout_mode: str = ""
+    ccd_temp: float | None = None
+    exptime: float = 0.0
+    filter: str = ""
+    mjd_mid: float | None = None
+
+    @property
+    def binning_text(self) -> str:
+        """Binning as people write it, such as 1x1."""
+        return "x".join(map(str, self.binning))
+
+    def describe(self, wanted: MasterKey) -> str:
+        """Return the frame or master in a few words, such as "flat V 0.3 d away"."""
+        what = {FrameKind.FLAT: self.filter, FrameKind.DARK: f"{self.exptime:g} s"}.get(self.kind, "")
+        return " ".join(filter(None, [str(self.kind), what, f"{days_apart(wanted, self):.1f} d away"]))
+
+
+def key_of(header: FrameHeader) -> MasterKey:
+    """Return the matching key of a frame or a master."""
+    return MasterKey(**key_fields(header))
+
+
+def key_fields(header: FrameHeader) -> dict[str, Any]:
+    """Return the fields of `MasterKey` as a header has them."""
+    return {name: getattr(header, name) for name in MasterKey.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A key that rules something out, and the values in words."""
+
+    key: str
+    detail: str
+
+
+Comparison = Callable[[MasterKey, MasterKey, MasterSettings], str]
+"""(wanted, offered, settings) -> detail in words; "" where they match."""
+
+
+def mismatches(
+    kind: FrameKind,
+    wanted: MasterKey,
+    offered: MasterKey,
+    settings: MasterSettings,
+    *,
+    any_exposure: bool = False,
+) -> list[Mismatch]:
+    """Return every key by which ``offered`` does not fit ``wanted``.
+
+    Parameters
+    ----------
+    kind : FrameKind
+        What is looked for. Darks must also match in temperature and exposure, flats in filter.
+    wanted : MasterKey
+        Of the frame that is to be calibrated.
+    offered : MasterKey
+        Of a raw calibration frame or a master.
+    settings : MasterSettings
+        ``match`` lists the keys that count for every kind; tolerances.
+    any_exposure : bool
+        Darks are scaled, so their exposure need not match.
+
+    Raises
+    ------
+    ValueError
+        ``settings.match`` names a key that does not exist.
+    """
+    if offered.kind != kind:
+        return [Mismatch("kind", f"kind {offered.kind}, not {kind}")]
+    keys = [*settings.match, *KIND_KEYS.get(kind, ())]
+    if any_exposure and "exptime" in keys:
+        keys.remove("exptime")
+    found = [Mismatch(key, _comparison(key)(wanted, offered, settings)) for key in dict.fromkeys(keys)]
+    return [mismatch for mismatch in found if mismatch.detail]
+
+
+def days_apart(wanted: MasterKey, offered: MasterKey) -> float:
+    """Return the distance in time, days; 0 where one of the times is unknown."""
+    if wanted.mjd_mid is None or offered.mjd_mid is None:
+        return 0.0
+    return abs(wanted.mjd_mid - offered.mjd_mid)
+
+
+def same_exposure(one: float, other: float, tolerance: float) -> bool:
+    """Return whether two exposures differ by no more than ``tolerance`` of the longer one."""
+    return abs(one - other) <= tolerance * max(one, other)
+
+
+def _equal(key: str) -> Comparison:
+    def compare(wanted: MasterKey, offered: MasterKey, settings: MasterSettings) -> str:
+        ours, theirs = _words(getattr(wanted, key)), _words(getattr(offered, key))
+        return "" if ours == theirs else f"{key} {theirs}, not {ours}"
+
+    return compare
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return str(value) or "unknown"
+
+
+def _temperature(wanted: MasterKey, offered: MasterKey, settings: MasterSettings) -> str:
+    if wanted.ccd_temp is None or offered.ccd_temp is None:
+        return ""
+    if abs(wanted.ccd_temp - offered.ccd_temp) <= settings.temperature_tolerance:
+        return ""
+    tolerance = settings.temperature_tolerance
+    return f"ccd_temp {offered.ccd_temp:.1f} C, not within {tolerance:g} of {wanted.ccd_temp:.1f}"
+
+
+def _exposure(wanted: MasterKey, offered: MasterKey, settings: MasterSettings) -> str:
+    if same_exposure(wanted.exptime, offered.exptime, settings.exposure_tolerance):
+        return ""
+    return f"exptime {offered.exptime:g} s, not {wanted.exptime:g} s"
+
+
+KIND_KEYS: dict[FrameKind, tuple[str, ...]] = {
+    FrameKind.DARK: ("ccd_temp", "exptime"),
+    FrameKind.FLAT: ("filter",),
+}
+"""Keys that count for one kind of master, beside those of ``MasterSettings.match``."""
+
+_SPECIAL: dict[str, Comparison] = {"ccd_temp": _temperature, "exptime": _exposure}
+
+
+def _comparison(key: str) -> Comparison:
+    if key not in MasterKey.__dataclass_fields__:
+        raise ValueError(
+            f"masters.match: unknown key {key!r}; known: {', '.join(MasterKey.__dataclass_fields__)}"
+        )
+    return _SPECIAL.get(key) or _equal(key)

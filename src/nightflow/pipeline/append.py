@@ -1,0 +1,145 @@
+"""Step `append`: the reduction and its measurements, in one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightflow.astrometry.wcs_header import wcs_to_text
+from nightflow.flags import Flag
+from nightflow.lightcurves.times import bjd_tdb
+from nightflow.pipeline.plan import reduction_fingerprint
+from nightflow.pipeline.work import Work
+from nightflow.software import SOFTWARE
+from nightflow.sources.table import SourceTable, no_sources
+from nightflow.store.database import Database
+from nightflow.store.records import MeasurementColumns, ReductionRecord
+from nightflow.store.writer import append as write
+
+__all__ = ["append"]
+
+
+def append(
+    work: Work, database: Database, plan: str, *, now: datetime, with_measurements: bool = True
+) -> dict[str, Any]:
+    """Commit what the steps before found; a frame is `done` only after this.
+
+    Parameters
+    ----------
+    work : Work
+        After its last step.
+    database : Database
+    plan : str
+        Fingerprint of the plan, see `nightflow.pipeline.plan`.
+    now : datetime
+        Aware.
+    with_measurements : bool
+        False where the reduction stopped before the light curves on request.
+    """
+    sources = work.measured.sources if work.measured is not None and with_measurements else no_sources()
+    result = write(database, work.frame_id, _record(work, plan), _columns(work, sources), now=now)
+    return {
+        "version": result.version,
+        "changed": result.changed,
+        "measurements": result.n_measurements,
+        "new_sources": result.n_new_sources,
+    }
+
+
+def _record(work: Work, plan: str) -> ReductionRecord:
+    return ReductionRecord(
+        software=SOFTWARE,
+        plan_fingerprint=reduction_fingerprint(plan, work.masters, work.reference),
+        masters=work.masters,
+        warnings=tuple(dict.fromkeys(work.warnings)),
+        timings={step: round(seconds, 4) for step, seconds in work.timings.items()},
+        **_measured_values(work),
+        **_wcs_values(work),
+        **_photometric_values(work),
+    )
+
+
+def _measured_values(work: Work) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if work.frame is not None and work.frame.flags is not None:
+        values["n_cosmic"] = int(np.count_nonzero(work.frame.flags & np.uint16(Flag.COSMIC_RAY)))
+    if work.measured is not None:
+        values |= {
+            "fwhm_px": work.measured.fwhm,
+            "ellipticity": work.measured.ellipticity,
+            "sky": work.measured.sky,
+            "n_sources": len(work.measured.sources),
+        }
+    return values
+
+
+def _wcs_values(work: Work) -> dict[str, Any]:
+    solution = work.solution
+    if solution is None:
+        return {}
+    return {
+        "wcs": wcs_to_text(solution.wcs),
+        "wcs_backend": solution.backend,
+        "wcs_quality": str(solution.quality),
+        "wcs_rms_arcsec": solution.rms_arcsec,
+        "wcs_heldout_rms_arcsec": solution.heldout_rms_arcsec,
+        "wcs_n_matched": solution.n_matched,
+        "ra_center": solution.ra_center,
+        "dec_center": solution.dec_center,
+        "scale": solution.scale,
+        "rotation": solution.rotation,
+        "parity": solution.parity,
+    }
+
+
+def _photometric_values(work: Work) -> dict[str, Any]:
+    if work.calibration is None:
+        return {}
+    solution = work.calibration.solution
+    return {
+        "zp": solution.zero_point,
+        "zp_adu": solution.zero_point_adu,
+        "zp_err": solution.error,
+        "zp_scatter": solution.scatter,
+        "zp_n_stars": solution.n_stars,
+        "zp_catalog": solution.catalog,
+        "zp_band": solution.band,
+        "mag_system": solution.system,
+        "color_term": solution.color_term,
+        "depth_5sigma": solution.depth_5sigma,
+    }
+
+
+def _columns(work: Work, sources: SourceTable) -> MeasurementColumns:
+    header, calibration = work.header, work.calibration
+    assert header.mjd_mid is not None, "a light without a time is refused when it is identified"
+    unknown = np.full(len(sources), np.nan)
+    calibrated = calibration is not None and len(sources) > 0
+    ra, dec = _sky_positions(work, sources)
+    return MeasurementColumns(
+        number=np.arange(len(sources)),
+        kind="aperture",
+        flux=sources.flux / header.exptime,
+        flux_err=sources.flux_err / header.exptime,
+        mag=calibration.mag if calibration is not None and calibrated else unknown,
+        mag_err=calibration.mag_err if calibration is not None and calibrated else unknown,
+        x=sources.x,
+        y=sources.y,
+        ra=ra,
+        dec=dec,
+        fwhm_px=sources.fwhm,
+        flags=sources.flags,
+        bjd_tdb=bjd_tdb(header.mjd_mid, ra, dec, header.site),
+        mjd_mid=header.mjd_mid,
+        filter=header.filter,
+    )
+
+
+def _sky_positions(work: Work, sources: SourceTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if work.solution is None or len(sources) == 0:
+        return np.full(len(sources), np.nan), np.full(len(sources), np.nan)
+    ra, dec = work.solution.wcs.all_pix2world(sources.x, sources.y, 0)
+    return ra % 360.0, dec

@@ -1,0 +1,74 @@
+"""Which exposures a backfill takes."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from nightflow.nights import night_of
+from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.register import find_files, register
+from nightflow.pipeline.run import in_order
+from nightflow.pipeline.unchanged import is_unchanged
+from nightflow.store.frames import exposures_with_frames
+from nightflow.store.models import Frame, Priority
+
+__all__ = ["select"]
+
+
+def select(
+    reducer: Reducer,
+    since: date | None = None,
+    until: date | None = None,
+    night: date | None = None,
+    path: str | None = None,
+    force: bool = False,
+) -> list[int]:
+    """Return the exposures to be reduced again, calibrations first, then lights in order of time.
+
+    Parameters
+    ----------
+    reducer : Reducer
+    since, until : date, optional
+        First and last night, by the date of the evening.
+    night : date, optional
+        This night only.
+    path : str, optional
+        Only files under this path; those that the ledger does not know are received.
+    force : bool
+        Also those for which nothing has changed.
+
+    Raises
+    ------
+    ConfigurationError
+        ``path`` does not exist.
+    """
+    if path:
+        now = datetime.now(UTC)
+        received = [
+            register(reducer.database, file, priority=Priority.BACKFILL, now=now)
+            for file in find_files([Path(path)])
+        ]
+        ids = {one.exposure_id for one in received}
+    else:
+        ids = None
+    first, last = (night, night) if night is not None else (since, until)
+    chosen = [
+        exposure_id
+        for exposure_id, frame in exposures_with_frames(reducer.database)
+        if (ids is None or exposure_id in ids) and _is_within(reducer, frame, first, last)
+    ]
+    fresh = chosen if force else [one for one in chosen if not is_unchanged(reducer, one)]
+    return in_order(reducer, fresh)
+
+
+def _is_within(reducer: Reducer, frame: Frame | None, first: date | None, last: date | None) -> bool:
+    """Return whether a frame is of one of the nights; one without a time only where none is asked for."""
+    if first is None and last is None:
+        return True
+    if frame is None or frame.mjd_mid is None:
+        return False
+    profile = reducer.context.profiles.get(frame.instrument)
+    site = profile.site if profile is not None else None
+    evening = date.fromisoformat(night_of(frame.mjd_mid, site.longitude if site is not None else None))
+    return (first is None or evening >= first) and (last is None or evening <= last)

@@ -1,0 +1,61 @@
+"""Step `calibrate`: from raw counts to electrons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nightflow.detector.chain import MasterSet
+from nightflow.detector.chain import calibrate as run_chain
+from nightflow.detector.master_frame import MasterFrame
+from nightflow.errors import MissingCalibration
+from nightflow.flags import Flag
+from nightflow.instruments.header import FrameKind
+from nightflow.masters.keys import key_of
+from nightflow.pipeline.identify import read_frame
+from nightflow.pipeline.master_plan import plan_master, policy_of, wanted_kinds
+from nightflow.pipeline.work import Context, Work
+
+__all__ = ["calibrate"]
+
+
+def calibrate(work: Work, context: Context) -> dict[str, Any]:
+    """Read the pixels, choose the masters (build what is missing), run the detector chain.
+
+    Raises
+    ------
+    FrameRejected
+        The pixels are unusable.
+    MissingCalibration
+        A master that the profile requires is missing, and the policy is to wait for it.
+    """
+    frame = read_frame(work.path, work.header)
+    masters = MasterSet(**_masters(work, context))
+    work.masters = masters.fingerprints
+    work.frame = run_chain(frame, work.profile, masters)
+    work.warnings.extend(work.frame.warnings)
+    assert work.frame.flags is not None
+    return {
+        "masters": {kind: fingerprint[:12] for kind, fingerprint in work.masters.items()},
+        "n_cosmic": int(np.count_nonzero(work.frame.flags & np.uint16(Flag.COSMIC_RAY))),
+    }
+
+
+def _masters(work: Work, context: Context) -> dict[str, MasterFrame]:
+    found = {}
+    for kind in wanted_kinds(work.profile):
+        try:
+            found[str(kind)] = _master(work, context, kind)
+        except MissingCalibration as error:
+            if policy_of(work.profile, kind) == "required" and context.missing_calibration == "hold":
+                raise
+            work.warnings.append(str(error))
+    return found
+
+
+def _master(work: Work, context: Context, kind: FrameKind) -> MasterFrame:
+    plan = plan_master(
+        context.database, kind, key_of(work.header), work.profile, definitive=context.definitive_masters
+    )
+    return context.masters.get(plan, work.profile)

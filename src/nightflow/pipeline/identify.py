@@ -1,0 +1,111 @@
+"""What a raw file is: its camera, its readouts, their normalised headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from astropy.io import fits
+
+from nightflow.errors import FrameRejected
+from nightflow.frame import Frame
+from nightflow.instruments.fits_file import (
+    RawHeader,
+    check_pixels,
+    read_headers,
+    read_readouts,
+    select_hdus,
+)
+from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.instruments.normalise import normalise
+from nightflow.instruments.profile import CameraProfile
+from nightflow.instruments.registry import recognise
+
+__all__ = ["Identified", "check_calibration", "identify_file", "read_frame"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identified:
+    """A raw file that was recognised.
+
+    Attributes
+    ----------
+    profile : CameraProfile
+    headers : tuple of FrameHeader
+        One a readout.
+    kind : FrameKind
+        Of all readouts.
+    title : str
+        File, object and filter, for people.
+    """
+
+    profile: CameraProfile
+    headers: tuple[FrameHeader, ...]
+    kind: FrameKind
+    title: str
+
+
+def identify_file(path: Path, profiles: Sequence[CameraProfile]) -> Identified:
+    """Recognise a file by its headers; no pixel is read.
+
+    Raises
+    ------
+    FrameRejected
+        The file is unusable.
+    FrameHeld
+        No profile fits, or the header lacks what the camera needs.
+    RetryLater
+        The file cannot be read now.
+    """
+    raw = read_headers(path)
+    profile = recognise([header.header for header in raw], profiles)
+    primary = raw[0].header
+    images = {one.hdu: one for one in raw if one.shape}
+    chosen = select_hdus(path, profile.hdus, [(hdu, one.name) for hdu, one in images.items()])
+    headers = tuple(_normalised(path, images[hdu], profile, primary) for hdu in chosen)
+    kind = headers[0].kind
+    parts = [path.name, headers[0].object or str(kind), headers[0].filter]
+    return Identified(
+        profile=profile, headers=headers, kind=kind, title=" ".join(part for part in parts if part)
+    )
+
+
+def _normalised(path: Path, raw: RawHeader, profile: CameraProfile, primary: fits.Header) -> FrameHeader:
+    if len(raw.shape) != 2:
+        raise FrameRejected(f"{path}: HDU {raw.hdu}: an image of {len(raw.shape)} axes; a readout has two")
+    shape = (raw.shape[0], raw.shape[1])
+    return normalise(raw.header, profile, hdu=raw.hdu, shape=shape, primary_header=primary, path=path)
+
+
+def check_calibration(path: Path, identified: Identified) -> None:
+    """Refuse a calibration frame whose pixels hold nothing, before a master is made of it.
+
+    Raises
+    ------
+    FrameRejected
+        Not one pixel is finite, or all are equal.
+    """
+    for readout in read_readouts(path, [header.hdu for header in identified.headers]):
+        check_pixels(readout.data, path, readout.hdu)
+
+
+def read_frame(path: Path, header: FrameHeader) -> Frame:
+    """Read the pixels of one readout.
+
+    Raises
+    ------
+    FrameRejected
+        The file is unusable, or the pixels hold nothing.
+    RetryLater
+        The file cannot be read now.
+    """
+    readout = read_readouts(path, [header.hdu])[0]
+    check_pixels(readout.data, path, readout.hdu)
+    return Frame(
+        data=readout.data,
+        unit="adu",
+        header=header,
+        raw_header=readout.header,
+        warnings=header.warnings,
+    )

@@ -1,0 +1,156 @@
+"""Masters as files: built on first need, once, and read from then on."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import overload
+
+from nightflow.detector.master_frame import InputFile, MasterFrame, MasterSet
+from nightflow.errors import MissingCalibration
+from nightflow.frame import Frame
+from nightflow.instruments.header import FrameKind
+from nightflow.instruments.profile import CameraProfile
+from nightflow.masters.build import build_master
+from nightflow.masters.fits_io import read_master, write_master
+from nightflow.pipeline.identify import identify_file, read_frame
+from nightflow.pipeline.master_plan import METHOD, MasterPlan
+from nightflow.store.builds import building
+from nightflow.store.database import Database
+from nightflow.store.masters import CalibrationFrame, add_master, find_master
+from nightflow.store.models import Master
+
+__all__ = ["MasterLibrary"]
+
+
+class MasterLibrary:
+    """The folder of masters, with the last used ones in memory; safe for threads and processes.
+
+    Parameters
+    ----------
+    database : Database
+        Has a row for each master, and the lock for building one.
+    folder : Path
+        Where the files are.
+    capacity : int
+        Masters kept in memory.
+    """
+
+    def __init__(self, database: Database, folder: Path, capacity: int = 12) -> None:
+        self._database = database
+        self._folder = folder
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._warm: OrderedDict[str, MasterFrame] = OrderedDict()
+        self._refused: dict[str, str] = {}
+
+    def get(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
+        """Return the master of a plan, built now if it has to be.
+
+        Raises
+        ------
+        MissingCalibration
+            Too few of its inputs are usable.
+        CorruptMaster
+            Its file is damaged; remove it, and it is built anew.
+        """
+        with self._lock:
+            if plan.fingerprint in self._warm:
+                self._warm.move_to_end(plan.fingerprint)
+                return self._warm[plan.fingerprint]
+            if plan.fingerprint in self._refused:
+                raise MissingCalibration(self._refused[plan.fingerprint])
+        master = self._read(plan.row) if plan.row is not None else self._build_once(plan, profile)
+        with self._lock:
+            self._warm[plan.fingerprint] = master
+            while len(self._warm) > self._capacity:
+                self._warm.popitem(last=False)
+        return master
+
+    def _read(self, row: Master) -> MasterFrame:
+        return read_master(self._folder / row.path)
+
+    def _build_once(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
+        worker = f"{os.getpid()}-{threading.get_ident()}"
+        with building(self._database, plan.fingerprint, worker):
+            row = find_master(self._database, plan.fingerprint)
+            if row is not None:
+                return self._read(row)
+            try:
+                return self._build(plan, profile)
+            except MissingCalibration as error:
+                # The same inputs would be refused again for every frame of the night.
+                with self._lock:
+                    self._refused[plan.fingerprint] = str(error)
+                raise
+
+    def _build(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
+        needs = {str(kind): self.get(need, profile) for kind, need in plan.needs.items()}
+        inputs = [InputFile(name=Path(one.path).name, sha256=one.sha256) for one in plan.inputs]
+        frames = _Frames(plan.inputs, profile)
+        master = build_master(plan.kind, frames, profile, MasterSet(**needs), inputs=inputs, method=METHOD)
+        name = f"{profile.name}-{plan.kind}-{plan.fingerprint[:16]}.fits"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_master(self._folder / name, master)
+        row = _row(master, plan, profile, name)
+        add_master(self._database, row, [one.frame.id for one in plan.inputs if one.frame.id is not None])
+        return master
+
+
+class _Frames(Sequence[Frame]):
+    """Raw frames that are read when asked for, so that a set of any size needs the memory of one."""
+
+    def __init__(self, inputs: Sequence[CalibrationFrame], profile: CameraProfile) -> None:
+        self._inputs = inputs
+        self._profile = profile
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        one = self._inputs[index]
+        path = Path(one.path)
+        identified = identify_file(path, [self._profile])
+        header = next(header for header in identified.headers if header.detector == one.frame.detector)
+        return read_frame(path, header)
+
+
+def _row(master: MasterFrame, plan: MasterPlan, profile: CameraProfile, name: str) -> Master:
+    first = plan.inputs[0].frame
+    header, statistics = master.header, master.statistics
+    mjd_mid = header.mjd_mid if header.mjd_mid is not None else 0.0
+    dropped = [file for file in master.inputs if file.dropped]
+    return Master(
+        kind=str(plan.kind),
+        instrument=header.instrument,
+        detector=header.detector,
+        filter=header.filter if plan.kind is FrameKind.FLAT else "",
+        exptime=header.exptime,
+        # Masters match frames by the raw shape; the master's own pixels are trimmed.
+        ny=first.ny,
+        nx=first.nx,
+        binning=f"{header.binning[0]}x{header.binning[1]}",
+        gain_setting=header.gain_setting,
+        readout_mode=header.readout_mode,
+        ccd_temp=header.ccd_temp,
+        mjd_mid=mjd_mid,
+        valid_from=mjd_mid - profile.masters.validity_days,
+        valid_until=mjd_mid + profile.masters.validity_days,
+        path=name,
+        fingerprint=plan.fingerprint,
+        n_inputs=len(master.inputs) - len(dropped),
+        statistics={**vars(statistics), "warnings": list(master.warnings)},
+        state="approved",
+        reason="; ".join(f"left out {file.name}: {file.dropped}" for file in dropped),
+        created_at=datetime.now(UTC),
+    )

@@ -1,0 +1,57 @@
+"""Files for people: the reduced frame and its thumbnail, written once the rows are committed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from nightflow.config import Settings
+from nightflow.nights import night_of
+from nightflow.pipeline.work import Work
+from nightflow.products.reduced_frame import write_reduced
+from nightflow.products.thumbnail import write_thumbnail
+from nightflow.software import SOFTWARE
+
+__all__ = ["product_stem", "write_products"]
+
+log = logging.getLogger(__name__)
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_SUFFIXES = re.compile(r"(\.(fits|fit|fts|gz|fz))+$", re.IGNORECASE)
+
+
+def product_stem(work: Work, settings: Settings) -> Path:
+    """Return the products' path without its ending: night, exposure and detector, no text of the header.
+
+    The file's own name is kept as far as its characters are plain.
+    """
+    longitude = work.header.site.longitude if work.header.site is not None else None
+    night = night_of(work.header.mjd_mid, longitude) if work.header.mjd_mid is not None else "undated"
+    name = _UNSAFE.sub("_", _SUFFIXES.sub("", work.path.name))[:80].lstrip(".") or "frame"
+    folder = settings.resolve(settings.paths.products) / night
+    return folder / f"{name}-e{work.exposure_id}-f{work.frame_id}"
+
+
+def write_products(work: Work, settings: Settings) -> dict[str, str]:
+    """Write what there is; a full or read-only disk costs the files, never the frame, and is said.
+
+    Returns
+    -------
+    dict
+        "reduced" and "thumbnail" -> path; empty where nothing could be written.
+    """
+    if work.frame is None:
+        return {}
+    stem = product_stem(work, settings)
+    reduced, thumbnail = stem.with_name(stem.name + ".fits"), stem.with_name(stem.name + ".png")
+    try:
+        write_reduced(reduced, work.frame, masters=work.masters, software=SOFTWARE)
+        sources = work.measured.sources if work.measured is not None else None
+        write_thumbnail(thumbnail, work.frame.data, sources)
+    except OSError as error:
+        message = f"products not written: {error}"
+        log.warning("%s: %s", work.path.name, message)
+        work.warnings.append(message)
+        return {}
+    return {"reduced": str(reduced), "thumbnail": str(thumbnail)}

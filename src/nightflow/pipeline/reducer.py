@@ -1,0 +1,351 @@
+"""The reducer: one exposure's steps on the ledger, for whoever calls them.
+
+The flows call it through tasks, one call a step; `reduce_exposure` calls it in a row, for `nightflow run`
+and for the night when the Prefect server is away. Pixels stay in here, between `identify` and
+`Reducer.settle_frame`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nightflow.catalogs.local import LocalCatalogs
+from nightflow.config import MissingCalibrationPolicy, Settings
+from nightflow.errors import RetryLater
+from nightflow.instruments.header import FrameKind
+from nightflow.instruments.registry import load_profiles
+from nightflow.pipeline.append import append
+from nightflow.pipeline.calibrate import calibrate
+from nightflow.pipeline.flux import flux
+from nightflow.pipeline.identify import Identified, check_calibration, identify_file
+from nightflow.pipeline.master_library import MasterLibrary
+from nightflow.pipeline.measure import measure
+from nightflow.pipeline.plan import plan_fingerprint, surroundings_fingerprint
+from nightflow.pipeline.pointings import Pointings
+from nightflow.pipeline.products import write_products
+from nightflow.pipeline.settle import Verdict, verdict, worst_state
+from nightflow.pipeline.solve import solve
+from nightflow.pipeline.waiting import wake_for_calibration
+from nightflow.pipeline.work import Context, Work
+from nightflow.store.database import Database
+from nightflow.store.frames import frames_of, record_frames, settle_frame
+from nightflow.store.ledger import settle_exposure
+from nightflow.store.models import Exposure, State
+from nightflow.store.models import Frame as FrameRow
+from nightflow.store.overview import frame_rows, get_exposure
+
+__all__ = ["STEPS", "IdentifiedExposure", "Outcome", "Reducer", "reduce_exposure"]
+
+STEPS = ("calibrate", "measure", "solve", "flux", "append")
+"""The steps of a light frame, in order."""
+
+_WORKERS: dict[str, Callable[[Work, Context], dict[str, Any]]] = {
+    "calibrate": calibrate,
+    "measure": measure,
+    "solve": solve,
+    "flux": flux,
+}
+_T = TypeVar("_T")
+_TRIES = 3
+_FIRST_PAUSE = 0.5
+_RETRY_HELD = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifiedExposure:
+    """What a file turned out to be.
+
+    Attributes
+    ----------
+    exposure_id : int
+    path, kind, title : str
+        ``title`` is for people: file, object and filter.
+    frame_ids : tuple of int
+        Rows of the ledger, one a detector.
+    """
+
+    exposure_id: int
+    path: str
+    kind: str
+    frame_ids: tuple[int, ...]
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an exposure ended.
+
+    Attributes
+    ----------
+    exposure_id : int
+    path, state, reason : str
+    seconds : float
+        Wall time since it was identified.
+    """
+
+    exposure_id: int
+    path: str
+    state: str
+    reason: str
+    seconds: float
+
+
+class Reducer:
+    """Everything one process needs to reduce exposures; safe for threads that work on different ones.
+
+    Parameters
+    ----------
+    settings : Settings
+    missing_calibration : "warn" or "hold"
+        What follows when a required master is missing.
+    until : str
+        Last step; the reduction is recorded after it.
+    products : bool
+        Whether `products` writes files.
+    definitive_masters : bool
+        True where all calibration frames are in the ledger already; see
+        `nightflow.pipeline.master_plan.plan_master`.
+    clock : callable
+        Returns the time of day, aware.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        missing_calibration: MissingCalibrationPolicy,
+        until: str = "append",
+        products: bool = True,
+        definitive_masters: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings = settings
+        self.database = Database(settings.store_url)
+        self.database.upgrade()
+        self.until = until
+        self._products = products
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._works: dict[int, Work] = {}
+        self._opened: dict[int, float] = {}
+        self._verdicts: dict[int, Verdict] = {}
+        profiles = load_profiles(settings.resolve(settings.paths.cameras))
+        self.context = Context(
+            settings=settings,
+            missing_calibration=missing_calibration,
+            database=self.database,
+            profiles={profile.name: profile for profile in profiles},
+            catalogs=LocalCatalogs(settings.resolve(settings.paths.catalogs)),
+            masters=MasterLibrary(self.database, settings.resolve(settings.paths.masters)),
+            definitive_masters=definitive_masters,
+            pointings=Pointings(),
+        )
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps that are done, in order: those up to ``until``, and `append` to record them."""
+        last = STEPS.index(self.until)
+        return (*STEPS[: min(last + 1, len(STEPS) - 1)], "append")
+
+    def plan(self, instrument: str | None) -> str:
+        """Return the fingerprint of how this reducer treats a camera's frames."""
+        profile = self.context.profiles.get(instrument) if instrument else None
+        return plan_fingerprint(profile, self.context.missing_calibration, self.until)
+
+    def plan_fingerprint(self, exposure_id: int) -> str:
+        """Return the fingerprint of the plan of an exposure, as far as its camera is known."""
+        frames = frames_of(self.database, exposure_id)
+        return self.plan(frames[0].instrument if frames else None)
+
+    def conclusion_fingerprint(self, instrument: str | None, state: str) -> str:
+        """Return what a conclusion rests on: the plan, and for a held exposure what it may wait for."""
+        plan = self.plan(instrument)
+        return surroundings_fingerprint(plan, self.context, instrument) if state == State.HELD else plan
+
+    def identify(self, exposure_id: int) -> IdentifiedExposure:
+        """Open the file, recognise the camera, write one ledger row a frame.
+
+        The pixels of calibration frames are checked here: there is nothing more to do with them until a light
+        needs their master.
+
+        Raises
+        ------
+        FrameRejected
+            The file is unusable; the message says why.
+        FrameHeld
+            No camera profile fits it, or its header lacks what a reduction needs.
+        RetryLater
+            The file cannot be read now.
+        """
+        exposure = self._exposure(exposure_id)
+        path = Path(exposure.path)
+        started = time.perf_counter()
+        identified = identify_file(path, list(self.context.profiles.values()))
+        with self._lock:
+            self._opened[exposure_id] = started
+        frame_ids = record_frames(self.database, exposure_id, identified.headers)
+        if identified.kind is not FrameKind.LIGHT:
+            check_calibration(path, identified)
+        self._take_up(exposure_id, path, identified, frame_ids)
+        return IdentifiedExposure(
+            exposure_id=exposure_id,
+            path=str(path),
+            kind=str(identified.kind),
+            frame_ids=tuple(frame_ids),
+            title=identified.title,
+        )
+
+    def perform(self, frame_id: int, step: str) -> dict[str, Any]:
+        """Do one step of `STEPS` on a frame that was identified in this process.
+
+        Returns
+        -------
+        dict
+            A small summary of what was found, for the log and the UI.
+
+        Raises
+        ------
+        nightflow.errors.NightflowError
+            By consequence; see `nightflow.errors`.
+        """
+        work = self._works[frame_id]
+        if step not in self.steps:
+            return {"skipped": f"stops after {self.until}"}
+        started = time.perf_counter()
+        summary = self._append(work) if step == "append" else _WORKERS[step](work, self.context)
+        work.timings[step] = time.perf_counter() - started
+        return {**summary, "seconds": round(work.timings[step], 3)}
+
+    def products(self, frame_id: int) -> dict[str, str]:
+        """Write the reduced frame and its thumbnail; return their paths by name."""
+        if not self._products:
+            return {}
+        return write_products(self._works[frame_id], self.settings)
+
+    def settle_frame(self, frame_id: int, error: BaseException | None = None) -> str:
+        """Give a frame the state that follows from how its steps ended, and forget its arrays."""
+        with self._lock:
+            work = self._works.pop(frame_id, None)
+        found = verdict(error)
+        if not found.reason and work is not None:
+            found = replace(found, reason="; ".join(dict.fromkeys(work.warnings)))
+        with self._lock:
+            self._verdicts[frame_id] = found
+        settle_frame(self.database, frame_id, found.state, found.reason, traceback=found.traceback)
+        return str(found.state)
+
+    def conclude(self, exposure_id: int, error: BaseException | None = None) -> Outcome:
+        """Settle an exposure by its frames, or by the error that kept it from being identified."""
+        with self._lock:
+            opened = self._opened.pop(exposure_id, None)
+        exposure = self._exposure(exposure_id)
+        frames = frames_of(self.database, exposure_id)
+        found = self._worst(frames) if error is None else verdict(error)
+        instrument = frames[0].instrument if frames else None
+        settle_exposure(
+            self.database,
+            exposure_id,
+            found.state,
+            found.reason,
+            now=self._clock(),
+            waits_for=found.waits_for,
+            retry_at=self._clock() + _RETRY_HELD if found.waits_for == "outside" else None,
+            plan_fingerprint=self.conclusion_fingerprint(instrument, found.state),
+        )
+        if error is None:
+            wake_for_calibration(self.context, frames, self._clock())
+        return Outcome(
+            exposure_id=exposure_id,
+            path=exposure.path,
+            state=str(found.state),
+            reason=found.reason,
+            seconds=time.perf_counter() - opened if opened is not None else 0.0,
+        )
+
+    def _worst(self, frames: list[FrameRow]) -> Verdict:
+        """Return the verdict on the worst frame of an exposure; the frames' own verdicts are forgotten."""
+        with self._lock:
+            known = {frame.id: self._verdicts.pop(frame.id or 0, None) for frame in frames}
+        verdicts = [known[frame.id] or Verdict(State(frame.state), frame.reason) for frame in frames]
+        worst = worst_state([found.state for found in verdicts])
+        return next((found for found in verdicts if found.state == worst), Verdict(State.DONE))
+
+    def frame_summary(self, frame_id: int) -> dict[str, Any]:
+        """Return the frame's row of `nightflow frames`."""
+        return next(iter(frame_rows(self.database, frame_id=frame_id)))
+
+    def _exposure(self, exposure_id: int) -> Exposure:
+        exposure = get_exposure(self.database, exposure_id)
+        if exposure is None:
+            raise KeyError(f"exposure {exposure_id} is not in the ledger {self.settings.store_url}")
+        return exposure
+
+    def _take_up(self, exposure_id: int, path: Path, identified: Identified, frame_ids: list[int]) -> None:
+        for frame_id, header in zip(frame_ids, identified.headers, strict=True):
+            work = Work(
+                frame_id=frame_id,
+                exposure_id=exposure_id,
+                path=path,
+                profile=identified.profile,
+                header=header,
+                warnings=list(header.warnings),
+            )
+            with self._lock:
+                self._works[frame_id] = work
+
+    def _append(self, work: Work) -> dict[str, Any]:
+        return append(
+            work,
+            self.database,
+            self.plan(work.profile.name),
+            now=self._clock(),
+            with_measurements=self.until == "append",
+        )
+
+
+def reduce_exposure(reducer: Reducer, exposure_id: int) -> Outcome:
+    """Take one exposure from its file to a terminal state; no error gets out of here but a broken store's.
+
+    Parameters
+    ----------
+    reducer : Reducer
+    exposure_id : int
+        Leased by the caller.
+    """
+    try:
+        exposure = _patiently(partial(reducer.identify, exposure_id))
+    except Exception as error:  # noqa: BLE001 - a bug in one frame must not stop the night: it is recorded
+        return reducer.conclude(exposure_id, error)
+    steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()
+    for frame_id in exposure.frame_ids:
+        _reduce_frame(reducer, frame_id, steps)
+    return reducer.conclude(exposure_id)
+
+
+def _reduce_frame(reducer: Reducer, frame_id: int, steps: tuple[str, ...]) -> None:
+    try:
+        for step in steps:
+            _patiently(partial(reducer.perform, frame_id, step))
+        if steps:
+            reducer.products(frame_id)
+    except Exception as error:  # noqa: BLE001 - settle_frame records it: by consequence, or as a bug
+        reducer.settle_frame(frame_id, error)
+    else:
+        reducer.settle_frame(frame_id)
+
+
+def _patiently(action: Callable[[], _T]) -> _T:
+    """Try again, with growing pauses, while something outside is away."""
+    for attempt in range(_TRIES - 1):
+        try:
+            return action()
+        except RetryLater:
+            time.sleep(_FIRST_PAUSE * 2**attempt)
+    return action()

@@ -1,0 +1,135 @@
+"""`nightflow run`: reduce files now, in this process, calibrations first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nightflow.errors import NightflowError
+from nightflow.instruments.header import FrameKind
+from nightflow.pipeline.identify import identify_file
+from nightflow.pipeline.reducer import Outcome, Reducer, reduce_exposure
+from nightflow.pipeline.register import find_files, register
+from nightflow.pipeline.unchanged import is_unchanged
+from nightflow.store.frames import frames_of
+from nightflow.store.leases import lease_exposure
+from nightflow.store.ledger import TERMINAL, requeue
+from nightflow.store.models import Priority, State
+from nightflow.store.overview import get_exposure
+
+__all__ = ["RunReport", "reduce_all", "reduce_paths"]
+
+_LEASE_SECONDS = 3600.0
+_ORDER = {kind: rank for rank, kind in enumerate(FrameKind)}
+"""Bias, dark, flat, light, unknown: each needs those before it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a run did.
+
+    Attributes
+    ----------
+    outcomes : tuple of Outcome
+        Of what was reduced now.
+    unchanged : int
+        Exposures for which there was nothing to do.
+    busy : tuple of str
+        Files that another process was reducing.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    unchanged: int
+    busy: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """What ended in a fault of ours."""
+        return tuple(outcome for outcome in self.outcomes if outcome.state == State.FAILED)
+
+
+Progress = Callable[[int, int, Outcome | None], None]
+"""(done, of how many, the last outcome)."""
+
+
+def reduce_paths(
+    reducer: Reducer, paths: Iterable[Path], *, force: bool = False, progress: Progress | None = None
+) -> RunReport:
+    """Receive all files under some paths and reduce what is new or changed.
+
+    Raises
+    ------
+    ConfigurationError
+        A path does not exist.
+    """
+    received = [
+        register(reducer.database, file, priority=Priority.BACKFILL, now=datetime.now(UTC)).exposure_id
+        for file in find_files(paths)
+    ]
+    return reduce_all(reducer, list(dict.fromkeys(received)), force=force, progress=progress)
+
+
+def reduce_all(
+    reducer: Reducer, exposure_ids: Sequence[int], *, force: bool = False, progress: Progress | None = None
+) -> RunReport:
+    """Reduce exposures of the ledger: calibrations first, then lights in order of time.
+
+    So when a light is looked at, every calibration frame is known, and with them the masters it would get.
+
+    Parameters
+    ----------
+    reducer : Reducer
+    exposure_ids : sequence of int
+    force : bool
+        Also those for which nothing has changed.
+    progress : callable, optional
+        Told after each.
+    """
+    outcomes: list[Outcome] = []
+    busy: list[str] = []
+    unchanged = 0
+    for done, exposure_id in enumerate(in_order(reducer, exposure_ids), start=1):
+        outcome = None
+        if not force and is_unchanged(reducer, exposure_id):
+            unchanged += 1
+        elif _take(reducer, exposure_id):
+            outcome = reduce_exposure(reducer, exposure_id)
+            outcomes.append(outcome)
+        else:
+            busy.append(str(_path(reducer, exposure_id)))
+        if progress is not None:
+            progress(done, len(exposure_ids), outcome)
+    return RunReport(outcomes=tuple(outcomes), unchanged=unchanged, busy=tuple(busy))
+
+
+def in_order(reducer: Reducer, exposure_ids: Sequence[int]) -> list[int]:
+    """Return exposures by kind (bias, dark, flat, then lights) and time."""
+    return sorted(exposure_ids, key=lambda exposure_id: (*_rank(reducer, exposure_id), exposure_id))
+
+
+def _rank(reducer: Reducer, exposure_id: int) -> tuple[int, float]:
+    frames = frames_of(reducer.database, exposure_id)
+    if frames:
+        return _ORDER[FrameKind(frames[0].kind)], frames[0].mjd_mid or 0.0
+    try:
+        identified = identify_file(_path(reducer, exposure_id), list(reducer.context.profiles.values()))
+    except NightflowError:
+        # It is no calibration frame, whatever it is; the reducer will say what is wrong with it.
+        return _ORDER[FrameKind.UNKNOWN], 0.0
+    return _ORDER[identified.kind], identified.headers[0].mjd_mid or 0.0
+
+
+def _take(reducer: Reducer, exposure_id: int) -> bool:
+    """Lease an exposure, put back into the queue if it was settled; False where another process has it."""
+    now = datetime.now(UTC)
+    requeue(reducer.database, [exposure_id], states=TERMINAL, priority=Priority.BACKFILL, now=now)
+    worker = f"run-{os.getpid()}"
+    return lease_exposure(reducer.database, exposure_id, worker, now=now, seconds=_LEASE_SECONDS) is not None
+
+
+def _path(reducer: Reducer, exposure_id: int) -> Path:
+    exposure = get_exposure(reducer.database, exposure_id)
+    return Path(exposure.path if exposure is not None else "")

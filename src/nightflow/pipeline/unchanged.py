@@ -1,0 +1,62 @@
+"""Has anything changed since an exposure was concluded? If not, it is left as it is."""
+
+from __future__ import annotations
+
+from nightflow.errors import MissingCalibration
+from nightflow.instruments.header import FrameKind
+from nightflow.pipeline.master_plan import key_of_row, plan_master, wanted_kinds
+from nightflow.pipeline.reducer import Reducer
+from nightflow.store.frames import frames_of
+from nightflow.store.ledger import TERMINAL
+from nightflow.store.models import Frame as FrameRow
+from nightflow.store.models import State
+from nightflow.store.overview import current_reduction, get_exposure
+
+__all__ = ["is_unchanged"]
+
+
+def is_unchanged(reducer: Reducer, exposure_id: int) -> bool:
+    """Return whether reducing an exposure again would give what the store has already.
+
+    It would where the software, the camera's profile and the policy are those of the last time, and, for
+    light frames, the masters that would be chosen are those that were used. A failure is always worth another
+    try; so is a held frame whose catalogues, index files or calibrations are not what they were.
+    """
+    exposure = get_exposure(reducer.database, exposure_id)
+    if exposure is None or exposure.state not in TERMINAL or exposure.state == State.FAILED:
+        return False
+    if exposure.state == State.DUPLICATE:
+        return True
+    frames = frames_of(reducer.database, exposure_id)
+    instrument = frames[0].instrument if frames else None
+    if exposure.plan_fingerprint != reducer.conclusion_fingerprint(instrument, exposure.state):
+        return False
+    return all(_same_masters(reducer, frame) for frame in frames)
+
+
+def _same_masters(reducer: Reducer, frame: FrameRow) -> bool:
+    if frame.kind != FrameKind.LIGHT or frame.state != State.DONE:
+        return True
+    reduction = current_reduction(reducer.database, frame.id or 0)
+    return reduction is not None and reduction.masters == planned_masters(reducer, frame)
+
+
+def planned_masters(reducer: Reducer, frame: FrameRow) -> dict[str, str]:
+    """Return kind -> fingerprint of the masters that a frame would get now; what is missing is left out."""
+    profile = reducer.context.profiles.get(frame.instrument)
+    planned: dict[str, str] = {}
+    if profile is None:
+        return planned
+    for kind in wanted_kinds(profile):
+        try:
+            plan = plan_master(
+                reducer.database,
+                kind,
+                key_of_row(frame),
+                profile,
+                definitive=reducer.context.definitive_masters,
+            )
+        except MissingCalibration:
+            continue
+        planned[str(kind)] = plan.fingerprint
+    return planned

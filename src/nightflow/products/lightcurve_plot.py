@@ -1,0 +1,158 @@
+"""A light curve as a figure that can go into a paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from nightflow.lightcurves.light_curve import LightCurve
+
+__all__ = ["draw", "plot"]
+
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Wong 2011, Nature Methods 8, 441: told apart by the colour-blind."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DPI = 200
+_TITLE = 80
+"""Characters of a title or a filter name that are shown."""
+
+
+@dataclass(frozen=True)
+class _Panel:
+    value: str
+    error: str
+    label: str
+    magnitudes: bool
+
+
+_PANELS = {
+    "diff_mag": _Panel("diff_mag", "diff_mag_err", "Differential magnitude", True),
+    "mag": _Panel("mag", "mag_err", "Magnitude", True),
+    "flux": _Panel("flux", "flux_err", "Flux (electron/s)", False),
+}
+
+
+def plot(curve: LightCurve, path: Path, *, title: str = "", value: str | None = None) -> None:
+    """Draw a light curve into a PNG file; a file of that name is replaced at once or not at all.
+
+    Parameters
+    ----------
+    curve : LightCurve
+        May be empty: the figure then says so.
+    path : Path
+        Of the PNG.
+    title : str
+        Shown as text, whatever stands in it.
+    value : {"diff_mag", "mag", "flux"}, optional
+        What to draw; else the first of these that the curve has.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    figure = draw(curve, title=title, value=value)
+    figure.savefig(temporary, format="png", dpi=_DPI)
+    temporary.replace(path)
+
+
+def draw(curve: LightCurve, *, title: str = "", value: str | None = None) -> Figure:
+    """Return the figure that `plot` writes: flagged points are open, and do not set the scale."""
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    panel = _PANELS[value or _best(curve)]
+    time, offset, time_label = _time(curve)
+    for index, name in enumerate(sorted(set(curve["filter"].tolist()))):
+        _draw_filter(axes, curve, panel, time - offset, name, index)
+    axes.set_xlabel(time_label)
+    axes.set_ylabel(panel.label)
+    # Titles and filter names are text of others: a dollar sign begins no formula.
+    axes.set_title(_shown(title), parse_math=False)
+    _scale(axes, curve, panel)
+    _finish(axes)
+    return figure
+
+
+def _best(curve: LightCurve) -> str:
+    return next((name for name in _PANELS if np.isfinite(curve[name]).any()), "flux")
+
+
+def _time(curve: LightCurve) -> tuple[NDArray[np.float64], float, str]:
+    """Return the times, the day to subtract and the label of the axis."""
+    barycentric = bool(np.isfinite(curve["bjd_tdb"]).any())
+    time = curve["bjd_tdb"] if barycentric else curve["mjd_mid"]
+    name = r"BJD$_{\rm TDB}$" if barycentric else "MJD (UTC)"
+    known = time[np.isfinite(time)]
+    offset = float(np.floor(known.min())) if len(known) else 0.0
+    return time, offset, f"{name} $-$ {offset:.0f}"
+
+
+def _draw_filter(
+    axes: Axes,
+    curve: LightCurve,
+    panel: _Panel,
+    time: NDArray[np.float64],
+    name: str,
+    index: int,
+) -> None:
+    ours = (curve["filter"] == name) & np.isfinite(time) & np.isfinite(curve[panel.value])
+    flagged = curve["flags"] != 0
+    color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
+    style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.5}
+    for rows, face, label in (
+        (ours & ~flagged, color, _shown(name) or "no filter"),
+        (ours & flagged, "none", f"{_shown(name) or 'no filter'}, flagged"),
+    ):
+        if rows.any():
+            axes.errorbar(
+                time[rows],
+                curve[panel.value][rows],
+                yerr=np.nan_to_num(curve[panel.error][rows]),
+                linestyle="none",
+                elinewidth=0.8,
+                capsize=0,
+                markerfacecolor=face,
+                markeredgewidth=0.9,
+                label=label,
+                **style,
+            )
+
+
+def _scale(axes: Axes, curve: LightCurve, panel: _Panel) -> None:
+    """Let the good points set the scale, with brighter up."""
+    value, error = curve[panel.value], np.nan_to_num(curve[panel.error])
+    good = np.isfinite(value) & (curve["flags"] == 0)
+    rows = good if good.sum() > 1 else np.isfinite(value)
+    if rows.any():
+        low, high = float((value - error)[rows].min()), float((value + error)[rows].max())
+        margin = 0.08 * (high - low) or 0.01
+        axes.set_ylim(low - margin, high + margin)
+    if panel.magnitudes:
+        axes.invert_yaxis()
+
+
+def _shown(text: str) -> str:
+    """Return text of others in one line of a length that fits, without signs that cannot be drawn."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable if len(printable) <= _TITLE else printable[: _TITLE - 1] + "\u2026"
+
+
+def _finish(axes: Axes) -> None:
+    axes.tick_params(direction="in", which="both", top=True, right=True)
+    axes.minorticks_on()
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        axes.text(0.5, 0.5, "no measurements", transform=axes.transAxes, ha="center", va="center")
+        return
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    # Below the axes, where it can hide no point.
+    legend = figure.legend(
+        handles, labels, frameon=False, fontsize="small", loc="outside lower center", ncols=4
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

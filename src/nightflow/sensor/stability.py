@@ -1,0 +1,137 @@
+"""When is a file that lands finished? A tracker that knows paths, sizes, times and a clock, and nothing else.
+
+Whoever watches the disk tells it what was seen (`StabilityTracker.observe`); it answers what is ready. It
+opens no file, reads no clock of its own and starts no thread, so that every habit of every copying tool can
+be tested without one.
+
+The rules, in order:
+
+1. whole by its own headers, and its writer has closed it: ready at once;
+2. whole by its own headers, but nobody said that it was closed: ready when nothing changed for a moment,
+   because Windows and some file servers set the final length before the first byte is there;
+3. length unknown (compressed, or no FITS file at all): ready when nothing changed for ``settle_seconds``;
+4. shorter than its headers say: not ready; handed over all the same when nothing changed for
+   ``patience_seconds``, so that a file whose copying died is rejected with a reason and not forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightflow.instruments.completeness import Completeness
+
+__all__ = ["Stability", "StabilityTracker"]
+
+MOMENT_SECONDS = 0.25
+"""How long a whole file that nobody reported closed must stay as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability:
+    """What was last seen of one file."""
+
+    size: int
+    mtime_ns: int
+    since: float
+    """When this size and time were first seen, by the tracker's clock [s]."""
+    closed: bool = False
+    """Whether the writer closed the file, or renamed it into place, after its last change."""
+    completeness: Completeness = Completeness.UNKNOWN
+
+
+class StabilityTracker:
+    """Remembers files that are landing and says which are finished.
+
+    Parameters
+    ----------
+    settle_seconds : float
+        Rest that a file of unknown length needs.
+    patience_seconds : float
+        Rest after which a file that stays short is handed over nonetheless.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(self, *, settle_seconds: float, patience_seconds: float, clock: Callable[[], float]) -> None:
+        self._settle_seconds = settle_seconds
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._files: dict[Path, Stability] = {}
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def changed(self, path: Path, size: int, mtime_ns: int) -> bool:
+        """Return whether this size and time differ from what was last observed."""
+        last = self._files.get(path)
+        return last is None or (last.size, last.mtime_ns) != (size, mtime_ns)
+
+    def observe(
+        self,
+        path: Path,
+        *,
+        size: int,
+        mtime_ns: int,
+        completeness: Completeness | None = None,
+        closed: bool = False,
+    ) -> None:
+        """Take note of a file as it is now.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        size : int
+            Bytes.
+        mtime_ns : int
+            Time of its last change [ns].
+        completeness : Completeness, optional
+            What its headers say; None keeps what was known of an unchanged file.
+        closed : bool
+            The writer has just closed it or renamed it into place.
+        """
+        last = self._files.get(path)
+        if last is None or self.changed(path, size, mtime_ns):
+            self._files[path] = Stability(
+                size=size,
+                mtime_ns=mtime_ns,
+                since=self._clock(),
+                closed=closed,
+                completeness=completeness or Completeness.UNKNOWN,
+            )
+            return
+        self._files[path] = Stability(
+            size=size,
+            mtime_ns=mtime_ns,
+            since=last.since,
+            closed=last.closed or closed,
+            completeness=completeness or last.completeness,
+        )
+
+    def forget(self, path: Path) -> None:
+        """Drop a file: it was handed over, or it is gone."""
+        self._files.pop(path, None)
+
+    def paths(self) -> list[Path]:
+        """Return the files that are landing, the longest at rest first."""
+        return sorted(self._files, key=lambda path: (self._files[path].since, path))
+
+    def ready(self) -> list[Path]:
+        """Return the files that are finished, the longest at rest first; they stay until forgotten."""
+        now = self._clock()
+        return [path for path in self.paths() if self._is_ready(self._files[path], now)]
+
+    def _is_ready(self, file: Stability, now: float) -> bool:
+        rest = now - file.since
+        match file.completeness:
+            case Completeness.COMPLETE:
+                return file.closed or rest >= min(MOMENT_SECONDS, self._settle_seconds)
+            case Completeness.UNKNOWN:
+                return rest >= self._settle_seconds
+            case Completeness.INCOMPLETE:
+                return rest >= self._patience_seconds

@@ -1,0 +1,73 @@
+"""One log line a frame, for people and for ``grep``: what it is, how it ended, how long each step took."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from nightflow.store.database import Database
+from nightflow.store.frames import frames_of
+from nightflow.store.models import Exposure
+from nightflow.store.overview import current_reduction, get_exposure
+
+__all__ = ["frame_lines", "log_exposure"]
+
+log = logging.getLogger("nightflow.frames")
+
+
+def log_exposure(database: Database, exposure_id: int, seconds: float) -> None:
+    """Log how an exposure ended, one line a frame.
+
+    Parameters
+    ----------
+    seconds : float
+        From its lease to its end.
+    """
+    exposure = get_exposure(database, exposure_id)
+    if exposure is not None:
+        for line in frame_lines(database, exposure, seconds):
+            log.log(logging.ERROR if exposure.state == "failed" else logging.INFO, "%s", line)
+
+
+def frame_lines(database: Database, exposure: Exposure, seconds: float) -> list[str]:
+    """Return ``key=value`` lines; a file without frames has one."""
+    assert exposure.id is not None
+    whole = {"file": Path(exposure.path).name, "exposure": exposure.id}
+    frames = frames_of(database, exposure.id)
+    if not frames:
+        return [_line(whole | {"state": exposure.state, "seconds": seconds, "reason": exposure.reason})]
+    lines = []
+    for frame in frames:
+        facts = whole | {
+            "frame": frame.id,
+            "kind": frame.kind,
+            "object": frame.object,
+            "filter": frame.filter,
+            "state": frame.state,
+            "seconds": seconds,
+        }
+        assert frame.id is not None
+        lines.append(_line(facts | _measures(database, frame.id) | {"reason": frame.reason}))
+    return lines
+
+
+def _measures(database: Database, frame_id: int) -> dict[str, Any]:
+    reduction = current_reduction(database, frame_id)
+    if reduction is None:
+        return {}
+    steps = {f"{step}_s": duration for step, duration in reduction.timings.items()}
+    return {"fwhm_px": reduction.fwhm_px, "zp": reduction.zp, **steps}
+
+
+def _line(facts: dict[str, Any]) -> str:
+    return " ".join(f"{key}={_shown(value)}" for key, value in facts.items() if value not in (None, ""))
+
+
+def _shown(value: Any) -> str:
+    """Return a value in one word; text with spaces or control characters is quoted."""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = str(value)
+    return text if text.isprintable() and not set(text) & set(' "=') else json.dumps(text)

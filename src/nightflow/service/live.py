@@ -1,0 +1,83 @@
+"""`nightflow watch`: one live service on one ledger."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from nightflow.config import Settings
+from nightflow.pipeline.reducer import Reducer
+from nightflow.service.instance_lock import only_instance
+from nightflow.service.leases import free_dead_leases, service_tag
+from nightflow.service.live_service import LiveService, Runs
+from nightflow.service.prefect_environment import prepare_environment
+from nightflow.service.process import run_in_thread, stopped_by_signals
+from nightflow.store.database import Database
+from nightflow.store.models import State
+from nightflow.store.overview import counts
+
+__all__ = ["watch"]
+
+log = logging.getLogger(__name__)
+
+
+def watch(
+    settings: Settings, *, until_idle: float | None = None, stop: threading.Event | None = None
+) -> dict[State, int]:
+    """Reduce what lands in the watched folders until told to stop.
+
+    Parameters
+    ----------
+    settings : Settings
+        Sections ``watch``, ``prefect``, ``store`` and ``paths``.
+    until_idle : float, optional
+        Stop by itself when nothing was landing, queued or reduced for so many seconds.
+    stop : threading.Event, optional
+        Stops the service when set, as SIGTERM and SIGINT do.
+
+    Returns
+    -------
+    dict
+        Exposures in each state at the end.
+
+    Raises
+    ------
+    ConfigurationError
+        Another service works on this ledger, or the store cannot be used.
+    """
+    stop = stop or threading.Event()
+    prepare_environment(settings.prefect)
+    database = Database(settings.store_url)
+    database.upgrade()
+    with database, only_instance(database), stopped_by_signals(stop):
+        freed = free_dead_leases(database)
+        if freed:
+            log.info("%d exposures were left by a service that died; they are queued again", len(freed))
+        reducer = Reducer(
+            settings,
+            missing_calibration=settings.watch.missing_calibration,
+            products=settings.watch.products,
+        )
+        service = LiveService(
+            settings,
+            database=database,
+            reducer=reducer,
+            runs=_prefect_runs(settings, reducer),
+            stop=stop,
+            until_idle=until_idle,
+        )
+        run_in_thread(service.run)
+        return counts(database)
+
+
+def _prefect_runs(settings: Settings, reducer: Reducer) -> Runs | None:
+    if not settings.prefect.enabled:
+        return None
+    # Imported here: Prefect takes two seconds to import and reads its environment then.
+    from nightflow.service.prefect_runs import PrefectRuns
+
+    return PrefectRuns(
+        reducer,
+        identity=service_tag(settings.store_url),
+        probe_seconds=settings.prefect.probe_seconds,
+    )

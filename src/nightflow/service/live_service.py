@@ -1,0 +1,262 @@
+"""Lease, reduce, conclude: the workers of the live service.
+
+A sensor thread writes ledger rows; a few workers lease exposures and reduce them, each as a run where a
+server is there to show it and without one where not. Everything that must survive stands in the ledger, so
+that the service may die at any moment: its successor frees the leases and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from nightflow.config import Settings
+from nightflow.errors import RetryLater
+from nightflow.pipeline.reducer import Outcome, reduce_exposure
+from nightflow.sensor.register import LedgerRegistrar
+from nightflow.sensor.sensor import Sensor
+from nightflow.service.frame_log import log_exposure
+from nightflow.service.leases import note_run, worker_name
+from nightflow.store.database import Database
+from nightflow.store.leases import lease, release, renew
+from nightflow.store.models import Exposure, State
+from nightflow.store.overview import get_exposure, queue_length
+
+__all__ = ["LiveService", "Runs"]
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+"""How often the ledger is asked for work that nobody announced."""
+GRACE_SECONDS = 8.0
+"""How long a stop waits for frames to finish before they are handed back."""
+CONNECT_SECONDS = 15.0
+"""How long the start waits for the Prefect server; then the night begins without it."""
+STORE_PAUSE_SECONDS = 2.0
+
+
+class Runs(Protocol):
+    """Shows exposures as runs of a workflow server."""
+
+    async def connect(self) -> bool:
+        """Look for the server and prepare it; return whether it is there."""
+
+    async def keep_connected(self) -> None:
+        """Look for the server from time to time while it is away; never ends."""
+
+    async def reduce(self, exposure: Exposure) -> str | None:
+        """Reduce an exposure as a run; return the run's id, None where the server is away."""
+
+    def remember(self, outcome: Outcome) -> None:
+        """Take note of an exposure that was reduced without the server."""
+
+
+class LiveService:
+    """Sensor, workers and the server that shows them; see `nightflow.service.live.watch`.
+
+    Parameters
+    ----------
+    settings : Settings
+    database : Database
+        The ledger; upgraded.
+    reducer : Reducer
+    runs : Runs, optional
+        None where no server is to be used.
+    stop : threading.Event
+    until_idle : float, optional
+        See `nightflow.service.live.watch`.
+    reduce_directly : callable
+        Reduces an exposure without the server.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: Database,
+        reducer: Any,
+        runs: Runs | None,
+        stop: threading.Event,
+        until_idle: float | None = None,
+        reduce_directly: Callable[[Any, int], Outcome] = reduce_exposure,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._reducer = reducer
+        self._runs = runs
+        self._stop = stop
+        self._until_idle = until_idle
+        self._reduce_directly = reduce_directly
+        self._worker = worker_name()
+        self._reducing: set[int] = set()
+        self._wake = asyncio.Event()
+        self._last_busy = time.monotonic()
+
+    async def run(self) -> None:
+        """Serve until stopped, then finish or hand back what is being reduced."""
+        sensor, sensor_thread = self._start_sensor()
+        background = await self._start_runs()
+        workers = [asyncio.create_task(self._work()) for _ in range(self._settings.watch.workers)]
+        try:
+            while not self._stop.is_set() and not await self._idle(sensor):
+                done, _ = await asyncio.wait(workers, timeout=POLL_SECONDS / 2)
+                for worker in done:
+                    worker.result()
+        finally:
+            self._stop.set()
+            await self._wind_down(workers)
+            await _cancelled(background)
+            await asyncio.to_thread(sensor_thread.join, 5)
+        log.info("stopped")
+
+    def _start_sensor(self) -> tuple[Sensor, threading.Thread]:
+        loop = asyncio.get_running_loop()
+        settings, paths = self._settings, self._settings.paths
+        registrar = LedgerRegistrar(
+            self._database, now=_now, on_received=lambda: _call_soon(loop, self._wake.set)
+        )
+        excluded = (paths.masters, paths.products, paths.catalogs, paths.index_files)
+        sensor = Sensor(
+            [settings.resolve(folder).resolve() for folder in settings.watch.folders],
+            registrar=registrar,
+            settle_seconds=settings.watch.settle_seconds,
+            sweep_seconds=settings.watch.sweep_seconds,
+            excluded=[settings.resolve(folder).resolve() for folder in excluded],
+        )
+        thread = threading.Thread(target=sensor.run, args=(self._stop,), name="sensor", daemon=True)
+        thread.start()
+        return sensor, thread
+
+    async def _start_runs(self) -> list[asyncio.Task[None]]:
+        if self._runs is None:
+            return []
+        try:
+            await asyncio.wait_for(self._runs.connect(), CONNECT_SECONDS)
+        except TimeoutError:
+            log.warning(
+                "the Prefect server did not answer in %.0f s; the night begins without it", CONNECT_SECONDS
+            )
+        return [asyncio.create_task(self._runs.keep_connected())]
+
+    async def _work(self) -> None:
+        """Lease and reduce one exposure after the other."""
+        while not self._stop.is_set():
+            exposure = await self._lease()
+            if exposure is None:
+                await self._nap()
+            else:
+                await self._reduce(exposure)
+
+    async def _lease(self) -> Exposure | None:
+        seconds = self._settings.watch.lease_seconds
+        try:
+            return await asyncio.to_thread(lease, self._database, self._worker, now=_now(), seconds=seconds)
+        except RetryLater as error:
+            log.warning("no work for now: %s", error)
+            await asyncio.sleep(STORE_PAUSE_SECONDS)
+            return None
+
+    async def _nap(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+        self._wake.clear()
+
+    async def _reduce(self, exposure: Exposure) -> None:
+        """Reduce a leased exposure; nothing that goes wrong with it ends the worker."""
+        assert exposure.id is not None
+        started = time.monotonic()
+        self._reducing.add(exposure.id)
+        renewal = asyncio.create_task(self._keep_lease(exposure.id))
+        try:
+            await self._to_its_end(exposure, exposure.id)
+            await asyncio.to_thread(log_exposure, self._database, exposure.id, time.monotonic() - started)
+        except Exception:  # its lease runs out and it is taken up again; the others go on
+            log.exception("%s: not concluded, it is taken up again when its lease ends", exposure.path)
+        finally:
+            self._reducing.discard(exposure.id)
+            await _cancelled([renewal])
+
+    async def _to_its_end(self, exposure: Exposure, exposure_id: int) -> None:
+        run_id = await self._as_a_run(exposure)
+        if run_id is not None:
+            await asyncio.to_thread(note_run, self._database, exposure_id, run_id)
+        if not await asyncio.to_thread(self._is_mine, exposure_id):
+            return
+        # No server, or it vanished before the flow began: the same functions without it.
+        outcome = await asyncio.to_thread(self._reduce_directly, self._reducer, exposure_id)
+        if self._runs is not None:
+            self._runs.remember(outcome)
+
+    async def _as_a_run(self, exposure: Exposure) -> str | None:
+        """Reduce an exposure as a run, if there is a server; showing it never decides about it."""
+        if self._runs is None:
+            return None
+        try:
+            return await self._runs.reduce(exposure)
+        except Exception:  # whatever is wrong there, the exposure is reduced without it
+            log.exception("%s: not shown as a run", exposure.path)
+            return None
+
+    def _is_mine(self, exposure_id: int) -> bool:
+        exposure = get_exposure(self._database, exposure_id)
+        return (
+            exposure is not None and exposure.state == State.REDUCING and exposure.leased_by == self._worker
+        )
+
+    async def _keep_lease(self, exposure_id: int) -> None:
+        seconds = self._settings.watch.lease_seconds
+        while True:
+            await asyncio.sleep(seconds / 3)
+            try:
+                held = await asyncio.to_thread(
+                    renew, self._database, exposure_id, self._worker, now=_now(), seconds=seconds
+                )
+            except RetryLater as error:
+                log.warning("lease of exposure %d not renewed: %s", exposure_id, error)
+                continue
+            if not held:
+                return
+
+    async def _idle(self, sensor: Sensor) -> bool:
+        if self._until_idle is None:
+            return False
+        busy = bool(self._reducing) or sensor.waiting > 0
+        if not busy:
+            try:
+                busy = await asyncio.to_thread(queue_length, self._database) > 0
+            except RetryLater:
+                busy = True
+        if busy:
+            self._last_busy = time.monotonic()
+        return time.monotonic() - self._last_busy >= self._until_idle
+
+    async def _wind_down(self, workers: list[asyncio.Task[None]]) -> None:
+        self._wake.set()
+        _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
+        for exposure_id in list(self._reducing) if late else []:
+            if await asyncio.to_thread(release, self._database, exposure_id, self._worker):
+                log.info("exposure %d: handed back unfinished", exposure_id)
+        await _cancelled(list(late))
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they are gone, but not for long."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=2)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: the service has stopped
+        loop.call_soon_threadsafe(callback)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,286 @@
+"""Exposures as Prefect runs: visible under their deployment, executed in this very process.
+
+This is the only file of nightflow that knows Prefect. The flows are loaded by their entry points, as a
+Prefect worker would load them. A run is created ``Pending`` under the deployment and then executed here, by
+warm code, a tenth of a second later; a worker that starts a process would need several seconds.
+
+The ledger is the truth. When the server is away, `PrefectRuns.reduce` says so and the service reduces
+without it; when it is back, runs it lost sight of are closed and one catch-up run lists what went on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import AsyncClientContext
+from prefect.exceptions import Abort, ObjectNotFound, PrefectException
+from prefect.flow_engine import run_flow_async
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Crashed, Pending
+
+from nightflow import __version__
+from nightflow.service.prefect_transport import PromptTransport
+from nightflow.store.models import Exposure
+
+if TYPE_CHECKING:
+    from nightflow.pipeline.reducer import Outcome, Reducer
+
+__all__ = ["INGEST", "LIVE", "PrefectRuns"]
+
+log = logging.getLogger(__name__)
+
+INGEST = "flows.ingest:ingest_exposure"
+CATCH_UP = "flows.catch_up:catch_up"
+LIVE = "live"
+"""Name of the deployment under which the service's runs stand."""
+REQUEST_SECONDS = 10.0
+"""How long the server may take to create a run before the frame is reduced without it."""
+REMEMBERED = 5000
+"""Exposures reduced without the server of which the catch-up run can tell."""
+PAGE = 200
+
+_UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
+_AWAY = (httpx.HTTPError, PrefectException, TimeoutError, OSError, RuntimeError)
+"""What the client raises when the server is absent, starting, or cannot answer."""
+
+
+class PrefectRuns:
+    """Runs the flow `ingest-exposure` for one service.
+
+    Parameters
+    ----------
+    reducer : Reducer
+        Does the work; registered as the reducer of this process.
+    identity : str
+        Tag of this service's runs, the same after a restart: by it a dead predecessor's runs are found.
+    probe_seconds : float
+        How often an absent server is looked for.
+    """
+
+    def __init__(self, reducer: Reducer, *, identity: str, probe_seconds: float = 30.0) -> None:
+        importlib.import_module("tasks.context").use_reducer(reducer)
+        _quieten()
+        self._reducer = reducer
+        self._identity = identity
+        self._probe_seconds = probe_seconds
+        self._flow: Flow[..., Any] = load_flow_from_entrypoint(INGEST, use_placeholder_flow=False)
+        self._deployment_id: UUID | None = None
+        self._active: set[UUID] = set()
+        self._reduced_meanwhile: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
+
+    @property
+    def here(self) -> bool:
+        """Whether the server was there when last asked."""
+        return self._deployment_id is not None
+
+    async def connect(self) -> bool:
+        """Look for the server; where it is there, prepare it and tell it what it missed.
+
+        Returns
+        -------
+        bool
+            Whether it is there.
+        """
+        if not PREFECT_API_URL.value():
+            log.warning(
+                "no Prefect server is named: set prefect.api_url or PREFECT_API_URL; reducing without it"
+            )
+            return False
+        try:
+            async with get_client() as client:
+                deployment_id = await self._ensure_deployment(client)
+                await self._close_stale_runs(client)
+            self._deployment_id = deployment_id
+            await self._catch_up()
+        except _AWAY as error:
+            self._lost(error)
+        return self.here
+
+    async def keep_connected(self) -> None:
+        """Look for the server from time to time while it is away; ends with the service."""
+        while True:
+            await asyncio.sleep(self._probe_seconds)
+            if not self.here and await self.connect():
+                log.info("the Prefect server is back: %s", PREFECT_API_URL.value())
+
+    async def reduce(self, exposure: Exposure) -> str | None:
+        """Reduce an exposure as a run.
+
+        Parameters
+        ----------
+        exposure : Exposure
+            Leased by this service.
+
+        Returns
+        -------
+        str or None
+            The run's id; None where the server is away. What became of the exposure stands in the ledger;
+            where the server vanished before the flow began, it is as it was.
+        """
+        if not self.here:
+            return None
+        run: FlowRun | None = None
+        try:
+            # A client of its own for each run: one that has been connected before hopes for long.
+            async with _RunClient() as context:
+                run = await asyncio.wait_for(self._create_run(context.client, exposure), REQUEST_SECONDS)
+                self._active.add(run.id)
+                parameters = {"exposure_id": exposure.id, "path": exposure.path}
+                await run_flow_async(
+                    self._flow, flow_run=_unsuspendable(run), parameters=parameters, return_type="state"
+                )
+        except (*_AWAY, Abort) as error:
+            self._lost(error)
+        finally:
+            if run is not None:
+                self._active.discard(run.id)
+        return None if run is None else str(run.id)
+
+    def remember(self, outcome: Outcome) -> None:
+        """Take note of an exposure that was reduced without the server, for the catch-up run."""
+        self._reduced_meanwhile.append(
+            {
+                "exposure": outcome.exposure_id,
+                "file": Path(outcome.path).name,
+                "state": str(outcome.state),
+                "reason": outcome.reason,
+                "seconds": round(outcome.seconds, 2),
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
+
+    def _lost(self, error: BaseException) -> None:
+        if self.here or not self._reduced_meanwhile:
+            log.warning("the Prefect server is away, the night goes on without it: %s", _one_line(error))
+        self._deployment_id = None
+
+    async def _ensure_deployment(self, client: PrefectClient) -> UUID:
+        """Return the deployment of the live runs, made or brought up to date where needed."""
+        name = f"{self._flow.name}/{LIVE}"
+        try:
+            known = await client.read_deployment_by_name(name)
+            if known.version == __version__:
+                return known.id
+            work_pool_name, tags = known.work_pool_name, list(known.tags)
+        except ObjectNotFound:
+            work_pool_name, tags = None, ["nightflow"]
+        return await client.create_deployment(
+            flow_id=await client.create_flow(self._flow),
+            name=LIVE,
+            version=__version__,
+            description=self._flow.description,
+            tags=tags,
+            entrypoint=INGEST,
+            work_pool_name=work_pool_name,
+            parameter_openapi_schema=self._flow.parameters.model_dump_for_openapi(),
+            enforce_parameter_schema=True,
+        )
+
+    async def _create_run(self, client: PrefectClient, exposure: Exposure) -> FlowRun:
+        assert exposure.id is not None
+        fingerprint = await asyncio.to_thread(self._reducer.plan_fingerprint, exposure.id)
+        key = f"{exposure.sha256}:{fingerprint}:{exposure.attempts}"
+        run = await self._new_run(client, exposure, key)
+        if run.state is not None and run.state.is_pending() and run.id not in self._active:
+            return run
+        # The key gives back a run that has ended: the same plan once more, for a frame that was held or
+        # that is asked for by hand. It is a new run.
+        return await self._new_run(client, exposure, f"{key}:{uuid4().hex[:8]}")
+
+    async def _new_run(self, client: PrefectClient, exposure: Exposure, key: str) -> FlowRun:
+        assert self._deployment_id is not None
+        return await client.create_flow_run_from_deployment(
+            self._deployment_id,
+            parameters={"exposure_id": exposure.id, "path": exposure.path},
+            state=Pending(),
+            name=Path(exposure.path).name,
+            tags=[self._identity],
+            idempotency_key=key,
+        )
+
+    async def _close_stale_runs(self, client: PrefectClient) -> None:
+        """Mark runs as crashed that this service, or its predecessor, began and cannot end any more."""
+        for run in await self._unfinished_runs(client):
+            if run.id not in self._active:
+                message = (
+                    "its service stopped, or the server was away when it ended; the ledger knows how it went"
+                )
+                await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+                log.info("run %s (%s): closed as crashed", run.id, run.name)
+
+    async def _unfinished_runs(self, client: PrefectClient) -> list[FlowRun]:
+        chosen = FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[self._identity]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNFINISHED)),
+        )
+        runs: list[FlowRun] = []
+        while True:
+            page = await client.read_flow_runs(flow_run_filter=chosen, limit=PAGE, offset=len(runs))
+            runs.extend(page)
+            if len(page) < PAGE:
+                return runs
+
+    async def _catch_up(self) -> None:
+        """Show what was reduced meanwhile as one run, and forget it once it is shown."""
+        outcomes = list(self._reduced_meanwhile)
+        if not outcomes:
+            return
+        flow: Flow[..., Any] = load_flow_from_entrypoint(CATCH_UP, use_placeholder_flow=False)
+        named = flow.with_options(flow_run_name=_span(outcomes))
+        await run_flow_async(named, parameters={"outcomes": outcomes}, return_type="state")
+        for _ in outcomes:
+            self._reduced_meanwhile.popleft()
+
+
+def _quieten() -> None:
+    """Keep out of the service's log what the UI shows better; it has its own line a frame."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).propagate = False
+
+
+class _RunClient(AsyncClientContext):
+    """The client of one run: it asks a busy server again at once, and everything in the run shares it."""
+
+    def __init__(self) -> None:
+        super().__init__(httpx_settings={"transport": PromptTransport.to(PREFECT_API_URL.value())})
+        # Prefect lends the context's client only to those who ask for the same settings; nobody knows these.
+        self._httpx_settings = None
+
+
+def _unsuspendable(run: FlowRun) -> FlowRun:
+    """Return the run as one that Prefect does not watch for being suspended from the UI.
+
+    For a run of a deployment the engine starts a thread that asks the server whether the run is suspended,
+    and blocks the event loop until the server has answered: 0.3 s a run, and without end where the server has
+    died in between. The run on the server keeps its deployment.
+    """
+    return run.model_copy(update={"deployment_id": None})
+
+
+def _span(outcomes: Iterable[dict[str, Any]]) -> str:
+    times = [str(outcome["at"]) for outcome in outcomes]
+    return f"{len(times)} exposures without the server, {times[0][11:16]}-{times[-1][11:16]} UT"
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,62 @@
+"""The process of the live service: its signals, and the thread of its event loop.
+
+Prefect installs a SIGTERM handler around every run of a main thread, which would raise in the middle of a
+reduction. In another thread it cannot; so the event loop lives there, and the main thread keeps the signals
+for an orderly stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["run_in_thread", "stopped_by_signals"]
+
+log = logging.getLogger(__name__)
+
+
+def run_in_thread(main: Callable[[], Any]) -> None:
+    """Run a coroutine function to its end on an event loop in another thread; raise what it raises."""
+    failures: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:  # noqa: BLE001  # it is raised again in the calling thread
+            failures.append(error)
+
+    thread = threading.Thread(target=target, name="service")
+    thread.start()
+    while thread.is_alive():
+        # A join without end would keep Python from running the signal handlers.
+        thread.join(0.2)
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Let the first SIGTERM or SIGINT ask for an orderly stop, and a second one end the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def on_signal(number: int, _frame: object) -> None:
+        log.info("%s: finishing what is being reduced", signal.Signals(number).name)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        stop.set()
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,189 @@
+"""The connection to the store: an SQLite file by default, Postgres by URL.
+
+Readers use `Database.session`, writers `Database.write`. What the database complains of comes out as an error
+that says what follows (`nightflow.store.failures`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import StaticPool
+from sqlmodel import Session
+
+from nightflow.errors import ConfigurationError
+from nightflow.store import migrate
+from nightflow.store.failures import translated
+
+__all__ = ["Database", "serialise"]
+
+_WRITES = "nightflow_writes"
+
+
+class Database:
+    """The store behind a URL.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL: ``sqlite:////absolute/path.sqlite`` or ``postgresql+psycopg://user@host/database``.
+    busy_seconds : float
+        How long to wait for a lock that another process holds, before `RetryLater`.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL is not one, or names a database that is not supported.
+    """
+
+    def __init__(self, url: str, *, busy_seconds: float = 30.0) -> None:
+        self.url = url
+        self._url = _parse(url)
+        self.is_postgres = self._url.get_backend_name() == "postgresql"
+        self.engine = (
+            _postgres(self._url, busy_seconds) if self.is_postgres else _sqlite(self._url, busy_seconds)
+        )
+        event.listen(self.engine, "connect", _remember_process)
+        event.listen(self.engine, "checkout", _refuse_other_process)
+        self._writer = self.engine.execution_options(**{_WRITES: True})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def upgrade(self, revision: str = "head") -> None:
+        """Create the tables or bring them up to date; harmless when they are, and by many processes at once.
+
+        Raises
+        ------
+        RetryLater
+            The database is locked or away.
+        ConfigurationError
+            The database cannot be opened or written.
+        """
+        self._prepare_file()
+        with translated(self.url):
+            migrate.upgrade(self._writer, revision)
+
+    def downgrade(self, revision: str = "base") -> None:
+        """Undo migrations down to ``revision``; the tables above it and their rows go."""
+        with translated(self.url):
+            migrate.downgrade(self._writer, revision)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Give a session to read with: one consistent view, nothing is written.
+
+        Raises
+        ------
+        RetryLater
+            The database is locked or away.
+        ConfigurationError
+            The database cannot be opened or has no tables.
+        """
+        with translated(self.url), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session to write with: all is committed at the end, or nothing where an error comes out.
+
+        On SQLite there is one writer at a time, from the beginning of the block (``BEGIN IMMEDIATE``).
+
+        Raises
+        ------
+        RetryLater
+            The database is locked, away, or out of disk space.
+        ConfigurationError
+            The database cannot be opened or written, or has no tables.
+        """
+        with translated(self.url), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            session.connection()  # a session is lazy: this takes the lock
+            yield session
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    def _prepare_file(self) -> None:
+        path = self._url.database
+        if self.is_postgres or not path or path == ":memory:" or path.startswith("file:"):
+            return
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"store.url = {self.url}: cannot make its folder: {error}") from error
+
+
+def serialise(session: Session, name: str) -> None:
+    """Let no other process pass here with the same ``name`` until this transaction ends.
+
+    On Postgres an advisory lock; on SQLite a write transaction is alone anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
+        )
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError as error:
+        raise ConfigurationError(f"store.url = {url!r}: not a database URL: {error}") from error
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigurationError(f"store.url = {url!r}: use sqlite:/// or postgresql+psycopg://")
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def _sqlite(url: URL, busy_seconds: float) -> Engine:
+    arguments: dict[str, Any] = {"connect_args": {"timeout": busy_seconds, "check_same_thread": False}}
+    if url.database in (None, "", ":memory:"):
+        arguments["poolclass"] = StaticPool
+    engine = create_engine(url, **arguments)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgres(url: URL, busy_seconds: float) -> Engine:
+    options = f"-c lock_timeout={int(busy_seconds * 1000)} -c timezone=UTC"
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        connect_args={"options": options, "connect_timeout": max(2, int(busy_seconds))},
+    )
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions of its own: _begin_sqlite does.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once where another has written in between,
+    # whatever the timeout; one that takes the lock first waits its turn.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _remember_process(_connection: Any, record: Any) -> None:
+    record.info["process"] = os.getpid()
+
+
+def _refuse_other_process(_connection: Any, record: Any, proxy: Any) -> None:
+    # A forked worker inherits open connections; used by two processes they corrupt each other.
+    if record.info["process"] != os.getpid():
+        record.dbapi_connection = proxy.dbapi_connection = None
+        raise exc.DisconnectionError("the connection belongs to another process")

@@ -1,0 +1,121 @@
+"""The ledger's frames: one row a detector of an exposure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, update
+from sqlmodel import Session, col, select
+
+from nightflow.errors import FrameRejected
+from nightflow.instruments.header import FrameHeader
+from nightflow.store.database import Database
+from nightflow.store.models import Exposure, Frame, State, plain_text
+
+__all__ = ["exposures_with_frames", "finite", "frames_of", "record_frames", "settle_frame"]
+
+
+def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameHeader]) -> list[int]:
+    """Enter the frames of an exposure; again with the same headers changes nothing.
+
+    Parameters
+    ----------
+    headers : sequence of FrameHeader
+        One a detector.
+
+    Returns
+    -------
+    list of int
+        Their rows, in the order of ``headers``.
+
+    Raises
+    ------
+    FrameRejected
+        The exposure time is not a finite number.
+    """
+    with database.write() as session:
+        known = {
+            frame.detector: frame
+            for frame in session.exec(select(Frame).where(Frame.exposure_id == exposure_id).with_for_update())
+        }
+        frames = [_record(session, exposure_id, header, known) for header in headers]
+        session.flush()
+        return [frame.id for frame in frames if frame.id is not None]
+
+
+def settle_frame(
+    database: Database, frame_id: int, state: State, reason: str, *, traceback: str = ""
+) -> None:
+    """Write down how a frame ended, and why."""
+    with database.write() as session:
+        session.connection().execute(
+            update(Frame)
+            .where(col(Frame.id) == frame_id)
+            .values(state=state, reason=reason, traceback=traceback)
+        )
+
+
+def frames_of(database: Database, exposure_id: int) -> list[Frame]:
+    """Return the frames of an exposure, by HDU."""
+    with database.session() as session:
+        frames = select(Frame).where(Frame.exposure_id == exposure_id)
+        return list(session.exec(frames.order_by(col(Frame.hdu), col(Frame.id))))
+
+
+def exposures_with_frames(database: Database) -> list[tuple[int, Frame | None]]:
+    """Return every exposure with its first frame (None where it has none), oldest first."""
+    first = select(func.min(Frame.id)).group_by(col(Frame.exposure_id))
+    statement = (
+        select(Exposure.id, Frame)
+        .join(Frame, (col(Frame.exposure_id) == col(Exposure.id)) & col(Frame.id).in_(first), isouter=True)
+        .order_by(col(Exposure.id))
+    )
+    with database.session() as session:
+        return [(exposure_id, frame) for exposure_id, frame in session.exec(statement).all() if exposure_id]
+
+
+def finite(value: float | None) -> float | None:
+    """Return ``value``, or None where it is not a finite number: no database gets NaN."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _record(session: Session, exposure_id: int, header: FrameHeader, known: dict[str, Frame]) -> Frame:
+    detector = plain_text(header.detector)
+    frame = known.get(detector)
+    if frame is None:
+        frame = Frame(exposure_id=exposure_id, detector=detector, **_columns(header))
+        known[detector] = frame
+    for name, value in _columns(header).items():
+        if getattr(frame, name) != value:
+            setattr(frame, name, value)
+    session.add(frame)
+    return frame
+
+
+def _columns(header: FrameHeader) -> dict[str, Any]:
+    exptime = finite(header.exptime)
+    if exptime is None:
+        raise FrameRejected(f"exposure time {header.exptime!r} of detector {header.detector} is not a number")
+    return {
+        "hdu": header.hdu,
+        "kind": str(header.kind),
+        "instrument": header.instrument,
+        "object": plain_text(header.object),
+        "filter": plain_text(header.filter),
+        "exptime": exptime,
+        "date_obs": plain_text(header.date_obs),
+        "mjd_mid": finite(header.mjd_mid),
+        "ny": header.shape[0],
+        "nx": header.shape[1],
+        "binning": f"{header.binning[0]}x{header.binning[1]}",
+        "gain_setting": plain_text(header.gain_setting),
+        "readout_mode": plain_text(header.readout_mode),
+        "ccd_temp": finite(header.ccd_temp),
+        "rotator": finite(header.rotator),
+        "ra": finite(header.ra),
+        "dec": finite(header.dec),
+        "airmass": finite(header.airmass),
+        "bias_included": header.bias_included,
+    }

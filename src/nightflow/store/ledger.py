@@ -1,0 +1,261 @@
+"""The ledger's exposures: how one is received, settled and put back into the queue.
+
+Time is always an argument. Each function is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from nightflow.store.database import Database, serialise
+from nightflow.store.models import Exposure, Frame, Priority, State, plain_text
+
+__all__ = ["TERMINAL", "Received", "held_for", "receive", "requeue", "settle_exposure", "worker_died"]
+
+TERMINAL = frozenset({State.DONE, State.HELD, State.REJECTED, State.FAILED, State.DUPLICATE})
+"""States in which nothing is going on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What the ledger knows of a file that was shown to it.
+
+    Attributes
+    ----------
+    exposure_id : int
+        Its row.
+    state : State
+        Where it stands; `State.DUPLICATE` where the content is known under another path.
+    is_new : bool
+        True where this call wrote the row.
+    """
+
+    exposure_id: int
+    state: State
+    is_new: bool
+
+
+def receive(
+    database: Database, path: str, sha256: str, size: int, *, priority: int = Priority.LIVE, now: datetime
+) -> Received:
+    """Enter a file into the ledger; the same file again changes nothing.
+
+    Parameters
+    ----------
+    path : str
+        Where it lies.
+    sha256 : str
+        Hash of its content, hexadecimal. The same content under another path becomes a row in state
+        ``duplicate`` that names the first; new content under a known path is a new exposure.
+    size : int
+        Bytes.
+    priority : int
+        See `Priority`.
+    now : datetime
+        Aware.
+    """
+    path = plain_text(path)
+    with database.write() as session:
+        serialise(session, f"content {sha256}")
+        known = session.exec(
+            select(Exposure).where(Exposure.sha256 == sha256).order_by(col(Exposure.id))
+        ).all()
+        same = next((exposure for exposure in known if exposure.path == path), None)
+        if same is not None:
+            return _received(same, is_new=False)
+        exposure = Exposure(path=path, sha256=sha256, size=size, priority=priority, received_at=now)
+        first = next((other for other in known if other.state != State.DUPLICATE), None)
+        if first is not None:
+            exposure.state = State.DUPLICATE
+            exposure.reason = f"same content as {first.path} (exposure {first.id})"
+            exposure.done_at = now
+        session.add(exposure)
+        session.flush()
+        return _received(exposure, is_new=True)
+
+
+def settle_exposure(
+    database: Database,
+    exposure_id: int,
+    state: State,
+    reason: str,
+    *,
+    now: datetime,
+    waits_for: str = "",
+    retry_at: datetime | None = None,
+    plan_fingerprint: str | None = None,
+    worker: str | None = None,
+) -> bool:
+    """Write down how an exposure ended, and free its lease.
+
+    Parameters
+    ----------
+    state : State
+        A terminal state, or ``received`` to have it reduced again.
+    reason : str
+        Why, for the observer; "" only where it is done without a word to say.
+    waits_for : str
+        What a held exposure waits for, such as "flat".
+    retry_at : datetime, optional
+        When a held or received exposure is taken up again by itself.
+    plan_fingerprint : str, optional
+        What the conclusion rests on.
+    worker : str, optional
+        Where given, only the holder of the lease may settle.
+
+    Returns
+    -------
+    bool
+        False where ``worker`` has lost the lease: then nothing was written.
+    """
+    values: dict[str, Any] = {
+        "state": state,
+        "reason": reason,
+        "waits_for": waits_for,
+        "retry_at": retry_at,
+        "done_at": now if state in TERMINAL else None,
+        "leased_by": None,
+        "lease_until": None,
+    }
+    if plan_fingerprint is not None:
+        values["plan_fingerprint"] = plan_fingerprint
+    statement = update(Exposure).where(col(Exposure.id) == exposure_id)
+    if worker is not None:
+        statement = statement.where(col(Exposure.leased_by) == worker)
+    with database.write() as session:
+        return session.connection().execute(statement.values(**values)).rowcount == 1
+
+
+def requeue(
+    database: Database,
+    exposure_ids: Collection[int] | None = None,
+    *,
+    states: Collection[State] | None = None,
+    waits_for: str | None = None,
+    instrument: str | None = None,
+    priority: int = Priority.REDO,
+    now: datetime,
+) -> int:
+    """Put settled exposures back into the queue, with attempts counted anew.
+
+    The filters that are given must all hold. Duplicates, and exposures that a worker holds, stay as they are.
+
+    Parameters
+    ----------
+    exposure_ids : collection of int, optional
+        Only these.
+    states : collection of State, optional
+        Only those in one of these states.
+    waits_for : str, optional
+        Only those that wait for this.
+    instrument : str, optional
+        Only those with a frame of this camera.
+    priority : int
+        Their new priority.
+    now : datetime
+        Aware; a lease that ended before is not held any more.
+
+    Returns
+    -------
+    int
+        How many were put back.
+    """
+    chosen = select(col(Exposure.id)).where(
+        col(Exposure.state) != State.DUPLICATE,
+        (col(Exposure.state) != State.REDUCING) | (col(Exposure.lease_until) <= now),
+    )
+    if exposure_ids is not None:
+        chosen = chosen.where(col(Exposure.id).in_(list(exposure_ids)))
+    if states is not None:
+        chosen = chosen.where(col(Exposure.state).in_(list(states)))
+    with database.write() as session:
+        ids = session.exec(_filtered(chosen, waits_for, instrument).with_for_update()).all()
+        _put_back(session, [one for one in ids if one is not None], priority)
+        return len(ids)
+
+
+def held_for(database: Database, waits_for: str, instrument: str | None = None) -> list[int]:
+    """Return the exposures that wait for something such as "flat", oldest first."""
+    held = select(col(Exposure.id)).where(Exposure.state == State.HELD).order_by(col(Exposure.received_at))
+    with database.session() as session:
+        ids = session.exec(_filtered(held, waits_for, instrument)).all()
+        return [one for one in ids if one is not None]
+
+
+def worker_died(
+    database: Database, exposure_id: int, worker: str, *, now: datetime, maximum: int = 3
+) -> State | None:
+    """Count the death of the worker that held an exposure, and queue it again or give it up.
+
+    Parameters
+    ----------
+    worker : str
+        Who held the lease.
+    maximum : int
+        Deaths after which the exposure is failed.
+
+    Returns
+    -------
+    State or None
+        ``received`` or ``failed``; None where the worker held no lease on it.
+    """
+    with database.write() as session:
+        exposure = session.exec(
+            select(Exposure).where(Exposure.id == exposure_id, Exposure.leased_by == worker).with_for_update()
+        ).first()
+        if exposure is None:
+            return None
+        exposure.attempts += 1
+        exposure.leased_by = exposure.lease_until = None
+        given_up = exposure.attempts >= maximum
+        exposure.state = State.FAILED if given_up else State.RECEIVED
+        exposure.done_at = now if given_up else None
+        exposure.reason = f"its worker died {exposure.attempts} times" if given_up else "its worker died"
+        return State(exposure.state)
+
+
+def _received(exposure: Exposure, *, is_new: bool) -> Received:
+    assert exposure.id is not None
+    return Received(exposure_id=exposure.id, state=State(exposure.state), is_new=is_new)
+
+
+def _filtered(
+    statement: SelectOfScalar[int | None], waits_for: str | None, instrument: str | None
+) -> SelectOfScalar[int | None]:
+    if waits_for is not None:
+        statement = statement.where(Exposure.waits_for == waits_for)
+    if instrument is not None:
+        frames = select(Frame.exposure_id).where(Frame.instrument == instrument)
+        statement = statement.where(col(Exposure.id).in_(frames))
+    return statement
+
+
+def _put_back(session: Session, exposure_ids: list[int], priority: int) -> None:
+    afresh = {
+        "state": State.RECEIVED,
+        "reason": "",
+        "waits_for": "",
+        "priority": priority,
+        "attempts": 0,
+        "retry_at": None,
+        "done_at": None,
+        "leased_by": None,
+        "lease_until": None,
+        "plan_fingerprint": "",
+    }
+    connection = session.connection()
+    for start in range(0, len(exposure_ids), 1000):
+        part = exposure_ids[start : start + 1000]
+        connection.execute(update(Exposure).where(col(Exposure.id).in_(part)).values(**afresh))
+        connection.execute(
+            update(Frame)
+            .where(col(Frame.exposure_id).in_(part))
+            .values(state=State.RECEIVED, reason="", traceback="")
+        )

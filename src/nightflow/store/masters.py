@@ -1,0 +1,175 @@
+"""Masters in the store: what they are made from, which there are, what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from nightflow.store.database import Database, serialise
+from nightflow.store.models import Exposure, Frame, Master, MasterInput, Reduction, State
+
+__all__ = [
+    "CalibrationFrame",
+    "add_master",
+    "calibration_frames",
+    "find_master",
+    "master_inputs",
+    "masters",
+    "masters_of",
+    "set_master_state",
+]
+
+MATCH_COLUMNS = frozenset({"ny", "nx", "binning", "gain_setting", "readout_mode", "filter", "exptime"})
+"""Columns of a frame by which `calibration_frames` may select."""
+
+_UNFIT = (State.REJECTED, State.FAILED, State.DUPLICATE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationFrame:
+    """A frame that a master may be made from, and its file.
+
+    Attributes
+    ----------
+    frame : Frame
+        Its row.
+    path, sha256 : str
+        Of the file.
+    """
+
+    frame: Frame
+    path: str
+    sha256: str
+
+
+def calibration_frames(
+    database: Database,
+    kind: str,
+    *,
+    instrument: str,
+    detector: str | None = None,
+    match: Mapping[str, Any] | None = None,
+    mjd_from: float | None = None,
+    mjd_until: float | None = None,
+) -> list[CalibrationFrame]:
+    """Return the usable frames of a kind, ordered by (mjd_mid, sha256, detector).
+
+    Parameters
+    ----------
+    kind : str
+        bias, dark, flat (or light, to make sky flats).
+    match : mapping, optional
+        Column -> value that must be equal; see `MATCH_COLUMNS`.
+    mjd_from, mjd_until : float, optional
+        Ends of the time range, both included; a frame without a time is in none.
+
+    Raises
+    ------
+    ValueError
+        ``match`` names a column that frames are not matched by.
+    """
+    unknown = set(match or {}) - MATCH_COLUMNS
+    if unknown:
+        raise ValueError(f"cannot match frames by {', '.join(sorted(unknown))}")
+    conditions: list[Any] = [Frame.kind == kind, Frame.instrument == instrument]
+    conditions += [getattr(Frame, name) == value for name, value in (match or {}).items()]
+    if detector is not None:
+        conditions.append(Frame.detector == detector)
+    if mjd_from is not None:
+        conditions.append(col(Frame.mjd_mid) >= mjd_from)
+    if mjd_until is not None:
+        conditions.append(col(Frame.mjd_mid) <= mjd_until)
+    conditions += [col(Frame.state).not_in(_UNFIT), col(Exposure.state).not_in(_UNFIT)]
+    with database.session() as session:
+        return _with_files(session, conditions)
+
+
+def add_master(database: Database, master: Master, input_frame_ids: Sequence[int]) -> Master:
+    """Enter a master with its inputs; one with a fingerprint that is known changes nothing.
+
+    Returns
+    -------
+    Master
+        The row in the store.
+    """
+    with database.write() as session:
+        serialise(session, f"master {master.fingerprint}")
+        known = session.exec(select(Master).where(Master.fingerprint == master.fingerprint)).first()
+        if known is not None:
+            return known
+        session.add(master)
+        session.flush()
+        assert master.id is not None
+        session.add_all(
+            MasterInput(master_id=master.id, frame_id=one) for one in sorted(set(input_frame_ids))
+        )
+        return master
+
+
+def masters(
+    database: Database,
+    *,
+    kind: str | None = None,
+    instrument: str | None = None,
+    detector: str | None = None,
+    state: str | None = None,
+) -> list[Master]:
+    """Return the masters that fit, ordered by (kind, mjd_mid, fingerprint)."""
+    wanted = {"kind": kind, "instrument": instrument, "detector": detector, "state": state}
+    conditions = [getattr(Master, name) == value for name, value in wanted.items() if value is not None]
+    order = (col(Master.kind), col(Master.mjd_mid), col(Master.fingerprint))
+    with database.session() as session:
+        return list(session.exec(select(Master).where(*conditions).order_by(*order)))
+
+
+def find_master(database: Database, fingerprint: str) -> Master | None:
+    """Return the master with a fingerprint, or None."""
+    with database.session() as session:
+        return session.exec(select(Master).where(Master.fingerprint == fingerprint)).first()
+
+
+def set_master_state(database: Database, master_id: int, state: str, reason: str) -> Master | None:
+    """Approve or reject a master; None where there is no such master.
+
+    Raises
+    ------
+    ValueError
+        ``state`` is none of provisional, approved, rejected.
+    """
+    if state not in ("provisional", "approved", "rejected"):
+        raise ValueError(f"a master is provisional, approved or rejected, not {state!r}")
+    with database.write() as session:
+        master = session.get(Master, master_id)
+        if master is not None:
+            master.state, master.reason = state, reason
+        return master
+
+
+def master_inputs(database: Database, master_id: int) -> list[CalibrationFrame]:
+    """Return the frames that a master was made from, ordered as `calibration_frames` does."""
+    frames = select(MasterInput.frame_id).where(MasterInput.master_id == master_id)
+    with database.session() as session:
+        return _with_files(session, [col(Frame.id).in_(frames)])
+
+
+def masters_of(database: Database, reduction: Reduction) -> list[Master]:
+    """Return the masters that a reduction used, by kind."""
+    with database.session() as session:
+        used = select(Master).where(col(Master.fingerprint).in_(list(reduction.masters.values())))
+        return list(session.exec(used.order_by(col(Master.kind))))
+
+
+def _with_files(session: Session, conditions: Sequence[Any]) -> list[CalibrationFrame]:
+    statement = (
+        select(Frame, Exposure.path, Exposure.sha256)
+        .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
+        .where(*conditions)
+        .order_by(col(Frame.mjd_mid), col(Exposure.sha256), col(Frame.detector))
+    )
+    return [
+        CalibrationFrame(frame=frame, path=path, sha256=sha256)
+        for frame, path, sha256 in session.exec(statement).all()
+    ]

@@ -1,0 +1,60 @@
+"""Run the migrations that come with the package."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
+
+__all__ = ["downgrade", "upgrade"]
+
+_LOCK = 4_107_260_011
+"""Any number, as long as nobody else locks it."""
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the schema up to ``revision`` in one transaction; concurrent callers wait for each other."""
+    _use_write_ahead_log(engine)
+    _run(engine, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Bring the schema down to ``revision`` in one transaction."""
+    _run(engine, lambda config: command.downgrade(config, revision))
+
+
+def _run(engine: Engine, migration: Callable[[Config], None]) -> None:
+    config = Config()
+    config.set_main_option("script_location", (Path(__file__).parent / "migrations").as_posix())
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        config.attributes["connection"] = connection
+        migration(config)
+
+
+def _use_write_ahead_log(engine: Engine, attempts: int = 50) -> None:
+    """Let readers and a writer work at the same time (SQLite; the setting stays with the file).
+
+    The change of mode needs the file alone and does not wait for it, so it is asked for again.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    for attempt in range(attempts):
+        connection = engine.raw_connection()
+        try:
+            if connection.cursor().execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+                connection.cursor().execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == attempts - 1:
+                raise OperationalError("PRAGMA journal_mode=WAL", None, error) from error
+        finally:
+            connection.close()
+        time.sleep(0.02)

@@ -1,0 +1,168 @@
+"""The state of things, for `status`, `frames`, `explain` and `retry`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func
+from sqlmodel import Session, col, select
+
+from nightflow.store.database import Database
+from nightflow.store.models import Exposure, Frame, Reduction, State, plain_text
+
+__all__ = [
+    "FRAME_COLUMNS",
+    "counts",
+    "current_reduction",
+    "find_exposures",
+    "frame_rows",
+    "get_exposure",
+    "last_error",
+    "queue_length",
+]
+
+FRAME_COLUMNS = (
+    "path", "hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "airmass", "state", "reason",
+    "received_at", "done_at", "fwhm_px", "ellipticity", "sky", "n_sources", "n_cosmic", "wcs_backend",
+    "wcs_quality", "wcs_rms_arcsec", "wcs_heldout_rms_arcsec", "wcs_n_matched", "ra_center", "dec_center",
+    "scale", "rotation", "parity", "zp", "zp_adu", "zp_err", "zp_scatter", "zp_n_stars", "zp_catalog",
+    "mag_system", "color_term", "depth_5sigma", "masters", "seconds", "seconds_wcs", "version",
+)  # fmt: skip
+"""Columns of `frame_rows`, in order."""
+
+_FROM_FRAME = ("hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "airmass")
+_FROM_REDUCTION = FRAME_COLUMNS[FRAME_COLUMNS.index("fwhm_px") : FRAME_COLUMNS.index("depth_5sigma") + 1]
+_MASTER_ORDER = ("bias", "dark", "flat")
+_ENDED_BADLY = (State.FAILED, State.REJECTED, State.HELD)
+
+
+def counts(database: Database) -> dict[State, int]:
+    """Return the number of exposures in each state, zeros included."""
+    with database.session() as session:
+        rows = session.exec(select(Exposure.state, func.count()).group_by(col(Exposure.state))).all()
+    found = dict(rows)
+    return {state: found.get(state, 0) for state in State}
+
+
+def queue_length(database: Database) -> int:
+    """Return how many exposures are waiting to be reduced or being reduced."""
+    now = counts(database)
+    return now[State.RECEIVED] + now[State.REDUCING]
+
+
+def last_error(database: Database) -> Exposure | None:
+    """Return the exposure that last ended failed, rejected or held; None where there is none."""
+    with database.session() as session:
+        ended = select(Exposure).where(col(Exposure.state).in_(_ENDED_BADLY))
+        return session.exec(ended.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc())).first()
+
+
+def get_exposure(database: Database, exposure_id: int) -> Exposure | None:
+    """Return one exposure."""
+    with database.session() as session:
+        return session.get(Exposure, exposure_id)
+
+
+def find_exposures(database: Database, name: str) -> list[Exposure]:
+    """Return the exposures that ``name`` means: by path, else by file name, else with it in the path.
+
+    Parameters
+    ----------
+    name : str
+        What a person types: a path, a file name, or a part of one. It is text; no character has a meaning.
+    """
+    name = plain_text(name)
+    path = col(Exposure.path)
+    meanings = (
+        path == name,
+        path.endswith("/" + name, autoescape=True),
+        path.contains(name, autoescape=True),
+    )
+    with database.session() as session:
+        for meaning in meanings:
+            found = _exposures(session, meaning)
+            if found:
+                return found
+    return []
+
+
+def current_reduction(database: Database, frame_id: int) -> Reduction | None:
+    """Return the reduction of a frame that counts; None where it has none."""
+    with database.session() as session:
+        return session.exec(
+            select(Reduction).where(Reduction.frame_id == frame_id, col(Reduction.current))
+        ).first()
+
+
+def frame_rows(
+    database: Database, state: State | None = None, *, frame_id: int | None = None
+) -> list[dict[str, Any]]:
+    """Return one row a frame, ordered by (mjd_mid, path, hdu); a file without any frame has one with HDU 0.
+
+    Parameters
+    ----------
+    state : State, optional
+        Only frames in this state.
+    frame_id : int, optional
+        Only this frame.
+
+    Returns
+    -------
+    list of dict
+        With the keys of `FRAME_COLUMNS`; None is null. Times are ISO 8601 in UTC.
+    """
+    statement = (
+        select(Exposure, Frame, Reduction)
+        .join(Frame, col(Frame.exposure_id) == col(Exposure.id), isouter=True)
+        .join(Reduction, (col(Reduction.frame_id) == col(Frame.id)) & col(Reduction.current), isouter=True)
+    )
+    if frame_id is not None:
+        statement = statement.where(col(Frame.id) == frame_id)
+    with database.session() as session:
+        rows = [_frame_row(*row) for row in session.exec(statement).all()]
+    wanted = [row for row in rows if state is None or row["state"] == state]
+    return sorted(wanted, key=_in_order)
+
+
+def _exposures(session: Session, condition: ColumnElement[bool]) -> list[Exposure]:
+    return list(session.exec(select(Exposure).where(condition).order_by(col(Exposure.id))))
+
+
+def _frame_row(exposure: Exposure, frame: Frame | None, reduction: Reduction | None) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(FRAME_COLUMNS)
+    row |= {"path": exposure.path, "hdu": 0, "kind": "unknown"}
+    if frame is not None:
+        row |= {name: getattr(frame, name) for name in _FROM_FRAME}
+    # A frame that was never settled shares the fate of its file.
+    fate = exposure if frame is None or frame.state == State.RECEIVED else frame
+    row |= {
+        "state": str(fate.state),
+        "reason": fate.reason or exposure.reason,
+        "received_at": _iso(exposure.received_at),
+        "done_at": _iso(exposure.done_at),
+    }
+    if reduction is not None:
+        row |= {name: getattr(reduction, name) for name in _FROM_REDUCTION}
+        row |= {
+            "masters": _masters_text(reduction.masters),
+            "seconds": sum(reduction.timings.values()),
+            "seconds_wcs": reduction.timings.get("solve"),
+            "version": reduction.version,
+        }
+    return row
+
+
+def _masters_text(masters: dict[str, str]) -> str:
+    def rank(kind: str) -> tuple[int, str]:
+        return (_MASTER_ORDER.index(kind) if kind in _MASTER_ORDER else len(_MASTER_ORDER)), kind
+
+    return " ".join(f"{kind}:{masters[kind][:8]}" for kind in sorted(masters, key=rank))
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="milliseconds")
+
+
+def _in_order(row: dict[str, Any]) -> tuple[bool, float, str, int]:
+    return row["mjd_mid"] is None, row["mjd_mid"] or 0.0, row["path"], row["hdu"]

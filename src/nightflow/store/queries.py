@@ -1,0 +1,182 @@
+"""Questions about the sky: which source is there, and its light curve.
+
+Only current reductions answer. Each question goes by an index: HEALPix for places, the source for light
+curves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Select, func, select
+from sqlmodel import col
+
+from nightflow.lightcurves.associate import match_radius, unit_vectors
+from nightflow.lightcurves.light_curve import COLUMNS, LightCurve
+from nightflow.lightcurves.microjansky import microjansky
+from nightflow.store.comparison import differential
+from nightflow.store.database import Database
+from nightflow.store.healpix import cone
+from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source
+from nightflow.store.sources import in_ranges
+
+__all__ = ["FoundSource", "find_source", "find_sources", "light_curve", "light_curve_query"]
+
+
+_COARSEST = 60.0
+"""Arcsec; 1.5 of the coarsest pixels that a source is looked for with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSource:
+    """A source near a place.
+
+    Attributes
+    ----------
+    source : Source
+        Its row.
+    separation : float
+        Arcsec from the place that was asked for.
+    """
+
+    source: Source
+    separation: float
+
+
+def find_sources(database: Database, ra: float, dec: float, radius: float) -> list[FoundSource]:
+    """Return the sources with a current measurement within ``radius`` arcsec, nearest first.
+
+    Parameters
+    ----------
+    ra, dec : float
+        ICRS degrees.
+    radius : float
+        Arcsec.
+    """
+    inside = in_ranges(cone(ra, dec, radius / 3600.0))
+    with database.session() as session:
+        rows = list(session.scalars(select(Source).where(inside, col(Source.n_obs) > 0)))
+    found = [FoundSource(source=row, separation=_separation(ra, dec, row)) for row in rows]
+    near = [one for one in found if one.separation <= radius]
+    return sorted(near, key=lambda one: (one.separation, one.source.id))
+
+
+def find_source(database: Database, ra: float, dec: float, radius: float | None = None) -> FoundSource | None:
+    """Return the nearest source; None where there is none within ``radius`` arcsec.
+
+    Without a radius it is the larger of 3" and 1.5 pixels of the frames that the source was measured on.
+    """
+    found = find_sources(database, ra, dec, _COARSEST if radius is None else radius)
+    if radius is not None:
+        return found[0] if found else None
+    return next((one for one in found if one.separation <= _reach(database, one.source)), None)
+
+
+def _reach(database: Database, source: Source) -> float:
+    """Return how far from its place a source may be asked for, arcsec."""
+    scales = (
+        select(func.max(col(Reduction.scale)))
+        .join(Measurement, col(Measurement.reduction_id) == col(Reduction.id))
+        .where(col(Measurement.source_id) == source.id, col(Reduction.current))
+    )
+    with database.session() as session:
+        return match_radius(session.execute(scales).scalar())
+
+
+def light_curve_query(source_id: int, kind: str = "aperture", filter: str | None = None) -> Select[Any]:
+    """Return the statement behind `light_curve`: one read by the index on (source, time)."""
+    measured = [col(getattr(Measurement, name)) for name in _MEASURED]
+    reduced = [col(Reduction.zp), col(Reduction.mag_system), col(Reduction.zp_band), col(Reduction.id)]
+    statement = (
+        select(*measured, *reduced, col(Frame.airmass), col(Frame.instrument), col(Exposure.path))
+        .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
+        .join(Frame, col(Reduction.frame_id) == col(Frame.id))
+        .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
+        .where(
+            col(Measurement.source_id) == source_id,
+            col(Measurement.kind) == kind,
+            col(Reduction.current),
+        )
+        .order_by(col(Measurement.mjd_mid), col(Exposure.sha256), col(Frame.detector))
+    )
+    return statement if filter is None else statement.where(col(Measurement.filter) == filter)
+
+
+def light_curve(
+    database: Database, source_id: int, *, filter: str | None = None, kind: str = "aperture"
+) -> LightCurve:
+    """Return the light curve of a source, empty where it was never measured like that.
+
+    Parameters
+    ----------
+    source_id : int
+        See `find_source`.
+    filter : str, optional
+        Only this one.
+    kind : str
+        aperture, psf or forced.
+    """
+    with database.session() as session:
+        rows = session.execute(light_curve_query(source_id, kind, filter)).mappings().all()
+        columns = {name: _column(rows, name) for name in (*_MEASURED, *_REDUCED)}
+        curves = differential(session, source_id, kind, columns)
+        source = session.get(Source, source_id)
+    columns |= {"frame": columns["path"], "source_id": np.full(len(rows), source_id)}
+    columns |= {
+        "diff_mag": curves.diff_mag,
+        "diff_mag_err": curves.diff_mag_err,
+        "flux_ujy": _flux_density(columns),
+    }
+    meta = _described(source, columns) | {"comparison_stars": curves.described}
+    return LightCurve(columns={column.name: columns[column.name] for column in COLUMNS}, meta=meta)
+
+
+_MEASURED = (
+    "mjd_mid", "bjd_tdb", "filter", "kind", "mag", "mag_err", "flux", "flux_err", "x", "y", "ra", "dec",
+    "fwhm_px", "flags",
+)  # fmt: skip
+_REDUCED = ("zp", "mag_system", "zp_band", "id", "airmass", "instrument", "path")
+_TEXT = frozenset({"filter", "kind", "mag_system", "zp_band", "instrument", "path"})
+_INTEGER = frozenset({"flags", "id"})
+
+
+def _column(rows: Any, name: str) -> NDArray[Any]:
+    values = [row[name] for row in rows]
+    if name in _TEXT:
+        return np.array([value or "" for value in values], dtype=object)
+    if name in _INTEGER:
+        return np.array(values, dtype=np.int64)
+    return np.array(values, dtype=np.float64)
+
+
+def _flux_density(columns: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Return microjansky, each row by the system and band of its own zero point."""
+    out = np.full(len(columns["flux"]), np.nan)
+    for system, band in sorted(set(zip(columns["mag_system"], columns["zp_band"], strict=True))):
+        rows = (columns["mag_system"] == system) & (columns["zp_band"] == band)
+        out[rows] = microjansky(columns["flux"][rows], columns["zp"][rows], system, band)
+    return out
+
+
+def _described(source: Source | None, columns: dict[str, NDArray[Any]]) -> dict[str, str]:
+    systems = {
+        f"{name}: {system} ({band})"
+        for name, system, band in zip(
+            columns["filter"], columns["mag_system"], columns["zp_band"], strict=True
+        )
+        if system
+    }
+    meta = {"time_scale": "mjd_mid in UTC, bjd_tdb in TDB", "magnitude_system": ", ".join(sorted(systems))}
+    if source is not None:
+        meta["source"] = f"{source.id} at RA {source.ra:.6f}, Dec {source.dec:+.6f} (ICRS, degrees)"
+    return meta
+
+
+def _separation(ra: float, dec: float, source: Source) -> float:
+    a = unit_vectors(ra, dec)
+    b = unit_vectors(source.ra, source.dec)
+    chord = float(np.linalg.norm(a - b))
+    return float(np.degrees(2.0 * np.arcsin(min(chord / 2.0, 1.0)))) * 3600.0

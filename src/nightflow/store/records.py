@@ -1,0 +1,140 @@
+"""What a reduction hands to the store: one record and the columns of its measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightflow.store.frames import finite
+
+__all__ = ["MeasurementColumns", "ReductionRecord"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReductionRecord:
+    """The columns of one `nightflow.store.models.Reduction` that the chain decides; the names are the same.
+
+    A number that is not finite is written as null.
+    """
+
+    software: str
+    plan_fingerprint: str
+    masters: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    fwhm_px: float | None = None
+    ellipticity: float | None = None
+    sky: float | None = None
+    n_sources: int | None = None
+    n_cosmic: int | None = None
+    wcs: str = ""
+    wcs_backend: str | None = None
+    wcs_quality: str = "none"
+    wcs_rms_arcsec: float | None = None
+    wcs_heldout_rms_arcsec: float | None = None
+    wcs_n_matched: int | None = None
+    ra_center: float | None = None
+    dec_center: float | None = None
+    scale: float | None = None
+    rotation: float | None = None
+    parity: int | None = None
+    zp: float | None = None
+    zp_adu: float | None = None
+    zp_err: float | None = None
+    zp_scatter: float | None = None
+    zp_n_stars: int | None = None
+    zp_catalog: str | None = None
+    zp_band: str | None = None
+    mag_system: str | None = None
+    color_term: float | None = None
+    depth_5sigma: float | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the columns as plain values that every database takes."""
+        plain = {name: _plain(value) for name, value in asdict(self).items()}
+        plain["masters"] = dict(self.masters)
+        plain["warnings"] = list(self.warnings)
+        plain["timings"] = {step: finite(seconds) or 0.0 for step, seconds in self.timings.items()}
+        return plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementColumns:
+    """Measurements of one frame as columns of equal length n, one row a detection and kind.
+
+    Attributes
+    ----------
+    number : ndarray of int, shape (n,)
+        Detection number on the frame, from 0; the same for all kinds of one detection.
+    kind : str or ndarray of str, shape (n,)
+        aperture, psf or forced.
+    flux, flux_err : ndarray of float, shape (n,)
+        Electrons per second.
+    mag, mag_err : ndarray of float, shape (n,)
+        NaN where there is no zero point or no positive flux. The error is without the zero point's own.
+    x, y : ndarray of float, shape (n,)
+        0-based pixels.
+    ra, dec : ndarray of float, shape (n,)
+        ICRS degrees; NaN on an unsolved frame.
+    fwhm_px : ndarray of float, shape (n,)
+        Pixels, NaN where unknown.
+    flags : ndarray of int, shape (n,)
+        Bits of `nightflow.flags.Flag`.
+    bjd_tdb : ndarray of float, shape (n,)
+        NaN where unknown.
+    mjd_mid : float
+        UTC.
+    filter : str
+        As the profile maps it.
+    """
+
+    number: NDArray[np.integer]
+    kind: str | NDArray[np.str_]
+    flux: NDArray[np.floating]
+    flux_err: NDArray[np.floating]
+    mag: NDArray[np.floating]
+    mag_err: NDArray[np.floating]
+    x: NDArray[np.floating]
+    y: NDArray[np.floating]
+    ra: NDArray[np.floating]
+    dec: NDArray[np.floating]
+    fwhm_px: NDArray[np.floating]
+    flags: NDArray[np.integer]
+    bjd_tdb: NDArray[np.floating]
+    mjd_mid: float
+    filter: str
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(getattr(self, name)) for name in self._arrays()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of different length: {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def usable(self) -> NDArray[np.bool_]:
+        """Return which rows can be stored: place, flux and error are finite numbers."""
+        finite_rows = [np.isfinite(getattr(self, name)) for name in ("flux", "flux_err", "x", "y")]
+        return np.logical_and.reduce(finite_rows)
+
+    def solved(self) -> NDArray[np.bool_]:
+        """Return which rows have a place on the sky."""
+        return np.isfinite(self.ra) & np.isfinite(self.dec)
+
+    def kinds(self) -> NDArray[np.str_]:
+        """Return the kind of each row, shape (n,)."""
+        return np.broadcast_to(np.asarray(self.kind, dtype=np.str_), (len(self),))
+
+    def _arrays(self) -> list[str]:
+        scalars = {"mjd_mid", "filter"} | ({"kind"} if isinstance(self.kind, str) else set())
+        return [name for name in self.__dataclass_fields__ if name not in scalars]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return finite(value) if isinstance(value, float) else value

@@ -1,0 +1,166 @@
+"""Append one reduction with its measurements: everything in one transaction, or nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from nightflow.errors import FrameRejected
+from nightflow.lightcurves.associate import match_radius
+from nightflow.store.bulk import insert_measurements
+from nightflow.store.database import Database, serialise
+from nightflow.store.models import Reduction
+from nightflow.store.records import MeasurementColumns, ReductionRecord
+from nightflow.store.sources import count_observation, identify
+
+__all__ = ["ONLINE_ASSOCIATION", "AppendResult", "append"]
+
+ONLINE_ASSOCIATION = 1
+"""Version of the association that is done frame by frame, as they come."""
+
+_MJD_2000 = 51544.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppendResult:
+    """What `append` did.
+
+    Attributes
+    ----------
+    reduction_id, version : int
+        The reduction that counts now.
+    changed : bool
+        False where the same plan had been carried out before: then no row was touched.
+    n_measurements, n_associated, n_new_sources : int
+        Rows written, rows with a source, and sources made.
+    n_dropped : int
+        Rows left out, for their place or flux is not a finite number.
+    """
+
+    reduction_id: int
+    version: int
+    changed: bool
+    n_measurements: int = 0
+    n_associated: int = 0
+    n_new_sources: int = 0
+    n_dropped: int = 0
+
+
+def append(
+    database: Database,
+    frame_id: int,
+    record: ReductionRecord,
+    columns: MeasurementColumns,
+    *,
+    now: datetime,
+    radius: float | None = None,
+) -> AppendResult:
+    """Make this the current reduction of a frame.
+
+    Where the current one carried out the same plan, nothing changes. Otherwise there is a new version; the
+    old one and its measurements stay, marked not current. Detections with a place on the sky get their
+    persistent source, a new one where there is none.
+
+    Parameters
+    ----------
+    frame_id : int
+        The frame's row.
+    record : ReductionRecord
+        What the chain found of the frame.
+    columns : MeasurementColumns
+        Its measurements; may be empty.
+    now : datetime
+        Aware.
+    radius : float, optional
+        Arcsec within which a detection is a known source; else the larger of 3" and 1.5 pixels.
+
+    Raises
+    ------
+    FrameRejected
+        There are measurements, but no time to put to them.
+    RetryLater
+        The store is locked or away; nothing was written.
+    """
+    if len(columns) and not math.isfinite(columns.mjd_mid):
+        raise FrameRejected(f"frame {frame_id} has no time of mid-exposure: no light curve can take it")
+    with database.write() as session:
+        # Two frames of one field at a time would both make the same new sources.
+        serialise(session, "association")
+        old = session.exec(
+            select(Reduction).where(Reduction.frame_id == frame_id, col(Reduction.current))
+        ).first()
+        if old is not None and old.plan_fingerprint == record.plan_fingerprint:
+            return _unchanged(old)
+        _retire(session, old)
+        reduction = _add_reduction(session, frame_id, record, now)
+        return _measure(session, reduction, columns, radius or match_radius(record.scale))
+
+
+def _unchanged(reduction: Reduction) -> AppendResult:
+    assert reduction.id is not None
+    return AppendResult(reduction_id=reduction.id, version=reduction.version, changed=False)
+
+
+def _retire(session: Session, old: Reduction | None) -> None:
+    if old is None or old.id is None:
+        return
+    count_observation(session, old.id, -1)
+    old.current = False
+    session.flush()
+
+
+def _add_reduction(session: Session, frame_id: int, record: ReductionRecord, now: datetime) -> Reduction:
+    last = session.exec(select(func.max(Reduction.version)).where(Reduction.frame_id == frame_id)).one()
+    reduction = Reduction(
+        frame_id=frame_id, version=(last or 0) + 1, current=True, created_at=now, **record.values()
+    )
+    session.add(reduction)
+    session.flush()
+    return reduction
+
+
+def _measure(
+    session: Session, reduction: Reduction, columns: MeasurementColumns, radius: float
+) -> AppendResult:
+    assert reduction.id is not None
+    source_ids, n_new = _source_of_rows(session, columns, radius)
+    written = insert_measurements(session, reduction.id, columns, source_ids, ONLINE_ASSOCIATION)
+    count_observation(session, reduction.id, +1)
+    return AppendResult(
+        reduction_id=reduction.id,
+        version=reduction.version,
+        changed=True,
+        n_measurements=written,
+        n_associated=int((source_ids[columns.usable()] > 0).sum()),
+        n_new_sources=n_new,
+        n_dropped=len(columns) - written,
+    )
+
+
+def _source_of_rows(
+    session: Session, columns: MeasurementColumns, radius: float
+) -> tuple[NDArray[np.int64], int]:
+    """Return the source of each row; the kinds of one detection share it."""
+    rows = np.flatnonzero(columns.usable() & columns.solved())
+    source_of_row = np.zeros(len(columns), np.int64)
+    if not len(rows):
+        return source_of_row, 0
+    _, first, detection = np.unique(columns.number[rows], return_index=True, return_inverse=True)
+    one_each = rows[first]
+    epoch = 2000.0 + (columns.mjd_mid - _MJD_2000) / 365.25
+    found, n_new = identify(
+        session,
+        columns.ra[one_each],
+        columns.dec[one_each],
+        columns.flags[one_each],
+        radius=radius,
+        epoch=epoch,
+    )
+    source_of_row[rows] = found[detection]
+    return source_of_row, n_new

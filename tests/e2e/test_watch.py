@@ -1,0 +1,208 @@
+"""The live service with everything real: server, watcher, store, frames; and with deaths in the night."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightflow.errors import NightflowError
+from nightflow.store.database import Database
+from nightflow.store.models import State
+from nightflow.store.overview import counts, frame_rows, queue_length
+from tests.e2e.conftest import BIN, Server, Watcher, clean_environment, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("prefect-server"), pytest.mark.timeout(240)]
+
+DEPLOYMENT = {"name": {"any_": ["live"]}}
+SETTINGS = """
+[watch]
+missing_calibration = "{missing_calibration}"
+settle_seconds = 0.5
+sweep_seconds = 5.0
+lease_seconds = 60.0
+
+[prefect]
+api_url = "{url}"
+probe_seconds = 1.0
+"""
+
+
+class Observatory:
+    """A watcher, its folder and its ledger."""
+
+    def __init__(self, watcher: Watcher, night: Path) -> None:
+        self.watcher = watcher
+        self.incoming = watcher.root / "incoming"
+        self.database = Database(f"sqlite:///{watcher.root / 'nightflow.sqlite'}")
+        self._night = night
+        self._import_catalog()
+
+    def frames(self, *kinds: str) -> list[Path]:
+        return sorted(path for kind in kinds for path in (self._night / "raw").glob(f"*-{kind}*.fits"))
+
+    def deliver(self, *files: Path) -> None:
+        for file in files:
+            shutil.copy(file, self.incoming)
+
+    def settled(self, number: int) -> bool:
+        """Whether so many exposures are in the ledger and all are terminal."""
+        try:
+            return sum(counts(self.database).values()) == number and queue_length(self.database) == 0
+        except NightflowError:
+            return False  # the service has not made the tables yet
+
+    def knows(self, name: str) -> bool:
+        """Whether a file of this name is in the ledger."""
+        try:
+            return name in self.rows()
+        except NightflowError:
+            return False  # the service has not made the tables yet
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return {Path(row["path"]).name: row for row in frame_rows(self.database)}
+
+    def query(self, statement: str) -> list[Any]:
+        connection = sqlite3.connect(self.watcher.root / "nightflow.sqlite")
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
+    def _import_catalog(self) -> None:
+        arguments = ["catalog", "import", str(self._night / "catalog.csv"), "--name", "field"]
+        environment = clean_environment() | {"NIGHTFLOW_CONFIG": str(self.watcher.root / "nightflow.toml")}
+        subprocess.run([BIN / "nightflow", *arguments], check=True, env=environment, timeout=60)
+
+
+@pytest.fixture
+def open_observatory(
+    new_watcher: Callable[[str], Watcher], prefect_server: Server, small_night: Path
+) -> Callable[[str], Observatory]:
+    def make(missing_calibration: str) -> Observatory:
+        settings = SETTINGS.format(missing_calibration=missing_calibration, url=prefect_server.url)
+        return Observatory(new_watcher(settings), small_night)
+
+    return make
+
+
+def test_a_night_lands_and_is_seen(
+    open_observatory: Callable[[str], Observatory], prefect_server: Server
+) -> None:
+    observatory = open_observatory("hold")
+    observatory.watcher.start()
+    calibrations, lights = observatory.frames("bias", "dark", "flat"), observatory.frames("light")[:4]
+    observatory.deliver(*calibrations)
+    (observatory.incoming / "broken.fits").write_bytes(b"\x89PNG this is no frame")
+    truncated = observatory.incoming / "truncated.fits"
+    truncated.write_bytes(lights[3].read_bytes()[:400_000])
+    slow = observatory.incoming / "night" / lights[0].name
+    slow.parent.mkdir()
+    with slow.open("wb") as file:
+        content = lights[0].read_bytes()
+        file.write(content[: len(content) // 2])
+        file.flush()
+        observatory.deliver(*lights[1:3])
+        wait_until(lambda: observatory.knows(lights[2].name), 60, "the next frames to be received")
+        time.sleep(1)
+        assert not observatory.knows(slow.name), "taken half-written"
+        file.write(content[len(content) // 2 :])
+    expected = len(calibrations) + 3 + 2
+    wait_until(lambda: observatory.settled(expected), 90, f"{expected} exposures to settle")
+    assert observatory.watcher.stop() < 10
+
+    rows = observatory.rows()
+    assert {rows[path.name]["state"] for path in (*calibrations, *lights[:3])} == {State.DONE}
+    for name in ("broken.fits", "truncated.fits"):
+        assert rows[name]["state"] == State.REJECTED
+        assert rows[name]["reason"]
+    check_runs(prefect_server, lights[0].name, expected)
+    check_card(prefect_server, observatory, lights[0].name)
+
+
+def check_runs(server: Server, light: str, expected: int) -> None:
+    """Every exposure is a finished run of the deployment, under a name that a person understands."""
+    runs = {run["name"]: run for run in server.find("flow_runs", deployments=DEPLOYMENT)}
+    assert len(runs) == expected
+    assert {run["state_type"] for run in runs.values()} == {"COMPLETED"}
+    assert f"{light} HAT-P-32 R" in runs
+    assert runs["broken.fits"]["state_name"] == "Rejected"
+    assert "broken.fits" in runs["broken.fits"]["state"]["message"]
+    tasks = server.find("task_runs", flow_runs={"name": {"any_": [f"{light} HAT-P-32 R"]}})
+    assert {task["name"].split()[0] for task in tasks} >= {
+        "identify", "calibrate", "measure", "solve", "flux", "append", "products", "conclude"
+    }  # fmt: skip
+
+
+def check_card(server: Server, observatory: Observatory, light: str) -> None:
+    """The frame's artifact holds its picture and its measures."""
+    frame_id = observatory.query(
+        f"SELECT frame.id FROM frame JOIN exposure ON exposure.id = exposure_id WHERE path LIKE '%{light}'"
+    )[0][0]
+    [card] = server.find("artifacts", artifacts={"key": {"any_": [f"frame-{frame_id}"]}})
+    assert "data:image/jpeg;base64," in card["data"]
+    zero_point = observatory.rows()[light]["zp"]
+    assert f"| Zero point | {zero_point:.3f} mag |" in card["data"]
+
+
+def test_deaths_of_service_and_server_lose_and_double_nothing(
+    open_observatory: Callable[[str], Observatory], prefect_server: Server
+) -> None:
+    observatory = open_observatory("warn")
+    watcher, lights = observatory.watcher, observatory.frames("light")
+    watcher.start()
+    observatory.deliver(*lights[:3])
+    wait_until(lambda: started_reducing(observatory), 60, "a frame to be in work")
+    time.sleep(0.5)
+    watcher.kill()
+
+    watcher.start()
+    wait_until(lambda: observatory.settled(3), 60, "the first three to settle")
+
+    observatory.deliver(*lights[3:5])
+    wait_until(lambda: unfinished_runs(prefect_server), 30, "a frame to be in work")
+    prefect_server.kill()
+    observatory.deliver(*lights[5:])
+    wait_until(lambda: observatory.settled(len(lights)), 60, "the night to go on without a server")
+
+    prefect_server.start()
+    wait_until(lambda: catch_up_runs(prefect_server), 30, "the catch-up run")
+    wait_until(lambda: not unfinished_runs(prefect_server), 30, "lost runs to be closed")
+    assert watcher.stop() < 10
+
+    rows = observatory.rows()
+    assert {row["state"] for row in rows.values()} == {State.DONE}
+    assert len(rows) == len(lights)
+    doubled = "SELECT frame_id FROM reduction GROUP BY frame_id HAVING count(*) > 1"
+    assert observatory.query(doubled) == []
+    assert observatory.query("SELECT count(*) FROM reduction WHERE current")[0][0] == len(lights)
+    [caught_up] = catch_up_runs(prefect_server)
+    listed = prefect_server.find("artifacts", flow_runs={"id": {"any_": [caught_up["id"]]}})[0]["data"]
+    assert lights[-1].name in str(listed)
+    assert any(run["state_name"] == "Crashed" for run in live_runs(prefect_server))
+
+
+def started_reducing(observatory: Observatory) -> bool:
+    try:
+        return counts(observatory.database)[State.REDUCING] > 0
+    except NightflowError:
+        return False  # the service has not made the tables yet
+
+
+def live_runs(server: Server) -> list[dict[str, Any]]:
+    return server.find("flow_runs", deployments=DEPLOYMENT)
+
+
+def unfinished_runs(server: Server) -> list[dict[str, Any]]:
+    return [run for run in live_runs(server) if run["state_type"] in ("PENDING", "RUNNING", "CANCELLING")]
+
+
+def catch_up_runs(server: Server) -> list[dict[str, Any]]:
+    runs = server.find("flow_runs", flows={"name": {"any_": ["catch-up"]}})
+    return [run for run in runs if run["state_type"] == "COMPLETED"]

@@ -1,0 +1,87 @@
+"""Old nights, in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flows.backfill as backfill_module
+from flows.backfill import BATCH, backfill, backfill_name, batches, summarised
+
+
+@given(st.lists(st.integers()), st.integers(1, 60))
+def test_batches_lose_double_and_reorder_nothing(ids: list[int], size: int) -> None:
+    cut = list(batches(ids, size))
+    assert [one for batch in cut for one in batch] == ids
+    assert all(0 < len(batch) <= size for batch in cut)
+    assert all(len(batch) == size for batch in cut[:-1])
+
+
+def test_a_backfill_with_a_failure_is_red() -> None:
+    assert summarised(Counter(done=3, rejected=1)).is_completed()
+    assert summarised(Counter(done=3, rejected=1)).message == "3 done, 1 rejected"
+    assert summarised(Counter(done=3, failed=1)).is_failed()
+    assert summarised(Counter()).message == "nothing to reduce"
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """120 exposures to be chosen, and what was reduced and shown."""
+    seen = SimpleNamespace(asked=None, reduced=[], tables={}, sizes=[])
+
+    async def select(*arguments: Any) -> list[int]:
+        seen.asked = arguments
+        return list(range(120))
+
+    async def reduce_one(exposure_id: int, *, name_the_run: bool) -> Any:
+        assert not name_the_run
+        seen.reduced.append(exposure_id)
+        return SimpleNamespace(path=f"{exposure_id}.fits", state="done", reason="", seconds=0.1)
+
+    async def table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+        seen.tables.setdefault(key, []).append(rows)
+
+    monkeypatch.setattr(backfill_module, "select_backfill", select)
+    monkeypatch.setattr(backfill_module, "reduce_one", reduce_one)
+    monkeypatch.setattr(backfill_module, "acreate_table_artifact", table)
+    monkeypatch.setattr(backfill_module, "backfill_batch", backfill_module.backfill_batch.fn)
+    return seen
+
+
+def test_all_that_is_chosen_is_reduced_a_batch_a_run(world: SimpleNamespace) -> None:
+    state = asyncio.run(backfill.fn(path="/archive", force=True))
+    assert world.asked == (None, None, None, "/archive", True)
+    assert world.reduced == list(range(120))
+    assert [len(rows) for rows in world.tables["backfill-batch"]] == [BATCH, BATCH, 20]
+    assert state.message == "120 done"
+
+
+def test_a_dry_run_lists_and_reduces_nothing(world: SimpleNamespace) -> None:
+    state = asyncio.run(backfill.fn(dry_run=True))
+    assert world.reduced == []
+    assert len(world.tables["backfill-plan"][0]) == 120
+    assert state.name == "Planned"
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({}, "backfill everything"),
+        ({"night": "2024-05-12", "dry_run": True}, "plan 2024-05-12"),
+        ({"since": "2024-05-01", "until": "2024-05-12"}, "backfill 2024-05-01..2024-05-12"),
+        ({"path": "/archive"}, "backfill /archive"),
+    ],
+)
+def test_the_run_is_named_by_what_was_asked(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], name: str
+) -> None:
+    monkeypatch.setattr(
+        backfill_module, "runtime", SimpleNamespace(flow_run=SimpleNamespace(parameters=asked))
+    )
+    assert backfill_name() == name

@@ -1,0 +1,59 @@
+"""deployments/: that Prefect can read it, and that what it names exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import prefect
+import pytest
+import yaml
+from prefect.cli.deploy._models import PrefectYamlModel
+from prefect.flows import load_flow_from_entrypoint
+
+from nightflow.config import Settings, load_settings
+from nightflow.service.prefect_runs import INGEST, LIVE
+
+DEPLOYMENTS = Path(__file__).resolve().parents[3] / "deployments"
+
+
+def configurations() -> list[dict[str, Any]]:
+    """Return the deployments as Prefect's own command reads them; it raises where they are wrong."""
+    model = PrefectYamlModel.model_validate(yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text()))
+    return [one.model_dump() for one in model.deployments]
+
+
+def test_prefect_reads_the_three_deployments() -> None:
+    names = {f"{one['flow_name']}/{one['name']}" for one in configurations()}
+    assert names == {f"ingest-exposure/{LIVE}", "build-masters/masters", "backfill/backfill"}
+
+
+@pytest.mark.parametrize("configuration", configurations(), ids=lambda one: one["name"])
+def test_each_entry_point_is_the_flow_it_says(configuration: dict[str, Any]) -> None:
+    flow = load_flow_from_entrypoint(configuration["entrypoint"], use_placeholder_flow=False)
+    assert flow.name == configuration["flow_name"]
+    assert set(configuration["parameters"]) <= set(flow.parameters.properties)
+    assert configuration["description"]
+    assert "nightflow" in configuration["tags"]
+
+
+def test_the_live_deployment_is_the_one_that_the_service_makes() -> None:
+    [live] = [one for one in configurations() if one["name"] == LIVE]
+    assert live["entrypoint"] == INGEST
+    assert not live.get("concurrency_limit"), "a limit makes a live run wait half a minute"
+
+
+def test_the_version_is_the_one_installed() -> None:
+    text = (DEPLOYMENTS / "prefect.yaml").read_text()
+    assert f"prefect-version: {prefect.__version__}" in text
+
+
+def test_the_example_settings_hold_every_key_at_its_default_but_the_server() -> None:
+    example = load_settings(DEPLOYMENTS / "example-nightflow.toml")
+    plain = Settings(root=DEPLOYMENTS)
+    shown = example.model_dump(exclude={"prefect": {"api_url"}})
+    assert shown == plain.model_dump(exclude={"prefect": {"api_url"}})
+    text = (DEPLOYMENTS / "example-nightflow.toml").read_text()
+    for section in ("store", "paths", "run", "watch", "prefect"):
+        for key in type(getattr(plain, section)).model_fields:
+            assert f"\n{key} = " in text, f"{section}.{key} is not shown"

@@ -1,0 +1,168 @@
+"""The story of one exposure, told by a reducer of straw; no server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+import flows.ingest as ingest
+import tasks.publish as publish_module
+from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration, RetryLater
+from tasks.context import use_reducer
+
+STEPS = ["calibrate", "measure", "solve", "flux", "append"]
+
+
+class Straw:
+    """Writes down what it is asked to do; fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.kind = "light"
+        self.frame_ids: tuple[int, ...] = (7,)
+        self.faults: dict[Any, Exception] = {}
+        self.story: list[Any] = []
+        self.settled: dict[int, BaseException | None] = {}
+        self.concluded: list[BaseException | None] = []
+
+    def identify(self, exposure_id: int) -> Any:
+        if "identify" in self.faults:
+            raise self.faults["identify"]
+        return SimpleNamespace(
+            exposure_id=exposure_id, path="/d1047.fits", kind=self.kind, frame_ids=self.frame_ids,
+            title="d1047.fits PG1323-086 V",
+        )  # fmt: skip
+
+    def perform(self, frame_id: int, step: str) -> dict[str, Any]:
+        self.story.append((frame_id, step))
+        if (frame_id, step) in self.faults:
+            raise self.faults[frame_id, step]
+        return {"step": step}
+
+    def products(self, frame_id: int) -> dict[str, str]:
+        self.story.append((frame_id, "products"))
+        return {"thumbnail": f"/{frame_id}.png"}
+
+    def settle_frame(self, frame_id: int, error: BaseException | None = None) -> str:
+        self.settled[frame_id] = error
+        return "done"
+
+    def conclude(self, exposure_id: int, error: BaseException | None = None) -> Any:
+        self.concluded.append(error)
+        return SimpleNamespace(
+            exposure_id=exposure_id, path="/d1047.fits", state="done", reason="", seconds=1.5
+        )
+
+    def frame_summary(self, frame_id: int) -> dict[str, Any]:
+        return {"path": "/d1047.fits", "object": "PG1323-086", "filter": "V", "state": "done", "fwhm_px": 3.1}
+
+
+@pytest.fixture
+def reducer() -> Iterator[Straw]:
+    straw = Straw()
+    use_reducer(straw)  # type: ignore[arg-type]
+    yield straw
+    use_reducer(None)
+
+
+@pytest.fixture(autouse=True)
+def cards(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The tasks as the plain functions they wrap, and the artifacts that were made."""
+    made: dict[str, str] = {}
+
+    async def make(markdown: str, key: str, description: str) -> None:
+        made[key] = markdown
+
+    monkeypatch.setattr(publish_module, "acreate_markdown_artifact", make)
+    for name in ("identify", *STEPS, "products", "publish", "settle", "conclude"):
+        monkeypatch.setattr(ingest, name, getattr(ingest, name).fn)
+    return made
+
+
+def reduce_one() -> Any:
+    return asyncio.run(ingest.reduce_one(3))
+
+
+def test_a_light_takes_all_steps_in_order(reducer: Straw, cards: dict[str, str]) -> None:
+    assert reduce_one().state == "done"
+    assert reducer.story == [(7, step) for step in (*STEPS, "products")]
+    assert reducer.settled == {7: None}
+    assert reducer.concluded == [None]
+    assert "PG1323-086" in cards["frame-7"]
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark", "flat", "unknown"])
+def test_other_frames_are_settled_when_they_are_identified(
+    reducer: Straw, cards: dict[str, str], kind: str
+) -> None:
+    reducer.kind = kind
+    reduce_one()
+    assert reducer.story == []
+    assert reducer.settled == {}
+    assert reducer.concluded == [None]
+    assert cards == {}
+
+
+def test_garbage_is_concluded_with_its_error(reducer: Straw) -> None:
+    reducer.faults["identify"] = FrameRejected("d1047.fits: no pixels")
+    reduce_one()
+    assert reducer.concluded == [reducer.faults["identify"]]
+    assert reducer.story == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        FrameRejected("trailed"),
+        MissingCalibration("no flat"),
+        RetryLater("catalogue away"),
+        ValueError("bug"),
+    ],
+)
+def test_a_fault_ends_the_frame_there_and_is_settled(
+    reducer: Straw, cards: dict[str, str], step: str, fault: Exception
+) -> None:
+    reducer.faults[7, step] = fault
+    reduce_one()
+    assert [done for _, done in reducer.story] == STEPS[: STEPS.index(step) + 1]
+    assert reducer.settled == {7: fault}
+    assert reducer.concluded == [None]
+    assert "frame-7" in cards, "a frame that failed is shown too"
+
+
+def test_one_chip_of_a_mosaic_does_not_stop_the_others(reducer: Straw) -> None:
+    reducer.frame_ids = (7, 8, 9)
+    reducer.faults[8, "solve"] = FrameHeld("no solution")
+    reduce_one()
+    assert reducer.settled == {7: None, 8: reducer.faults[8, "solve"], 9: None}
+    assert {frame for frame, step in reducer.story if step == "products"} == {7, 9}
+
+
+@pytest.mark.parametrize("fault", [httpx.ConnectError("refused"), TimeoutError()])
+def test_an_absent_server_costs_the_card_and_nothing_else(
+    reducer: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(publish_module, "acreate_markdown_artifact", refuse)
+    monkeypatch.setattr(publish_module, "get_run_logger", lambda: logging.getLogger("tests.publish"))
+    assert reduce_one().state == "done"
+    assert reducer.settled == {7: None}
+    assert "frame 7: no artifact" in caplog.text
+
+
+def test_the_picture_is_that_of_the_products(reducer: Straw, cards: dict[str, str], tmp_path: Path) -> None:
+    picture = tmp_path / "thumb.png"
+    Image.new("L", (8, 8)).save(picture)
+    reducer.products = lambda frame_id: {"thumbnail": str(picture)}  # type: ignore[method-assign]
+    reduce_one()
+    assert "data:image/jpeg;base64," in cards["frame-7"]

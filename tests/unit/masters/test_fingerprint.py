@@ -1,0 +1,56 @@
+from typing import Any
+
+import pytest
+
+from nightflow.masters.fingerprint import fingerprint, recipe
+from tests.unit.detector.frames import make_profile
+
+INPUTS = ["a" * 64, "b" * 64, "c" * 64]
+
+
+def of(
+    kind: str = "bias",
+    inputs: list[str] = INPUTS,
+    masters: Any = None,
+    method: str = "median",
+    **settings: Any,
+) -> str:
+    return fingerprint(kind, recipe(make_profile(**settings), masters or {}, method), inputs)
+
+
+def test_it_is_a_sha256_and_repeats() -> None:
+    assert of() == of()
+    assert len(of()) == 64
+    assert set(of()) <= set("0123456789abcdef")
+
+
+def test_order_of_inputs_does_not_matter() -> None:
+    assert of(inputs=INPUTS[::-1]) == of()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "dark"},
+        {"inputs": INPUTS[:2]},
+        {"inputs": [*INPUTS[:2], "d" * 64]},
+        {"masters": {"bias": "e" * 64}},
+        {"method": "clipped_mean"},
+        {"calibration": {"overscan": "median"}},
+        {"masters_settings": {"clip_sigma": 3.0}},
+        {"detector": {"saturation": 50000}},
+        {"keywords": {"gain": "GAIN"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_bears_on_the_pixels_changes_it(change: dict[str, Any]) -> None:
+    settings = dict(change)
+    if "masters_settings" in settings:
+        profile = make_profile(masters=settings["masters_settings"])
+        assert fingerprint("bias", recipe(profile, {}, "median"), INPUTS) != of()
+    else:
+        assert of(**settings) != of()
+
+
+def test_what_does_not_bear_on_the_pixels_leaves_it() -> None:
+    assert of(photometry={"minimum_stars": 9}, astrometry={"scale": 1.0}) == of()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.image import imread
+
+from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.products.lightcurve_plot import draw, plot
+from tests.unit.products.light_curves import transit
+
+
+def _axes(curve: LightCurve, **options: str) -> Axes:
+    return draw(curve, **options).axes[0]
+
+
+def _points(axes: Axes, label: str) -> np.ndarray:
+    container = next(one for one in axes.containers if one.get_label() == label)
+    return np.asarray(container[0].get_xydata())
+
+
+def test_the_png_is_large_enough_for_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "curve.png"
+    plot(transit(), path, title="HAT-P-32")
+    pixels = imread(path)
+    assert pixels.shape[:2] == (840, 1400)
+    assert pixels[..., :3].std() > 0.01
+    assert [one.name for one in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_each_filter_has_its_points_and_flagged_ones_are_open() -> None:
+    curve = transit()
+    axes = _axes(curve)
+    flagged = next(one for one in axes.containers if one.get_label() == "V, flagged")
+    assert len(_points(axes, "Clear")) == 20
+    assert len(_points(axes, "V")) == 18
+    assert flagged[0].get_markerfacecolor() == "none"
+    assert _points(axes, "V, flagged")[0, 1] == curve["diff_mag"][7]
+
+
+def test_time_is_barycentric_with_the_day_taken_off() -> None:
+    axes = _axes(transit())
+    assert "2458107" in axes.get_xlabel()
+    assert "BJD" in axes.get_xlabel()
+    assert _points(axes, "Clear")[0, 0] == pytest.approx(0.571234567, abs=1e-9)
+
+
+def test_without_a_site_time_is_mjd() -> None:
+    curve = transit()
+    curve.columns["bjd_tdb"] = np.full(40, np.nan)
+    assert _axes(curve).get_xlabel() == "MJD (UTC) $-$ 58107"
+
+
+def test_brighter_is_up() -> None:
+    low, high = _axes(transit()).get_ylim()
+    assert low > high
+    low, high = _axes(transit(), value="flux").get_ylim()
+    assert low < high
+
+
+def test_what_the_curve_has_is_drawn() -> None:
+    curve = transit()
+    assert _axes(curve).get_ylabel() == "Differential magnitude"
+    curve.columns["diff_mag"] = np.full(40, np.nan)
+    assert _axes(curve).get_ylabel() == "Magnitude"
+    curve.columns["mag"] = np.full(40, np.nan)
+    assert _axes(curve).get_ylabel() == "Flux (electron/s)"
+
+
+def test_a_flagged_point_does_not_set_the_scale() -> None:
+    curve = transit()
+    curve.columns["diff_mag"][7] = 5.0
+    assert max(_axes(curve).get_ylim()) < 0.1
+
+
+def test_an_empty_curve_says_so() -> None:
+    axes = _axes(transit().take(np.zeros(40, bool)))
+    assert [text.get_text() for text in axes.texts] == ["no measurements"]
+
+
+@pytest.mark.parametrize("name", ["$\\frac{", "a\nb\x00c", "<script>", "x" * 10_000])
+def test_hostile_titles_and_filters_are_text(tmp_path: Path, name: str) -> None:
+    curve = transit()
+    curve.columns["filter"] = np.full(40, name, object)
+    plot(curve, tmp_path / "curve.png", title=name)
+    assert (tmp_path / "curve.png").stat().st_size > 10_000

@@ -1,0 +1,87 @@
+"""From a finished file to its ledger row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nightflow.errors import RetryLater
+from nightflow.sensor import register as register_module
+from nightflow.sensor.register import LedgerRegistrar
+from nightflow.store.database import Database
+from nightflow.store.models import State
+from nightflow.store.overview import counts, get_exposure
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as database:
+        database.upgrade()
+        yield database
+
+
+def registrar(database: Database, **arguments: object) -> LedgerRegistrar:
+    return LedgerRegistrar(database, now=lambda: datetime.now(UTC), **arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> Path:
+    path = tmp_path / "d1047.fits"
+    path.write_bytes(b"content of a frame")
+    return path
+
+
+def test_a_row_holds_path_hash_and_size(database: Database, frame: Path) -> None:
+    told: list[bool] = []
+    registrar(database, on_received=lambda: told.append(True)).register(frame)
+    exposure = get_exposure(database, 1)
+    assert exposure is not None
+    assert (exposure.path, exposure.size, exposure.state) == (str(frame), 18, State.RECEIVED)
+    assert exposure.sha256 == hashlib.sha256(b"content of a frame").hexdigest()
+    assert told == [True]
+
+
+def test_the_same_file_again_changes_nothing_and_tells_nobody(database: Database, frame: Path) -> None:
+    told: list[bool] = []
+    twice = registrar(database, on_received=lambda: told.append(True))
+    twice.register(frame)
+    twice.register(frame)
+    assert sum(counts(database).values()) == 1
+    assert told == [True]
+
+
+def test_a_copy_under_another_name_is_a_duplicate(database: Database, frame: Path) -> None:
+    copy = frame.with_name("copy.fits")
+    copy.write_bytes(frame.read_bytes())
+    for path in (frame, copy):
+        registrar(database).register(path)
+    assert counts(database)[State.DUPLICATE] == 1
+
+
+def test_after_a_restart_unchanged_files_are_known(database: Database, frame: Path) -> None:
+    assert not registrar(database).known(frame, frame.stat())
+    registrar(database).register(frame)
+    assert registrar(database).known(frame, frame.stat())
+
+
+def test_a_file_replaced_while_nobody_watched_is_not_known(database: Database, frame: Path) -> None:
+    LedgerRegistrar(database, now=lambda: datetime.now(UTC) - timedelta(hours=1)).register(frame)
+    frame.write_bytes(b"CONTENT OF A FRAME")
+    assert not registrar(database).known(frame, frame.stat()), "same size, but changed after it was received"
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_entered(
+    database: Database, frame: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hash_of_a_growing_file(path: Path) -> str:
+        path.write_bytes(b"more than before, of a frame")
+        return "0" * 64
+
+    monkeypatch.setattr(register_module, "content_hash", hash_of_a_growing_file)
+    with pytest.raises(RetryLater, match="changed while it was read"):
+        registrar(database).register(frame)
+    assert sum(counts(database).values()) == 0

@@ -1,0 +1,233 @@
+"""The sensor's turns, on real folders, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from nightflow.errors import RetryLater
+from nightflow.instruments.completeness import Completeness
+from nightflow.sensor.sensor import Sensor
+from nightflow.sensor.watch import Hint
+
+
+class FakeRegistrar:
+    """Remembers what it was shown; refuses what it is told to."""
+
+    def __init__(self) -> None:
+        self.registered: list[Path] = []
+        self.known_paths: set[Path] = set()
+        self.faults: dict[Path, Exception] = {}
+
+    def known(self, path: Path, status: os.stat_result) -> bool:
+        return path in self.known_paths
+
+    def register(self, path: Path) -> None:
+        if path in self.faults:
+            raise self.faults[path]
+        self.registered.append(path)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registrar() -> FakeRegistrar:
+    return FakeRegistrar()
+
+
+@pytest.fixture
+def sensor(tmp_path: Path, registrar: FakeRegistrar, clock: Clock) -> Sensor:
+    """A sensor for which a file is whole when it ends in "end", and garbage when it holds "garbage"."""
+
+    def completeness(path: Path) -> Completeness:
+        content = path.read_bytes()
+        if b"garbage" in content:
+            return Completeness.UNKNOWN
+        return Completeness.COMPLETE if content.endswith(b"end") else Completeness.INCOMPLETE
+
+    return Sensor(
+        [tmp_path], registrar=registrar, completeness=completeness, settle_seconds=1.0, sweep_seconds=30.0,
+        clock=clock,
+    )  # fmt: skip
+
+
+def test_a_sweep_finds_what_was_there_before(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    frame = tmp_path / "night/a.fits"
+    frame.parent.mkdir()
+    frame.write_bytes(b"end")
+    sensor.turn()
+    assert registrar.registered == []
+    assert sensor.waiting == 1
+    clock.now += 0.3
+    sensor.turn()
+    assert registrar.registered == [frame]
+    assert sensor.waiting == 0
+
+
+def test_a_half_written_file_waits_for_its_end(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"beginning")
+    sensor.turn()
+    clock.now += 9
+    sensor.turn()
+    assert registrar.registered == []
+    frame.write_bytes(b"beginning and end")
+    sensor.turn()
+    clock.now += 0.3
+    sensor.turn()
+    assert registrar.registered == [frame]
+
+
+@pytest.mark.parametrize(("content", "seconds"), [(b"garbage", 1.0), (b"", 10.0), (b"cut", 10.0)])
+def test_garbage_is_handed_over_in_its_time(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, content: bytes, seconds: float
+) -> None:
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(content)
+    sensor.turn()
+    clock.now += seconds - 0.1
+    sensor.turn()
+    assert registrar.registered == []
+    clock.now += 0.2
+    sensor.turn()
+    assert registrar.registered == [frame]
+
+
+def test_a_known_file_is_left_alone(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"end")
+    registrar.known_paths.add(frame)
+    for _ in range(3):
+        sensor.turn()
+        clock.now += 31
+    assert registrar.registered == []
+    frame.write_bytes(b"new content and end")
+    sensor.turn()
+    clock.now += 1
+    sensor.turn()
+    assert registrar.registered == [frame]
+
+
+def test_sweeps_do_not_register_twice(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    (tmp_path / "a.fits").write_bytes(b"end")
+    for _ in range(5):
+        sensor.turn()
+        clock.now += 31
+    assert len(registrar.registered) == 1
+
+
+def test_one_bad_file_delays_only_itself(
+    tmp_path: Path,
+    sensor: Sensor,
+    registrar: FakeRegistrar,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad, good = tmp_path / "a.fits", tmp_path / "b.fits"
+    for path in (bad, good):
+        path.write_bytes(b"end")
+    registrar.faults[bad] = PermissionError("no right to read")
+    sensor.turn()
+    clock.now += 0.5
+    with caplog.at_level(logging.WARNING):
+        sensor.turn()
+    assert registrar.registered == [good]
+    assert "no right to read" in caplog.text
+    del registrar.faults[bad]
+    sensor.turn()
+    assert registrar.registered == [good], "tried again before its pause was over"
+    clock.now += 1.1
+    sensor.turn()
+    assert registrar.registered == [good, bad]
+
+
+def test_pauses_grow_with_each_failure(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"end")
+    registrar.faults[frame] = RetryLater("store locked")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(80):
+            clock.now += 1
+            sensor.turn()
+    # After 1, 2, 4, 8, 16 and 32 seconds: 63 in all.
+    assert caplog.text.count("not registered") == 7
+
+
+def test_a_vanished_file_is_forgotten(tmp_path: Path, sensor: Sensor, clock: Clock) -> None:
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"beginning")
+    sensor.turn()
+    assert sensor.waiting == 1
+    frame.unlink()
+    sensor.turn()
+    assert sensor.waiting == 0
+
+
+def test_a_closed_file_needs_no_rest(tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar) -> None:
+    sensor.turn()
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"end")
+    sensor._watcher.hints.put(Hint(path=frame, root=tmp_path, closed=True))
+    sensor.turn()
+    assert registrar.registered == [frame]
+
+
+def test_headers_that_cannot_be_judged_leave_the_rest_to_time(
+    tmp_path: Path, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    def broken(path: Path) -> Completeness:
+        raise ValueError("headers of a hostile kind")
+
+    sensor = Sensor([tmp_path], registrar=registrar, completeness=broken, settle_seconds=1.0, clock=clock)
+    (tmp_path / "a.fits").write_bytes(b"x")
+    sensor.turn()
+    clock.now += 1
+    sensor.turn()
+    assert registrar.registered == [tmp_path / "a.fits"]
+
+
+def test_the_thread_sees_events_and_stops(tmp_path: Path, registrar: FakeRegistrar) -> None:
+    """With real events and the real clock: a file moved into place is registered, far sooner than a sweep."""
+    sensor = Sensor(
+        [tmp_path], registrar=registrar, completeness=lambda path: Completeness.COMPLETE, sweep_seconds=600
+    )
+    stop, seen = threading.Event(), threading.Event()
+    register = registrar.register
+    registrar.register = lambda path: (register(path), seen.set())  # type: ignore[method-assign,assignment]
+    thread = threading.Thread(target=sensor.run, args=(stop,))
+    thread.start()
+    try:
+        while not sensor._watcher._watched:
+            assert thread.is_alive()
+        (tmp_path / ".a.fits.part").write_bytes(b"x")
+        (tmp_path / ".a.fits.part").rename(tmp_path / "a.fits")
+        assert seen.wait(5)
+    finally:
+        stop.set()
+        thread.join(5)
+    assert not thread.is_alive()
+    assert registrar.registered == [tmp_path / "a.fits"]

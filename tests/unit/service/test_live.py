@@ -1,0 +1,62 @@
+"""`watch` as a whole, without a Prefect server."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from nightflow.config import Settings
+from nightflow.errors import ConfigurationError
+from nightflow.service.instance_lock import only_instance
+from nightflow.service.live import watch
+from nightflow.store.database import Database
+from nightflow.store.leases import lease
+from nightflow.store.ledger import receive
+from nightflow.store.models import State
+from nightflow.store.overview import frame_rows
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "incoming").mkdir()
+    return Settings(
+        root=tmp_path,
+        watch={"settle_seconds": 0.1},
+        prefect={"enabled": False},  # type: ignore[arg-type]
+    )
+
+
+def test_garbage_that_lands_is_rejected_with_a_reason(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "incoming/picture.fits").write_bytes(b"\x89PNG no frame at all")
+    assert watch(settings, until_idle=1.0)[State.REJECTED] == 1
+    with Database(settings.store_url) as database:
+        [row] = frame_rows(database)
+    assert "picture.fits" in row["reason"]
+
+
+def test_what_a_dead_service_held_is_reduced(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "elsewhere.fits"
+    file.write_bytes(b"no frame")
+    now = datetime.now(UTC)
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        receive(database, str(file), "0" * 64, 8, now=now)
+        assert lease(database, "watch:dome:4711", now=now, seconds=3600) is not None
+    ended = watch(settings, until_idle=0.5)
+    assert (ended[State.REDUCING], ended[State.REJECTED]) == (0, 1)
+
+
+def test_two_services_on_one_ledger_are_refused(settings: Settings) -> None:
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        with only_instance(database), pytest.raises(ConfigurationError, match="another `nightflow watch`"):
+            watch(settings, until_idle=0.1)
+
+
+def test_it_stops_when_it_is_told(settings: Settings) -> None:
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    assert sum(watch(settings, stop=stop).values()) == 0

@@ -1,0 +1,241 @@
+"""The live service on a real ledger, with a reducer and a server of straw."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nightflow.config import Settings
+from nightflow.service import live_service
+from nightflow.service.live_service import LiveService
+from nightflow.store.database import Database
+from nightflow.store.ledger import receive, settle_exposure
+from nightflow.store.models import Exposure, State
+from nightflow.store.overview import counts, get_exposure
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "incoming").mkdir()
+    watch = {"settle_seconds": 0.1, "lease_seconds": 300.0, "sweep_seconds": 600.0}
+    return Settings(root=tmp_path, watch=watch)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        yield database
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_service, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(live_service, "GRACE_SECONDS", 0.3)
+
+
+class Straw:
+    """Reduces by settling; a run of the server does it too, if the server is there."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.direct: list[int] = []
+        self.as_runs: list[int] = []
+        self.remembered: list[int] = []
+        self.here = True
+        self.dies_in_the_run = False
+        self.work: Callable[[int], None] = lambda exposure_id: None
+
+    def settle(self, exposure_id: int) -> None:
+        self.work(exposure_id)
+        settle_exposure(self.database, exposure_id, State.DONE, "", now=NOW)
+
+    def reduce_directly(self, reducer: Any, exposure_id: int) -> Any:
+        self.settle(exposure_id)
+        self.direct.append(exposure_id)
+        return SimpleNamespace(exposure_id=exposure_id, path="", state="done", reason="", seconds=0.0)
+
+    async def connect(self) -> bool:
+        return self.here
+
+    async def keep_connected(self) -> None:
+        await asyncio.sleep(3600)
+
+    async def reduce(self, exposure: Exposure) -> str | None:
+        assert exposure.id is not None
+        if not self.here:
+            return None
+        if not self.dies_in_the_run:
+            await asyncio.to_thread(self.settle, exposure.id)
+        self.as_runs.append(exposure.id)
+        return f"run-{exposure.id}"
+
+    def remember(self, outcome: Any) -> None:
+        self.remembered.append(outcome.exposure_id)
+
+
+@pytest.fixture
+def straw(database: Database) -> Straw:
+    return Straw(database)
+
+
+def serve(
+    settings: Settings, straw: Straw, *, runs: bool = True, stop: threading.Event | None = None,
+    until_idle: float | None = 0.3,
+) -> None:  # fmt: skip
+    async def main() -> None:
+        await LiveService(
+            settings, database=straw.database, reducer=None, runs=straw if runs else None,
+            stop=stop or threading.Event(), until_idle=until_idle, reduce_directly=straw.reduce_directly,
+        ).run()  # fmt: skip
+
+    asyncio.run(main())
+
+
+def enqueue(database: Database, number: int) -> list[int]:
+    return [
+        receive(database, f"/elsewhere/{i}.fits", f"{i:064d}", 2880, now=NOW).exposure_id
+        for i in range(number)
+    ]
+
+
+def test_the_queue_is_worked_off_as_runs(settings: Settings, straw: Straw) -> None:
+    ids = enqueue(straw.database, 4)
+    serve(settings, straw)
+    assert straw.as_runs == ids
+    assert straw.direct == []
+    assert counts(straw.database)[State.DONE] == 4
+    exposure = get_exposure(straw.database, ids[0])
+    assert exposure is not None
+    assert exposure.prefect_run_id == f"run-{ids[0]}"
+
+
+def test_a_file_that_lands_is_reduced(settings: Settings, straw: Straw, tmp_path: Path) -> None:
+    (tmp_path / "incoming/garbage.fits").write_bytes(b"no FITS file")
+    serve(settings, straw, until_idle=1.0)
+    assert counts(straw.database)[State.DONE] == 1
+
+
+def test_without_a_server_the_same_is_done_and_remembered(settings: Settings, straw: Straw) -> None:
+    straw.here = False
+    ids = enqueue(straw.database, 2)
+    serve(settings, straw)
+    assert straw.direct == straw.remembered == ids
+
+
+def test_without_prefect_at_all(settings: Settings, straw: Straw) -> None:
+    ids = enqueue(straw.database, 2)
+    serve(settings, straw, runs=False)
+    assert straw.direct == ids
+    assert straw.remembered == []
+
+
+def test_a_server_that_dies_before_the_flow_begins_costs_no_frame(settings: Settings, straw: Straw) -> None:
+    straw.dies_in_the_run = True
+    ids = enqueue(straw.database, 2)
+    serve(settings, straw)
+    assert straw.direct == ids
+    assert counts(straw.database)[State.DONE] == 2
+
+
+def test_a_fault_of_what_shows_runs_costs_no_frame(
+    settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(exposure: Exposure) -> str | None:
+        raise KeyError("no such deployment")
+
+    straw.reduce = broken  # type: ignore[method-assign]
+    ids = enqueue(straw.database, 2)
+    serve(settings, straw)
+    assert straw.direct == ids
+    assert "not shown as a run" in caplog.text
+
+
+def test_a_fault_of_one_exposure_leaves_the_others(
+    settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = enqueue(straw.database, 3)
+
+    def work(exposure_id: int) -> None:
+        if exposure_id == ids[0]:
+            raise RuntimeError("the ledger could not be written")
+
+    straw.work = work
+    stop = threading.Event()
+    threading.Timer(1.5, stop.set).start()
+    serve(settings, straw, stop=stop, until_idle=None)
+    assert counts(straw.database)[State.DONE] == 2
+    assert counts(straw.database)[State.REDUCING] == 1, "taken up again when its lease ends"
+    assert "could not be written" in caplog.text
+
+
+def test_workers_work_at_the_same_time(settings: Settings, straw: Straw) -> None:
+    settings = settings.model_copy(update={"watch": settings.watch.model_copy(update={"workers": 2})})
+    together = threading.Barrier(2, timeout=5)
+    straw.work = lambda exposure_id: together.wait() and None
+    enqueue(straw.database, 2)
+    serve(settings, straw)
+    assert counts(straw.database)[State.DONE] == 2
+
+
+def test_a_long_reduction_keeps_its_lease(settings: Settings, straw: Straw) -> None:
+    short = settings.watch.model_copy(update={"lease_seconds": 0.4, "workers": 2})
+    worked: list[int] = []
+
+    def work(exposure_id: int) -> None:
+        worked.append(exposure_id)
+        time.sleep(1.2)
+
+    straw.work = work
+    ids = enqueue(straw.database, 1)
+    serve(settings.model_copy(update={"watch": short}), straw)
+    assert worked == ids, "the other worker took it although its lease was renewed"
+
+
+def test_a_stop_waits_for_what_is_nearly_done(settings: Settings, straw: Straw) -> None:
+    stop = threading.Event()
+
+    def work(exposure_id: int) -> None:
+        stop.set()
+        time.sleep(0.1)
+
+    straw.work = work
+    enqueue(straw.database, 2)
+    serve(settings, straw, stop=stop, until_idle=None)
+    assert counts(straw.database)[State.DONE] == 1
+    assert counts(straw.database)[State.RECEIVED] == 1
+
+
+def test_a_stop_hands_back_what_takes_too_long(settings: Settings, straw: Straw) -> None:
+    stop = threading.Event()
+
+    async def endless(exposure: Exposure) -> str | None:
+        stop.set()
+        await asyncio.sleep(3600)
+        return None
+
+    straw.reduce = endless  # type: ignore[method-assign]
+    [exposure_id] = enqueue(straw.database, 1)
+    began = time.monotonic()
+    serve(settings, straw, stop=stop, until_idle=None)
+    assert time.monotonic() - began < 5
+    exposure = get_exposure(straw.database, exposure_id)
+    assert exposure is not None
+    assert (exposure.state, exposure.leased_by, exposure.attempts) == (State.RECEIVED, None, 0)
+
+
+def test_it_does_not_stop_while_something_is_queued(settings: Settings, straw: Straw) -> None:
+    straw.work = lambda exposure_id: time.sleep(0.5)
+    enqueue(straw.database, 3)
+    serve(settings, straw, until_idle=0.2)
+    assert counts(straw.database)[State.DONE] == 3

@@ -1,0 +1,273 @@
+"""Runs on a Prefect server of straw: what is asked of it, and what follows when it does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Pending, Running
+
+from nightflow import __version__
+from nightflow.pipeline.reducer import Outcome
+from nightflow.service import prefect_runs
+from nightflow.service.prefect_runs import INGEST, PrefectRuns
+from nightflow.store.models import Exposure
+from tasks.context import current_reducer, use_reducer
+
+EXPOSURE = Exposure(
+    id=3,
+    path="/incoming/d1047.fits",
+    sha256="abc",
+    size=2880,
+    attempts=1,
+    received_at=datetime(2026, 1, 2, tzinfo=UTC),
+)
+
+
+class Server:
+    """Answers as the client would; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.deployment: Any = None
+        self.created: list[dict[str, Any]] = []
+        self.runs: dict[str, Any] = {}
+        self.unfinished: list[Any] = []
+        self.set_states: list[tuple[UUID, str]] = []
+        self.executed: list[tuple[str, Any, dict[str, Any]]] = []
+
+    async def __aenter__(self) -> Server:
+        if self.fault is not None:
+            raise self.fault
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    @property
+    def client(self) -> Server:
+        return self
+
+    async def read_deployment_by_name(self, name: str) -> Any:
+        assert name == "ingest-exposure/live"
+        if self.deployment is None:
+            raise ObjectNotFound(Exception("404"))
+        return self.deployment
+
+    async def create_flow(self, flow: Any) -> UUID:
+        return uuid4()
+
+    async def create_deployment(self, **arguments: Any) -> UUID:
+        self.created.append(arguments)
+        return uuid4()
+
+    async def read_flow_runs(self, *, flow_run_filter: Any, limit: int, offset: int) -> list[Any]:
+        assert flow_run_filter.tags.all_ == ["ledger-1"]
+        return self.unfinished[offset : offset + limit]
+
+    async def set_flow_run_state(self, run_id: UUID, state: Any, force: bool) -> None:
+        assert force
+        self.set_states.append((run_id, state.name))
+
+    async def create_flow_run_from_deployment(self, deployment_id: UUID, **asked: Any) -> Any:
+        key = asked["idempotency_key"]
+        if key not in self.runs:
+            self.runs[key] = prefect_runs.FlowRun(
+                id=uuid4(), flow_id=uuid4(), deployment_id=deployment_id, name=asked["name"],
+                state=asked["state"], tags=asked["tags"], parameters=asked["parameters"],
+            )  # fmt: skip
+        return self.runs[key]
+
+    async def execute(self, flow: Any, *, parameters: dict[str, Any], return_type: str, **rest: Any) -> Any:
+        self.executed.append((flow.name, rest.get("flow_run"), parameters))
+        return Completed()
+
+
+class Reducer:
+    def plan_fingerprint(self, exposure_id: int) -> str:
+        return f"plan{exposure_id}"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server()
+    monkeypatch.setattr(prefect_runs, "get_client", lambda: server)
+    monkeypatch.setattr(prefect_runs, "_RunClient", lambda: server)
+    monkeypatch.setattr(prefect_runs, "run_flow_async", server.execute)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        yield server
+    use_reducer(None)
+
+
+@pytest.fixture
+def runs(server: Server) -> PrefectRuns:
+    return PrefectRuns(Reducer(), identity="ledger-1", probe_seconds=0.01)  # type: ignore[arg-type]
+
+
+def connected(runs: PrefectRuns) -> PrefectRuns:
+    assert asyncio.run(runs.connect())
+    return runs
+
+
+def reduce(runs: PrefectRuns) -> str | None:
+    return asyncio.run(runs.reduce(EXPOSURE))
+
+
+def outcome(number: int) -> Outcome:
+    return Outcome(exposure_id=number, path=f"/in/{number}.fits", state="done", reason="", seconds=1.234)
+
+
+def test_the_reducer_becomes_that_of_the_process(runs: PrefectRuns) -> None:
+    assert current_reducer() is runs._reducer
+
+
+def test_without_an_address_there_is_no_server(runs: PrefectRuns, caplog: pytest.LogCaptureFixture) -> None:
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        assert not asyncio.run(runs.connect())
+    assert "prefect.api_url" in caplog.text
+    assert reduce(runs) is None
+
+
+def test_a_new_server_gets_the_deployment(runs: PrefectRuns, server: Server) -> None:
+    connected(runs)
+    [made] = server.created
+    assert (made["name"], made["entrypoint"], made["version"]) == ("live", INGEST, __version__)
+    assert set(made["parameter_openapi_schema"]["properties"]) == {"exposure_id", "path"}
+
+
+def test_a_deployment_of_this_version_is_left_alone(runs: PrefectRuns, server: Server) -> None:
+    server.deployment = SimpleNamespace(id=uuid4(), version=__version__)
+    connected(runs)
+    assert server.created == []
+
+
+def test_an_older_deployment_is_renewed_and_keeps_its_work_pool(runs: PrefectRuns, server: Server) -> None:
+    server.deployment = SimpleNamespace(id=uuid4(), version="0.0.1", work_pool_name="dome", tags=["mine"])
+    connected(runs)
+    [made] = server.created
+    assert (made["work_pool_name"], made["tags"], made["version"]) == ("dome", ["mine"], __version__)
+
+
+def test_runs_of_a_dead_service_are_closed_page_by_page(runs: PrefectRuns, server: Server) -> None:
+    server.unfinished = [SimpleNamespace(id=uuid4(), name="d.fits") for _ in range(prefect_runs.PAGE + 5)]
+    connected(runs)
+    assert server.set_states == [(run.id, "Crashed") for run in server.unfinished]
+
+
+def test_runs_that_are_going_on_are_not_closed(runs: PrefectRuns, server: Server) -> None:
+    mine, lost = (SimpleNamespace(id=uuid4(), name="d.fits") for _ in range(2))
+    server.unfinished = [mine, lost]
+    runs._active.add(mine.id)
+    connected(runs)
+    assert server.set_states == [(lost.id, "Crashed")]
+
+
+def test_an_exposure_is_a_pending_run_that_is_executed_here(runs: PrefectRuns, server: Server) -> None:
+    run_id = reduce(connected(runs))
+    [(key, run)] = server.runs.items()
+    assert key == "abc:plan3:1"
+    assert run_id == str(run.id)
+    assert (run.name, run.tags, run.state.name) == ("d1047.fits", ["ledger-1"], "Pending")
+    [(flow, executed, parameters)] = server.executed
+    assert (flow, executed.id) == ("ingest-exposure", run.id)
+    assert executed.deployment_id is None, "else Prefect blocks the event loop while the server is away"
+    assert parameters == {"exposure_id": 3, "path": "/incoming/d1047.fits"}
+
+
+@pytest.mark.parametrize("ended", [Completed(), Running()])
+def test_the_same_plan_once_more_is_a_new_run(runs: PrefectRuns, server: Server, ended: Any) -> None:
+    connected(runs)
+    first = reduce(runs)
+    server.runs["abc:plan3:1"].state = ended
+    second = reduce(runs)
+    assert first != second
+    assert len(server.executed) == 2
+
+
+def test_a_pending_run_that_nobody_executes_is_taken_up(runs: PrefectRuns, server: Server) -> None:
+    connected(runs)
+    first = reduce(runs)
+    server.runs["abc:plan3:1"].state = Pending()
+    assert reduce(runs) == first
+
+
+@pytest.mark.parametrize(
+    "fault", [httpx.ConnectError("refused"), TimeoutError(), RuntimeError("Failed to reach API at ...")]
+)
+def test_a_server_that_went_away_is_said_once(
+    runs: PrefectRuns, server: Server, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    connected(runs)
+    server.fault = fault
+    assert reduce(runs) is None
+    runs.remember(outcome(3))
+    assert not runs.here
+    assert reduce(runs) is None
+    assert not asyncio.run(runs.connect())
+    assert caplog.text.count("the night goes on without it") == 1
+
+
+def test_a_server_that_dies_in_the_run_leaves_its_id(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: Any, **__: Any) -> Any:
+        raise httpx.ConnectError("refused")
+
+    connected(runs)
+    monkeypatch.setattr(prefect_runs, "run_flow_async", die)
+    assert reduce(runs) == str(server.runs["abc:plan3:1"].id)
+    assert not runs.here
+    assert runs._active == set()
+
+
+def test_the_catch_up_run_lists_what_was_missed_once(runs: PrefectRuns, server: Server) -> None:
+    for number in (4, 5):
+        runs.remember(outcome(number))
+    connected(runs)
+    [(flow, _, parameters)] = server.executed
+    assert flow == "catch-up"
+    listed = parameters["outcomes"]
+    assert [(one["exposure"], one["file"], one["seconds"]) for one in listed] == [
+        (4, "4.fits", 1.23),
+        (5, "5.fits", 1.23),
+    ]
+    connected(runs)
+    assert len(server.executed) == 1
+
+
+def test_a_catch_up_that_fails_is_not_forgotten(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: Any, **__: Any) -> Any:
+        raise httpx.ReadTimeout("no answer")
+
+    runs.remember(outcome(4))
+    with monkeypatch.context() as patch:
+        patch.setattr(prefect_runs, "run_flow_async", die)
+        assert not asyncio.run(runs.connect())
+    connected(runs)
+    assert [name for name, _, _ in server.executed] == ["catch-up"]
+
+
+def test_an_absent_server_is_looked_for_until_it_is_back(runs: PrefectRuns, server: Server) -> None:
+    async def main() -> None:
+        server.fault = httpx.ConnectError("refused")
+        assert not await runs.connect()
+        probing = asyncio.create_task(runs.keep_connected())
+        await asyncio.sleep(0.05)
+        assert not runs.here
+        server.fault = None
+        async with asyncio.timeout(5):
+            while not runs.here:
+                await asyncio.sleep(0.01)
+        probing.cancel()
+
+    asyncio.run(main())

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from nightflow.sources.stellar_profile import stacked_fwhm
+
+
+def moffat_stars(fwhm, beta=2.8, count=40, noise=3.0, seed=4):
+    """Moffat stars integrated over the pixels on a 5 times finer grid."""
+    rng = np.random.default_rng(seed)
+    size, fine = 400, 5
+    x, y = rng.uniform(30, size - 30, count), rng.uniform(30, size - 30, count)
+    flux = rng.uniform(5e3, 5e4, count)
+    alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
+    image = rng.normal(0, noise, (size, size))
+    offsets = (np.arange(31 * fine) + 0.5) / fine - 15.5
+    for x0, y0, total in zip(x, y, flux, strict=True):
+        column, row = int(round(x0)), int(round(y0))
+        dx, dy = offsets + column - x0, offsets + row - y0
+        stamp = (1 + (dx[None, :] ** 2 + dy[:, None] ** 2) / alpha2) ** -beta
+        stamp *= total * (beta - 1) / (np.pi * alpha2) / fine**2
+        image[row - 15 : row + 16, column - 15 : column + 16] += stamp.reshape(31, fine, 31, fine).sum((1, 3))
+    return image.astype(np.float32), x, y, flux
+
+
+@pytest.mark.parametrize("fwhm", [2.5, 3.0, 4.0, 6.0])
+def test_width_is_that_of_the_profile_seen_through_pixels(fwhm):
+    image, x, y, flux = moffat_stars(fwhm)
+    # The pixel widens a profile by about 1/12 px^2 in the second moment.
+    seen = np.hypot(fwhm, 2.3548 / np.sqrt(12))
+    assert stacked_fwhm(image, x, y, flux, 1.3 * fwhm) == pytest.approx(seen, rel=0.05)
+
+
+def test_without_a_star_the_first_guess_stands():
+    none = np.empty(0)
+    assert stacked_fwhm(np.zeros((50, 50), np.float32), none, none, none, 3.3) == 3.3
+    assert np.isnan(stacked_fwhm(np.zeros((50, 50), np.float32), none, none, none, float("nan")))

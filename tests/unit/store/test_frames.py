@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nightflow.errors import FrameRejected
+from nightflow.store.database import Database
+from nightflow.store.frames import finite, frames_of, record_frames, settle_frame
+from nightflow.store.ledger import receive
+from nightflow.store.models import State
+from tests.unit.store.builders import MJD, START, everything, header, sha
+
+
+@pytest.fixture
+def exposure_id(database: Database) -> int:
+    return receive(database, "/data/a.fits", sha("a"), 1, now=START).exposure_id
+
+
+def test_frames_hold_the_normalised_header(database: Database, exposure_id: int) -> None:
+    record_frames(database, exposure_id, [header(hdu=2, binning=(2, 1), ccd_temp=-10.0, ra=10.0)])
+    frame = frames_of(database, exposure_id)[0]
+    assert (frame.kind, frame.object, frame.filter, frame.hdu) == ("light", "M 67", "V", 2)
+    assert (frame.ny, frame.nx, frame.binning) == (100, 120, "2x1")
+    assert (frame.mjd_mid, frame.ccd_temp, frame.ra, frame.dec) == (MJD, -10.0, 10.0, None)
+
+
+def test_again_changes_nothing(database: Database, exposure_id: int) -> None:
+    headers = [header(detector="a", hdu=1), header(detector="b", hdu=2)]
+    ids = record_frames(database, exposure_id, headers)
+    settle_frame(database, ids[0], State.DONE, "")
+    before = everything(database)
+    assert record_frames(database, exposure_id, headers) == ids
+    assert everything(database) == before
+
+
+def test_a_better_header_changes_the_row(database: Database, exposure_id: int) -> None:
+    first = record_frames(database, exposure_id, [header(filter="")])
+    assert record_frames(database, exposure_id, [header(filter="R")]) == first
+    assert frames_of(database, exposure_id)[0].filter == "R"
+
+
+def test_settling_keeps_the_traceback(database: Database, exposure_id: int) -> None:
+    frame_id = record_frames(database, exposure_id, [header()])[0]
+    settle_frame(database, frame_id, State.FAILED, "KeyError: 'x'", traceback="Traceback ...")
+    frame = frames_of(database, exposure_id)[0]
+    assert (frame.state, frame.reason, frame.traceback) == ("failed", "KeyError: 'x'", "Traceback ...")
+
+
+@pytest.mark.parametrize(
+    "name", ["'; DROP TABLE frame; --", "../../etc/passwd", "<script>alert(1)</script>", "☄" * 10_000]
+)
+def test_hostile_names_are_stored_as_they_are(database: Database, exposure_id: int, name: str) -> None:
+    record_frames(database, exposure_id, [header(object=name, filter=name)])
+    frame = frames_of(database, exposure_id)[0]
+    assert (frame.object, frame.filter) == (name, name)
+
+
+def test_nul_is_stored_as_an_escape_everywhere(database: Database, exposure_id: int) -> None:
+    headers = [header(object="M\x0067", detector="\x00")]
+    assert record_frames(database, exposure_id, headers) == record_frames(database, exposure_id, headers)
+    assert frames_of(database, exposure_id)[0].object == "M\\x0067"
+
+
+def test_what_is_not_a_number_is_null(database: Database, exposure_id: int) -> None:
+    record_frames(database, exposure_id, [header(airmass=math.nan, ra=math.inf, mjd_mid=math.nan)])
+    frame = frames_of(database, exposure_id)[0]
+    assert (frame.airmass, frame.ra, frame.mjd_mid) == (None, None, None)
+
+
+def test_an_exposure_time_that_is_no_number_rejects(database: Database, exposure_id: int) -> None:
+    with pytest.raises(FrameRejected, match="exposure time nan of detector 1"):
+        record_frames(database, exposure_id, [header(exptime=math.nan)])
+    assert frames_of(database, exposure_id) == []
+
+
+def test_finite() -> None:
+    assert finite(1) == 1.0
+    assert [finite(value) for value in (None, math.nan, math.inf, -math.inf)] == [None] * 4

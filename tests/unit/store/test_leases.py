@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from nightflow.store.database import Database
+from nightflow.store.leases import lease, lease_exposure, release, renew
+from nightflow.store.ledger import receive, settle_exposure
+from nightflow.store.models import Priority, State
+from nightflow.store.overview import get_exposure
+from tests.unit.store.builders import START, in_processes, later, sha
+
+
+def _receive(database: Database, name: str, priority: int = Priority.LIVE, after: float = 0.0) -> int:
+    return receive(database, f"/data/{name}", sha(name), 100, priority=priority, now=later(after)).exposure_id
+
+
+def _take(database: Database, worker: str = "w", at: float = 100.0, seconds: float = 60.0) -> int | None:
+    exposure = lease(database, worker, now=later(at), seconds=seconds)
+    return None if exposure is None else exposure.id
+
+
+def test_by_priority_then_by_age(database: Database) -> None:
+    backfill = _receive(database, "backfill", Priority.BACKFILL, 0)
+    younger = _receive(database, "younger", Priority.LIVE, 2)
+    older = _receive(database, "older", Priority.LIVE, 1)
+    redo = _receive(database, "redo", Priority.REDO, 0)
+    assert [_take(database) for _ in range(5)] == [older, younger, redo, backfill, None]
+
+
+def test_a_lease_says_who_and_until_when(database: Database) -> None:
+    exposure_id = _receive(database, "a")
+    exposure = lease(database, "worker-7", now=later(10), seconds=30)
+    stored = get_exposure(database, exposure_id)
+    assert exposure is not None
+    assert stored is not None
+    assert (stored.state, stored.leased_by, stored.lease_until) == ("reducing", "worker-7", later(40))
+    assert exposure.path == "/data/a"
+
+
+def test_an_ended_lease_is_taken_back_without_counting_an_attempt(database: Database) -> None:
+    exposure_id = _receive(database, "a")
+    assert _take(database, "dead", at=0, seconds=10) == exposure_id
+    assert _take(database, "next", at=9.9) is None
+    assert _take(database, "next", at=10) == exposure_id
+    stored = get_exposure(database, exposure_id)
+    assert stored is not None
+    assert (stored.leased_by, stored.attempts) == ("next", 0)
+
+
+def test_not_before_it_is_to_be_tried_again(database: Database) -> None:
+    held, received = _receive(database, "held"), _receive(database, "received")
+    settle_exposure(database, held, State.HELD, "service away", retry_at=later(50), now=START)
+    settle_exposure(database, received, State.RECEIVED, "database locked", retry_at=later(60), now=START)
+    assert _take(database, at=49) is None
+    assert _take(database, at=55) == held
+    assert _take(database, at=60) == received
+
+
+def test_held_without_a_time_waits_for_somebody(database: Database) -> None:
+    exposure_id = _receive(database, "a")
+    settle_exposure(database, exposure_id, State.HELD, "no flat", waits_for="flat", now=START)
+    assert _take(database, at=1e6) is None
+    assert lease_exposure(database, exposure_id, "w", now=START, seconds=1) is not None
+
+
+def test_settled_exposures_are_not_taken(database: Database) -> None:
+    for state in (State.DONE, State.REJECTED, State.FAILED):
+        exposure_id = _receive(database, state)
+        settle_exposure(database, exposure_id, state, "", now=START)
+        assert lease_exposure(database, exposure_id, "w", now=START, seconds=1) is None
+    assert _take(database) is None
+
+
+def test_one_exposure_by_name(database: Database) -> None:
+    _receive(database, "first")
+    second = _receive(database, "second")
+    assert lease_exposure(database, second, "w", now=START, seconds=10) is not None
+    assert lease_exposure(database, second, "w", now=later(1), seconds=10) is not None
+    assert lease_exposure(database, second, "other", now=later(2), seconds=10) is None
+    assert lease_exposure(database, second, "other", now=later(11), seconds=10) is not None
+
+
+def test_renewing_prolongs_ones_own_lease_only(database: Database) -> None:
+    exposure_id = _receive(database, "a")
+    _take(database, "w", at=0, seconds=10)
+    assert renew(database, exposure_id, "w", now=later(9), seconds=10)
+    assert not renew(database, exposure_id, "thief", now=later(9), seconds=100)
+    assert _take(database, "next", at=18) is None
+    assert _take(database, "next", at=19) == exposure_id
+    assert not renew(database, exposure_id, "w", now=later(20), seconds=10)
+
+
+def test_releasing_hands_it_back(database: Database) -> None:
+    exposure_id = _receive(database, "a")
+    assert not release(database, exposure_id)
+    _take(database, "w")
+    assert not release(database, exposure_id, "other")
+    assert release(database, exposure_id, "w")
+    assert _take(database, "next") == exposure_id
+
+
+def _take_all(url: str, worker: str) -> list[int]:
+    with Database(url) as database:
+        taken: list[int] = []
+        while (exposure := lease(database, worker, now=later(100), seconds=600)) is not None:
+            assert exposure.id is not None
+            taken.append(exposure.id)
+        return taken
+
+
+def test_processes_that_race_get_each_exposure_once(database: Database) -> None:
+    ids = [_receive(database, f"{number}") for number in range(60)]
+    taken = in_processes(_take_all, [(database.url, f"worker-{number}") for number in range(3)])
+    assert sorted(one for part in taken for one in part) == ids

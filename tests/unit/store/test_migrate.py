@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlmodel import SQLModel
+
+from nightflow.store.database import Database
+from nightflow.store.targets import add_target, list_targets
+from tests.unit.store.builders import add_frame, count
+
+
+def _shape(connection: Connection) -> dict[str, Any]:
+    """Return tables, columns, keys and indexes, with what each index is limited to."""
+    inspector = inspect(connection)
+    tables = sorted(set(inspector.get_table_names()) - {"alembic_version"})
+    return {
+        table: {
+            "columns": [
+                (column["name"], str(column["type"]), column["nullable"])
+                for column in inspector.get_columns(table)
+            ],
+            "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+            "foreign keys": sorted(
+                (key["constrained_columns"], key["referred_table"])
+                for key in inspector.get_foreign_keys(table)
+            ),
+            "unique": sorted(one["column_names"] for one in inspector.get_unique_constraints(table)),
+        }
+        for table in tables
+    } | {"indexes": _indexes(connection)}
+
+
+def _indexes(connection: Connection) -> list[str]:
+    if connection.dialect.name == "sqlite":
+        source = "SELECT sql, tbl_name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    else:
+        source = "SELECT indexdef, tablename FROM pg_indexes WHERE schemaname = 'public'"
+    rows = connection.execute(text(source)).all()
+    return sorted(re.sub(r"\s+", " ", sql) for sql, table in rows if table != "alembic_version")
+
+
+def test_migrations_make_the_tables_of_the_models(empty_url: str) -> None:
+    with Database(empty_url) as database:
+        with database.engine.begin() as connection:
+            SQLModel.metadata.create_all(connection)
+            wanted = _shape(connection)
+            SQLModel.metadata.drop_all(connection)
+        database.upgrade()
+        with database.engine.begin() as connection:
+            assert _shape(connection) == wanted
+
+
+def test_nothing_is_left_to_migrate(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_back_and_forth_with_rows_in_the_tables(database: Database) -> None:
+    add_frame(database)
+    add_target(database, "HAT-P-32", 31.0427, 46.6878)
+    database.downgrade()
+    with database.engine.connect() as connection:
+        assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
+    database.upgrade()
+    assert list_targets(database) == []
+    add_frame(database)
+    assert count(database, "frame") == 1
+
+
+def test_a_step_up_keeps_the_rows(database: Database) -> None:
+    add_target(database, "HAT-P-32", 31.0427, 46.6878)
+    database.upgrade("head")
+    assert [target.name for target in list_targets(database)] == ["HAT-P-32"]

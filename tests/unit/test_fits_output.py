@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from nightflow.fits_output import printable, replacing
+
+
+def test_nothing_is_there_before_the_end_and_all_of_it_after(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.fits"
+    with replacing(path) as temporary:
+        temporary.write_text("content")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+    assert path.read_text() == "content"
+    assert [file.name for file in path.parent.iterdir()] == ["a.fits"]
+
+
+def test_an_error_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    plain, ours = tmp_path / "plain", tmp_path / "ours"
+    plain.write_text("x")
+    with replacing(ours) as temporary:
+        temporary.write_text("x")
+    assert ours.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("V", "V"), ("a\nb\x00", "a?b?"), ("Zürich", "Z?rich"), ("~ '", "~ '"), ("", "")]
+)
+def test_text_that_fits_cannot_hold(text: str, expected: str) -> None:
+    assert printable(text) == expected
