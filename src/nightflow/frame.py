@@ -56,6 +56,4 @@ class Frame:
 
     def after(self, step: str, *warnings: str, **changes: Any) -> Self:
         """Return the frame after ``step``, with ``changes`` to its attributes and a line of history."""
-        return replace(
-            self, history=(*self.history, step), warnings=(*self.warnings, *warnings), **changes
-        )
+        return replace(self, history=(*self.history, step), warnings=(*self.warnings, *warnings), **changes)

@@ -13,6 +13,7 @@ def limiting_magnitude(
     sky_rms: float,
     aperture_radius: float,
     signal_to_noise: float = 5.0,
+    aperture_correction: float = 1.0,
 ) -> float:
     """Return the magnitude of a point source with the given S/N in the aperture.
 
@@ -31,8 +32,10 @@ def limiting_magnitude(
         Pixels.
     signal_to_noise : float
         5 by convention.
+    aperture_correction : float
+        Total flux over flux in the aperture.
     """
     noise2 = np.pi * aperture_radius**2 * sky_rms**2
     square = signal_to_noise**2
     flux = 0.5 * (square + np.sqrt(square**2 + 4 * square * noise2))
-    return float(zero_point - 2.5 * np.log10(flux / exptime))
+    return float(zero_point - 2.5 * np.log10(aperture_correction * flux / exptime))

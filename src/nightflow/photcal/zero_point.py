@@ -23,8 +23,9 @@ _POGSON = 2.5 / np.log(10)
 _ASSUMED_CATALOG_ERROR = 0.02
 _LEAST_SIGNAL_TO_NOISE = 10.0
 _FEWEST_FOR_COLOR = 10
-_SMALLEST_COLOR_RANGE = 0.4
-"""Magnitudes between the 10th and the 90th percentile."""
+_COLOR_LEVER = 1.2
+"""Standard deviation of the colours times the square root of their number, from which a colour term is fitted:
+stars that scatter by 0.03 mag then give it to 0.03."""
 
 
 class NoZeroPoint(Exception):  # noqa: N818 - an answer, not a failure: the frame goes on without magnitudes
@@ -72,6 +73,7 @@ def calibrate_flux(
     gain: float,
     sky_rms: float,
     aperture_radius: float,
+    aperture_correction: float = 1.0,
     settings: PhotometrySettings,
     excluded: NDArray[np.bool_] | None = None,
 ) -> FluxCalibration:
@@ -91,7 +93,7 @@ def calibrate_flux(
         Seconds.
     gain : float
         Electrons per raw ADU.
-    sky_rms, aperture_radius : float
+    sky_rms, aperture_radius, aperture_correction : float
         For the depth; see `limiting_magnitude`.
     settings : PhotometrySettings
         Of the profile.
@@ -137,7 +139,9 @@ def calibrate_flux(
         system=choice.system,
         color_term=float(fit.coefficients[1]) if color is not None else None,
         color=choice.color if color is not None else None,
-        depth_5sigma=limiting_magnitude(zero_point, exptime, sky_rms, aperture_radius),
+        depth_5sigma=limiting_magnitude(
+            zero_point, exptime, sky_rms, aperture_radius, aperture_correction=aperture_correction
+        ),
         warnings=(choice.guess,) if choice.guess else (),
     )
     return FluxCalibration(solution=solution, mag=mag, mag_err=error)
@@ -151,15 +155,19 @@ def _usable_pairs(
     error: NDArray[np.float64],
     excluded: NDArray[np.bool_] | None,
 ) -> NDArray[np.bool_]:
-    unusable = int(UNUSABLE | Flag.EDGE)
+    never = int((UNUSABLE | Flag.EDGE) & ~Flag.COSMIC_RAY)
     usable = np.isfinite(stars.mags[choice.band][match.star]) & np.isfinite(error[match.source])
-    usable &= (sources.flags[match.source] & unusable) == 0
+    usable &= (sources.flags[match.source] & never) == 0
     usable &= error[match.source] < _POGSON / _LEAST_SIGNAL_TO_NOISE
     if excluded is not None:
         usable &= ~excluded[match.source]
-    alone = usable & ((sources.flags[match.source] & int(Flag.NEIGHBOUR)) == 0)
-    # In a sparse field a star with a faint neighbour is better than none; its scatter shows in the error.
-    return alone if alone.sum() >= _FEWEST_FOR_COLOR else usable
+    # In a sparse field a star with a neighbour, or with a filled pixel, is better than none: its scatter
+    # shows in the error.
+    for unwanted in (Flag.NEIGHBOUR | Flag.COSMIC_RAY, Flag.COSMIC_RAY):
+        clean = usable & ((sources.flags[match.source] & int(unwanted)) == 0)
+        if clean.sum() >= _FEWEST_FOR_COLOR:
+            return clean
+    return usable
 
 
 def _star_colors(
@@ -177,8 +185,8 @@ def _with_color(
     colored = rows & np.isfinite(color[match.star])
     if colored.sum() < max(_FEWEST_FOR_COLOR, 0.7 * rows.sum()):
         return rows, None
-    low, high = np.percentile(color[match.star[colored]], [10, 90])
-    return (colored, color) if high - low >= _SMALLEST_COLOR_RANGE else (rows, None)
+    lever = float(np.std(color[match.star[colored]]) * np.sqrt(colored.sum()))
+    return (colored, color) if lever >= _COLOR_LEVER else (rows, None)
 
 
 def _fit(

@@ -72,6 +72,7 @@ def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
         gain=work.header.gain,
         sky_rms=measured.sky_rms,
         aperture_radius=measured.aperture_radius,
+        aperture_correction=measured.aperture_correction.factor,
         settings=settings,
         excluded=_targets(work, context, stars, match),
     )

@@ -13,11 +13,12 @@ from nightflow.frame import Frame
 from nightflow.instruments.profile import DetectionSettings, PhotometrySettings
 from nightflow.quality.measures import frame_ellipticity, frame_fwhm
 from nightflow.sources.aperture import aperture_flags, measure_apertures
+from nightflow.sources.aperture_correction import ApertureCorrection, aperture_correction
 from nightflow.sources.background import Background, measure_background
 from nightflow.sources.detection import Detections, detect
 from nightflow.sources.fill import fill_flagged
 from nightflow.sources.luminance import luminance
-from nightflow.sources.stellar_profile import stacked_fwhm
+from nightflow.sources.stellar_profile import stacked_profile
 from nightflow.sources.table import SourceTable
 
 __all__ = ["MeasuredFrame", "measure_frame"]
@@ -47,6 +48,8 @@ class MeasuredFrame:
         Noise of a pixel of empty sky, electrons.
     aperture_radius : float
         Pixels.
+    aperture_correction : ApertureCorrection
+        By which every flux and its error have been multiplied: fluxes are those of the whole star.
     """
 
     sources: SourceTable
@@ -55,6 +58,7 @@ class MeasuredFrame:
     sky: float
     sky_rms: float
     aperture_radius: float
+    aperture_correction: ApertureCorrection
 
 
 def measure_frame(
@@ -134,10 +138,11 @@ def _measure_detections(
     stars = (
         isolated & (np.abs(2 * half_light / half_light_width - 1) < _STELLAR) & (signal_to_noise > _BRIGHT)
     )
-    fwhm = stacked_fwhm(clean, x[stars], y[stars], detections.peak[stars], half_light_width)
-    reach = _or_expected(fwhm, photometry)
+    profile = stacked_profile(clean, x[stars], y[stars], detections.peak[stars], half_light_width)
+    reach = _or_expected(profile.fwhm, photometry)
     radius, annulus = _radii(reach, photometry)
     apertures = measure_apertures(clean, variance, sky_mask, x, y, radius, annulus)
+    correction = aperture_correction(clean, sky_mask, x, y, stars, profile, radius)
     flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
     flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
     centroid_err = _centroid_error(half_light, apertures.flux, apertures.flux_err)
@@ -148,22 +153,23 @@ def _measure_detections(
         y=y + shift,
         x_err=centroid_err,
         y_err=centroid_err.copy(),
-        flux=apertures.flux,
-        flux_err=apertures.flux_err,
+        flux=apertures.flux * correction.factor,
+        flux_err=apertures.flux_err * correction.factor,
         peak=detections.peak,
         background=background.level[at] + apertures.background,
-        fwhm=2 * half_light * fwhm / half_light_width,
+        fwhm=2 * half_light * profile.fwhm / half_light_width,
         ellipticity=ellipticity,
         theta=detections.theta,
         flags=flags,
     )
     return MeasuredFrame(
         sources=table,
-        fwhm=fwhm,
+        fwhm=profile.fwhm,
         ellipticity=frame_ellipticity(ellipticity, signal_to_noise, isolated),
         sky=background.median_level,
         sky_rms=background.median_rms,
         aperture_radius=radius,
+        aperture_correction=correction,
     )
 
 

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from nightflow.sources.stamps import ring_offsets, stamp_indices
 
-__all__ = ["stacked_fwhm"]
+__all__ = ["StellarProfile", "stacked_profile"]
 
 _MOST_STARS = 80
-_FEWEST_STARS = 1
 _BIN = 0.5
 """Pixels."""
 _REACH = 2.5
 """Radius of the profile in units of the first guess of the FWHM."""
 
 
-def stacked_fwhm(
+@dataclass(frozen=True)
+class StellarProfile:
+    """A Moffat profile.
+
+    Attributes
+    ----------
+    fwhm : float
+        Pixels, the pixel's own width included; NaN without a star.
+    beta : float
+        Exponent; 2.5 to 5 for seeing, large for a Gaussian.
+    """
+
+    fwhm: float
+    beta: float = 3.0
+
+    def enclosed(self, radius: float) -> float:
+        """Return the share of the light inside a radius in pixels."""
+        if not np.isfinite(self.fwhm):
+            return 1.0
+        alpha2 = (self.fwhm / 2) ** 2 / (2 ** (1 / self.beta) - 1)
+        return float(1 - (1 + radius**2 / alpha2) ** (1 - self.beta))
+
+
+def stacked_profile(
     clean: NDArray[np.float32],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     peak: NDArray[np.float64],
     first_guess: float,
-) -> float:
-    """Return the FWHM of a Moffat profile through the pixels of all stars, each scaled to its peak.
+) -> StellarProfile:
+    """Fit a Moffat profile through the pixels of all stars, each scaled to its core.
 
     Half the light of a real star lies well outside half its width, so that a half-light radius says too much;
     the profile itself is fitted (Moffat 1969), on medians in rings so that neighbours do not count.
@@ -43,17 +67,17 @@ def stacked_fwhm(
 
     Returns
     -------
-    float
-        Pixels, the pixel's own width included; ``first_guess`` where no profile can be fitted.
+    StellarProfile
+        Of width ``first_guess`` where no profile can be fitted.
     """
     bright = np.argsort(-peak, kind="stable")[:_MOST_STARS]
-    if len(bright) < _FEWEST_STARS or not np.isfinite(first_guess):
-        return first_guess
+    if len(bright) == 0 or not np.isfinite(first_guess):
+        return StellarProfile(first_guess)
     radius, value = _pixels(clean, x[bright], y[bright], peak[bright], max(_REACH * first_guess, 4.0))
     rings, profile = _ring_medians(radius, value)
     if len(rings) < 5:
-        return first_guess
-    return _moffat_fwhm(rings, profile, first_guess)
+        return StellarProfile(first_guess)
+    return _fit_moffat(rings, profile, first_guess)
 
 
 def _pixels(
@@ -82,7 +106,9 @@ def _ring_medians(
     return centers, np.array([np.median(value[ring == number]) for number in known])
 
 
-def _moffat_fwhm(radius: NDArray[np.float64], profile: NDArray[np.float64], first_guess: float) -> float:
+def _fit_moffat(
+    radius: NDArray[np.float64], profile: NDArray[np.float64], first_guess: float
+) -> StellarProfile:
     def model(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
         height, fwhm, beta, floor = parameters
         alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
@@ -95,4 +121,4 @@ def _moffat_fwhm(radius: NDArray[np.float64], profile: NDArray[np.float64], firs
         loss="soft_l1",
         f_scale=0.05,
     )
-    return float(fit.x[1]) if fit.success else first_guess
+    return StellarProfile(float(fit.x[1]), float(fit.x[2])) if fit.success else StellarProfile(first_guess)

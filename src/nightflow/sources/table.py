@@ -22,8 +22,9 @@ class SourceTable:
     x_err, y_err : ndarray of float64, shape (n,)
         1-sigma error of the centroid from photon and read noise, pixels.
     flux, flux_err : ndarray of float64, shape (n,)
-        Electrons in the circular aperture above the local background; the error propagates the variance
-        plane and the background's own error, and nothing of the zero point.
+        Electrons of the whole star: those in the circular aperture above the local background, times the
+        frame's aperture correction. The error propagates the variance plane and the background's own error,
+        and nothing of the correction or the zero point, which are common to all sources of the frame.
     peak : ndarray of float64, shape (n,)
         Highest pixel above background, electrons.
     background : ndarray of float64, shape (n,)

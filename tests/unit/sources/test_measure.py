@@ -51,13 +51,20 @@ def test_position_errors_are_true(field, measured):
     assert 0.6 < np.std(pulls) < 1.5
 
 
-def test_fluxes_are_those_of_the_aperture(field, measured):
-    # A circle of radius r holds 1 - exp(-r^2 / 2 sigma^2) of a Gaussian.
-    sigma = field.fwhm / 2.3548
-    inside = 1 - np.exp(-(measured.aperture_radius**2) / (2 * sigma**2))
+@pytest.mark.parametrize("aperture_fwhm", [1.0, 1.5, 2.0])
+def test_fluxes_are_those_of_the_whole_star(field, aperture_fwhm):
+    measured = measure_frame(field.frame, DETECTION, PhotometrySettings(aperture_fwhm=aperture_fwhm))
     rows = pair(field, measured.sources)
-    ratio = measured.sources.flux[rows] / (field.flux * inside)
-    assert np.average(ratio, weights=FLUXES) == pytest.approx(1, abs=0.002)
+    ratio = measured.sources.flux[rows] / field.flux
+    assert np.average(ratio, weights=FLUXES) == pytest.approx(1, abs=0.004)
+
+
+def test_aperture_correction_is_the_light_outside(field):
+    measured = measure_frame(field.frame, DETECTION, PhotometrySettings(aperture_fwhm=1.0))
+    # A circle of radius r holds 1 - exp(-r^2 / 2 sigma^2) of a Gaussian; a sum over square pixels sees
+    # each of them spread out, which adds 1/12 px^2 to the variance of the profile.
+    inside = 1 - np.exp(-(measured.aperture_radius**2) / (2 * ((field.fwhm / 2.3548) ** 2 + 1 / 12)))
+    assert measured.aperture_correction.factor == pytest.approx(1 / inside, abs=0.005)
 
 
 def test_flux_errors_are_true():
@@ -65,10 +72,8 @@ def test_flux_errors_are_true():
     for seed in range(12):
         field = gaussian_field(np.full(60, 2e4), seed=seed)
         measured = measure_frame(field.frame, DETECTION, PHOTOMETRY)
-        sigma = field.fwhm / 2.3548
-        inside = 1 - np.exp(-(measured.aperture_radius**2) / (2 * sigma**2))
         rows = pair(field, measured.sources)
-        pulls.append((measured.sources.flux[rows] - 2e4 * inside) / measured.sources.flux_err[rows])
+        pulls.append((measured.sources.flux[rows] - 2e4) / measured.sources.flux_err[rows])
     width = 1.4826 * np.median(np.abs(np.concatenate(pulls) - np.median(np.concatenate(pulls))))
     assert 0.9 < width < 1.12
 

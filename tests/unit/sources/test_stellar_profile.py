@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nightflow.sources.stellar_profile import stacked_fwhm
+from nightflow.sources.stellar_profile import StellarProfile, stacked_profile
 
 
 def moffat_stars(fwhm, beta=2.8, count=40, noise=3.0, seed=4):
@@ -27,10 +27,19 @@ def test_width_is_that_of_the_profile_seen_through_pixels(fwhm):
     image, x, y, flux = moffat_stars(fwhm)
     # The pixel widens a profile by about 1/12 px^2 in the second moment.
     seen = np.hypot(fwhm, 2.3548 / np.sqrt(12))
-    assert stacked_fwhm(image, x, y, flux, 1.3 * fwhm) == pytest.approx(seen, rel=0.05)
+    assert stacked_profile(image, x, y, flux, 1.3 * fwhm).fwhm == pytest.approx(seen, rel=0.05)
 
 
 def test_without_a_star_the_first_guess_stands():
     none = np.empty(0)
-    assert stacked_fwhm(np.zeros((50, 50), np.float32), none, none, none, 3.3) == 3.3
-    assert np.isnan(stacked_fwhm(np.zeros((50, 50), np.float32), none, none, none, float("nan")))
+    empty = np.zeros((50, 50), np.float32)
+    assert stacked_profile(empty, none, none, none, 3.3).fwhm == 3.3
+    assert np.isnan(stacked_profile(empty, none, none, none, float("nan")).fwhm)
+
+
+def test_enclosed_light_of_a_moffat_profile():
+    profile = StellarProfile(fwhm=3.0, beta=2.8)
+    alpha2 = 1.5**2 / (2 ** (1 / 2.8) - 1)
+    r = np.linspace(0, 6, 60001)
+    inside = np.trapezoid(2 * np.pi * r * (1.8 / (np.pi * alpha2)) * (1 + r**2 / alpha2) ** -2.8, r)
+    assert profile.enclosed(6.0) == pytest.approx(inside, abs=1e-6)
