@@ -9,7 +9,7 @@ from astropy.utils import data as astropy_data
 from astropy.utils import iers
 
 from nightflow import __version__
-from nightflow.commands import curves, ledger, reduce, setup, simulation, sky
+from nightflow.commands import curves, explain, ledger, masters, reduce, setup, simulation, sky
 
 __all__ = ["app"]
 
@@ -45,13 +45,16 @@ app.command()(setup.init)
 app.command()(reduce.run)
 app.command()(reduce.watch)
 app.command()(reduce.backfill)
+app.command()(reduce.finish)
 app.command()(ledger.status)
 app.command()(ledger.frames)
+app.command()(explain.explain)
 app.command()(ledger.retry)
 app.command()(curves.lightcurve)
 app.command()(curves.export)
 app.command()(simulation.simulate)
 app.command()(simulation.demo)
+app.add_typer(masters.masters, name="masters")
 app.add_typer(sky.catalog, name="catalog")
 app.add_typer(sky.index, name="index")
 app.add_typer(sky.targets, name="targets")

@@ -60,7 +60,7 @@ class WatchSettings(_Section):
     folders: list[Path] = [Path("incoming")]
     missing_calibration: MissingCalibrationPolicy = "hold"
     settle_seconds: float = Field(1.0, ge=0)
-    """A file whose length cannot be told from its headers is taken when its size has not changed for so long."""
+    """A file whose length its headers do not tell is taken when its size has not changed for so long."""
     sweep_seconds: float = Field(30.0, gt=0)
     """How often folders are listed anew, for what the events did not tell."""
     workers: int = Field(1, ge=1, le=8)
@@ -136,7 +136,8 @@ def load_settings(path: Path | None = None) -> Settings:
     file = path or Path(os.environ.get("NIGHTFLOW_CONFIG") or DEFAULT_FILE)
     if not file.is_file():
         raise ConfigurationError(
-            f"{file}: no settings file; make one with `nightflow init DIR`, or name it with --config or NIGHTFLOW_CONFIG"
+            f"{file}: no settings file; make one with `nightflow init DIR`, "
+            "or name it with --config or NIGHTFLOW_CONFIG"
         )
     try:
         content = tomllib.loads(file.read_text())

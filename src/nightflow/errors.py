@@ -44,7 +44,7 @@ class RetryLater(NightflowError):
 
 
 class FrameRejected(NightflowError):
-    """This frame is unusable and retrying cannot help; the file is kept."""
+    """The frame is unusable and retrying cannot help; the file is kept."""
 
 
 class FrameHeld(NightflowError):

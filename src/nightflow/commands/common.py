@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -18,16 +20,21 @@ from rich.table import Table
 
 from nightflow.config import Settings, load_settings
 from nightflow.errors import NightflowError
+from nightflow.pipeline.reducer import Reducer
 from nightflow.store.database import Database
 
 __all__ = [
     "ConfigOption",
+    "ReportFormat",
     "TableFormat",
+    "batch_reducer",
     "console",
     "fail",
     "note",
     "open_store",
+    "print_json",
     "print_rows",
+    "printable",
     "settings_or_exit",
 ]
 
@@ -46,6 +53,24 @@ class TableFormat(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+
+
+class ReportFormat(StrEnum):
+    """How a report that is no table of rows is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def batch_reducer(settings: Settings, until: str = "append") -> Reducer:
+    """Return the reducer of what works on frames that are all there: `run`, `backfill`, `finish`."""
+    return Reducer(
+        settings,
+        missing_calibration=settings.run.missing_calibration,
+        until=until,
+        products=settings.run.products,
+        definitive_masters=True,
+    )
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -85,13 +110,35 @@ def print_rows(
     """Print rows as a table, as CSV (an empty cell is null) or as JSON."""
     match output:
         case TableFormat.JSON:
-            sys.stdout.write(json.dumps([dict(row) for row in rows], default=str, indent=1) + "\n")
+            print_json(rows)
         case TableFormat.CSV:
             writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
         case TableFormat.TABLE:
             console.print(_table(rows, columns, title))
+
+
+def printable(text: str) -> str:
+    """Return text with what would steer a terminal as question marks: a file's name is anybody's text."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON to standard output; times in ISO 8601, NaN as null."""
+    sys.stdout.write(json.dumps(_plain(content), default=_as_text, indent=1, allow_nan=False) + "\n")
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else str(value)
 
 
 def _cell(value: Any) -> Any:
@@ -103,7 +150,7 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(_short(row.get(name))) for name in columns))
+        table.add_row(*(escape(printable(_short(row.get(name)))) for name in columns))
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nightflow.commands.common import ConfigOption, console, fail, note, settings_or_exit
-from nightflow.config import Settings
+from nightflow.commands.common import ConfigOption, batch_reducer, console, fail, note, settings_or_exit
 from nightflow.errors import NightflowError
 from nightflow.pipeline.backfill import select
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.finish import FinishedNight, finish_night
+from nightflow.pipeline.reducer import Outcome
 from nightflow.pipeline.run import RunReport, reduce_all, reduce_paths
 from nightflow.store.models import State
 
-__all__ = ["backfill", "run", "watch"]
+__all__ = ["backfill", "finish", "run", "watch"]
+
+_NO_FRAMES = 2
 
 
 class Until(StrEnum):
@@ -46,7 +49,7 @@ def run(
     """
     settings = settings_or_exit(config)
     try:
-        reducer = _batch_reducer(settings, until)
+        reducer = batch_reducer(settings, str(until))
         with _progress() as bar:
             task = bar.add_task("reducing", total=None)
             report = reduce_paths(
@@ -94,7 +97,7 @@ def backfill(
     """Reduce old nights again: with better masters, a new catalogue, newer software."""
     settings = settings_or_exit(config)
     try:
-        reducer = _batch_reducer(settings, Until.APPEND)
+        reducer = batch_reducer(settings)
         first, last, only = (_date(text) for text in (since, until, night))
         chosen = select(reducer, first, last, only, str(path) if path else None, force)
         if dry_run:
@@ -113,14 +116,40 @@ def backfill(
     _conclude(report)
 
 
-def _batch_reducer(settings: Settings, until: Until) -> Reducer:
-    return Reducer(
-        settings,
-        missing_calibration=settings.run.missing_calibration,
-        until=str(until),
-        products=settings.run.products,
-        definitive_masters=True,
-    )
+def finish(
+    night: Annotated[str, typer.Argument(help="Date of the evening, as YYYY-MM-DD.")],
+    config: ConfigOption = None,
+) -> None:
+    """Conclude a night: definitive masters, what they change, and the report in products/NIGHT.
+
+    Exits with 2 where the ledger has no frame of that night, with 1 where a frame failed.
+    """
+    settings = settings_or_exit(config)
+    try:
+        reducer = batch_reducer(settings)
+        with _progress() as bar:
+            task = bar.add_task("reducing", total=None)
+            finished = finish_night(
+                reducer, night, lambda done, total, outcome: _show(bar, task, done, total, outcome)
+            )
+    except NightflowError as error:
+        fail(str(error))
+    if finished is None:
+        fail(f"no frame of the night {night} is in the ledger; `nightflow frames` lists what is", _NO_FRAMES)
+    _tell(finished)
+    _conclude(finished.run)
+
+
+def _tell(finished: FinishedNight) -> None:
+    for master in finished.masters:
+        if master["state"] == "missing":
+            note(f"no master {master['kind']}: {master['reason']}")
+    verdicts = Counter(row["verdict"] for row in finished.rows)
+    for row in finished.rows:
+        if row["verdict"] == "fail":
+            note(f"fail: {row['path']}: {row['why']}")
+    console.print(f"{verdicts['pass']} frames pass, {verdicts['fail']} fail")
+    console.print(f"{finished.table}\n{finished.figure}", markup=False, soft_wrap=True)
 
 
 def _date(text: str | None) -> date | None:

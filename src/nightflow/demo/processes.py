@@ -31,7 +31,9 @@ def prefect_server(home: Path) -> Iterator[str]:
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
     command = [_program("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with _process(command, home / "server.log", {"PREFECT_HOME": str(home)}) as process:
+    # The pages ask port 4200 unless they are told where they come from.
+    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": url}
+    with _process(command, home / "server.log", environment) as process:
         wait_for(lambda: _is_healthy(url), process, home / "server.log", _SERVER_PATIENCE)
         yield url
 

@@ -203,6 +203,9 @@ class PhotometrySettings(_Model):
     """Aperture radius in units of the frame's FWHM."""
     minimum_radius: float = 2.5
     annulus_fwhm: tuple[float, float] = (4.0, 6.0)
+    total_fwhm: float = 4.0
+    """Radius in FWHM within which all the light counts as a star's: fluxes are corrected to it. Seeing has
+    wings without an end; where the reference magnitudes come from a known diaphragm, that is the radius."""
     catalogs: list[str] = []
     bands: dict[str, str] = {}
     """Our filter -> the catalogue's band, such as {Clear = "VT"}."""

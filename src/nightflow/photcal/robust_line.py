@@ -73,7 +73,7 @@ def fit_robust(
     # The first guess is a median, which no minority of wrong points can move.
     coefficients[0] = np.median(values)
     residuals = values - design @ coefficients
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
         sigma = max(_robust_sigma(residuals[kept]), float(np.median(errors[kept])), 1e-4)
         limit = _CLIP * np.sqrt(np.maximum(sigma**2, errors**2))
         survivors = np.abs(residuals) <= limit
@@ -83,7 +83,8 @@ def fit_robust(
         weights = 1 / (errors**2 + intrinsic**2)
         coefficients = _solve(design[survivors], values[survivors], weights[survivors])
         residuals = values - design @ coefficients
-        stable = bool((survivors == kept).all())
+        # The first turn's scatter is about a median, with the slope still in it.
+        stable = turn > 0 and bool((survivors == kept).all())
         kept = survivors
         if stable:
             break

@@ -24,8 +24,8 @@ _ASSUMED_CATALOG_ERROR = 0.02
 _LEAST_SIGNAL_TO_NOISE = 10.0
 _FEWEST_FOR_COLOR = 10
 _COLOR_LEVER = 1.2
-"""Standard deviation of the colours times the square root of their number, from which a colour term is fitted:
-stars that scatter by 0.03 mag then give it to 0.03."""
+"""Standard deviation of the colours times the square root of their number, from which a colour term is
+fitted: stars that scatter by 0.03 mag then give it to 0.03."""
 
 
 class NoZeroPoint(Exception):  # noqa: N818 - an answer, not a failure: the frame goes on without magnitudes

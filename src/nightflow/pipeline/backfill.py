@@ -68,7 +68,12 @@ def _is_within(reducer: Reducer, frame: Frame | None, first: date | None, last: 
         return True
     if frame is None or frame.mjd_mid is None:
         return False
-    profile = reducer.context.profiles.get(frame.instrument)
-    site = profile.site if profile is not None else None
-    evening = date.fromisoformat(night_of(frame.mjd_mid, site.longitude if site is not None else None))
+    # A row from before nights were kept has none; its camera's fixed site is the best that is known.
+    evening = date.fromisoformat(frame.night or _night_by_profile(reducer, frame.instrument, frame.mjd_mid))
     return (first is None or evening >= first) and (last is None or evening <= last)
+
+
+def _night_by_profile(reducer: Reducer, instrument: str, mjd_mid: float) -> str:
+    profile = reducer.context.profiles.get(instrument)
+    site = profile.site if profile is not None else None
+    return night_of(mjd_mid, site.longitude if site is not None else None)

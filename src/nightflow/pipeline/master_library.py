@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -16,9 +17,9 @@ from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.build import build_master
-from nightflow.masters.fits_io import read_master, write_master
+from nightflow.masters.fits_io import CorruptMaster, read_master, write_master
 from nightflow.pipeline.identify import identify_file, read_frame
-from nightflow.pipeline.master_plan import METHOD, MasterPlan
+from nightflow.pipeline.master_plan import METHOD, MasterPlan, plan_again
 from nightflow.store.builds import building
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame, add_master, find_master
@@ -26,9 +27,13 @@ from nightflow.store.models import Master
 
 __all__ = ["MasterLibrary"]
 
+log = logging.getLogger(__name__)
+
 
 class MasterLibrary:
     """The folder of masters, with the last used ones in memory; safe for threads and processes.
+
+    A file that was lost or damaged is built again from the raw frames that it was built from.
 
     Parameters
     ----------
@@ -54,9 +59,8 @@ class MasterLibrary:
         Raises
         ------
         MissingCalibration
-            Too few of its inputs are usable.
-        CorruptMaster
-            Its file is damaged; remove it, and it is built anew.
+            Too few of its inputs are usable; or its file is lost or damaged, and so are the raw frames or
+            the settings that it was built with.
         """
         with self._lock:
             if plan.fingerprint in self._warm:
@@ -64,12 +68,20 @@ class MasterLibrary:
                 return self._warm[plan.fingerprint]
             if plan.fingerprint in self._refused:
                 raise MissingCalibration(self._refused[plan.fingerprint])
-        master = self._read(plan.row) if plan.row is not None else self._build_once(plan, profile)
+        master = self._obtain(plan, profile)
         with self._lock:
             self._warm[plan.fingerprint] = master
             while len(self._warm) > self._capacity:
                 self._warm.popitem(last=False)
         return master
+
+    def _obtain(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
+        if plan.row is not None:
+            try:
+                return self._read(plan.row)
+            except (CorruptMaster, FileNotFoundError) as damage:
+                log.warning("%s; it is built again", damage)
+        return self._build_once(plan, profile)
 
     def _read(self, row: Master) -> MasterFrame:
         return read_master(self._folder / row.path)
@@ -79,7 +91,10 @@ class MasterLibrary:
         with building(self._database, plan.fingerprint, worker):
             row = find_master(self._database, plan.fingerprint)
             if row is not None:
-                return self._read(row)
+                try:
+                    return self._read(row)  # built by another worker while this one waited
+                except (CorruptMaster, FileNotFoundError) as damage:
+                    plan = plan_again(self._database, row, profile, str(damage))
             try:
                 return self._build(plan, profile)
             except MissingCalibration as error:

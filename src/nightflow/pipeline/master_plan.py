@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
@@ -17,11 +18,21 @@ from nightflow.masters.fingerprint import fingerprint, recipe
 from nightflow.masters.group import NIGHT_GAP, Group, RawCalibration, group_inputs
 from nightflow.masters.keys import MasterKey, days_apart
 from nightflow.store.database import Database
-from nightflow.store.masters import CalibrationFrame, calibration_frames, masters
+from nightflow.store.masters import CalibrationFrame, calibration_frames, master_inputs, masters
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import Master
 
-__all__ = ["METHOD", "MasterPlan", "key_of_row", "plan_master", "policy_of", "wanted_kinds"]
+__all__ = [
+    "METHOD",
+    "MasterPlan",
+    "Survey",
+    "key_of_row",
+    "plan_again",
+    "plan_master",
+    "policy_of",
+    "survey",
+    "wanted_kinds",
+]
 
 METHOD: CombineMethod = "clipped_mean"
 
@@ -57,6 +68,28 @@ class MasterPlan:
     needs: Mapping[FrameKind, MasterPlan]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What there is of a kind of master for a frame, and what rules out the rest.
+
+    Attributes
+    ----------
+    stored : sequence of Master
+        Rows of the kind, the camera and the detector.
+    choice : Choice
+        The best of them, and those that do not fit.
+    raw : sequence of CalibrationFrame
+        Raw frames of the kind within reach in time.
+    group : Group
+        Those of them that would make a master for the frame, and those that do not fit.
+    """
+
+    stored: Sequence[Master]
+    choice: Choice
+    raw: Sequence[CalibrationFrame]
+    group: Group
+
+
 def policy_of(profile: CameraProfile, kind: FrameKind) -> str:
     """Return what a profile says of a kind of master: off, optional or required."""
     return str(getattr(profile.calibration, str(kind)))
@@ -85,6 +118,20 @@ def key_of_row(row: FrameRow | Master) -> MasterKey:
     )
 
 
+def survey(database: Database, kind: FrameKind, wanted: MasterKey, profile: CameraProfile) -> Survey:
+    """Look at all masters and raw frames of a kind with the eyes of one frame; arguments as `plan_master`."""
+    any_exposure = kind is FrameKind.DARK and profile.calibration.dark_scaling == "scaled"
+    stored = masters(database, kind=str(kind), instrument=wanted.instrument, detector=wanted.detector)
+    choice = choose(
+        kind, wanted, [_candidate(row) for row in stored], profile.masters, any_exposure=any_exposure
+    )
+    raw = _raw_frames(database, kind, wanted, profile)
+    group = group_inputs(
+        kind, wanted, [_raw(frame) for frame in raw], profile.masters, any_exposure=any_exposure
+    )
+    return Survey(stored=stored, choice=choice, raw=raw, group=group)
+
+
 def plan_master(
     database: Database, kind: FrameKind, wanted: MasterKey, profile: CameraProfile, *, definitive: bool
 ) -> MasterPlan:
@@ -108,43 +155,81 @@ def plan_master(
     MissingCalibration
         Nothing fits; lists the nearest candidates and the key that ruled out each.
     """
-    any_exposure = kind is FrameKind.DARK and profile.calibration.dark_scaling == "scaled"
-    stored = masters(database, kind=str(kind), instrument=wanted.instrument, detector=wanted.detector)
-    choice = choose(
-        kind, wanted, [_candidate(row) for row in stored], profile.masters, any_exposure=any_exposure
-    )
-    raw = _raw_frames(database, kind, wanted, profile)
-    group = group_inputs(
-        kind, wanted, [_raw(frame) for frame in raw], profile.masters, any_exposure=any_exposure
-    )
-    if group.inputs and (definitive or _nearer(wanted, group, choice)):
-        plan = _plan_group(database, kind, group, raw, stored, profile, definitive)
+    found = survey(database, kind, wanted, profile)
+    if found.group.inputs and (definitive or _nearer(wanted, found.group, found.choice)):
+        plan = _plan_group(database, kind, found, profile, definitive)
         if plan.row is None or plan.row.state != "rejected":
             return plan
-    if choice.candidate is None:
-        raise _missing(kind, wanted, choice, group, profile)
-    row = next(row for row in stored if row.fingerprint == choice.candidate.fingerprint)
+    chosen = found.choice.candidate
+    if chosen is None:
+        raise _missing(kind, wanted, found, profile)
+    row = next(row for row in found.stored if row.fingerprint == chosen.fingerprint)
     return MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, needs={})
+
+
+def plan_again(database: Database, row: Master, profile: CameraProfile, damage: str) -> MasterPlan:
+    """Plan to build a master of the store once more, from the frames that it was built from.
+
+    Parameters
+    ----------
+    database : Database
+    row : Master
+    profile : CameraProfile
+        Of its camera.
+    damage : str
+        What happened to its file, for the message.
+
+    Raises
+    ------
+    MissingCalibration
+        A raw frame of it is gone, or the settings would make another master of them today.
+    """
+    inputs = tuple(master_inputs(database, row.id or 0))
+    gone = [one.path for one in inputs if not Path(one.path).is_file()]
+    mend = f"or reject it with `nightflow masters reject {row.fingerprint[:12]}`"
+    if gone or not inputs:
+        raise MissingCalibration(
+            f"{damage}; raw frames of it are gone, too: {', '.join(gone[:3]) or 'none is known'}; "
+            f"put them back, {mend}"
+        )
+    kind = FrameKind(row.kind)
+    wanted = key_of_row(inputs[len(inputs) // 2].frame)
+    for definitive in (True, False):
+        needs = _plan_needs(database, kind, wanted, profile, definitive)
+        if _fingerprint(kind, profile, needs, inputs) == row.fingerprint:
+            return MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, inputs=inputs, needs=needs)
+    raise MissingCalibration(
+        f"{damage}; with the settings of {profile.name} its raw frames make another master now: "
+        f"put the file back, {mend}"
+    )
 
 
 def _plan_group(
     database: Database,
     kind: FrameKind,
-    group: Group,
-    raw: Sequence[CalibrationFrame],
-    stored: Sequence[Master],
+    found: Survey,
     profile: CameraProfile,
     definitive: bool,
 ) -> MasterPlan:
-    needs = _plan_needs(database, kind, group.inputs[len(group.inputs) // 2], profile, definitive)
-    chosen = {one.identity for one in group.inputs}
-    inputs = tuple(frame for frame in raw if _identity(frame) in chosen)
-    used = {str(need): plan.fingerprint for need, plan in needs.items()}
-    print_ = fingerprint(str(kind), recipe(profile, used, METHOD), (frame.sha256 for frame in inputs))
-    row = next((row for row in stored if row.fingerprint == print_), None)
+    middle = found.group.inputs[len(found.group.inputs) // 2]
+    needs = _plan_needs(database, kind, middle, profile, definitive)
+    chosen = {one.identity for one in found.group.inputs}
+    inputs = tuple(frame for frame in found.raw if _identity(frame) in chosen)
+    made = _fingerprint(kind, profile, needs, inputs)
+    row = next((row for row in found.stored if row.fingerprint == made), None)
     return MasterPlan(
-        kind=kind, fingerprint=print_, row=row, inputs=() if row is not None else inputs, needs=needs
+        kind=kind, fingerprint=made, row=row, inputs=() if row is not None else inputs, needs=needs
     )
+
+
+def _fingerprint(
+    kind: FrameKind,
+    profile: CameraProfile,
+    needs: Mapping[FrameKind, MasterPlan],
+    inputs: Sequence[CalibrationFrame],
+) -> str:
+    used = {str(need): plan.fingerprint for need, plan in needs.items()}
+    return fingerprint(str(kind), recipe(profile, used, METHOD), (frame.sha256 for frame in inputs))
 
 
 def _plan_needs(
@@ -204,11 +289,12 @@ def _identity(frame: CalibrationFrame) -> str:
     return f"{frame.sha256}:{frame.frame.detector}"
 
 
-def _missing(
-    kind: FrameKind, wanted: MasterKey, choice: Choice, group: Group, profile: CameraProfile
-) -> MissingCalibration:
-    error = missing_calibration(kind, wanted, choice.ruled_out)
+def _missing(kind: FrameKind, wanted: MasterKey, found: Survey, profile: CameraProfile) -> MissingCalibration:
+    error = missing_calibration(kind, wanted, found.choice.ruled_out)
+    group, needed = found.group, profile.masters.minimum_inputs
     raw = [f"raw {out.frame.describe(wanted)} ({out.detail})" for out in group.excluded[:3]]
-    if group.found:
-        raw.insert(0, f"{group.found} raw {kind} frames fit, {profile.masters.minimum_inputs} are needed")
+    if group.inputs:
+        raw.insert(0, f"{len(group.inputs)} raw {kind} frames fit, but the master of them is rejected")
+    elif group.found:
+        raw.insert(0, f"{group.found} raw {kind} frames fit, {needed} are needed")
     return MissingCalibration(str(error), raw)

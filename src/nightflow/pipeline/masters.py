@@ -6,7 +6,6 @@ from typing import Any
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
-from nightflow.nights import night_of
 from nightflow.pipeline.master_plan import MasterPlan, key_of_row, plan_master, wanted_kinds
 from nightflow.pipeline.reducer import Reducer
 from nightflow.store.masters import calibration_frames
@@ -45,11 +44,9 @@ def _build_kind(
     reducer: Reducer, instrument: str, kind: FrameKind, night: str | None
 ) -> list[dict[str, Any]]:
     profile = reducer.context.profiles[instrument]
-    longitude = profile.site.longitude if profile.site is not None else None
     rows: dict[str, dict[str, Any]] = {}
     for raw in calibration_frames(reducer.database, str(kind), instrument=instrument):
-        mjd_mid = raw.frame.mjd_mid
-        if night is not None and (mjd_mid is None or night_of(mjd_mid, longitude) != night):
+        if night is not None and raw.frame.night != night:
             continue
         wanted = key_of_row(raw.frame)
         try:

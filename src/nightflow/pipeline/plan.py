@@ -10,25 +10,26 @@ from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.work import Context
 from nightflow.software import software_fingerprint
-from nightflow.store.masters import calibration_frames
+from nightflow.store.masters import calibration_frames, masters
 
 __all__ = ["plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint"]
 
 
-def plan_fingerprint(profile: CameraProfile | None, policy: str, until: str = "append") -> str:
-    """Return the fingerprint of how an exposure is reduced: software, camera profile, policy, last step.
+def plan_fingerprint(profile: CameraProfile | None, until: str = "append") -> str:
+    """Return the fingerprint of how an exposure is reduced: software, camera profile, last step.
+
+    The policy on missing calibrations is not in it: it decides whether a frame waits, never what its
+    reduction gives.
 
     Parameters
     ----------
     profile : CameraProfile or None
         None where no camera was recognised.
-    policy : str
-        What follows from a missing calibration.
     until : str
         Last step.
     """
     content = profile.model_dump(mode="json") if profile is not None else None
-    return _digest([software_fingerprint(), content, policy, until])
+    return _digest([software_fingerprint(), content, until])
 
 
 def reduction_fingerprint(plan: str, masters: dict[str, str], catalog: str) -> str:
@@ -39,7 +40,8 @@ def reduction_fingerprint(plan: str, masters: dict[str, str], catalog: str) -> s
 def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:
     """Return the fingerprint of what a held exposure may be waiting for, beside its plan.
 
-    Catalogues, index files, and how many calibration frames of its camera there are.
+    Catalogues, index files, how many calibration frames of its camera there are and which masters are
+    rejected, and the policy on missing calibrations.
     """
     catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
     index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
@@ -48,7 +50,8 @@ def surroundings_fingerprint(plan: str, context: Context, instrument: str | None
         for kind in (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)
         if instrument is not None
     ]
-    return _digest([plan, catalogs, index_files, calibrations])
+    rejected = [row.fingerprint for row in masters(context.database, instrument=instrument, state="rejected")]
+    return _digest([plan, context.missing_calibration, catalogs, index_files, calibrations, rejected])
 
 
 def _digest(content: Any) -> str:

@@ -106,11 +106,18 @@ def reduce_all(
 
 
 def in_order(reducer: Reducer, exposure_ids: Sequence[int]) -> list[int]:
-    """Return exposures by kind (bias, dark, flat, then lights) and time."""
+    """Return exposures by kind (bias, dark, flat, then lights), time and content.
+
+    The order does not depend on the order in which they landed: the same night gives the same sources.
+    """
     return sorted(exposure_ids, key=lambda exposure_id: (*_rank(reducer, exposure_id), exposure_id))
 
 
-def _rank(reducer: Reducer, exposure_id: int) -> tuple[int, float]:
+def _rank(reducer: Reducer, exposure_id: int) -> tuple[int, float, str]:
+    return (*_kind_and_time(reducer, exposure_id), _content(reducer, exposure_id))
+
+
+def _kind_and_time(reducer: Reducer, exposure_id: int) -> tuple[int, float]:
     frames = frames_of(reducer.database, exposure_id)
     if frames:
         return _ORDER[FrameKind(frames[0].kind)], frames[0].mjd_mid or 0.0
@@ -128,6 +135,11 @@ def _take(reducer: Reducer, exposure_id: int) -> bool:
     requeue(reducer.database, [exposure_id], states=TERMINAL, priority=Priority.BACKFILL, now=now)
     worker = f"run-{os.getpid()}"
     return lease_exposure(reducer.database, exposure_id, worker, now=now, seconds=_LEASE_SECONDS) is not None
+
+
+def _content(reducer: Reducer, exposure_id: int) -> str:
+    exposure = get_exposure(reducer.database, exposure_id)
+    return exposure.sha256 if exposure is not None else ""
 
 
 def _path(reducer: Reducer, exposure_id: int) -> Path:

@@ -18,9 +18,9 @@ __all__ = ["is_unchanged"]
 def is_unchanged(reducer: Reducer, exposure_id: int) -> bool:
     """Return whether reducing an exposure again would give what the store has already.
 
-    It would where the software, the camera's profile and the policy are those of the last time, and, for
-    light frames, the masters that would be chosen are those that were used. A failure is always worth another
-    try; so is a held frame whose catalogues, index files or calibrations are not what they were.
+    It would where the software and the camera's profile are those of the last time, and, for light frames,
+    the masters that would be chosen are those that were used. A failure is always worth another try; so is a
+    held frame whose catalogues, index files, calibrations or policy are not what they were.
     """
     exposure = get_exposure(reducer.database, exposure_id)
     if exposure is None or exposure.state not in TERMINAL or exposure.state == State.FAILED:

@@ -14,8 +14,6 @@ from nightflow.sources.stellar_profile import StellarProfile
 
 __all__ = ["ApertureCorrection", "aperture_correction"]
 
-_WIDE = 4.0
-"""Radius, in FWHM, that counts as holding all the light."""
 _FEWEST = 5
 _MAD_TO_SIGMA = 1.4826
 _CLIP = 3.0
@@ -48,8 +46,9 @@ def aperture_correction(
     stars: NDArray[np.bool_],
     profile: StellarProfile,
     radius: float,
+    total_fwhm: float = 4.0,
 ) -> ApertureCorrection:
-    """Measure the light between the aperture and 4 FWHM on bright stars without neighbours.
+    """Measure the light between the aperture and the whole star on bright stars without neighbours.
 
     Parameters
     ----------
@@ -65,8 +64,10 @@ def aperture_correction(
         Of the frame.
     radius : float
         Of the aperture, pixels.
+    total_fwhm : float
+        Radius, in FWHM, that counts as holding all the light.
     """
-    wide = max(_WIDE * profile.fwhm, radius + 1)
+    wide = max(total_fwhm * profile.fwhm, radius + 1)
     rows = np.flatnonzero(stars & _alone(x, y, wide + radius) & _inside(x, y, clean.shape, wide))
     if len(rows) < _FEWEST:
         fraction = profile.enclosed(radius) / profile.enclosed(wide)

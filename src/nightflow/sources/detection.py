@@ -13,6 +13,9 @@ from nightflow.instruments.profile import DetectionSettings
 
 __all__ = ["Detections", "detect"]
 
+_OVERFLOWS = ("overflow", "internal pixel buffer full")
+"""How sep says that more is above the threshold than it has room for."""
+
 _PIXEL_STACK = 1_000_000
 _SMALLEST_AXIS = 0.4
 """Pixels. Thinner than any image of a star: a row, a column or a cosmic ray that was missed."""
@@ -98,8 +101,8 @@ def detect(
             deblend_cont=settings.deblend_contrast,
             segmentation_map=True,
         )
-    except Exception as error:  # sep raises a bare Exception; anything but its overflow goes on up
-        if "overflow" not in str(error):
+    except Exception as error:  # sep raises a bare Exception; all but its overflows go on up
+        if not any(symptom in str(error) for symptom in _OVERFLOWS):
             raise
         raise FrameRejected(
             f"a quarter of the frame is above the threshold of {settings.threshold} sigma: no star field"

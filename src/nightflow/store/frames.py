@@ -11,10 +11,18 @@ from sqlmodel import Session, col, select
 
 from nightflow.errors import FrameRejected
 from nightflow.instruments.header import FrameHeader
+from nightflow.nights import night_of
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, State, plain_text
 
-__all__ = ["exposures_with_frames", "finite", "frames_of", "record_frames", "settle_frame"]
+__all__ = [
+    "exposures_of_night",
+    "exposures_with_frames",
+    "finite",
+    "frames_of",
+    "record_frames",
+    "settle_frame",
+]
 
 
 def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameHeader]) -> list[int]:
@@ -76,6 +84,19 @@ def exposures_with_frames(database: Database) -> list[tuple[int, Frame | None]]:
         return [(exposure_id, frame) for exposure_id, frame in session.exec(statement).all() if exposure_id]
 
 
+def exposures_of_night(database: Database, night: str) -> list[int]:
+    """Return the exposures with a frame of this night, ordered by (mjd_mid, sha256); no duplicates."""
+    statement = (
+        select(Exposure.id, func.min(Frame.mjd_mid))
+        .join(Frame, col(Frame.exposure_id) == col(Exposure.id))
+        .where(Frame.night == night, col(Exposure.state) != State.DUPLICATE)
+        .group_by(col(Exposure.id), col(Exposure.sha256))
+        .order_by(func.min(Frame.mjd_mid), col(Exposure.sha256))
+    )
+    with database.session() as session:
+        return [exposure_id for exposure_id, _ in session.exec(statement).all() if exposure_id is not None]
+
+
 def finite(value: float | None) -> float | None:
     """Return ``value``, or None where it is not a finite number: no database gets NaN."""
     return float(value) if value is not None and math.isfinite(value) else None
@@ -118,4 +139,12 @@ def _columns(header: FrameHeader) -> dict[str, Any]:
         "dec": finite(header.dec),
         "airmass": finite(header.airmass),
         "bias_included": header.bias_included,
+        "night": _night(header),
     }
+
+
+def _night(header: FrameHeader) -> str:
+    mjd_mid = finite(header.mjd_mid)
+    if mjd_mid is None:
+        return ""
+    return night_of(mjd_mid, header.site.longitude if header.site is not None else None)

@@ -16,14 +16,19 @@ __all__ = [
     "add_master",
     "calibration_frames",
     "find_master",
+    "find_masters",
     "master_inputs",
     "masters",
     "masters_of",
+    "masters_with",
     "set_master_state",
 ]
 
 MATCH_COLUMNS = frozenset({"ny", "nx", "binning", "gain_setting", "readout_mode", "filter", "exptime"})
 """Columns of a frame by which `calibration_frames` may select."""
+
+_SHORTEST_PREFIX = 4
+"""Characters of a fingerprint that may stand for it."""
 
 _UNFIT = (State.REJECTED, State.FAILED, State.DUPLICATE)
 
@@ -153,6 +158,26 @@ def master_inputs(database: Database, master_id: int) -> list[CalibrationFrame]:
     frames = select(MasterInput.frame_id).where(MasterInput.master_id == master_id)
     with database.session() as session:
         return _with_files(session, [col(Frame.id).in_(frames)])
+
+
+def masters_with(database: Database, frame_id: int) -> list[Master]:
+    """Return the masters that a raw calibration frame went into."""
+    made = select(MasterInput.master_id).where(MasterInput.frame_id == frame_id)
+    with database.session() as session:
+        return list(session.exec(select(Master).where(col(Master.id).in_(made)).order_by(col(Master.id))))
+
+
+def find_masters(database: Database, text: str) -> list[Master]:
+    """Return the masters that a person means: by number, or by the beginning of the fingerprint."""
+    number = int(text) if text.isdecimal() and len(text) < 10 else -1
+    with database.session() as session:
+        by_number = session.get(Master, number)
+        if by_number is not None:
+            return [by_number]
+        if len(text) < _SHORTEST_PREFIX:
+            return []
+        begins = col(Master.fingerprint).startswith(text.lower(), autoescape=True)
+        return list(session.exec(select(Master).where(begins).order_by(col(Master.id))))
 
 
 def masters_of(database: Database, reduction: Reduction) -> list[Master]:

@@ -161,6 +161,8 @@ class Frame(SQLModel, table=True):
     state: str = State.RECEIVED
     reason: str = Field(default="", sa_type=PlainText)
     traceback: str = Field(default="", sa_type=PlainText)
+    night: str = Field(default="", index=True)
+    """Date of the evening at the site, see `nightflow.nights`; "" without a time."""
 
 
 class Master(SQLModel, table=True):

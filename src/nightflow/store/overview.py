@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -9,17 +10,19 @@ from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database
-from nightflow.store.models import Exposure, Frame, Reduction, State, plain_text
+from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, plain_text
 
 __all__ = [
     "FRAME_COLUMNS",
     "counts",
     "current_reduction",
     "find_exposures",
+    "flag_counts",
     "frame_rows",
     "get_exposure",
     "last_error",
     "queue_length",
+    "reductions_of",
 ]
 
 FRAME_COLUMNS = (
@@ -34,6 +37,7 @@ FRAME_COLUMNS = (
 _FROM_FRAME = ("hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "airmass")
 _FROM_REDUCTION = FRAME_COLUMNS[FRAME_COLUMNS.index("fwhm_px") : FRAME_COLUMNS.index("depth_5sigma") + 1]
 _MASTER_ORDER = ("bias", "dark", "flat")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _ENDED_BADLY = (State.FAILED, State.REJECTED, State.HELD)
 
 
@@ -65,18 +69,22 @@ def get_exposure(database: Database, exposure_id: int) -> Exposure | None:
 
 
 def find_exposures(database: Database, name: str) -> list[Exposure]:
-    """Return the exposures that ``name`` means: by path, else by file name, else with it in the path.
+    """Return the exposures that ``name`` means: by path, by file name, by number, else with it in the path.
 
     Parameters
     ----------
     name : str
-        What a person types: a path, a file name, or a part of one. It is text; no character has a meaning.
+        What a person types: a path, a file name, the number of an exposure, or a part of a path. It is text;
+        no character has a meaning.
     """
     name = plain_text(name)
     path = col(Exposure.path)
+    # "12" is a number; "0012" is a part of a file's name.
+    number = int(name) if _NUMBER.fullmatch(name) else -1
     meanings = (
         path == name,
         path.endswith("/" + name, autoescape=True),
+        col(Exposure.id) == number,
         path.contains(name, autoescape=True),
     )
     with database.session() as session:
@@ -95,8 +103,31 @@ def current_reduction(database: Database, frame_id: int) -> Reduction | None:
         ).first()
 
 
+def reductions_of(database: Database, frame_id: int) -> list[Reduction]:
+    """Return all versions of a frame's reduction, oldest first."""
+    with database.session() as session:
+        versions = select(Reduction).where(Reduction.frame_id == frame_id)
+        return list(session.exec(versions.order_by(col(Reduction.version))))
+
+
+def flag_counts(database: Database, reduction_id: int) -> dict[int, int]:
+    """Return flag word -> number of measurements of a reduction that carry it, 0 for the unflagged."""
+    with database.session() as session:
+        rows = session.exec(
+            select(Measurement.flags, func.count())
+            .where(Measurement.reduction_id == reduction_id)
+            .group_by(col(Measurement.flags))
+            .order_by(col(Measurement.flags))
+        ).all()
+    return dict(rows)
+
+
 def frame_rows(
-    database: Database, state: State | None = None, *, frame_id: int | None = None
+    database: Database,
+    state: State | None = None,
+    *,
+    frame_id: int | None = None,
+    night: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row a frame, ordered by (mjd_mid, path, hdu); a file without any frame has one with HDU 0.
 
@@ -106,6 +137,8 @@ def frame_rows(
         Only frames in this state.
     frame_id : int, optional
         Only this frame.
+    night : str, optional
+        Only frames of this night, by the date of the evening; no duplicates.
 
     Returns
     -------
@@ -119,6 +152,8 @@ def frame_rows(
     )
     if frame_id is not None:
         statement = statement.where(col(Frame.id) == frame_id)
+    if night is not None:
+        statement = statement.where(col(Frame.night) == night, col(Exposure.state) != State.DUPLICATE)
     with database.session() as session:
         rows = [_frame_row(*row) for row in session.exec(statement).all()]
     wanted = [row for row in rows if state is None or row["state"] == state]

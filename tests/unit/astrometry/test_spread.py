@@ -39,12 +39,18 @@ def test_brightest_of_each_cell_comes_first():
 
 def test_selection_leaves_out_what_is_no_clean_star():
     sources = table(20)
-    sources.flags[:5] = [Flag.DEAD, Flag.EDGE, Flag.BAD, Flag.COSMIC_RAY, Flag.HOT]
+    sources.flags[:5] = [Flag.DEAD, Flag.EDGE, Flag.BAD, Flag.TRAIL, Flag.HOT]
     sources.ellipticity[5] = 0.9
     sources.fwhm[6] = 0.8
     sources.x[7] = np.nan
     sources.flux[8] = -1.0
     assert sorted(select_stars(sources, (1000, 1000))) == list(range(9, 20))
+
+
+def test_stars_with_a_hit_in_the_aperture_stay():
+    sources = table(20)
+    sources.flags[3] = Flag.COSMIC_RAY
+    assert 3 in select_stars(sources, (1000, 1000))
 
 
 def test_round_saturated_stars_stay_and_bled_columns_go():

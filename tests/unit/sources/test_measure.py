@@ -89,7 +89,7 @@ def test_saturated_star_is_one_source_and_flagged(field):
     frame = field.frame
     flags = frame.flags.copy()
     brightest = int(np.argmax(field.flux))
-    x, y = int(round(field.x[brightest])), int(round(field.y[brightest]))
+    x, y = round(field.x[brightest]), round(field.y[brightest])
     flags[y - 1 : y + 2, x - 1 : x + 2] |= np.uint16(Flag.SATURATED)
     measured = measure_frame(replace(frame, flags=flags), DETECTION, PHOTOMETRY)
     near = np.hypot(measured.sources.x - x, measured.sources.y - y) < 8

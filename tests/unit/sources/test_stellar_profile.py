@@ -14,7 +14,7 @@ def moffat_stars(fwhm, beta=2.8, count=40, noise=3.0, seed=4):
     image = rng.normal(0, noise, (size, size))
     offsets = (np.arange(31 * fine) + 0.5) / fine - 15.5
     for x0, y0, total in zip(x, y, flux, strict=True):
-        column, row = int(round(x0)), int(round(y0))
+        column, row = round(x0), round(y0)
         dx, dy = offsets + column - x0, offsets + row - y0
         stamp = (1 + (dx[None, :] ** 2 + dy[:, None] ** 2) / alpha2) ** -beta
         stamp *= total * (beta - 1) / (np.pi * alpha2) / fine**2

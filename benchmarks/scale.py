@@ -1,0 +1,69 @@
+"""How large the data of the benchmarks are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["FULL", "QUICK", "STANDARD", "Scale"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Sizes.
+
+    Attributes
+    ----------
+    name : str
+    side : int
+        Pixels along each side of a frame; the field holds some 1,500 stars that can be measured in 2048 x 2048.
+    n_bias : int
+        Frames in the stack of the combination.
+    n_stored_frames, n_stored_stars : int
+        Frames in the store that questions are put to, and stars on each.
+    n_stored_sources : int
+        Sources elsewhere on the sky, in the same store.
+    seconds : float
+        For the timed rounds of one benchmark.
+    """
+
+    name: str
+    side: int
+    n_bias: int
+    n_stored_frames: int
+    n_stored_stars: int
+    n_stored_sources: int
+    seconds: float
+
+    def described(self) -> dict[str, Any]:
+        """Return the sizes as plain values."""
+        return asdict(self)
+
+
+QUICK = Scale(
+    name="quick",
+    side=768,
+    n_bias=30,
+    n_stored_frames=20,
+    n_stored_stars=200,
+    n_stored_sources=5_000,
+    seconds=2.0,
+)
+STANDARD = Scale(
+    name="standard",
+    side=2048,
+    n_bias=30,
+    n_stored_frames=200,
+    n_stored_stars=1_500,
+    n_stored_sources=200_000,
+    seconds=12.0,
+)
+FULL = Scale(
+    name="full",
+    side=4096,
+    n_bias=30,
+    n_stored_frames=400,
+    n_stored_stars=6_000,
+    n_stored_sources=1_000_000,
+    seconds=30.0,
+)

@@ -1,0 +1,168 @@
+"""The data that benchmarks share, made from a seed when first asked for."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from benchmarks.scale import Scale
+from benchmarks.stores import Postgres
+from nightflow.catalogs.importer import import_catalog
+from nightflow.catalogs.local import LocalCatalogs
+from nightflow.detector.chain import calibrate
+from nightflow.detector.master_frame import MasterSet
+from nightflow.frame import Frame
+from nightflow.instruments.header import FrameKind
+from nightflow.instruments.profile import CameraProfile
+from nightflow.instruments.registry import load_profiles
+from nightflow.masters.build import build_master
+from nightflow.pipeline.identify import identify_file, read_frame
+from nightflow.simulate.instrument_plan import CameraPlan, TelescopePlan
+from nightflow.simulate.night import render_frame
+from nightflow.simulate.plan import NightPlan
+from nightflow.simulate.prepare import Night, field_catalog, prepare_night
+from nightflow.simulate.sky_plan import FieldPlan
+from nightflow.simulate.write import write_catalog, write_frame
+from nightflow.sources.measure import MeasuredFrame, measure_frame
+
+__all__ = ["CATALOG", "Workshop", "night_plan"]
+
+CATALOG = "field"
+"""Name of the local catalogue."""
+
+PROFILE = """
+name = "bench"
+extends = "simulator"
+recognise = { INSTRUME = "^nightflow-sim$", DETECTOR = "^bench$" }
+[astrometry]
+scale = 1.2
+"""
+
+_COSMIC_RATE = 20.0 / 1024**2
+"""Hits a minute and pixel, those of the simulator's own camera."""
+
+
+def night_plan(scale: Scale) -> NightPlan:
+    """Return the plan of a night on a dense field: 1.2 arcsec a pixel, 1,500 measurable stars in 2048 x 2048."""
+    return NightPlan(
+        seed=20,
+        n_bias=scale.n_bias,
+        n_dark=3,
+        n_flat=3,
+        n_lights=1,
+        telescope=TelescopePlan(scale=1.2, optics_fwhm=2.0),
+        camera=CameraPlan(
+            name="bench", shape=(scale.side, scale.side), cosmic_rate=_COSMIC_RATE * scale.side**2
+        ),
+        field=FieldPlan(density=1600.0, catalog_limit=16.0),
+    )
+
+
+class Workshop:
+    """A folder, a night in it, and the servers that are running; gone when the block ends.
+
+    Parameters
+    ----------
+    scale : Scale
+    """
+
+    def __init__(self, scale: Scale) -> None:
+        self.scale = scale
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def folder(self) -> Path:
+        """Temporary."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nightflow-bench-")))
+
+    @cached_property
+    def night(self) -> Night:
+        """The night whose frames are used."""
+        return prepare_night(night_plan(self.scale))
+
+    def files(self, kind: str, count: int) -> list[Path]:
+        """Return the first ``count`` raw files of a kind, written when they are asked for."""
+        folder = self.folder / "raw"
+        folder.mkdir(exist_ok=True)
+        scheduled = [frame for frame in self.night.schedule if frame.kind == kind][:count]
+        written = sorted(folder.glob(f"*-{kind}*.fits"))
+        missing = scheduled[len(written) :]
+        return [*written, *(write_frame(render_frame(self.night, frame), folder) for frame in missing)][:count]
+
+    @cached_property
+    def cameras(self) -> Path:
+        """Folder of the camera's profile."""
+        folder = self.folder / "cameras"
+        folder.mkdir()
+        (folder / "bench.toml").write_text(PROFILE)
+        return folder
+
+    @cached_property
+    def profile(self) -> CameraProfile:
+        """Of the simulated camera."""
+        return next(profile for profile in load_profiles(self.cameras) if profile.name == "bench")
+
+    def read(self, path: Path) -> Frame:
+        """Return one raw frame."""
+        return read_frame(path, identify_file(path, [self.profile]).headers[0])
+
+    @cached_property
+    def bias_stack(self) -> NDArray[np.uint16]:
+        """Raw bias frames, shape (n, ny, nx)."""
+        return np.stack([fits.getdata(path) for path in self.files("bias", self.scale.n_bias)])
+
+    @cached_property
+    def raw(self) -> Frame:
+        """A light frame as it was read."""
+        return self.read(self.files("light", 1)[0])
+
+    @cached_property
+    def masters(self) -> MasterSet:
+        """Bias, dark and flat of the light frame."""
+
+        def build(kind: FrameKind, count: int, masters: MasterSet) -> MasterSet:
+            frames = [self.read(path) for path in self.files(str(kind), count)]
+            return replace(masters, **{str(kind): build_master(kind, frames, self.profile, masters)})
+
+        made = build(FrameKind.BIAS, 5, MasterSet())
+        made = build(FrameKind.DARK, 3, made)
+        # The flats are too short for a dark current; the master dark is that of the lights' exposure.
+        flat = build(FrameKind.FLAT, 3, replace(made, dark=None)).flat
+        return replace(made, flat=flat)
+
+    @cached_property
+    def calibrated(self) -> Frame:
+        """The light frame in electrons, with its cosmic rays flagged."""
+        return calibrate(self.raw, self.profile, self.masters)
+
+    @cached_property
+    def measured(self) -> MeasuredFrame:
+        """Its sources."""
+        return measure_frame(self.calibrated, self.profile.detection, self.profile.photometry)
+
+    @cached_property
+    def catalogs(self) -> LocalCatalogs:
+        """The catalogue of the field."""
+        file, folder = self.folder / "catalog.csv", self.folder / "catalogs"
+        write_catalog(field_catalog(self.night), file)
+        import_catalog(file, CATALOG, folder)
+        return LocalCatalogs(folder)
+
+    @cached_property
+    def postgres(self) -> Postgres:
+        """A running server."""
+        return self._stack.enter_context(Postgres.started())

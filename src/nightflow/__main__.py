@@ -1,0 +1,5 @@
+"""`python -m nightflow` is the command."""
+
+from nightflow.cli import app
+
+app()

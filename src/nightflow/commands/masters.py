@@ -1,0 +1,132 @@
+"""`masters`: list, build, approve and reject master calibrations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from nightflow.commands.common import (
+    ConfigOption,
+    TableFormat,
+    batch_reducer,
+    console,
+    fail,
+    note,
+    open_store,
+    print_rows,
+    settings_or_exit,
+)
+from nightflow.errors import NightflowError
+from nightflow.instruments.header import FrameKind
+from nightflow.nights import parse_night
+from nightflow.pipeline.masters import build_all
+from nightflow.store.database import Database
+from nightflow.store.ledger import requeue
+from nightflow.store.masters import find_masters, set_master_state
+from nightflow.store.masters import masters as stored
+from nightflow.store.models import Master, Priority, State
+
+__all__ = ["masters"]
+
+masters = typer.Typer(help="Master bias, dark and flat frames.", no_args_is_help=True)
+
+FormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
+WhichArgument = Annotated[str, typer.Argument(help="Number, or the beginning of the fingerprint.")]
+
+_COLUMNS = (
+    "id", "kind", "instrument", "detector", "filter", "exptime", "ccd_temp", "binning", "mjd_mid", "n_inputs",
+    "state", "fingerprint", "reason",
+)  # fmt: skip
+_SHORT = ("id", "kind", "instrument", "filter", "exptime", "n_inputs", "state", "fingerprint", "reason")
+_BUILT = ("kind", "instrument", "filter", "exptime", "n_inputs", "state", "fingerprint", "reason")
+
+
+@masters.command("list")
+def masters_list(
+    kind: Annotated[FrameKind | None, typer.Option(help="bias, dark or flat.")] = None,
+    instrument: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
+    config: ConfigOption = None,
+    output: FormatOption = TableFormat.TABLE,
+) -> None:
+    """List the masters that there are."""
+    with open_store(config) as (_, database):
+        rows = stored(database, kind=str(kind) if kind is not None else None, instrument=instrument)
+    table = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+    if output is TableFormat.TABLE:
+        table = [{**row, "fingerprint": row["fingerprint"][:12]} for row in table]
+    print_rows(table, _SHORT if output is TableFormat.TABLE else _COLUMNS, output)
+
+
+@masters.command("build")
+def masters_build(
+    instrument: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
+    night: Annotated[
+        str | None, typer.Option(help="Only of calibrations of this night, as YYYY-MM-DD.")
+    ] = None,
+    config: ConfigOption = None,
+    output: FormatOption = TableFormat.TABLE,
+) -> None:
+    """Build every master that the calibration frames of the ledger make; those that exist stay."""
+    settings = settings_or_exit(config)
+    try:
+        if night is not None:
+            parse_night(night)
+        reducer = batch_reducer(settings)
+        if instrument is not None and instrument not in reducer.context.profiles:
+            fail(f"no camera is called {instrument!r}; known: {', '.join(reducer.context.profiles)}")
+        rows = build_all(reducer, instrument=instrument, night=night)
+    except NightflowError as error:
+        fail(str(error))
+    print_rows(rows, _BUILT, output)
+    if not rows:
+        note("no calibration frames in the ledger; `nightflow run` on their folder enters them")
+
+
+@masters.command("approve")
+def masters_approve(which: WhichArgument, config: ConfigOption = None) -> None:
+    """Let a master be used again; frames that wait for a calibration are queued."""
+    with open_store(config) as (_, database):
+        row = _set_state(database, which, "approved", "")
+        woken = requeue(
+            database,
+            states=[State.HELD],
+            waits_for="calibration",
+            instrument=row.instrument,
+            priority=Priority.REDO,
+            now=datetime.now(UTC),
+        )
+    console.print(f"{_name(row)} is approved", markup=False)
+    if woken:
+        note(f"{woken} exposures that waited for a calibration are queued: `nightflow watch` takes them up")
+
+
+@masters.command("reject")
+def masters_reject(
+    which: WhichArgument,
+    reason: Annotated[str, typer.Option(help="Why; shown to whoever misses it.")],
+    config: ConfigOption = None,
+) -> None:
+    """Let a master never be used again; frames that used it get another at the next `run` or `finish`."""
+    if not reason.strip():
+        fail("say why: --reason 'dome lamp failed'")
+    with open_store(config) as (_, database):
+        row = _set_state(database, which, "rejected", reason.strip())
+    console.print(f"{_name(row)} is rejected: {row.reason}", markup=False)
+
+
+def _set_state(database: Database, which: str, state: str, reason: str) -> Master:
+    found = find_masters(database, which)
+    if not found:
+        fail(f"no master is called {which!r}; `nightflow masters list` names them")
+    if len(found) > 1:
+        fail(f"{len(found)} masters begin with {which!r}; give more of the fingerprint, or the number")
+    row = set_master_state(database, found[0].id or 0, state, reason)
+    if row is None:
+        fail(f"master {which!r} is gone")
+    return row
+
+
+def _name(row: Master) -> str:
+    return f"master {row.id} ({row.kind} {row.filter} {row.fingerprint[:12]})".replace("  ", " ")

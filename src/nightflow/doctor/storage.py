@@ -1,0 +1,145 @@
+"""The store and the folders: do they open, may they be written, is there room?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+import nightflow.store
+from nightflow.config import Settings
+from nightflow.doctor.finding import Finding, fault, fine, warning
+from nightflow.errors import NightflowError
+from nightflow.store.database import Database
+from nightflow.store.failures import translated
+from nightflow.store.overview import counts
+
+__all__ = ["check_disk", "check_folders", "check_store"]
+
+_LOCK_PATIENCE = 3.0
+_GIGABYTE = 1e9
+_FAULT_BELOW, _WARN_BELOW = 1.0, 10.0
+"""Gigabytes free; a night of 4k frames with its products takes some tens."""
+
+
+def check_store(settings: Settings) -> Iterator[Finding]:
+    """Open the store, compare its migrations with the package's, take its write lock; nothing is changed."""
+    url = settings.store_url
+    shown = url if "@" not in url else make_url(url).render_as_string(hide_password=True)
+    file = _sqlite_file(url)
+    if file is not None and not file.is_file():
+        yield warning("store", f"{file} is not there yet", "any command makes it; `nightflow run` for one")
+        return
+    try:
+        with Database(url, busy_seconds=_LOCK_PATIENCE) as database:
+            yield _revision(database, shown)
+            yield _writable(database)
+    except NightflowError as error:
+        yield fault("store", str(error), "mend [store] url in nightflow.toml, or the database")
+
+
+def check_folders(settings: Settings) -> Iterator[Finding]:
+    """Look at each folder of the settings: there, or can be made; and writable where nightflow writes."""
+    paths = settings.paths
+    written = {"masters": paths.masters, "products": paths.products, "catalogs": paths.catalogs}
+    written["index_files"] = paths.index_files
+    for key, path in written.items():
+        yield _folder(f"paths.{key}", settings.resolve(path))
+    for path in settings.watch.folders:
+        yield _watched(settings.resolve(path))
+
+
+def check_disk(settings: Settings) -> Iterator[Finding]:
+    """Look at the room on each disk that products and masters go to."""
+    seen = set()
+    for path in (settings.root, *map(settings.resolve, (settings.paths.products, settings.paths.masters))):
+        existing = _existing(path)
+        device = existing.stat().st_dev
+        if device in seen:
+            continue
+        seen.add(device)
+        yield _room(existing, shutil.disk_usage(existing).free / _GIGABYTE)
+
+
+def _room(path: Path, free: float) -> Finding:
+    message = f"{free:.1f} GB free on the disk of {path}"
+    if free < _FAULT_BELOW:
+        return fault("disk", message, "make room, or move paths.products to another disk")
+    if free < _WARN_BELOW:
+        return warning("disk", message, "make room before the night")
+    return fine("disk", message)
+
+
+def _sqlite_file(url: str) -> Path | None:
+    prefix = "sqlite:///"
+    path = url.removeprefix(prefix)
+    return Path(path) if url.startswith(prefix) and path != ":memory:" else None
+
+
+def _revision(database: Database, shown: str) -> Finding:
+    head = _head()
+    with translated(database.url), database.engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current == head:
+        number = sum(counts(database).values())
+        return fine("store", f"{shown}: {number} exposures, tables at revision {head}")
+    if current is None:
+        return warning("store", f"{shown}: no tables yet", "any command makes them")
+    if current not in _known_revisions():
+        return fault(
+            "store", f"{shown}: its tables (revision {current}) are of a newer nightflow", "update nightflow"
+        )
+    return warning(
+        "store", f"{shown}: tables at revision {current}, {head} is due", "the next command brings them up"
+    )
+
+
+def _writable(database: Database) -> Finding:
+    # Takes the lock and the right to write, and changes no row.
+    with database.write() as session:
+        session.connection().execute(text("UPDATE alembic_version SET version_num = version_num WHERE 1 = 0"))
+    return fine("store", "can be written")
+
+
+def _scripts() -> ScriptDirectory:
+    config = Config()
+    folder = Path(nightflow.store.__file__).parent / "migrations"
+    config.set_main_option("script_location", folder.as_posix())
+    return ScriptDirectory.from_config(config)
+
+
+def _head() -> str | None:
+    return _scripts().get_current_head()
+
+
+def _known_revisions() -> set[str]:
+    return {script.revision for script in _scripts().walk_revisions()}
+
+
+def _folder(key: str, path: Path) -> Finding:
+    existing = _existing(path)
+    if not existing.is_dir():
+        return fault(key, f"{existing} is a file", f"name another folder as {key} in nightflow.toml")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return fault(key, f"{existing} cannot be written", f"give this user the right, or change {key}")
+    return fine(key, str(path) if path.exists() else f"{path} (made when needed)")
+
+
+def _watched(path: Path) -> Finding:
+    if not path.is_dir():
+        return warning("watch.folders", f"{path} is not there", f"make it (mkdir -p {path}), or mount its disk")
+    if not os.access(path, os.R_OK | os.X_OK):
+        return fault("watch.folders", f"{path} cannot be read", "give this user the right to read it")
+    return fine("watch.folders", str(path))
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists."""
+    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())

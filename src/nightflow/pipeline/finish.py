@@ -1,0 +1,119 @@
+"""The end of a night: its definitive masters, what they change, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightflow.errors import ConfigurationError
+from nightflow.fits_output import replacing
+from nightflow.nights import parse_night
+from nightflow.pipeline.masters import build_all
+from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.run import RunReport, reduce_all
+from nightflow.report.night_plot import night_png
+from nightflow.report.night_table import night_csv, with_verdicts
+from nightflow.store.frames import exposures_of_night
+from nightflow.store.overview import frame_rows
+
+__all__ = ["FinishedNight", "finish_night", "write_if_changed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedNight:
+    """What became of a night.
+
+    Attributes
+    ----------
+    night : str
+    masters : tuple of dict
+        See `nightflow.pipeline.masters.build_all`.
+    run : RunReport
+        What was reduced again.
+    rows : tuple of dict
+        The night's frames, each with its verdict.
+    table, figure : Path
+        The report.
+    changed : bool
+        Whether either of them is not what it was.
+    """
+
+    night: str
+    masters: tuple[dict[str, Any], ...]
+    run: RunReport
+    rows: tuple[dict[str, Any], ...]
+    table: Path
+    figure: Path
+    changed: bool
+
+
+def finish_night(
+    reducer: Reducer, night: str, progress: Callable[[int, int, Outcome | None], None] | None = None
+) -> FinishedNight | None:
+    """Conclude a night; again on an unchanged night changes nothing.
+
+    Masters are built from all calibration frames of the night; each exposure whose masters, software or
+    profile are not those of its last reduction is reduced again, in the order of kind, time and content, so
+    that the result does not depend on the order in which the files landed. Then the report is written.
+
+    Parameters
+    ----------
+    reducer : Reducer
+        With definitive masters.
+    night : str
+        Date of the evening, such as "2024-05-12".
+    progress : callable, optional
+        Told after each exposure.
+
+    Returns
+    -------
+    FinishedNight or None
+        None where the ledger has no frame of that night.
+
+    Raises
+    ------
+    ConfigurationError
+        ``night`` is no date, or the folder of the products cannot be written to.
+    """
+    parse_night(night)
+    exposures = exposures_of_night(reducer.database, night)
+    if not exposures:
+        return None
+    masters = build_all(reducer, night=night)
+    run = reduce_all(reducer, exposures, progress=progress)
+    rows = with_verdicts(frame_rows(reducer.database, night=night))
+    folder = reducer.settings.resolve(reducer.settings.paths.products) / night
+    table, figure = folder / "night.csv", folder / "night.png"
+    try:
+        written = [
+            write_if_changed(table, night_csv(rows).encode()),
+            write_if_changed(figure, night_png(rows, night)),
+        ]
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: the report cannot be written: {error}") from error
+    return FinishedNight(
+        night=night,
+        masters=tuple(masters),
+        run=run,
+        rows=tuple(rows),
+        table=table,
+        figure=figure,
+        changed=any(written),
+    )
+
+
+def write_if_changed(path: Path, content: bytes) -> bool:
+    """Write a file at once or not at all; one that holds the same already is left alone.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be made or written to.
+    """
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return True

@@ -1,0 +1,370 @@
+"""Whole nights of four telescopes, from the folder of raw frames to what the observer reads.
+
+The figures are published ones or were measured without nightflow; see the README beside the frames.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from photutils.aperture import ApertureStats, CircularAnnulus, CircularAperture
+
+from nightflow.catalogs.local import LocalCatalogs
+from tests.real.nights import Night, number
+from tests.real.transit import fit_trapezoid
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+
+HATP32 = ("--ra", "31.0427", "--dec", "46.6878")
+MIDDLE_OF_TRANSIT = 2458107.71043
+NICKEL_STANDARDS = ("d1047.fits.gz", "d1083.fits.gz")
+
+
+def group(name: str) -> pytest.MarkDecorator:
+    """Keep the tests of a night in one process: it is reduced once."""
+    return pytest.mark.xdist_group(name)
+
+
+@pytest.fixture(scope="module")
+def hatp32(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    catalog = shared_data / "catalogues" / "tycho2_hatp32.csv"
+    night = Night.prepared(tmp_path_factory.mktemp("hatp32"), {"tycho2": catalog})
+    night.run(shared_data / "hatp32_subset")
+    return night
+
+
+@pytest.fixture(scope="module")
+def nickel(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    catalog = shared_data / "catalogues" / "landolt.csv"
+    night = Night.prepared(tmp_path_factory.mktemp("nickel"), {"landolt": catalog})
+    night.run(shared_data / "nickel_2024-05-12")
+    return night
+
+
+@pytest.fixture(scope="module")
+def mit(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """All calibrations, six of the lights: clear, and the cloud at the end."""
+    catalog = shared_data / "catalogues" / "tycho2_mit_oct12.csv"
+    night = Night.prepared(tmp_path_factory.mktemp("mit"), {"tycho2": catalog})
+    files = sorted((shared_data / "mit_2018-10-12").rglob("*.fit.gz"))
+    lights = [file for file in files if ".Light." in file.name]
+    night.run(*[file for file in files if file not in lights], *lights[::6], lights[-1])
+    return night
+
+
+@pytest.fixture(scope="module")
+def lowell(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """All calibrations, every third light."""
+    catalog = shared_data / "catalogues" / "tycho2_lowell_5945.csv"
+    night = Night.prepared(tmp_path_factory.mktemp("lowell"), {"tycho2": catalog})
+    folder = shared_data / "lowell_subset"
+    lights = sorted((folder / "5945").glob("*.fits.gz"))
+    night.run(*[child for child in folder.iterdir() if child.name != "5945"], *lights[::3])
+    return night
+
+
+@group("hatp32")
+class TestHatP32:
+    """60 s frames of a 6-inch without calibrations, WCS, gain or image type."""
+
+    def test_nearly_all_frames_are_solved(self, hatp32: Night) -> None:
+        rows = list(hatp32.lights().values())
+        done = [row for row in rows if row["state"] == "done"]
+        assert len(rows) == 36
+        assert len(done) >= 35
+        for row in done:
+            assert row["wcs_quality"] == "verified"
+            assert number(row["wcs_rms_arcsec"]) < 2
+            assert number(row["wcs_heldout_rms_arcsec"]) < 2
+            assert number(row["scale"]) == pytest.approx(5.16, abs=0.02)
+            assert row["parity"] == "-1"
+
+    def test_missing_calibrations_are_named_and_stop_nothing(self, hatp32: Night) -> None:
+        assert hatp32.exit_code == 0
+        for row in hatp32.lights().values():
+            assert row["masters"] == ""
+            for missing in ("no bias", "no dark of 60 s", "no flat in Clear"):
+                assert missing in row["reason"]
+
+    def test_airmass_is_that_of_the_telescope(self, hatp32: Night) -> None:
+        for row in hatp32.lights().values():
+            altitude = fits.getheader(row["path"])["TELALT"]
+            assert number(row["airmass"]) == pytest.approx(1 / np.sin(np.radians(altitude)), abs=0.01)
+
+    def test_the_transit(self, hatp32: Night, tmp_path: Path) -> None:
+        png = tmp_path / "hatp32.png"
+        rows = hatp32.lightcurve(*HATP32, "--plot", str(png))
+        time = np.array([number(row["bjd_tdb"]) for row in rows]) - MIDDLE_OF_TRANSIT
+        mag = np.array([number(row["diff_mag"]) for row in rows])
+        assert len(rows) >= 35
+        assert np.isfinite(mag).all()
+        assert np.median(mag) == pytest.approx(0, abs=1e-6)
+        inside, outside = np.abs(time) < 0.04, np.abs(time) > 0.075
+        depth = 1 - 10 ** (-0.4 * (np.median(mag[inside]) - np.median(mag[outside])))
+        assert 0.016 < depth < 0.034
+        transit = fit_trapezoid(time, mag)
+        assert abs(transit.middle) * 24 * 60 < 15
+        assert np.std(mag - transit(time)) < 0.012
+        assert png.read_bytes().startswith(b"\x89PNG")
+
+    def test_times_are_barycentric(self, hatp32: Night) -> None:
+        """Half a year from opposition the light-travel time is known to its sign and size."""
+        for row in hatp32.lightcurve(*HATP32):
+            late = number(row["bjd_tdb"]) - 2400000.5 - number(row["mjd_mid"])
+            # TDB - UTC is 69.2 s; HAT-P-32, in the evening sky of December, is on the near side of the orbit.
+            assert 69.2 < late * 86400 < 69.2 + 499
+
+    def test_the_target_is_in_no_ensemble_of_its_own(self, hatp32: Night) -> None:
+        text = hatp32.command("lightcurve", *HATP32, "--format", "ecsv")
+        source = hatp32.lightcurve(*HATP32)[0]["source_id"]
+        (members,) = [line for line in text.splitlines() if "comparison_stars" in line]
+        assert members.count("%") >= 5
+        assert f" {source} (" not in members
+
+    def test_a_target_is_no_reference_of_the_zero_point(
+        self, hatp32: Night, shared_data: Path, tmp_path: Path
+    ) -> None:
+        """A star of the fit is calibrated without itself: only one that is not in it lies on the zero point."""
+        frame = sorted((shared_data / "hatp32_subset").iterdir())[0]
+        aware = Night.prepared(
+            tmp_path / "aware", {"tycho2": shared_data / "catalogues" / "tycho2_hatp32.csv"}
+        )
+        aware.command("targets", "add", "my planet", *HATP32)
+        aware.run(frame)
+        offsets = {}
+        for name, night in {"unaware": hatp32, "aware": aware}.items():
+            point, row = night.lightcurve(*HATP32)[0], night.lights()[frame.name]
+            offset = number(point["mag"]) + 2.5 * np.log10(number(point["flux"])) - number(row["zp"])
+            offsets[name] = abs(offset), int(row["zp_n_stars"])
+        assert offsets["aware"][0] < 1e-6
+        assert offsets["unaware"][0] > 1e-6
+        assert offsets["aware"][1] < offsets["unaware"][1]
+
+    def test_again_nothing_is_reduced_and_no_row_changes(
+        self, hatp32: Night, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = hatp32.dump()
+        assert len(before["reduction"]) == 36
+        assert len(before["measurement"]) > 5000
+        monkeypatch.setattr("nightflow.pipeline.identify.read_readouts", _no_pixels)
+        hatp32.run(shared_data / "hatp32_subset")
+        assert hatp32.output.split() == ["36", "unchanged"]
+        assert hatp32.dump() == before
+        assert hatp32.command("backfill", "--dry-run").startswith("0 exposures")
+
+
+@group("nickel")
+class TestNickel:
+    """Standard fields in V: bias, overscan, flat and the zero point."""
+
+    def test_every_light_is_calibrated_with_bias_overscan_and_flat(self, nickel: Night) -> None:
+        masters = nickel.masters()
+        assert {kind: row["n_inputs"] for kind, row in masters.items()} == {"bias": 10, "flat": 3}
+        assert masters["flat"]["filter"] == "V"
+        used = f"bias:{masters['bias']['fingerprint'][:8]} flat:{masters['flat']['fingerprint'][:8]}"
+        for name in NICKEL_STANDARDS:
+            assert nickel.lights()[name]["masters"] == used
+            with fits.open(nickel.product(name)) as hdus:
+                assert hdus[0].shape == (1024, 1024)
+                history = "\n".join(hdus[0].header["HISTORY"])
+            for step in ("overscan", "bias", "flat"):
+                assert step in history
+
+    @pytest.mark.parametrize("name", NICKEL_STANDARDS)
+    def test_zero_point(self, nickel: Night, name: str) -> None:
+        row = nickel.lights()[name]
+        assert row["state"] == "done"
+        assert number(row["zp_adu"]) == pytest.approx(22.82, abs=0.06)
+        assert number(row["zp"]) == pytest.approx(number(row["zp_adu"]) + 2.5 * np.log10(1.795), abs=1e-6)
+        assert row["wcs_quality"] == "provisional"
+        assert row["mag_system"] == "Vega"
+
+    def test_zero_points_differ_by_the_extinction(self, nickel: Night) -> None:
+        """0.13 mag an airmass in V at Lick; the two fields stood at 1.60 and 1.22."""
+        low, high = (nickel.lights()[name] for name in NICKEL_STANDARDS)
+        airmasses = number(low["airmass"]) - number(high["airmass"])
+        assert airmasses == pytest.approx(0.380, abs=0.01)
+        assert number(high["zp"]) - number(low["zp"]) == pytest.approx(0.13 * airmasses, abs=0.03)
+
+    @pytest.mark.parametrize("name", NICKEL_STANDARDS)
+    def test_photutils_finds_the_same_light(self, nickel: Night, name: str) -> None:
+        """Landolt's diaphragm was 14 arcsec wide; what is inside is what his magnitudes stand for."""
+        expected = _zero_points_by_photutils(nickel, name, radius=7.0 / 0.37)
+        assert number(nickel.lights()[name]["zp_adu"]) == pytest.approx(float(np.median(expected)), abs=0.025)
+
+    def test_no_bad_column_is_taken_for_a_star(self, nickel: Night, shared_data: Path) -> None:
+        raws = [
+            fits.getdata(file)[:, :1024]
+            for file in sorted((shared_data / "nickel_2024-05-12").glob("d10[4-8]*"))
+        ]
+        always = np.logical_and.reduce([raw >= 65535 for raw in raws])
+        bad_columns = np.flatnonzero(always.mean(axis=0) > 0.3)
+        assert len(bad_columns) >= 1
+        with nickel.database() as database, database.session() as session:
+            rows = session.connection().exec_driver_sql("SELECT x, flags FROM measurement").all()
+        assert len(rows) > 80
+        for x, flags in rows:
+            on_column = np.abs(bad_columns - x).min() < 2
+            assert not on_column or flags & (1 | 8), f"an unflagged source at x = {x}"
+            assert np.abs(bad_columns - x).min() > 0.6
+
+    def test_fields_without_standards_are_held_for_their_wcs(self, nickel: Night) -> None:
+        others = [row for name, row in nickel.lights().items() if name not in NICKEL_STANDARDS]
+        assert len(others) == 4
+        for row in others:
+            assert row["state"] == "held"
+            assert row["reason"].startswith("no WCS")
+            assert "catalog import" in row["reason"]
+        assert nickel.exit_code == 0
+
+
+@group("mit")
+class TestMit:
+    """180 s darks, no flat, five stars of the catalogue in the field."""
+
+    def test_bias_and_dark_are_made_of_all_frames(self, mit: Night) -> None:
+        masters = mit.masters()
+        assert {kind: row["n_inputs"] for kind, row in masters.items()} == {"bias": 10, "dark": 5}
+        assert masters["dark"]["exptime"] == 180
+
+    def test_no_frame_fails_and_each_says_why(self, mit: Night) -> None:
+        lights = mit.lights()
+        assert len(lights) == 6
+        assert mit.exit_code == 0
+        for row in lights.values():
+            assert row["state"] in ("done", "held", "rejected")
+            if row["state"] != "done":
+                assert "WCS" in row["reason"]
+
+    def test_it_says_so_soon(self, mit: Night) -> None:
+        with mit.database() as database, database.session() as session:
+            ended = session.connection().exec_driver_sql(
+                "SELECT e.done_at FROM exposure e JOIN frame f ON f.exposure_id = e.id "
+                "WHERE f.kind = 'light' ORDER BY e.done_at"
+            )
+            times = np.array([row[0] for row in ended], "datetime64[ms]")
+        assert len(times) == 6
+        assert np.diff(times).max() < np.timedelta64(20, "s")
+
+    def test_what_is_done_is_where_the_catalogue_is(self, mit: Night) -> None:
+        stars = LocalCatalogs(mit.root / "catalogs").cone("tycho2", 359.0, 0.0, 180.0)
+        assert len(stars) == 19
+        with mit.database() as database, database.session() as session:
+            done = session.connection().exec_driver_sql(
+                "SELECT r.id, r.wcs FROM reduction r JOIN frame f ON f.id = r.frame_id WHERE f.state = 'done'"
+            )
+            for reduction, text in done.all():
+                _check_stars_are_there(session, reduction, WCS(fits.Header.fromstring(text, sep="\n")), stars)
+
+
+@group("lowell")
+class TestLowell:
+    """300 s frames through overscan, bias and a VR flat; their headers hold the true WCS."""
+
+    def test_the_flat_is_of_seven_frames_of_the_filter(self, lowell: Night) -> None:
+        masters = lowell.masters()
+        assert {kind: row["n_inputs"] for kind, row in masters.items()} == {"bias": 10, "flat": 7}
+        assert masters["flat"]["filter"] == "VR"
+        flats = {Path(row["path"]).name: row for row in lowell.frames() if row["kind"] == "flat"}
+        assert len(flats) == 8
+        assert flats["20190326.0100.fits.gz"]["filter"] == "V"
+
+    def test_the_overscan_strip_is_gone(self, lowell: Night) -> None:
+        lights = lowell.lights()
+        assert len(lights) == 4
+        for name, row in lights.items():
+            if row["state"] == "done":
+                assert fits.getheader(row["path"])["NAXIS1"] == 1432
+                assert fits.getdata(lowell.product(name)).shape == (1370, 1365)
+
+    def test_cosmic_rays_are_found(self, lowell: Night) -> None:
+        done = [row for row in lowell.lights().values() if row["state"] == "done"]
+        assert len(done) >= 3
+        assert all(number(row["n_cosmic"]) > 700 for row in done)
+
+    def test_each_wcs_is_that_of_the_header(self, lowell: Night) -> None:
+        """The header's is a Gaia solution of 0.03 to 0.05 arcsec on the untrimmed pixels."""
+        for row in (row for row in lowell.lights().values() if row["state"] == "done"):
+            solved = WCS(fits.getheader(lowell.product(Path(row["path"]).name)))
+            x, y = np.array([10.0, 1350.0, 10.0, 1350.0, 680.0]), np.array([10.0, 10.0, 1360.0, 1360.0, 680.0])
+            true_ra, true_dec = _tpv(fits.getheader(row["path"]), x + 17, y)
+            ra, dec = solved.all_pix2world(x, y, 0)
+            off = np.hypot((ra - true_ra) * np.cos(np.radians(dec)), dec - true_dec) * 3600
+            assert off.max() < 2
+
+    def test_few_catalogue_stars_make_no_verified_wcs(self, lowell: Night) -> None:
+        done = [row for row in lowell.lights().values() if row["state"] == "done"]
+        assert {row["wcs_quality"] for row in done} <= {"provisional", "verified"}
+        assert any(row["wcs_quality"] == "provisional" for row in done)
+        for row in done:
+            if number(row["wcs_n_matched"]) < 6:
+                assert row["wcs_quality"] == "provisional"
+
+
+def _no_pixels(*_: object) -> None:
+    raise AssertionError("a file was opened for its pixels")
+
+
+def _zero_points_by_photutils(night: Night, name: str, radius: float) -> list[float]:
+    """Return the zero point of 1 ADU/s by each standard, PG1323-085-2 left out: it is 0.2 mag off."""
+    with fits.open(night.product(name)) as hdus:
+        data, header, bad = hdus[0].data.astype(float), hdus[0].header, hdus["MASK"].data > 0
+    header.remove("DATE-BEG", ignore_missing=True)
+    stars = LocalCatalogs(night.root / "catalogs").cone("landolt", *WCS(header).wcs.crval, 0.2)
+    zero_points = []
+    for star in range(len(stars)):
+        place = WCS(header).all_world2pix(stars.ra[star], stars.dec[star], 0)
+        if stars.ids[star] == "PG1323-085-2" or not all(60 < float(one) < 964 for one in place):
+            continue
+        level = np.median(data[~bad])
+        for _ in range(4):
+            place = ApertureStats(data - level, CircularAperture(place, 9)).centroid
+        sky = ApertureStats(data, CircularAnnulus(place, 40, 55), mask=bad).median
+        aperture = CircularAperture(place, radius)
+        electrons = aperture.do_photometry(data)[0][0] - sky * aperture.area
+        zero_points.append(float(stars.mags["V"][star] + 2.5 * np.log10(electrons / 60 / 1.795)))
+    assert len(zero_points) >= 3
+    return zero_points
+
+
+def _check_stars_are_there(session: object, reduction: int, wcs: WCS, stars: object) -> None:
+    rows = session.connection().exec_driver_sql(  # type: ignore[attr-defined]
+        "SELECT x, y FROM measurement WHERE reduction_id = ?", (reduction,)
+    )
+    found = np.array(rows.all())
+    x, y = wcs.all_world2pix(stars.ra, stars.dec, 0, quiet=True)  # type: ignore[attr-defined]
+    on_frame = (x > 5) & (x < 1019) & (y > 5) & (y < 1019)
+    assert on_frame.sum() >= 3
+    for star in np.flatnonzero(on_frame):
+        assert np.hypot(found[:, 0] - x[star], found[:, 1] - y[star]).min() * 1.266 < 2
+
+
+def _tpv(header: fits.Header, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluate TAN with PV cards (the TPV convention) by hand; the values may be text."""
+
+    def value(key: str, absent: float = 0.0) -> float:
+        return float(header.get(key, absent))
+
+    dx, dy = x + 1 - value("CRPIX1"), y + 1 - value("CRPIX2")
+    u = value("CD1_1") * dx + value("CD1_2") * dy
+    v = value("CD2_1") * dx + value("CD2_2") * dy
+    xi, eta = _polynomial(value, 1, u, v), _polynomial(value, 2, v, u)
+    xi, eta = np.radians(xi), np.radians(eta)
+    ra0, dec0 = np.radians(value("CRVAL1")), np.radians(value("CRVAL2"))
+    below = np.cos(dec0) - eta * np.sin(dec0)
+    ra = ra0 + np.arctan2(xi, below)
+    dec = np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, below))
+    return np.degrees(ra) % 360, np.degrees(dec)
+
+
+def _polynomial(value: object, axis: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    r = np.hypot(a, b)
+    terms = [1, a, b, r, a**2, a * b, b**2, a**3, a**2 * b, a * b**2, b**3, r**3]
+    return sum(
+        value(f"PV{axis}_{order}", float(order == 1)) * term  # type: ignore[operator]
+        for order, term in enumerate(terms)
+    )

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightflow.photcal.robust_line import fit_robust
+
+
+def line(count, seed, scatter=0.0, error=0.02):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 1, count)
+    values = 5 + 0.3 * x + rng.normal(0, np.hypot(error, scatter), count)
+    return np.column_stack([np.ones(count), x]), values, np.full(count, error)
+
+
+def test_without_each_is_a_fit_without_each():
+    design, values, errors = line(12, 3)
+    fit = fit_robust(design, values, errors)
+    assert fit.kept.all()
+    for row in range(12):
+        others = np.arange(12) != row
+        weights = 1 / errors[others]
+        solution, *_ = np.linalg.lstsq(
+            design[others] * weights[:, None], values[others] * weights, rcond=None
+        )
+        assert fit.without_each()[row] == pytest.approx(values[row] - design[row] @ solution, abs=1e-9)
+
+
+def test_scatter_beyond_the_errors_widens_them():
+    calm = fit_robust(*line(200, 1))
+    noisy = fit_robust(*line(200, 1, scatter=0.1))
+    assert np.sqrt(noisy.covariance[0, 0] / calm.covariance[0, 0]) == pytest.approx(5.1, rel=0.2)
+
+
+@given(st.integers(0, 10_000), st.floats(1.0, 1e3))
+def test_a_minority_of_wrong_points_does_not_move_it(seed, size):
+    design, values, errors = line(40, seed)
+    wrong = values.copy()
+    wrong[:12] += size
+    fit = fit_robust(design[:, :1], wrong, errors)
+    honest = np.median(values)
+    assert abs(fit.coefficients[0] - honest) < 0.2
+
+
+@given(st.integers(0, 1000))
+def test_the_answer_does_not_depend_on_the_order(seed):
+    design, values, errors = line(25, seed, scatter=0.05)
+    order = np.random.default_rng(seed).permutation(25)
+    one, other = fit_robust(design, values, errors), fit_robust(design[order], values[order], errors[order])
+    np.testing.assert_allclose(one.coefficients, other.coefficients, atol=1e-8)

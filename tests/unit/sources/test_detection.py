@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from nightflow.errors import FrameRejected
+from nightflow.instruments.profile import DetectionSettings
+from nightflow.sources.detection import detect
+
+
+def sky(seed=0, shape=(200, 200)):
+    return np.random.default_rng(seed).normal(0, 5, shape).astype(np.float32)
+
+
+def add_star(image, x, y, total=2e4, sigma=1.4):
+    yy, xx = np.mgrid[: image.shape[0], : image.shape[1]]
+    image += (
+        total / (2 * np.pi * sigma**2) * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * sigma**2))
+    ).astype(np.float32)
+
+
+def find(image, **changes):
+    rms = np.full(image.shape, 5.0, np.float32)
+    return detect(image, rms, np.zeros(image.shape, bool), DetectionSettings(**changes))
+
+
+def test_empty_sky_holds_hardly_anything():
+    found = sum(len(find(sky(seed))) for seed in range(10))
+    assert found <= 1
+
+
+def test_two_stars_close_together_are_taken_apart_and_say_so():
+    image = sky()
+    add_star(image, 100, 100)
+    add_star(image, 106, 100)
+    found = find(image)
+    assert len(found) == 2
+    assert found.blended.all()
+
+
+def test_a_row_and_a_trail_are_no_sources():
+    image = sky()
+    image[50] += 400
+    image[120:123, 20:180] += 300
+    assert len(find(image)) == 0
+
+
+def test_segments_cover_the_star():
+    image = sky()
+    add_star(image, 60, 80)
+    found = find(image)
+    assert found.segments[80, 60] > 0
+    assert found.segments[10, 10] == 0
+
+
+def test_light_everywhere_is_no_star_field():
+    image = np.full((400, 400), 100.0, np.float32) + sky(1, (400, 400))
+    image[::2, ::2] += 500
+    with pytest.raises(FrameRejected, match="threshold"):
+        detect(
+            np.tile(image, (4, 4)),
+            np.full((1600, 1600), 1.0, np.float32),
+            np.zeros((1600, 1600), bool),
+            DetectionSettings(),
+        )
