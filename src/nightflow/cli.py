@@ -9,7 +9,7 @@ from astropy.utils import data as astropy_data
 from astropy.utils import iers
 
 from nightflow import __version__
-from nightflow.commands import curves, explain, ledger, masters, reduce, setup, simulation, sky
+from nightflow.commands import curves, doctor, explain, ledger, masters, reduce, setup, simulation, sky
 
 __all__ = ["app"]
 
@@ -42,6 +42,7 @@ def _main(
 
 
 app.command()(setup.init)
+app.command()(doctor.doctor)
 app.command()(reduce.run)
 app.command()(reduce.watch)
 app.command()(reduce.backfill)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import ConfigurationError, NightflowError
+from nightflow.fits_output import replacing
 
 __all__ = ["PROGRAM", "build_index", "index_command"]
 
@@ -148,8 +149,6 @@ def _run(command: Sequence[str], folder: Path, time_limit: float) -> None:
 
 
 def _install(made: Path, output: Path) -> Path:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(output.name + ".part")
-    shutil.copyfile(made, partial)
-    partial.replace(output)
+    with replacing(output) as partial:
+        shutil.copyfile(made, partial)
     return output

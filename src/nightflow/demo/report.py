@@ -15,6 +15,7 @@ from nightflow.errors import NightflowError
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.lightcurve_plot import plot
 from nightflow.products.lightcurve_table import write
+from nightflow.robust import robust_sigma
 from nightflow.store.database import Database
 from nightflow.store.models import State
 from nightflow.store.overview import counts, frame_rows
@@ -112,8 +113,11 @@ def _compare(curve: LightCurve, truth: dict[str, Any]) -> tuple[float, float, fl
     full = float(flux.max())
     outside = flux > full - 1e-6
     inside = flux < full - 0.95 * (full - float(flux.min()))
-    scatter = 1.4826 * np.nanmedian(np.abs(mags[outside] - np.nanmedian(mags[outside])))
-    return _depth(mags, inside, outside), _depth(-2.5 * np.log10(flux), inside, outside), float(scatter)
+    return (
+        _depth(mags, inside, outside),
+        _depth(-2.5 * np.log10(flux), inside, outside),
+        robust_sigma(mags[outside]),
+    )
 
 
 def describe(report: DemoReport) -> list[str]:

@@ -14,6 +14,7 @@ from nightflow.errors import ConfigurationError, FrameRejected
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.values import parse_section
+from nightflow.robust import robust_sigma
 
 __all__ = [
     "HotPixelLimits",
@@ -109,7 +110,7 @@ def hot_pixel_limits(master_dark: MasterFrame, exptime: float) -> HotPixelLimits
     step = max(1, master_dark.data.size // SAMPLED_PIXELS)
     good = master_dark.data.ravel()[::step][master_dark.flags.ravel()[::step] == 0]
     typical = float(np.median(good))
-    spread = 1.4826 * float(np.median(np.abs(good - np.float32(typical))))
+    spread = robust_sigma(good)
     scale = exptime / header.exptime if header.exptime > 0 else 1.0
     current = 0.0 if header.bias_included else max(typical, 0.0) * scale * header.gain
     excess = (header.read_noise**2 + current) / (header.gain * scale) if scale > 0 else np.inf

@@ -27,7 +27,9 @@ def check_packages(requirements: Iterable[str] | None = None) -> Iterator[Findin
     """
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < _OLDEST:
-        yield fault("python", f"{version}; 3.11 or newer is needed", "make the environment with a newer Python")
+        yield fault(
+            "python", f"{version}; 3.11 or newer is needed", "make the environment with a newer Python"
+        )
     else:
         yield fine("python", version)
     try:
@@ -44,7 +46,9 @@ def _compared(declared: Iterable[str]) -> Iterator[Finding]:
     bad = [finding for finding in map(_compare, plain) if finding is not None]
     yield from bad
     if not bad:
-        shown = ", ".join(f"{name} {metadata.version(name)}" for name in ("prefect", "astropy", "sep", "numpy"))
+        shown = ", ".join(
+            f"{name} {metadata.version(name)}" for name in ("prefect", "astropy", "sep", "numpy")
+        )
         yield fine("packages", f"all {len(plain)} are here: {shown}, ...")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER, run_worker
 from nightflow.astrometry.index_file import describe_index
@@ -20,7 +22,7 @@ __all__ = ["check_catalogs", "check_index_files", "check_solver"]
 
 _SOLVER_SECONDS = 20.0
 _TRIAL_INDEX = "index-hatp32-tycho2.fits"
-_STARS_HDU, _TRIAL_STARS = 10, 30
+_TRIAL_STARS = 30
 _TRIAL_CENTER = (31.04, 46.69)
 _TRIAL_SCALE = 3.0
 _TRIAL_PIXELS = 1024
@@ -43,7 +45,9 @@ def check_catalogs(settings: Settings) -> Iterator[Finding]:
         except NightflowError as error:
             yield fault("catalogues", str(error), f"import {name} again")
             continue
-        yield fine("catalogues", f"{name}: {metadata.n_stars} stars, bands {' '.join(metadata.bands) or 'none'}")
+        yield fine(
+            "catalogues", f"{name}: {metadata.n_stars} stars, bands {' '.join(metadata.bands) or 'none'}"
+        )
 
 
 def check_index_files(settings: Settings) -> Iterator[Finding]:
@@ -87,12 +91,17 @@ def check_solver() -> Iterator[Finding]:
 
 
 def _trial(index: Path) -> dict[str, object]:
-    """Return a request whose stars are those of the packaged index file, put on a made-up chip."""
-    x, y = _projected(_star_places(index))
-    inside = (x > 0) & (x < _TRIAL_PIXELS) & (y > 0) & (y < _TRIAL_PIXELS)
-    places = np.column_stack([x[inside], y[inside]])[:_TRIAL_STARS]
+    """Return a request with the places of Tycho-2 stars on a made-up chip, brightest first."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = _TRIAL_CENTER
+    wcs.wcs.crpix = [_TRIAL_PIXELS / 2, _TRIAL_PIXELS / 2]
+    wcs.wcs.cdelt = [-_TRIAL_SCALE / 3600.0, _TRIAL_SCALE / 3600.0]
+    ra, dec = _trial_stars()
+    places = np.column_stack(wcs.wcs_world2pix(ra, dec, 1))
+    inside = ((places > 0) & (places < _TRIAL_PIXELS)).all(axis=1)
     return {
-        "stars": (places + 1.0).tolist(),
+        "stars": places[inside][:_TRIAL_STARS].tolist(),
         "index_files": [str(index)],
         "scale": [0.95 * _TRIAL_SCALE, 1.05 * _TRIAL_SCALE],
         "position": [*_TRIAL_CENTER, 1.0],
@@ -101,8 +110,8 @@ def _trial(index: Path) -> dict[str, object]:
     }
 
 
-def _star_places(index: Path) -> np.ndarray:
-    """Return right ascension and declination of the index's stars, shape (n, 2), degrees."""
-    with fits.open(index, memmap=False) as hdus:
-        # unit vectors as 32-bit integers over the range of the tree, or as they are
-        ...
+def _trial_stars() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return right ascension and declination of the stars that the packaged index is made of, degrees."""
+    with (resources.files("nightflow.simulate") / "data" / "tycho2_hatp32.csv").open() as lines:
+        rows = sorted(csv.DictReader(lines), key=lambda row: float(row["vt"]))
+    return np.array([float(row["ra"]) for row in rows]), np.array([float(row["dec"]) for row in rows])

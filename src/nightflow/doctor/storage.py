@@ -134,7 +134,9 @@ def _folder(key: str, path: Path) -> Finding:
 
 def _watched(path: Path) -> Finding:
     if not path.is_dir():
-        return warning("watch.folders", f"{path} is not there", f"make it (mkdir -p {path}), or mount its disk")
+        return warning(
+            "watch.folders", f"{path} is not there", f"make it (mkdir -p {path}), or mount its disk"
+        )
     if not os.access(path, os.R_OK | os.X_OK):
         return fault("watch.folders", f"{path} cannot be read", "give this user the right to read it")
     return fine("watch.folders", str(path))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.robust import MAD_TO_SIGMA
+
 __all__ = ["NOISE_FLOOR", "EnsembleFit", "fit_ensemble"]
 
 _ITERATIONS = 12
@@ -151,4 +153,4 @@ def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the robust standard deviation of each column (median absolute deviation)."""
-    return 1.4826 * _median(np.abs(values - _median(values)))
+    return MAD_TO_SIGMA * _median(np.abs(values - _median(values)))

@@ -6,10 +6,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAD_TO_SIGMA", "combine_tile"]
+from nightflow.robust import MAD_TO_SIGMA
 
-MAD_TO_SIGMA = 1.482602218505602
-"""Standard deviation of a Gaussian in units of its median absolute deviation."""
+__all__ = ["combine_tile"]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.robust import robust_sigma
+
 __all__ = ["RobustFit", "fit_robust"]
 
 _CLIP = 3.0
 _ROUNDS = 10
-_MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def fit_robust(
     coefficients[0] = np.median(values)
     residuals = values - design @ coefficients
     for turn in range(_ROUNDS):
-        sigma = max(_robust_sigma(residuals[kept]), float(np.median(errors[kept])), 1e-4)
+        sigma = max(robust_sigma(residuals[kept]), float(np.median(errors[kept])), 1e-4)
         limit = _CLIP * np.sqrt(np.maximum(sigma**2, errors**2))
         survivors = np.abs(residuals) <= limit
         if survivors.sum() < max(count + 1, 3):
@@ -108,7 +109,7 @@ def _finished(
     # in a form that stays finite for one and two.
     covariance = normal_inverse * max(1.0, chi2 / freedom) * (1 + 2 / freedom)
     leverage = weights * np.einsum("ij,jk,ik->i", design, normal_inverse, design)
-    return RobustFit(coefficients, covariance, kept, residuals, leverage, _robust_sigma(residuals[kept]))
+    return RobustFit(coefficients, covariance, kept, residuals, leverage, robust_sigma(residuals[kept]))
 
 
 def _solve(
@@ -117,10 +118,6 @@ def _solve(
     root = np.sqrt(weights)
     solution, *_ = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)
     return np.asarray(solution)
-
-
-def _robust_sigma(residuals: NDArray[np.float64]) -> float:
-    return float(_MAD_TO_SIGMA * np.median(np.abs(residuals - np.median(residuals))))
 
 
 def _intrinsic_scatter(residuals: NDArray[np.float64], errors: NDArray[np.float64], count: int) -> float:

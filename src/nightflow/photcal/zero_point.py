@@ -17,7 +17,7 @@ from nightflow.photcal.robust_line import RobustFit, fit_robust
 from nightflow.photcal.solution import PhotometricSolution
 from nightflow.sources.table import SourceTable
 
-__all__ = ["FluxCalibration", "NoZeroPoint", "calibrate_flux", "instrumental_magnitudes"]
+__all__ = ["Conditions", "FluxCalibration", "NoZeroPoint", "calibrate_flux", "instrumental_magnitudes"]
 
 _POGSON = 2.5 / np.log(10)
 _ASSUMED_CATALOG_ERROR = 0.02
@@ -63,17 +63,38 @@ def instrumental_magnitudes(
     return mag, np.where(positive, _POGSON * flux_err / safe, np.nan)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """How a frame was taken and measured, as far as its zero point depends on it.
+
+    Attributes
+    ----------
+    filter : str
+    exptime : float
+        Seconds.
+    gain : float
+        Electrons per raw ADU.
+    sky_rms : float
+        Noise of a pixel of empty sky, electrons.
+    aperture_radius : float
+        Pixels.
+    aperture_correction : float
+        Total flux over flux in the aperture; the fluxes hold it already.
+    """
+
+    filter: str
+    exptime: float
+    gain: float
+    sky_rms: float
+    aperture_radius: float
+    aperture_correction: float = 1.0
+
+
 def calibrate_flux(
     sources: SourceTable,
     stars: ReferenceStars,
     match: CatalogMatch,
-    *,
-    filter_name: str,
-    exptime: float,
-    gain: float,
-    sky_rms: float,
-    aperture_radius: float,
-    aperture_correction: float = 1.0,
+    conditions: Conditions,
     settings: PhotometrySettings,
     excluded: NDArray[np.bool_] | None = None,
 ) -> FluxCalibration:
@@ -87,14 +108,8 @@ def calibrate_flux(
         Of the frame's field.
     match : CatalogMatch
         Pairs of the two.
-    filter_name : str
+    conditions : Conditions
         Of the frame.
-    exptime : float
-        Seconds.
-    gain : float
-        Electrons per raw ADU.
-    sky_rms, aperture_radius, aperture_correction : float
-        For the depth; see `limiting_magnitude`.
     settings : PhotometrySettings
         Of the profile.
     excluded : ndarray of bool, shape (len(sources),), optional
@@ -105,14 +120,8 @@ def calibrate_flux(
     NoZeroPoint
         The catalogue has no band near the filter, or too few usable stars.
     """
-    choice = choose_band(filter_name, stars, settings)
-    if choice is None:
-        raise NoZeroPoint(
-            f"catalogue {stars.catalog} has no band for the filter {filter_name!r} (it has "
-            f"{', '.join(sorted(stars.mags)) or 'no magnitudes'}); "
-            "map it in the camera profile under [photometry.bands]"
-        )
-    instrumental, error = instrumental_magnitudes(sources.flux, sources.flux_err, exptime)
+    choice = _band(conditions, stars, settings)
+    instrumental, error = instrumental_magnitudes(sources.flux, sources.flux_err, conditions.exptime)
     rows = _usable_pairs(sources, stars, match, choice, error, excluded)
     if rows.sum() < settings.minimum_stars:
         raise NoZeroPoint(
@@ -127,24 +136,45 @@ def calibrate_flux(
     mag = instrumental + _offsets(sources, match, source, fit, color)
     # A star of the fit is calibrated by the fit without it: its own residual there, on its catalogue value.
     mag[source] += (fit.residuals - fit.without_each()) * fit.kept
+    solution = _solution(fit, choice, stars.catalog, color is not None, conditions)
+    return FluxCalibration(solution=solution, mag=mag, mag_err=error)
+
+
+def _band(conditions: Conditions, stars: ReferenceStars, settings: PhotometrySettings) -> BandChoice:
+    choice = choose_band(conditions.filter, stars, settings)
+    if choice is None:
+        raise NoZeroPoint(
+            f"catalogue {stars.catalog} has no band for the filter {conditions.filter!r} (it has "
+            f"{', '.join(sorted(stars.mags)) or 'no magnitudes'}); "
+            "map it in the camera profile under [photometry.bands]"
+        )
+    return choice
+
+
+def _solution(
+    fit: RobustFit, choice: BandChoice, catalog: str, with_color: bool, conditions: Conditions
+) -> PhotometricSolution:
     zero_point = float(fit.coefficients[0])
-    solution = PhotometricSolution(
+    return PhotometricSolution(
         zero_point=zero_point,
-        zero_point_adu=zero_point - 2.5 * np.log10(gain),
+        zero_point_adu=zero_point - 2.5 * np.log10(conditions.gain),
         error=float(np.sqrt(fit.covariance[0, 0])),
         scatter=fit.scatter,
         n_stars=int(fit.kept.sum()),
-        catalog=stars.catalog,
+        catalog=catalog,
         band=choice.band,
         system=choice.system,
-        color_term=float(fit.coefficients[1]) if color is not None else None,
-        color=choice.color if color is not None else None,
+        color_term=float(fit.coefficients[1]) if with_color else None,
+        color=choice.color if with_color else None,
         depth_5sigma=limiting_magnitude(
-            zero_point, exptime, sky_rms, aperture_radius, aperture_correction=aperture_correction
+            zero_point,
+            conditions.exptime,
+            conditions.sky_rms,
+            conditions.aperture_radius,
+            aperture_correction=conditions.aperture_correction,
         ),
         warnings=(choice.guess,) if choice.guess else (),
     )
-    return FluxCalibration(solution=solution, mag=mag, mag_err=error)
 
 
 def _usable_pairs(

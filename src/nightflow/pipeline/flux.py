@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.photcal.match import CatalogMatch, match_catalog
-from nightflow.photcal.zero_point import FluxCalibration, NoZeroPoint, calibrate_flux
+from nightflow.photcal.zero_point import Conditions, FluxCalibration, NoZeroPoint, calibrate_flux
 from nightflow.pipeline.solve import footprint_radius, julian_year
 from nightflow.pipeline.work import Context, Work
 from nightflow.store.targets import targets_near
@@ -63,19 +63,16 @@ def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
     if work.header.mjd_mid is not None:
         stars = stars.at_epoch(julian_year(work.header.mjd_mid))
     match = match_catalog(measured.sources, stars, solution.wcs, solution.scale, settings.match_radius)
-    return calibrate_flux(
-        measured.sources,
-        stars,
-        match,
-        filter_name=work.header.filter,
+    conditions = Conditions(
+        filter=work.header.filter,
         exptime=work.header.exptime,
         gain=work.header.gain,
         sky_rms=measured.sky_rms,
         aperture_radius=measured.aperture_radius,
         aperture_correction=measured.aperture_correction.factor,
-        settings=settings,
-        excluded=_targets(work, context, stars, match),
     )
+    excluded = _targets(work, context, stars, match)
+    return calibrate_flux(measured.sources, stars, match, conditions, settings, excluded)
 
 
 def _targets(work: Work, context: Context, stars: ReferenceStars, match: CatalogMatch) -> NDArray[np.bool_]:

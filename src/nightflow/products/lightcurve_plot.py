@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from nightflow.fits_output import replacing
 from nightflow.lightcurves.light_curve import LightCurve
 
 __all__ = ["draw", "plot"]
@@ -53,10 +54,9 @@ def plot(curve: LightCurve, path: Path, *, title: str = "", value: str | None = 
     value : {"diff_mag", "mag", "flux"}, optional
         What to draw; else the first of these that the curve has.
     """
-    temporary = path.with_name(f".{path.name}.part")
     figure = draw(curve, title=title, value=value)
-    figure.savefig(temporary, format="png", dpi=_DPI)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)
 
 
 def draw(curve: LightCurve, *, title: str = "", value: str | None = None) -> Figure:

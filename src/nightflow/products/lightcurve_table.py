@@ -16,6 +16,7 @@ from astropy.io.votable import from_table
 from astropy.table import MaskedColumn, Table
 
 from nightflow.errors import ConfigurationError
+from nightflow.fits_output import replacing
 from nightflow.lightcurves.light_curve import COLUMNS, Column, LightCurve
 
 __all__ = ["FORMATS", "encode", "to_table", "write"]
@@ -43,9 +44,8 @@ def encode(curve: LightCurve, format: str = "csv") -> bytes:
 def write(curve: LightCurve, path: Path, format: str = "csv") -> None:
     """Write a light curve to a file; a file of that name is replaced at once or not at all."""
     content = encode(curve, format)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def to_table(curve: LightCurve) -> Table:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from nightflow.fits_output import replacing
 from nightflow.sources.table import SourceTable
 
 __all__ = ["stretch", "write_thumbnail"]
@@ -46,10 +47,8 @@ def write_thumbnail(path: Path, data: NDArray[np.float32], sources: SourceTable 
     picture = Image.fromarray(stretch(blocks)[::-1]).convert("RGB")
     if sources is not None:
         _mark(picture, sources, step)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    picture.save(temporary, format="PNG")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 def _mark(picture: Image.Image, sources: SourceTable, step: int) -> None:

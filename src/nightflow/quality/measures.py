@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.robust import robust_sigma
+
 __all__ = ["frame_ellipticity", "frame_fwhm"]
 
 _BRIGHT = 10.0
 """Peak over sky noise from which a profile's width is measured well enough."""
 _CLIP = 2.5
 _ROUNDS = 5
-_MAD_TO_SIGMA = 1.4826
 
 
 def frame_fwhm(
@@ -33,8 +34,7 @@ def frame_fwhm(
         if len(values) < 3:
             break
         middle = np.median(values)
-        sigma = _MAD_TO_SIGMA * np.median(np.abs(values - middle))
-        values = values[np.abs(values - middle) <= max(_CLIP * sigma, 1e-6)]
+        values = values[np.abs(values - middle) <= max(_CLIP * robust_sigma(values), 1e-6)]
     return float(np.median(values)) if len(values) else float("nan")
 
 

@@ -9,13 +9,15 @@ import sep
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from nightflow.robust import robust_sigma
 from nightflow.sources.local_background import local_background
 from nightflow.sources.stellar_profile import StellarProfile
 
 __all__ = ["ApertureCorrection", "aperture_correction"]
 
 _FEWEST = 5
-_MAD_TO_SIGMA = 1.4826
+_SKY = (4.0, 6.0)
+"""Radii of the sky's annulus, in FWHM: nearer, the wings of the star itself would be taken for sky."""
 _CLIP = 3.0
 
 
@@ -72,14 +74,14 @@ def aperture_correction(
     if len(rows) < _FEWEST:
         fraction = profile.enclosed(radius) / profile.enclosed(wide)
         return ApertureCorrection(max(1.0, 1 / fraction), float("nan"), 0)
-    level, _ = local_background(clean, sky_mask, x[rows], y[rows], wide + 1, wide + max(4.0, profile.fwhm))
+    inner = max(wide + 1, _SKY[0] * profile.fwhm)
+    outer = max(inner + 4, _SKY[1] * profile.fwhm)
+    level, _ = local_background(clean, sky_mask, x[rows], y[rows], inner, outer)
     sums = [
         sep.sum_circle(clean, x[rows], y[rows], r, subpix=0)[0] - np.pi * r**2 * level for r in (wide, radius)
     ]
     ratio = sums[0] / np.maximum(sums[1], 1e-6)
-    middle = np.median(ratio)
-    sigma = _MAD_TO_SIGMA * np.median(np.abs(ratio - middle))
-    kept = ratio[np.abs(ratio - middle) <= max(_CLIP * sigma, 1e-6)]
+    kept = ratio[np.abs(ratio - np.median(ratio)) <= max(_CLIP * robust_sigma(ratio), 1e-6)]
     error = float(np.std(kept) * np.sqrt(np.pi / 2 / len(kept)))
     return ApertureCorrection(max(1.0, float(np.median(kept))), error, len(kept))
 

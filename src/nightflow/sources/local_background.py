@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.robust import MAD_TO_SIGMA
 from nightflow.sources.stamps import ring_offsets, stamp_indices
 
 __all__ = ["local_background"]
 
 _CLIP_SIGMA = 3.0
 _CLIP_ROUNDS = 3
-_MAD_TO_SIGMA = 1.4826
 _FEWEST_PIXELS = 12
 
 
@@ -59,7 +59,7 @@ def _clipped_mean(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     """Return mean and error of the mean of each row, NaN ignored; ``values`` is changed."""
     for _ in range(_CLIP_ROUNDS):
         middle = np.nanmedian(values, axis=1, keepdims=True)
-        sigma = _MAD_TO_SIGMA * np.nanmedian(np.abs(values - middle), axis=1, keepdims=True)
+        sigma = MAD_TO_SIGMA * np.nanmedian(np.abs(values - middle), axis=1, keepdims=True)
         values[np.abs(values - middle) > np.maximum(_CLIP_SIGMA * sigma, 1e-12)] = np.nan
     count = np.isfinite(values).sum(axis=1)
     return np.nanmean(values, axis=1), np.nanstd(values, axis=1) / np.sqrt(np.maximum(count - 1, 1))

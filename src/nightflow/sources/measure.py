@@ -142,9 +142,7 @@ def _measure_detections(
     reach = _or_expected(profile.fwhm, photometry)
     radius, annulus = _radii(reach, photometry)
     apertures = measure_apertures(clean, variance, sky_mask, x, y, radius, annulus)
-    correction = aperture_correction(
-        clean, sky_mask, x, y, stars, profile, radius, photometry.total_fwhm
-    )
+    correction = aperture_correction(clean, sky_mask, x, y, stars, profile, radius, photometry.total_fwhm)
     flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
     flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
     centroid_err = _centroid_error(half_light, apertures.flux, apertures.flux_err)

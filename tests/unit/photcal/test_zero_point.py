@@ -7,7 +7,7 @@ from nightflow.catalogs.stars import ReferenceStars
 from nightflow.flags import Flag
 from nightflow.instruments.profile import PhotometrySettings
 from nightflow.photcal.match import CatalogMatch
-from nightflow.photcal.zero_point import NoZeroPoint, calibrate_flux
+from nightflow.photcal.zero_point import Conditions, NoZeroPoint, calibrate_flux
 from nightflow.sources.table import SourceTable
 
 ZERO_POINT, EXPTIME, GAIN = 21.3, 60.0, 2.0
@@ -38,12 +38,11 @@ def scene(count=80, *, seed=0, color_term=0.0, star_scatter=0.0, catalog_noise=0
     return sources, stars, CatalogMatch(rows, rows.copy(), zeros)
 
 
-def calibrate(sources, stars, match, **changes):
-    arguments = {
-        "filter_name": "V", "exptime": EXPTIME, "gain": GAIN, "sky_rms": 10.0, "aperture_radius": 4.0,
-        "settings": SETTINGS, "excluded": None,
-    }  # fmt: skip
-    return calibrate_flux(sources, stars, match, **{**arguments, **changes})
+def calibrate(sources, stars, match, filter="V", excluded=None):
+    conditions = Conditions(
+        filter=filter, exptime=EXPTIME, gain=GAIN, sky_rms=10.0, aperture_radius=4.0, aperture_correction=1.0
+    )
+    return calibrate_flux(sources, stars, match, conditions, SETTINGS, excluded)
 
 
 def test_zero_point_of_an_electron_and_of_an_adu():
@@ -130,11 +129,11 @@ def test_too_few_stars_says_how_many():
 
 def test_unknown_filter_names_the_mend():
     with pytest.raises(NoZeroPoint, match=r"photometry\.bands"):
-        calibrate(*scene(), filter_name="Halpha")
+        calibrate(*scene(), filter="Halpha")
 
 
 def test_unfiltered_frame_is_calibrated_with_a_warning():
-    solution = calibrate(*scene(), filter_name="Clear").solution
+    solution = calibrate(*scene(), filter="Clear").solution
     assert solution.band == "V"
     assert "not the same passband" in solution.warnings[0]
 

@@ -1,0 +1,68 @@
+"""What lies outside: the Prefect server, and optional programs of the system."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException
+from urllib.parse import urlsplit
+
+from nightflow.config import Settings
+from nightflow.doctor.finding import Finding, fine, remark, warning
+
+__all__ = ["check_prefect", "check_programs"]
+
+_PATIENCE = 3.0
+_START = "start one: prefect server start; without it the night goes on, unseen in the UI"
+_PROGRAMS = {
+    "solve-field": "the solver's own program (apt install astrometry.net)",
+    "build-astrometry-index": "for `nightflow index build` (apt install astrometry.net)",
+    "scamp": "for refined distortions (apt install scamp)",
+    "source-extractor": "as a peer in the benchmarks (apt install source-extractor)",
+}
+
+
+def check_prefect(settings: Settings, patience: float = _PATIENCE) -> Iterator[Finding]:
+    """Ask the Prefect server for its health.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``prefect.api_url``; else PREFECT_API_URL of the environment.
+    patience : float
+        Seconds until a server that does not answer counts as absent.
+    """
+    if not settings.prefect.enabled:
+        yield remark("prefect", "switched off in the settings ([prefect] enabled = false)")
+        return
+    url = settings.prefect.api_url or os.environ.get("PREFECT_API_URL", "")
+    if not url:
+        yield warning("prefect", "no address: neither [prefect] api_url nor PREFECT_API_URL is set", _START)
+    elif urlsplit(url).scheme not in ("http", "https"):
+        yield warning("prefect", f"{url!r} is no address", "write it as http://127.0.0.1:4200/api")
+    else:
+        yield _asked(url.rstrip("/"), patience)
+
+
+def check_programs() -> Iterator[Finding]:
+    """Look for the optional programs."""
+    for program, purpose in _PROGRAMS.items():
+        path = shutil.which(program)
+        yield fine(program, path) if path else remark(program, "not installed", f"optional, {purpose}")
+
+
+def _asked(url: str, patience: float) -> Finding:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=patience) as answer:
+            healthy = answer.status == 200
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        return warning("prefect", f"{url} does not answer: {reason}", _START)
+    return (
+        fine("prefect", f"{url} is healthy")
+        if healthy
+        else warning("prefect", f"{url} is not healthy", _START)
+    )
