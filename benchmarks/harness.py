@@ -10,7 +10,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Agreement", "Case", "Outcome", "Side", "Skipped", "both", "close", "run_benchmark", "time_in_turns"]
+__all__ = [
+    "Agreement",
+    "Case",
+    "Outcome",
+    "Side",
+    "Skipped",
+    "both",
+    "close",
+    "run_benchmark",
+    "time_in_turns",
+]
 
 SECONDS = 12.0
 """For the timed rounds of both sides together, about."""

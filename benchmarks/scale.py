@@ -7,6 +7,9 @@ from typing import Any
 
 __all__ = ["FULL", "QUICK", "STANDARD", "Scale"]
 
+FIELD_ARCMIN = 40.0
+"""Side of every field: the index file that comes with nightflow is for images of about this size."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
@@ -16,7 +19,8 @@ class Scale:
     ----------
     name : str
     side : int
-        Pixels along each side of a frame; the field holds some 1,500 stars that can be measured in 2048 x 2048.
+        Pixels along each side of a frame of 40'. It holds 1,500 stars that can be measured where it is 2048,
+        6,000 where it is 4096.
     n_bias : int
         Frames in the stack of the combination.
     n_stored_frames, n_stored_stars : int
@@ -34,6 +38,11 @@ class Scale:
     n_stored_stars: int
     n_stored_sources: int
     seconds: float
+
+    @property
+    def pixel(self) -> float:
+        """Arcsec per pixel."""
+        return 60.0 * FIELD_ARCMIN / self.side
 
     def described(self) -> dict[str, Any]:
         """Return the sizes as plain values."""

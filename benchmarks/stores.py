@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import uuid
 import warnings
@@ -29,7 +30,10 @@ from nightflow.store.models import Source
 from nightflow.store.records import MeasurementColumns, ReductionRecord
 from nightflow.store.writer import append
 
-__all__ = ["CENTER", "Postgres", "add_frame", "add_sources", "columns", "fill", "open_store", "record", "stars"]
+__all__ = [
+    "CENTER", "Postgres", "StorePair", "add_frame", "add_sources", "columns", "drop_indexes", "fill", "open_store",
+    "postgres_pair", "record", "sqlite_pair", "stars",
+]  # fmt: skip
 
 CENTER = (132.8, 11.8)
 """ICRS degrees of the field."""
@@ -77,14 +81,31 @@ class Postgres:
             finally:
                 server.cleanup()
 
-    def new_database(self) -> str:
-        """Return the URL of a new database."""
+    def new_database(self, copy_of: str = "") -> str:
+        """Return the URL of a new database, empty or the copy of another, to which nobody is connected."""
         name = f"bench_{uuid.uuid4().hex}"
+        template = f" TEMPLATE {make_url(copy_of).database}" if copy_of else ""
         engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            connection.execute(text(f"CREATE DATABASE {name}{template}"))
         engine.dispose()
         return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+
+@dataclass(frozen=True)
+class StorePair:
+    """Two stores with the same rows.
+
+    Attributes
+    ----------
+    indexed : Database
+        As nightflow keeps it.
+    plain : Database
+        Without the indexes on source and place.
+    """
+
+    indexed: Database
+    plain: Database
 
 
 @contextmanager
@@ -93,6 +114,41 @@ def open_store(url: str) -> Iterator[Database]:
     with Database(url) as database:
         database.upgrade()
         yield database
+
+
+@contextmanager
+def sqlite_pair(folder: Path, scale: Scale) -> Iterator[StorePair]:
+    """Give a filled SQLite store and its copy without indexes."""
+    first, second = folder / "indexed.sqlite", folder / "plain.sqlite"
+    with open_store(f"sqlite:///{first}") as database:
+        fill(database, scale)
+    shutil.copy(first, second)
+    with _opened_pair(f"sqlite:///{first}", f"sqlite:///{second}") as pair:
+        yield pair
+
+
+@contextmanager
+def postgres_pair(server: Postgres, scale: Scale) -> Iterator[StorePair]:
+    """Give a filled Postgres store and its copy without indexes."""
+    first = server.new_database()
+    with open_store(first) as database:
+        fill(database, scale)
+    with _opened_pair(first, server.new_database(copy_of=first)) as pair:
+        yield pair
+
+
+@contextmanager
+def _opened_pair(indexed: str, plain: str) -> Iterator[StorePair]:
+    with Database(indexed) as one, Database(plain) as other:
+        drop_indexes(other)
+        yield StorePair(one, other)
+
+
+def drop_indexes(database: Database) -> None:
+    """Drop the indexes on source and place."""
+    with database.write() as session:
+        for index in ("ix_measurement_source", "ix_source_healpix"):
+            session.connection().execute(text(f"DROP INDEX {index}"))
 
 
 def stars(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -14,7 +14,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from benchmarks.scale import Scale
-from benchmarks.stores import Postgres
+from benchmarks.stores import Postgres, StorePair, postgres_pair, sqlite_pair
 from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.detector.chain import calibrate
@@ -29,7 +29,7 @@ from nightflow.simulate.instrument_plan import CameraPlan, TelescopePlan
 from nightflow.simulate.night import render_frame
 from nightflow.simulate.plan import NightPlan
 from nightflow.simulate.prepare import Night, field_catalog, prepare_night
-from nightflow.simulate.sky_plan import FieldPlan
+from nightflow.simulate.sky_plan import AtmospherePlan, FieldPlan
 from nightflow.simulate.write import write_catalog, write_frame
 from nightflow.sources.measure import MeasuredFrame, measure_frame
 
@@ -41,9 +41,9 @@ CATALOG = "field"
 PROFILE = """
 name = "bench"
 extends = "simulator"
-recognise = { INSTRUME = "^nightflow-sim$", DETECTOR = "^bench$" }
+recognise = {{ INSTRUME = "^nightflow-sim$", DETECTOR = "^bench$" }}
 [astrometry]
-scale = 1.2
+scale = {scale}
 """
 
 _COSMIC_RATE = 20.0 / 1024**2
@@ -51,18 +51,19 @@ _COSMIC_RATE = 20.0 / 1024**2
 
 
 def night_plan(scale: Scale) -> NightPlan:
-    """Return the plan of a night on a dense field: 1.2 arcsec a pixel, 1,500 measurable stars in 2048 x 2048."""
+    """Return the plan of a night on a dense field; in pixels all scales look alike."""
     return NightPlan(
         seed=20,
         n_bias=scale.n_bias,
         n_dark=3,
         n_flat=3,
         n_lights=1,
-        telescope=TelescopePlan(scale=1.2, optics_fwhm=2.0),
+        telescope=TelescopePlan(scale=scale.pixel, optics_fwhm=2.0),
+        atmosphere=AtmospherePlan(seeing=2.8 * scale.pixel),
         camera=CameraPlan(
             name="bench", shape=(scale.side, scale.side), cosmic_rate=_COSMIC_RATE * scale.side**2
         ),
-        field=FieldPlan(density=1600.0, catalog_limit=16.0),
+        field=FieldPlan(density=1600.0 * (scale.side / 2048) ** 2, catalog_limit=16.0),
     )
 
 
@@ -101,14 +102,16 @@ class Workshop:
         scheduled = [frame for frame in self.night.schedule if frame.kind == kind][:count]
         written = sorted(folder.glob(f"*-{kind}*.fits"))
         missing = scheduled[len(written) :]
-        return [*written, *(write_frame(render_frame(self.night, frame), folder) for frame in missing)][:count]
+        return [*written, *(write_frame(render_frame(self.night, frame), folder) for frame in missing)][
+            :count
+        ]
 
     @cached_property
     def cameras(self) -> Path:
         """Folder of the camera's profile."""
         folder = self.folder / "cameras"
         folder.mkdir()
-        (folder / "bench.toml").write_text(PROFILE)
+        (folder / "bench.toml").write_text(PROFILE.format(scale=self.scale.pixel))
         return folder
 
     @cached_property
@@ -155,14 +158,30 @@ class Workshop:
         return measure_frame(self.calibrated, self.profile.detection, self.profile.photometry)
 
     @cached_property
-    def catalogs(self) -> LocalCatalogs:
-        """The catalogue of the field."""
-        file, folder = self.folder / "catalog.csv", self.folder / "catalogs"
+    def catalog_file(self) -> Path:
+        """The catalogue of the field, to be imported."""
+        file = self.folder / "catalog.csv"
         write_catalog(field_catalog(self.night), file)
-        import_catalog(file, CATALOG, folder)
+        return file
+
+    @cached_property
+    def catalogs(self) -> LocalCatalogs:
+        """The same, imported."""
+        folder = self.folder / "catalogs"
+        import_catalog(self.catalog_file, CATALOG, folder)
         return LocalCatalogs(folder)
 
     @cached_property
     def postgres(self) -> Postgres:
         """A running server."""
         return self._stack.enter_context(Postgres.started())
+
+    @cached_property
+    def sqlite_stores(self) -> StorePair:
+        """Filled SQLite stores, with and without indexes."""
+        return self._stack.enter_context(sqlite_pair(self.folder, self.scale))
+
+    @cached_property
+    def postgres_stores(self) -> StorePair:
+        """Filled Postgres stores, with and without indexes."""
+        return self._stack.enter_context(postgres_pair(self.postgres, self.scale))

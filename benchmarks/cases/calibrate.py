@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -75,10 +74,13 @@ def ccdproc_chain(
     ccd = ccdproc.trim_image(ccd[header.trim])
     ccd = ccdproc.subtract_bias(ccd, masters["bias"])
     # Of the bias-subtracted counts; our variance also holds what the overscan level brings in.
-    noise = float(np.hypot(header.read_noise, header.gain * overscan_variance(header, settings.overscan) ** 0.5))
+    noise = float(
+        np.hypot(header.read_noise, header.gain * overscan_variance(header, settings.overscan) ** 0.5)
+    )
     ccd = _with_deviation(ccd, masters["bias"], header.gain, noise)
     ccd = ccdproc.subtract_dark(ccd, masters["dark"], exposure_time="EXPTIME", exposure_unit=u.s)
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+    # The dead columns of the flat.
+    with np.errstate(divide="ignore", invalid="ignore"):
         ccd = ccdproc.flat_correct(ccd, masters["flat"], norm_value=1.0)
     return ccdproc.gain_correct(ccd, header.gain, gain_unit=u.electron / u.adu)
 

@@ -42,7 +42,7 @@ def detect_photutils_case(workshop: Workshop) -> Iterator[Case]:
             f"{peers.name('photutils')}: Background2D, SourceFinder, SourceCatalog (centroids by moments), "
             "apertures with a clipped annulus"
         ),
-        agree=lambda ours, theirs: compare(our_list(ours), theirs, shape),
+        agree=lambda ours, theirs: compare(our_list(ours), theirs, shape, place_limit=0.1),
     )
 
 

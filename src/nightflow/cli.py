@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from astropy.utils import data as astropy_data
 from astropy.utils import iers
 
 from nightflow import __version__
-from nightflow.commands import curves, doctor, explain, ledger, masters, reduce, setup, simulation, sky
+from nightflow.commands import curves, doctor, explain, ledger, masters, reduce, serve, setup, simulation, sky
 
 __all__ = ["app"]
 
@@ -17,6 +18,8 @@ __all__ = ["app"]
 iers.conf.auto_download = False
 iers.conf.iers_degraded_accuracy = "ignore"
 astropy_data.conf.allow_internet = False
+# It tells of every connection that no migration is due.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 app = typer.Typer(
     name="nightflow",
@@ -53,6 +56,7 @@ app.command()(explain.explain)
 app.command()(ledger.retry)
 app.command()(curves.lightcurve)
 app.command()(curves.export)
+app.command()(serve.serve)
 app.command()(simulation.simulate)
 app.command()(simulation.demo)
 app.add_typer(masters.masters, name="masters")

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import os
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["printable", "replacing"]
+from astropy.io import fits
+
+__all__ = ["card", "printable", "replacing"]
 
 
 def printable(text: str) -> str:
     """Return ``text`` with what FITS cannot hold (control characters, other than ASCII) as question marks."""
     return "".join(c if " " <= c <= "~" else "?" for c in text)
+
+
+def card(keyword: str, value: Any, comment: str = "") -> fits.Card:
+    """Return a card that FITS can hold; a comment that does not fit behind its value is cut.
+
+    It is rendered once, so that a faulty one shows here and not on writing.
+
+    Raises
+    ------
+    ValueError
+        FITS cannot hold such a value (NaN, a keyword of another alphabet).
+    """
+    with warnings.catch_warnings():
+        # That a comment is cut is no news to anybody.
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        made = fits.Card(keyword, printable(value) if isinstance(value, str) else value, printable(comment))
+        return fits.Card.fromstring(str(made))
 
 
 @contextmanager

@@ -13,13 +13,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from nightflow.catalogs.importer import import_catalog
 from nightflow.cli import app
 from nightflow.config import load_settings
 from nightflow.store.database import Database
+from nightflow.store.masters import masters
 from tests.unit.store.builders import everything
-
-KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
 
 
 @dataclass
@@ -70,8 +68,6 @@ class Night:
 
     def masters(self) -> dict[str, dict[str, Any]]:
         """Return the masters' rows by kind; the nights here need one of each."""
-        from nightflow.store.masters import masters
-
         with self.database() as database:
             return {row.kind: row.model_dump() for row in masters(database)}
 
@@ -84,17 +80,10 @@ class Night:
 def invoke(root: Path, *arguments: str) -> Result:
     """Run a command on the store in ``root``, with no settings of the person who runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        for key in set(os.environ) - set(KEPT):
-            if key.startswith(("NIGHTFLOW_", "PREFECT_")):
-                patch.delenv(key)
+        for key in [key for key in os.environ if key.startswith(("NIGHTFLOW_", "PREFECT_"))]:
+            patch.delenv(key)
         patch.setenv("NIGHTFLOW_CONFIG", str(root / "nightflow.toml"))
-        result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
-    return result
-
-
-def import_into(night: Night, name: str, file: Path) -> None:
-    settings = load_settings(night.root / "nightflow.toml")
-    import_catalog(file, name, settings.resolve(settings.paths.catalogs))
+        return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
 
 
 def number(text: str) -> float:

@@ -24,11 +24,6 @@ MIDDLE_OF_TRANSIT = 2458107.71043
 NICKEL_STANDARDS = ("d1047.fits.gz", "d1083.fits.gz")
 
 
-def group(name: str) -> pytest.MarkDecorator:
-    """Keep the tests of a night in one process: it is reduced once."""
-    return pytest.mark.xdist_group(name)
-
-
 @pytest.fixture(scope="module")
 def hatp32(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
     catalog = shared_data / "catalogues" / "tycho2_hatp32.csv"
@@ -52,7 +47,7 @@ def mit(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Night:
     night = Night.prepared(tmp_path_factory.mktemp("mit"), {"tycho2": catalog})
     files = sorted((shared_data / "mit_2018-10-12").rglob("*.fit.gz"))
     lights = [file for file in files if ".Light." in file.name]
-    night.run(*[file for file in files if file not in lights], *lights[::6], lights[-1])
+    night.run(*[file for file in files if file not in lights], *lights[::5], lights[-1])
     return night
 
 
@@ -67,7 +62,6 @@ def lowell(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Night
     return night
 
 
-@group("hatp32")
 class TestHatP32:
     """60 s frames of a 6-inch without calibrations, WCS, gain or image type."""
 
@@ -112,10 +106,10 @@ class TestHatP32:
         assert png.read_bytes().startswith(b"\x89PNG")
 
     def test_times_are_barycentric(self, hatp32: Night) -> None:
-        """Half a year from opposition the light-travel time is known to its sign and size."""
+        """Two months after opposition the Earth is nearer to the star than the barycentre is."""
         for row in hatp32.lightcurve(*HATP32):
             late = number(row["bjd_tdb"]) - 2400000.5 - number(row["mjd_mid"])
-            # TDB - UTC is 69.2 s; HAT-P-32, in the evening sky of December, is on the near side of the orbit.
+            # TDB - UTC is 69.2 s; the light needs 499 s for the radius of the orbit.
             assert 69.2 < late * 86400 < 69.2 + 499
 
     def test_the_target_is_in_no_ensemble_of_its_own(self, hatp32: Night) -> None:
@@ -128,7 +122,7 @@ class TestHatP32:
     def test_a_target_is_no_reference_of_the_zero_point(
         self, hatp32: Night, shared_data: Path, tmp_path: Path
     ) -> None:
-        """A star of the fit is calibrated without itself: only one that is not in it lies on the zero point."""
+        """A star of the fit is calibrated without itself: one that is not in it lies on the zero point."""
         frame = sorted((shared_data / "hatp32_subset").iterdir())[0]
         aware = Night.prepared(
             tmp_path / "aware", {"tycho2": shared_data / "catalogues" / "tycho2_hatp32.csv"}
@@ -157,7 +151,6 @@ class TestHatP32:
         assert hatp32.command("backfill", "--dry-run").startswith("0 exposures")
 
 
-@group("nickel")
 class TestNickel:
     """Standard fields in V: bias, overscan, flat and the zero point."""
 
@@ -222,7 +215,6 @@ class TestNickel:
         assert nickel.exit_code == 0
 
 
-@group("mit")
 class TestMit:
     """180 s darks, no flat, five stars of the catalogue in the field."""
 
@@ -261,7 +253,6 @@ class TestMit:
                 _check_stars_are_there(session, reduction, WCS(fits.Header.fromstring(text, sep="\n")), stars)
 
 
-@group("lowell")
 class TestLowell:
     """300 s frames through overscan, bias and a VR flat; their headers hold the true WCS."""
 
@@ -284,13 +275,16 @@ class TestLowell:
     def test_cosmic_rays_are_found(self, lowell: Night) -> None:
         done = [row for row in lowell.lights().values() if row["state"] == "done"]
         assert len(done) >= 3
-        assert all(number(row["n_cosmic"]) > 700 for row in done)
+        assert all(number(row["n_cosmic"]) > 500 for row in done)
 
     def test_each_wcs_is_that_of_the_header(self, lowell: Night) -> None:
         """The header's is a Gaia solution of 0.03 to 0.05 arcsec on the untrimmed pixels."""
         for row in (row for row in lowell.lights().values() if row["state"] == "done"):
             solved = WCS(fits.getheader(lowell.product(Path(row["path"]).name)))
-            x, y = np.array([10.0, 1350.0, 10.0, 1350.0, 680.0]), np.array([10.0, 10.0, 1360.0, 1360.0, 680.0])
+            x, y = (
+                np.array([10.0, 1350.0, 10.0, 1350.0, 680.0]),
+                np.array([10.0, 10.0, 1360.0, 1360.0, 680.0]),
+            )
             true_ra, true_dec = _tpv(fits.getheader(row["path"]), x + 17, y)
             ra, dec = solved.all_pix2world(x, y, 0)
             off = np.hypot((ra - true_ra) * np.cos(np.radians(dec)), dec - true_dec) * 3600

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
-from nightflow.fits_output import printable, replacing
+from nightflow.fits_output import card, printable, replacing
 
 
 def test_nothing_is_there_before_the_end_and_all_of_it_after(tmp_path: Path) -> None:
@@ -43,3 +44,21 @@ def test_the_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
 )
 def test_text_that_fits_cannot_hold(text: str, expected: str) -> None:
     assert printable(text) == expected
+
+
+@pytest.mark.parametrize("length", [1, 40, 60, 67, 68, 69, 100])
+def test_a_card_never_complains_and_keeps_its_value(length: int) -> None:
+    made = card("OBJECT", "x" * length, "the name of what was looked at, in so many words")
+    header = fits.Header([made])
+    assert header["OBJECT"] == "x" * length
+    assert fits.Header.fromstring(header.tostring())["OBJECT"] == "x" * length
+
+
+def test_a_card_of_a_long_number_cuts_its_comment() -> None:
+    made = card("SITELONG", -111.23456789012345, "degrees, positive towards east " * 3)
+    assert made.value == -111.23456789012345
+    assert "degrees, positive towards east".startswith(made.comment[:20])
+
+
+def test_a_card_has_no_control_characters() -> None:
+    assert card("OBJECT", "M\x1b31\u00e9").value == "M?31?"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +11,11 @@ from typing import Annotated
 import typer
 
 from nightflow.commands.common import ConfigOption, console, fail, note, open_store
-from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.lightcurve_plot import plot as draw_plot
 from nightflow.products.lightcurve_table import encode, write
+from nightflow.report.target_curve import curve_at, fixed_place, target_curve
 from nightflow.store.database import Database
-from nightflow.store.models import Target
-from nightflow.store.queries import find_source, light_curve
-from nightflow.store.targets import find_target, list_targets, position_at
+from nightflow.store.targets import find_target, list_targets
 
 __all__ = ["export", "lightcurve"]
 
@@ -59,7 +56,7 @@ def lightcurve(
     """Print the light curve of the source nearest to a target or a place; exits with 2 if there is none."""
     with open_store(config) as (_, database):
         title, place = _place(database, name, ra, dec)
-        curve = _curve(database, place, radius, filter_name, kind)
+        curve = curve_at(database, place, radius=radius, filter_name=filter_name, kind=str(kind))
         if curve is None or len(curve) == 0:
             fail(f"nothing was measured at {title} ({place[0]:.5f} {place[1]:+.5f})", _NOTHING_FOUND)
         if plot is not None:
@@ -80,9 +77,8 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         written = 0
         for number, target in enumerate(list_targets(database), start=1):
-            place = _position(target)
-            curve = _curve(database, place, None, None, Kind.APERTURE) if place is not None else None
-            if curve is None or len(curve) == 0:
+            curve = target_curve(database, target)
+            if curve is None:
                 note(f"{target.name}: nothing was measured")
                 continue
             # A target's name is anybody's text: only its plain characters name a file.
@@ -106,27 +102,7 @@ def _place(
     target = find_target(database, name)
     if target is None:
         fail(f"no target is called {name!r}; `nightflow targets list` names them, `targets add` adds one")
-    place = _position(target)
+    place = fixed_place(target)
     if place is None:
         fail(f"target {target.name} moves; its light curve is not one source's")
     return target.name, place
-
-
-def _position(target: Target) -> tuple[float, float] | None:
-    if target.ephemeris is not None:
-        return None
-    today = (datetime.now(UTC) - datetime(1858, 11, 17, tzinfo=UTC)).total_seconds() / 86400
-    return position_at(target, today)
-
-
-def _curve(
-    database: Database,
-    place: tuple[float, float],
-    radius: float | None,
-    filter_name: str | None,
-    kind: Kind,
-) -> LightCurve | None:
-    found = find_source(database, place[0], place[1], radius)
-    if found is None or found.source.id is None:
-        return None
-    return light_curve(database, found.source.id, filter=filter_name, kind=str(kind))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +42,8 @@ def demo(
     """Simulate a night, let it land under `watch`, plot the transit; exits with 1 if anything is wrong."""
     from nightflow.demo.night import run_demo
 
+    # A SIGTERM must end server and watcher, too: an exit runs the blocks that stop them.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         report = run_demo(
             folder.resolve(), cadence=cadence, keep=keep, say=lambda line: console.print(line, soft_wrap=True)

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from nightflow.astrometry.build_index import build_index
+from nightflow.astrometry.fetch_index import OFFICIAL_SERIES, fetch_index, names_wanted
 from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs
+from nightflow.catalogs.online import TIME_LIMIT, Cone, fetch_into
+from nightflow.catalogs.tiles import validate_name
 from nightflow.commands.common import (
     ConfigOption,
     TableFormat,
@@ -54,6 +57,32 @@ def catalog_import(
         note(warning)
 
 
+@catalog.command("fetch")
+def catalog_fetch(
+    ra: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
+    dec: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
+    radius: Annotated[float, typer.Option(help="Degrees.")],
+    name: Annotated[str, typer.Option(help="Name of the catalogue; one of that name is replaced.")] = "gaia",
+    limit_mag: Annotated[float, typer.Option(help="Faintest Gaia G.")] = 19.0,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each service.")] = TIME_LIMIT,
+    config: ConfigOption = None,
+) -> None:
+    """Fetch Gaia DR3 around a place from the network and import it."""
+    settings = settings_or_exit(config)
+    try:
+        validate_name(name)
+        cone = Cone(ra=ra, dec=dec, radius=radius, limit_mag=limit_mag)
+        folder = settings.resolve(settings.paths.catalogs)
+        report = fetch_into(cone, name, folder, time_limit=time_limit)
+    except NightflowError as error:
+        fail(str(error))
+    console.print(
+        f"{report.n_stars} stars in {name}: bands {', '.join(report.bands)}, epoch {report.epoch:g}"
+    )
+    for warning in report.warnings:
+        note(warning)
+
+
 @catalog.command("list")
 def catalog_list(config: ConfigOption = None, output: FormatOption = TableFormat.TABLE) -> None:
     """List the catalogues."""
@@ -73,6 +102,29 @@ def catalog_list(config: ConfigOption = None, output: FormatOption = TableFormat
             }
         )
     print_rows(rows, ("name", "stars", "bands", "epoch", "source", "imported"), output)
+
+
+@index.command("fetch")
+def index_fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Such as index-4110.fits.")] = None,
+    scale: Annotated[list[int] | None, typer.Option(help="7 (quads of 22') to 19 (2000').")] = None,
+    field: Annotated[float | None, typer.Option(help="All scales for images of this size, arcmin.")] = None,
+    url: Annotated[
+        str, typer.Option(help="Address of the folder that has them: http, https or file.")
+    ] = OFFICIAL_SERIES,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each file.")] = 1800.0,
+    config: ConfigOption = None,
+) -> None:
+    """Fetch index files into the folder of the settings; those that are there stay as they are."""
+    settings = settings_or_exit(config)
+    folder = settings.resolve(settings.paths.index_files)
+    try:
+        for name in names_wanted(names or [], scale or [], field):
+            found = fetch_index(name, folder, url, time_limit=time_limit)
+            quads = f"quads of {found.smallest_arcmin:.0f}' to {found.largest_arcmin:.0f}'"
+            console.print(f"{found.path}: {found.n_stars} stars, {quads}", markup=False, soft_wrap=True)
+    except NightflowError as error:
+        fail(str(error))
 
 
 @index.command("build")

@@ -28,7 +28,12 @@ _NIGHT_PATIENCE = 300.0
 
 
 def run_demo(
-    folder: Path, *, cadence: float = 0.5, keep: bool = False, say: Callable[[str], None] = print
+    folder: Path,
+    *,
+    plan: NightPlan | None = None,
+    cadence: float = 0.5,
+    keep: bool = False,
+    say: Callable[[str], None] = print,
 ) -> DemoReport:
     """Simulate a night, reduce it live, and compare the light curve with the truth.
 
@@ -36,6 +41,8 @@ def run_demo(
     ----------
     folder : Path
         Where everything goes; emptied first.
+    plan : NightPlan, optional
+        What to simulate; by default a whole night.
     cadence : float
         Seconds between two frames that land.
     keep : bool
@@ -51,7 +58,7 @@ def run_demo(
     shutil.rmtree(folder, ignore_errors=True)
     say("simulating a night of HAT-P-32 ...")
     began = time.monotonic()
-    truth = write_night(NightPlan(), folder / "simulated")
+    truth = write_night(plan or NightPlan(), folder / "simulated")
     frames = sorted((folder / "simulated" / "raw").glob("*.fits"))
     say(f"  {len(frames)} frames in {time.monotonic() - began:.0f} s")
     settings = prepare(folder, truth)

@@ -64,7 +64,7 @@ class DemoReport:
         """What is not as it should be; empty after a good night."""
         unfinished = {state: n for state, n in self.states.items() if n and state != State.DONE}
         found = [f"{number} exposures are {state}" for state, number in unfinished.items()]
-        if abs(self.depth - self.true_depth) > _LARGEST_ERROR:
+        if not abs(self.depth - self.true_depth) <= _LARGEST_ERROR:  # a depth of NaN is a fault, too
             found.append(f"depth {self.depth:.2%}, the truth is {self.true_depth:.2%}")
         if self.runs < sum(self.states.values()):
             found.append(f"only {self.runs} runs for {sum(self.states.values())} exposures in Prefect")

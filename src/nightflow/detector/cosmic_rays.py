@@ -1,18 +1,21 @@
-"""Flag cosmic rays by L.A.Cosmic (van Dokkum 2001, PASP 113, 1420), as implemented in astroscrappy."""
+"""Flag cosmic rays by L.A.Cosmic (van Dokkum 2001, PASP 113, 1420), ours or astroscrappy's: same masks."""
 
 from __future__ import annotations
 
 import astroscrappy
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nightflow.detector.checks import flag_plane, require_unit, set_flag
+from nightflow.detector.lacosmic import find_hits, replace_hits
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.frame import Frame
 from nightflow.instruments.profile import CosmicRaySettings
 
 __all__ = ["excluded_pixels", "flag_cosmic_rays"]
+
+SATURATED_AREA = 3
+"""Saturated pixels in 3 x 3 that make an area; a single one may be a cosmic ray's core."""
 
 SATURATED_MARGIN = 2
 """Pixels round a saturated area that are left out: its steep edge looks like a cosmic ray's."""
@@ -25,9 +28,9 @@ def flag_cosmic_rays(frame: Frame, settings: CosmicRaySettings, *, replace_data:
     ----------
     frame : Frame
         Electrons, with its sky still in, and with its variance plane, which takes the place of
-        astroscrappy's own noise model (that one knows neither flat nor dark).
+        L.A.Cosmic's own noise model (that one knows neither flat nor dark).
     settings : CosmicRaySettings
-        L.A.Cosmic's parameters.
+        L.A.Cosmic's parameters, and which implementation to use.
     replace_data : bool
         Put the mean of the good neighbours in place of the hit pixels and flag them INTERPOLATED too.
         By default values stay as they were read.
@@ -52,12 +55,14 @@ def flag_cosmic_rays(frame: Frame, settings: CosmicRaySettings, *, replace_data:
             f"cosmic_rays: not looked for in the {frame.header.bayer} mosaic",
         )
     flags = flag_plane(frame)
-    hit, cleaned = _detect(frame.data, frame.variance, excluded_pixels(flags), settings)
+    excluded = excluded_pixels(flags)
+    find = _find_by_astroscrappy if settings.method == "astroscrappy" else _find
+    hit = find(frame.data, frame.variance, excluded, settings)
     set_flag(flags, hit, Flag.COSMIC_RAY)
     data = frame.data
     if replace_data:
         set_flag(flags, hit, Flag.INTERPOLATED)
-        data = np.where(hit, cleaned, data)
+        data = replace_hits(data, hit, excluded)
     return frame.after(
         f"cosmic_rays: {np.count_nonzero(hit)} pixels (sigclip {settings.sigclip:g}, "
         f"sigfrac {settings.sigfrac:g}, objlim {settings.objlim:g}, niter {settings.niter})",
@@ -73,29 +78,60 @@ def excluded_pixels(flags: NDArray[np.uint16]) -> NDArray[np.bool_]:
     """
     excluded: NDArray[np.bool_] = (flags & int(UNUSABLE)) != 0
     saturated = (flags & int(Flag.SATURATED)) != 0
-    if not saturated.any():
-        return excluded
-    neighbours = ndimage.uniform_filter(saturated.astype(np.float32), 3, mode="constant") * 9
-    areas = saturated & (neighbours > 2.5)
-    if areas.any():
-        excluded |= ndimage.binary_dilation(areas, np.ones((3, 3), bool), iterations=SATURATED_MARGIN)
+    rows, columns = np.nonzero(saturated)
+    if len(rows):
+        padded = np.pad(saturated, 1)
+        area = sum(padded[rows + dy, columns + dx].astype(np.uint8) for dy, dx in _window(3)) >= SATURATED_AREA
+        _set_around(excluded, rows[area], columns[area], 2 * SATURATED_MARGIN + 1)
     return excluded
 
 
-def _detect(
+def _window(side: int) -> list[tuple[int, int]]:
+    """Return (row, column) of a square's pixels from its corner."""
+    return [(dy, dx) for dy in range(side) for dx in range(side)]
+
+
+def _set_around(
+    mask: NDArray[np.bool_], rows: NDArray[np.intp], columns: NDArray[np.intp], side: int
+) -> None:
+    """Set the square of ``side`` pixels around each of a few places."""
+    for dy, dx in _window(side):
+        row = np.clip(rows + dy - side // 2, 0, mask.shape[0] - 1)
+        column = np.clip(columns + dx - side // 2, 0, mask.shape[1] - 1)
+        mask[row, column] = True
+
+
+def _find(
     data: NDArray[np.float32],
     variance: NDArray[np.float32],
     excluded: NDArray[np.bool_],
     settings: CosmicRaySettings,
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+) -> NDArray[np.bool_]:
+    return find_hits(
+        data,
+        variance,
+        excluded,
+        sigclip=settings.sigclip,
+        sigfrac=settings.sigfrac,
+        objlim=settings.objlim,
+        niter=settings.niter,
+    )
+
+
+def _find_by_astroscrappy(
+    data: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    excluded: NDArray[np.bool_],
+    settings: CosmicRaySettings,
+) -> NDArray[np.bool_]:
     """Call astroscrappy in electrons: gain 1, so that nothing is rescaled; ``invar`` means variance there.
 
     The median filters are the true ones. Astroscrappy's default, the separable approximation, is up to
     three times as fast, but takes a fifth of the star cores of a frame with a FWHM of 2.5 pixels for hits.
     """
     if excluded.all():
-        return np.zeros(data.shape, bool), data
-    hit, cleaned = astroscrappy.detect_cosmics(
+        return np.zeros(data.shape, bool)
+    hit, _ = astroscrappy.detect_cosmics(
         np.ascontiguousarray(data, np.float32),
         inmask=excluded,
         invar=np.ascontiguousarray(variance, np.float32),
@@ -109,4 +145,4 @@ def _detect(
         cleantype="meanmask",
         fsmode="median",
     )
-    return hit.astype(bool), cleaned
+    return np.asarray(hit, bool)

@@ -10,7 +10,7 @@ from typing import Any
 from nightflow.doctor.finding import Finding, Level, fault, fine, warning
 from nightflow.errors import NightflowError
 from nightflow.instruments.fits_file import RawHeader, read_headers, select_hdus
-from nightflow.instruments.header import FrameHeader
+from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.header_reader import HeaderReader
 from nightflow.instruments.normalise import normalise
 from nightflow.instruments.profile import CameraProfile
@@ -35,6 +35,7 @@ _LOSS = {
     "longitude": "no airmass and no barycentric time: set [site] in the profile",
 }
 """What follows where a quantity is missing; the others are not missed."""
+_NEEDED = frozenset({"exptime", "kind", "date_obs"})
 _WANTED_BY_LIGHTS = frozenset({"filter", "object", "ra", "dec", "latitude", "longitude"})
 _IN_PLACE = {
     "date_obs": ("date_mid", "date_end"),
@@ -86,13 +87,13 @@ def check_header(path: Path, profiles: Sequence[CameraProfile]) -> HeaderReport:
         reader = HeaderReader(raw[0].header, profile)
         mend = "mend the profile; a copy in the cameras folder wins over the one that comes with nightflow"
         return HeaderReport(
-            findings=(seen, fault("header", str(error), mend), *_origins(reader, profile, ""))
+            findings=(seen, fault("header", str(error), mend), *_origins(reader, profile, None))
         )
     primary = raw[0].header if one.hdu != raw[0].hdu else None
     reader = HeaderReader(one.header, profile, primary)
     guesses = (warning("guess", text, "look whether this is so") for text in header.warnings)
     return HeaderReport(
-        findings=(seen, _summary(header), *_origins(reader, profile, str(header.kind)), *guesses),
+        findings=(seen, _summary(header), *_origins(reader, profile, header), *guesses),
         header=header,
     )
 
@@ -116,23 +117,32 @@ def _summary(header: FrameHeader) -> Finding:
     return fine("frame", ", ".join(str(part) for part in parts if part))
 
 
-def _origins(reader: HeaderReader, profile: CameraProfile, kind: str) -> list[Finding]:
-    return [finding for name in QUANTITIES if (finding := _origin(reader, profile, name, kind)) is not None]
+def _origins(reader: HeaderReader, profile: CameraProfile, header: FrameHeader | None) -> list[Finding]:
+    found = (_origin(reader, profile, name, header) for name in QUANTITIES)
+    return [finding for finding in found if finding is not None]
 
 
-def _origin(reader: HeaderReader, profile: CameraProfile, name: str, kind: str) -> Finding | None:
-    found = next(reader.candidates(name), None)
+def _origin(
+    reader: HeaderReader, profile: CameraProfile, name: str, header: FrameHeader | None
+) -> Finding | None:
+    discarded = (
+        {text.partition(" discarded:")[0] for text in header.warnings} if header is not None else set()
+    )
+    found = next((one for one in reader.candidates(name) if f"{name}: {one.origin}" not in discarded), None)
     fixed = _fixed(profile, name)
     if fixed is not None:
         return fine(name, f"{fixed} (profile {profile.name})")
     if found is not None:
         return fine(name, found.origin)
-    if not _is_missed(reader, name, kind):
+    if name == "kind" and header is not None:
+        return fine(name, f"{header.kind}, by the rules of profile {profile.name}")
+    if not _is_missed(reader, name, header):
         return None
-    level = Level.FAULT if name in ("exptime", "kind", "date_obs") else Level.WARNING
-    message = f"missing: {reader.looked_for(name)}"
-    mend = f"{_LOSS[name]}; name its keyword in [keywords] of the profile"
-    return Finding(subject=name, level=level, message=message, mend=mend)
+    # What a reduction cannot do without is a fault only where it did without in vain.
+    is_fault = header is None and name in _NEEDED
+    message, loss = f"missing: {reader.looked_for(name)}", _LOSS[name]
+    mend = loss if "profile" in loss else f"{loss}; name its keyword in [keywords] of the profile"
+    return Finding(subject=name, level=Level.FAULT if is_fault else Level.WARNING, message=message, mend=mend)
 
 
 def _fixed(profile: CameraProfile, name: str) -> Any:
@@ -146,11 +156,13 @@ def _fixed(profile: CameraProfile, name: str) -> Any:
     return None
 
 
-def _is_missed(reader: HeaderReader, name: str, kind: str) -> bool:
-    if name not in _LOSS or (name in _WANTED_BY_LIGHTS and not _is_wanted(name, kind)):
+def _is_missed(reader: HeaderReader, name: str, header: FrameHeader | None) -> bool:
+    if name not in _LOSS or (name in _WANTED_BY_LIGHTS and not _is_wanted(name, header)):
         return False
     return not any(next(reader.candidates(other), None) for other in _IN_PLACE.get(name, ()))
 
 
-def _is_wanted(name: str, kind: str) -> bool:
-    return kind == "light" or (name == "filter" and kind == "flat")
+def _is_wanted(name: str, header: FrameHeader | None) -> bool:
+    if header is None:
+        return False
+    return header.kind is FrameKind.LIGHT or (name == "filter" and header.kind is FrameKind.FLAT)

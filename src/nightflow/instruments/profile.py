@@ -149,6 +149,9 @@ class CosmicRaySettings(_Model):
     """L.A.Cosmic (van Dokkum 2001), with astroscrappy's parameter names."""
 
     enabled: bool = True
+    method: Literal["fast", "astroscrappy"] = "fast"
+    """"fast" evaluates L.A.Cosmic only where it can find anything; "astroscrappy" everywhere, with the same
+    result: it is there to be compared with."""
     sigclip: float = 4.5
     sigfrac: float = 0.3
     objlim: float = 5.0

@@ -100,7 +100,7 @@ def build_master(
         uncertainty=uncertainty,
         flags=flags,
         inputs=tuple(judged),
-        fingerprint=master_fingerprint(kind, profile, masters, named, method),
+        fingerprint=master_fingerprint(kind, profile, masters, named, method, first.header.detector),
         statistics=_statistics(data, flags, combined),
         history=(*first.history, f"combine: {method} of {len(kept)} {kind} frames"),
         warnings=(*first.warnings, *(f"left out {i.name}: {i.dropped}" for i in judged if i.dropped)),
@@ -119,6 +119,7 @@ def master_fingerprint(
     masters: MasterSet,
     inputs: Sequence[InputFile],
     method: CombineMethod = "clipped_mean",
+    detector: str = "1",
 ) -> str:
     """Return the fingerprint that `build_master` will give, without building."""
     relevant = {
@@ -126,7 +127,7 @@ def master_fingerprint(
     }
     if kind == FrameKind.BIAS:
         relevant = {}
-    return fingerprint(kind, recipe(profile, relevant, method), (file.sha256 for file in inputs))
+    return fingerprint(kind, recipe(profile, relevant, method, detector), (file.sha256 for file in inputs))
 
 
 def moderated_uncertainty(combined: CombinedFrame, method: CombineMethod) -> NDArray[np.float32]:

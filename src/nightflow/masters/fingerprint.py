@@ -15,7 +15,9 @@ RECIPE_VERSION = 1
 """To be raised when the same inputs and settings would give other pixels."""
 
 
-def recipe(profile: CameraProfile, masters: Mapping[str, str], method: str) -> dict[str, Any]:
+def recipe(
+    profile: CameraProfile, masters: Mapping[str, str], method: str, detector: str = "1"
+) -> dict[str, Any]:
     """Return what, besides its inputs, decides a master's pixels.
 
     Parameters
@@ -26,11 +28,19 @@ def recipe(profile: CameraProfile, masters: Mapping[str, str], method: str) -> d
         Kind -> fingerprint of the masters that are taken off the inputs.
     method : str
         How they are combined.
+    detector : str
+        Which chip: the files of a mosaic hold the inputs of several masters.
     """
     settings = profile.model_dump(
         mode="json", include={"name", "keywords", "filters", "detector", "calibration", "masters"}
     )
-    return {"version": RECIPE_VERSION, "method": method, "masters": dict(masters), "settings": settings}
+    return {
+        "version": RECIPE_VERSION,
+        "detector": detector,
+        "method": method,
+        "masters": dict(masters),
+        "settings": settings,
+    }
 
 
 def fingerprint(kind: str, recipe: Mapping[str, Any], inputs: Iterable[str]) -> str:

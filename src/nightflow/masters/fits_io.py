@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nightflow.detector.master_frame import InputFile, MasterFrame, MasterStatistics
 from nightflow.errors import MissingCalibration
-from nightflow.fits_output import printable, replacing
+from nightflow.fits_output import card, printable, replacing
 from nightflow.flags import UNUSABLE
 from nightflow.instruments.header import FrameHeader, FrameKind
 
@@ -131,7 +131,8 @@ def _header(master: MasterFrame) -> fits.Header:
     for keyword, (name, comment) in _CARDS.items():
         value = getattr(master.header, name)
         if value is not None:
-            header[keyword] = (printable(value) if isinstance(value, str) else value, comment)
+            fitting = card(keyword, value, comment)
+            header[keyword] = (fitting.value, fitting.comment)
     for keywords, name in _PAIRS.items():
         for keyword, value in zip(keywords, getattr(master.header, name), strict=True):
             header[keyword] = value

@@ -229,7 +229,8 @@ def _fingerprint(
     inputs: Sequence[CalibrationFrame],
 ) -> str:
     used = {str(need): plan.fingerprint for need, plan in needs.items()}
-    return fingerprint(str(kind), recipe(profile, used, METHOD), (frame.sha256 for frame in inputs))
+    content = recipe(profile, used, METHOD, inputs[0].frame.detector)
+    return fingerprint(str(kind), content, (frame.sha256 for frame in inputs))
 
 
 def _plan_needs(
@@ -292,7 +293,9 @@ def _identity(frame: CalibrationFrame) -> str:
 def _missing(kind: FrameKind, wanted: MasterKey, found: Survey, profile: CameraProfile) -> MissingCalibration:
     error = missing_calibration(kind, wanted, found.choice.ruled_out)
     group, needed = found.group, profile.masters.minimum_inputs
-    raw = [f"raw {out.frame.describe(wanted)} ({out.detail})" for out in group.excluded[:3]]
+    # A set of like frames is one reason, said once.
+    reasons = dict.fromkeys(f"raw {out.frame.describe(wanted)} ({out.detail})" for out in group.excluded)
+    raw = list(reasons)[:3]
     if group.inputs:
         raw.insert(0, f"{len(group.inputs)} raw {kind} frames fit, but the master of them is rejected")
     elif group.found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,16 +12,14 @@ from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.identify import identify_file
 from nightflow.pipeline.reducer import Outcome, Reducer, reduce_exposure
 from nightflow.pipeline.register import find_files, register
+from nightflow.pipeline.run_lease import free_dead_runs, hand_back, take
 from nightflow.pipeline.unchanged import is_unchanged
 from nightflow.store.frames import frames_of
-from nightflow.store.leases import lease_exposure
-from nightflow.store.ledger import TERMINAL, requeue
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import get_exposure
 
 __all__ = ["RunReport", "reduce_all", "reduce_paths"]
 
-_LEASE_SECONDS = 3600.0
 _ORDER = {kind: rank for rank, kind in enumerate(FrameKind)}
 """Bias, dark, flat, light, unknown: each needs those before it."""
 
@@ -91,18 +88,28 @@ def reduce_all(
     outcomes: list[Outcome] = []
     busy: list[str] = []
     unchanged = 0
+    free_dead_runs(reducer.database)
     for done, exposure_id in enumerate(in_order(reducer, exposure_ids), start=1):
         outcome = None
         if not force and is_unchanged(reducer, exposure_id):
             unchanged += 1
-        elif _take(reducer, exposure_id):
-            outcome = reduce_exposure(reducer, exposure_id)
+        elif take(reducer.database, exposure_id):
+            outcome = _reduce(reducer, exposure_id)
             outcomes.append(outcome)
         else:
             busy.append(str(_path(reducer, exposure_id)))
         if progress is not None:
             progress(done, len(exposure_ids), outcome)
     return RunReport(outcomes=tuple(outcomes), unchanged=unchanged, busy=tuple(busy))
+
+
+def _reduce(reducer: Reducer, exposure_id: int) -> Outcome:
+    try:
+        return reduce_exposure(reducer, exposure_id)
+    except BaseException:
+        # Interrupted, or the store broke: whoever comes next shall not wait for the lease to end.
+        hand_back(reducer.database, exposure_id)
+        raise
 
 
 def in_order(reducer: Reducer, exposure_ids: Sequence[int]) -> list[int]:
@@ -127,14 +134,6 @@ def _kind_and_time(reducer: Reducer, exposure_id: int) -> tuple[int, float]:
         # It is no calibration frame, whatever it is; the reducer will say what is wrong with it.
         return _ORDER[FrameKind.UNKNOWN], 0.0
     return _ORDER[identified.kind], identified.headers[0].mjd_mid or 0.0
-
-
-def _take(reducer: Reducer, exposure_id: int) -> bool:
-    """Lease an exposure, put back into the queue if it was settled; False where another process has it."""
-    now = datetime.now(UTC)
-    requeue(reducer.database, [exposure_id], states=TERMINAL, priority=Priority.BACKFILL, now=now)
-    worker = f"run-{os.getpid()}"
-    return lease_exposure(reducer.database, exposure_id, worker, now=now, seconds=_LEASE_SECONDS) is not None
 
 
 def _content(reducer: Reducer, exposure_id: int) -> str:

@@ -8,7 +8,6 @@ deviation) and ``FLAGS`` (the bits behind the mask) follow.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from astropy.io import fits
 from astropy.time import Time, TimeDelta
 
 from nightflow.astrometry.wcs_header import remove_wcs, write_wcs
-from nightflow.fits_output import printable, replacing
+from nightflow.fits_output import card, printable, replacing
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, Site
@@ -88,7 +87,8 @@ def reduced_header(frame: Frame, masters: Mapping[str, str], software: str) -> f
     header, unreadable = clean_header(frame.raw_header)
     for keyword, value, comment in _known(frame.header, frame.unit):
         if value is not None and value != "":
-            header[keyword] = (printable(value) if isinstance(value, str) else value, comment)
+            fitting = card(keyword, value, comment)
+            header[keyword] = (fitting.value, fitting.comment)
     for kind, fingerprint in masters.items():
         header[f"NF{kind[:6].upper()}"] = fingerprint
     if software:
@@ -107,24 +107,15 @@ def reduced_header(frame: Frame, masters: Mapping[str, str], software: str) -> f
 def clean_header(raw: fits.Header) -> tuple[fits.Header, list[str]]:
     """Return a raw header without stale cards, and the keywords of cards that no reader could parse."""
     kept, unreadable = fits.Header(), []
-    for card in raw.cards:
+    for one in raw.cards:
         try:
-            keyword, value, comment = card.keyword, card.value, card.comment
+            keyword, value, comment = one.keyword, one.value, one.comment
             if not STALE.fullmatch(keyword) and not isinstance(value, fits.card.Undefined):
-                kept.append(_card(keyword, value, comment), end=True)
+                kept.append(card(keyword, value, comment), end=True)
         except (fits.VerifyError, ValueError):
-            unreadable.append(printable(card.rawkeyword))
+            unreadable.append(printable(one.rawkeyword))
     remove_wcs(kept)
     return kept, unreadable
-
-
-def _card(keyword: str, value: Any, comment: str) -> fits.Card:
-    """Return a card that FITS can hold: rendered once, so that a faulty one shows here and not on writing."""
-    with warnings.catch_warnings():
-        # A comment that is too long is cut.
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-        card = fits.Card(keyword, printable(value) if isinstance(value, str) else value, printable(comment))
-        return fits.Card.fromstring(str(card))
 
 
 def _known(header: FrameHeader, unit: str) -> list[tuple[str, Any, str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.robust import MAD_TO_SIGMA
-from nightflow.sources.stamps import ring_offsets, stamp_indices
+from nightflow.sources.stamps import ring_offsets
 
 __all__ = ["local_background"]
 
@@ -45,21 +46,79 @@ def local_background(
         Electrons a pixel. Where fewer than 12 pixels are left the level is 0 and the error NaN: the
         caller falls back on the mesh background.
     """
-    rows, columns, inside = stamp_indices(x, y, ring_offsets(inner, outer), (data.shape[0], data.shape[1]))
-    values = np.where(inside & ~mask[rows, columns], data[rows, columns].astype(np.float64), np.nan)
-    enough = np.isfinite(values).sum(axis=1) >= _FEWEST_PIXELS
-    level = np.zeros(len(x))
-    error = np.full(len(x), np.nan)
-    if enough.any():
-        level[enough], error[enough] = _clipped_mean(values[enough])
+    dy, dx = ring_offsets(inner, outer)
+    level, error = np.zeros(len(x)), np.full(len(x), np.nan)
+    row, column = np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)
+    _clipped_means(data, mask, row, column, dy, dx, level, error)
     return level, error
 
 
-def _clipped_mean(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and error of the mean of each row, NaN ignored; ``values`` is changed."""
+@numba.njit(nogil=True, cache=True)
+def _clipped_means(
+    data: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    row: NDArray[np.intp],
+    column: NDArray[np.intp],
+    dy: NDArray[np.intp],
+    dx: NDArray[np.intp],
+    level: NDArray[np.float64],
+    error: NDArray[np.float64],
+) -> None:
+    """Write the clipped mean of each place's ring, and its error, where enough pixels are left."""
+    ny, nx = data.shape
+    values = np.empty(len(dy), np.float64)
+    for place in range(len(row)):
+        count = 0
+        for offset in range(len(dy)):
+            y, x = row[place] + dy[offset], column[place] + dx[offset]
+            if 0 <= y < ny and 0 <= x < nx and not mask[y, x] and not np.isnan(data[y, x]):
+                values[count] = data[y, x]
+                count += 1
+        if count >= _FEWEST_PIXELS:
+            ring = values[:count]
+            ring.sort()
+            level[place], error[place] = _mean_and_error(ring[_kept(ring)])
+
+
+@numba.njit(nogil=True, cache=True)
+def _kept(values: NDArray[np.float64]) -> slice:
+    """Return which of the ascending values are left after clipping: they are neighbours."""
+    first, stop = 0, len(values)
     for _ in range(_CLIP_ROUNDS):
-        middle = np.nanmedian(values, axis=1, keepdims=True)
-        sigma = MAD_TO_SIGMA * np.nanmedian(np.abs(values - middle), axis=1, keepdims=True)
-        values[np.abs(values - middle) > np.maximum(_CLIP_SIGMA * sigma, 1e-12)] = np.nan
-    count = np.isfinite(values).sum(axis=1)
-    return np.nanmean(values, axis=1), np.nanstd(values, axis=1) / np.sqrt(np.maximum(count - 1, 1))
+        middle = _median(values[first:stop])
+        limit = max(_CLIP_SIGMA * MAD_TO_SIGMA * _mad(values[first:stop], middle), 1e-12)
+        while middle - values[first] > limit:
+            first += 1
+        while values[stop - 1] - middle > limit:
+            stop -= 1
+    return slice(first, stop)
+
+
+@numba.njit(nogil=True, cache=True)
+def _median(values: NDArray[np.float64]) -> float:
+    half = len(values) // 2
+    return values[half] if len(values) % 2 else 0.5 * (values[half - 1] + values[half])
+
+
+@numba.njit(nogil=True, cache=True)
+def _mad(values: NDArray[np.float64], middle: float) -> float:
+    """Return the median distance of ascending values from their middle: both ends are walked inwards."""
+    low, high = 0, len(values) - 1
+    last = previous = np.inf
+    # Of n distances the half greatest and the median itself are met.
+    for _ in range(len(values) // 2 + 1):
+        below, above = middle - values[low], values[high] - middle
+        previous = last
+        if below > above:
+            last = below
+            low += 1
+        else:
+            last = above
+            high -= 1
+    return last if len(values) % 2 else 0.5 * (previous + last)
+
+
+@numba.njit(nogil=True, cache=True)
+def _mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    mean = values.mean()
+    return mean, np.sqrt(((values - mean) ** 2).mean() / max(len(values) - 1, 1))

@@ -54,3 +54,11 @@ def test_what_bears_on_the_pixels_changes_it(change: dict[str, Any]) -> None:
 
 def test_what_does_not_bear_on_the_pixels_leaves_it() -> None:
     assert of(photometry={"minimum_stars": 9}, astrometry={"scale": 1.0}) == of()
+
+
+def test_each_chip_of_a_mosaic_has_its_own_masters() -> None:
+    """One file holds the readouts of all chips: its hash says nothing of which."""
+    profile = make_profile()
+    prints = {fingerprint("bias", recipe(profile, {}, "median", chip), INPUTS) for chip in ("1", "2")}
+    assert len(prints) == 2
+    assert of() in prints

@@ -49,5 +49,6 @@ def test_how_far_the_light_of_a_star_reaches_is_a_setting():
     everywhere = np.ones(12, bool), PROFILE, 4.5, 2.5
     found = aperture_correction(image, np.zeros(image.shape, bool), x, y, *everywhere)
     expected = StellarProfile(fwhm=3.0, beta=2.8)
-    assert found.factor == pytest.approx(expected.enclosed(7.75) / expected.enclosed(4.5), abs=0.01)
+    # The sky is taken far out: the star's own wings, taken for sky, would cost another 1 %.
+    assert found.factor == pytest.approx(expected.enclosed(7.75) / expected.enclosed(4.5), abs=0.005)
     assert found.factor < correct(image, x, y).factor - 0.01

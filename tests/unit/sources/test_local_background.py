@@ -39,3 +39,31 @@ def test_stamps_never_leave_the_frame():
     assert rows.max() <= 9
     assert columns.min() >= 0
     assert 0 < inside.sum() < inside.size
+
+
+def clipped_by_numpy(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and error as the definition says, one ring at a time."""
+    for _ in range(3):
+        middle = np.median(values)
+        sigma = 1.482602218505602 * np.median(np.abs(values - middle))
+        values = values[np.abs(values - middle) <= max(3.0 * sigma, 1e-12)]
+    return float(values.mean()), float(values.std() / np.sqrt(max(len(values) - 1, 1)))
+
+
+def test_every_ring_is_clipped_as_the_definition_says():
+    rng = np.random.default_rng(8)
+    data = rng.normal(20.0, 5.0, (120, 130)).astype(np.float32)
+    data[rng.random(data.shape) < 0.05] += 300.0
+    data[60:80, 60:80] = 9.0
+    data[3, 3] = np.nan
+    mask = rng.random(data.shape) < 0.3
+    x, y = rng.uniform(-2, 131, 80), rng.uniform(-2, 121, 80)
+    level, error = local_background(data, mask, x, y, 4.0, 7.5)
+    dy, dx = ring_offsets(4.0, 7.5)
+    for place in range(80):
+        row, column = np.rint(y[place]).astype(int) + dy, np.rint(x[place]).astype(int) + dx
+        inside = (row >= 0) & (row < 120) & (column >= 0) & (column < 130)
+        row, column = row[inside], column[inside]
+        ring = data[row, column][~mask[row, column]].astype(float)
+        expected = clipped_by_numpy(ring[np.isfinite(ring)])
+        assert (level[place], error[place]) == pytest.approx(expected, rel=1e-9, abs=1e-12)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from tests.unit.commands.conftest import LIGHTS, TARGET, Observatory
+
+pytestmark = pytest.mark.xdist_group("commands")
+
+PLACE = ("--ra", str(TARGET[0]), "--dec", str(TARGET[1]))
+PUBLISHED = (
+    "mjd_mid, bjd_tdb, filter, kind, mag, mag_err, flux, flux_err, flux_ujy, diff_mag, diff_mag_err, x, y, ra, dec, "
+    "airmass, fwhm_px, flags, frame, source_id"
+).split(", ")
+
+
+def test_a_light_curve_as_csv_has_the_published_columns(reduced: Observatory) -> None:
+    result = reduced("lightcurve", *PLACE)
+    assert result.exit_code == 0
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert set(PUBLISHED) <= set(rows[0])
+    assert len(rows) == LIGHTS
+    assert np.hypot(
+        *(np.array([[float(row["ra"]), float(row["dec"])] for row in rows]) - TARGET).T
+    ) == pytest.approx(0.0, abs=1 / 3600)
+
+
+def test_an_empty_answer_exits_with_2(reduced: Observatory) -> None:
+    result = reduced("lightcurve", "--ra", "200", "--dec", "-10")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "nothing was measured at RA 200.0000 Dec -10.0000" in result.stderr
+    assert reduced("lightcurve", *PLACE, "--filter", "B").exit_code == 2
+    assert reduced("lightcurve", *PLACE, "--kind", "psf").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--ra", "10"), ("--ra", "400", "--dec", "0"), ("--ra", "10", "--dec", "91"), ("nobody",)]
+)
+def test_a_question_that_cannot_be_meant_exits_with_1(reduced: Observatory, words: tuple[str, ...]) -> None:
+    assert reduced("lightcurve", *words).exit_code == 1
+
+
+def test_formats_that_are_read_back(reduced: Observatory, tmp_path: Path) -> None:
+    from nightflow.cli import app
+    from typer.testing import CliRunner
+
+    config = ["--config", str(reduced.root / "nightflow.toml")]
+    for name, reader in {"ecsv": "ascii.ecsv", "votable": "votable", "parquet": "parquet"}.items():
+        result = CliRunner().invoke(app, ["lightcurve", *PLACE, "--format", name, *config])
+        file = tmp_path / f"curve.{name}"
+        file.write_bytes(result.stdout_bytes)
+        assert len(Table.read(file, format=reader)) == LIGHTS
+
+
+def test_a_plot_is_a_picture(reduced: Observatory, tmp_path: Path) -> None:
+    file = tmp_path / "curve.png"
+    assert reduced("lightcurve", *PLACE, "--plot", str(file)).exit_code == 0
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_targets_by_name_and_their_export(dome: Observatory, tmp_path: Path) -> None:
+    name = "../../HAT-P-32 <b>"
+    dome("targets", "add", name, *PLACE, "--type", "transit")
+    dome("targets", "add", "Empty field", "--ra", "200", "--dec", "-10")
+    assert dome("lightcurve", name).exit_code == 0
+    assert dome("lightcurve", "Empty field").exit_code == 2
+    out = tmp_path / "out"
+    result = dome("export", str(out), "--format", "csv", "--plots")
+    assert "1 light curves" in result.stdout
+    assert "Empty field: nothing was measured" in result.stderr
+    assert sorted(file.suffix for file in out.iterdir()) == [".csv", ".png"]
+    assert all(file.parent == out and "<" not in file.name for file in out.iterdir())
+
+
+def test_a_moving_target_has_no_one_place(dome: Observatory, tmp_path: Path) -> None:
+    ephemeris = tmp_path / "e.csv"
+    ephemeris.write_text("mjd,ra,dec\n60000,10,10\n60001,11,10\n")
+    dome("targets", "add", "Ceres", "--ephemeris", str(ephemeris))
+    result = dome("lightcurve", "Ceres")
+    assert result.exit_code == 1
+    assert "moves" in result.stderr
+    assert "2 rows" in dome("targets", "list", "--format", "csv").stdout
+
+
+def test_targets_are_imported(dome: Observatory, tmp_path: Path) -> None:
+    file = tmp_path / "targets.csv"
+    file.write_text("name,ra,dec\nA,10,20\nB,11,21\n")
+    assert "2 targets" in dome("targets", "import", str(file)).stdout
+    assert dome("targets", "import", str(tmp_path / "none.csv")).exit_code == 1

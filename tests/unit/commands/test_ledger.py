@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, Observatory
+
+pytestmark = pytest.mark.xdist_group("commands")
+
+PUBLISHED = (
+    "path, hdu, detector, kind, object, filter, exptime, mjd_mid, airmass, state, reason, received_at, done_at, "
+    "fwhm_px, ellipticity, sky, n_sources, n_cosmic, wcs_backend, wcs_quality, wcs_rms_arcsec, "
+    "wcs_heldout_rms_arcsec, wcs_n_matched, ra_center, dec_center, scale, rotation, parity, zp, zp_adu, zp_err, "
+    "zp_scatter, zp_n_stars, zp_catalog, mag_system, color_term, depth_5sigma, masters, seconds, seconds_wcs, version"
+).split(", ")
+
+
+def test_frames_as_csv_have_the_published_columns(reduced: Observatory) -> None:
+    rows = list(csv.DictReader(io.StringIO(reduced("frames", "--format", "csv").stdout)))
+    assert list(rows[0]) == PUBLISHED
+    assert len(rows) == LIGHTS + CALIBRATIONS
+    bias = next(row for row in rows if row["kind"] == "bias")
+    assert bias["zp"] == ""
+    lights = [row for row in rows if row["kind"] == "light"]
+    assert {row["wcs_quality"] for row in lights} == {"verified"}
+    assert {float(row["scale"]) for row in lights} == pytest.approx({3.0}, abs=0.01) or all(
+        abs(float(row["scale"]) - 3.0) < 0.01 for row in lights
+    )
+    assert [row["mjd_mid"] for row in rows] == sorted((row["mjd_mid"] for row in rows), key=float)
+
+
+def test_frames_of_one_state(reduced: Observatory) -> None:
+    assert json.loads(reduced("frames", "--state", "failed", "--format", "json").stdout) == []
+    wrong = reduced("frames", "--state", "lost")
+    assert wrong.exit_code == 2
+    assert "lost" in wrong.output
+
+
+def test_frames_as_a_table_names_each_file(reduced: Observatory) -> None:
+    table = reduced("frames").stdout
+    assert table.count("verifi") == LIGHTS
+
+
+def test_status_as_json(reduced: Observatory) -> None:
+    status = json.loads(reduced("status", "--format", "json").stdout)
+    assert status["states"]["done"] == LIGHTS + CALIBRATIONS
+    assert set(status["states"]) == {
+        "received", "reducing", "done", "held", "rejected", "failed", "duplicate"
+    }  # fmt: skip
+    assert status["queue"] == 0
+    assert status["last_error"] is None
+
+
+def test_status_tells_the_last_error(dome: Observatory) -> None:
+    bad = dome.root / "bad.fits"
+    bad.touch()
+    dome("run", str(bad))
+    assert json.loads(dome("status", "--format", "json").stdout)["last_error"]["state"] == "rejected"
+    assert "bad.fits: empty file" in dome("status").stdout
+
+
+def test_retry_queues_by_name_number_and_state(dome: Observatory) -> None:
+    assert "1 put back" in dome("retry", "0012-light-R.fits").stdout
+    assert "1 put back" in dome("retry", "13").stdout
+    assert json.loads(dome("status", "--format", "json").stdout)["queue"] == 2
+    assert f"{LIGHTS + CALIBRATIONS - 2} put back" in dome("retry", "--state", "done").stdout
+
+
+def test_retry_says_what_is_missing(reduced: Observatory) -> None:
+    assert "say which" in reduced("retry").stderr
+    assert "say which" in reduced("retry", "a", "--state", "done").stderr
+    nothing = reduced("retry", "no-such-frame")
+    assert nothing.exit_code == 1
+    assert "no exposure is called 'no-such-frame'" in nothing.stderr

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, Observatory
+
+pytestmark = pytest.mark.xdist_group("commands")
+
+Snapshot = Callable[[Observatory], dict[str, list[str]]]
+
+
+def test_the_same_night_again_changes_no_row(dome: Observatory, snapshot: Snapshot) -> None:
+    before = snapshot(dome)
+    again = dome("run", str(dome.raw))
+    assert again.exit_code == 0
+    assert f"{LIGHTS + CALIBRATIONS} unchanged" in again.stdout
+    assert snapshot(dome) == before
+
+
+def test_garbage_is_rejected_and_named_but_is_no_failure(empty: Observatory, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.mkdir()
+    (garbage / "empty.fits").touch()
+    (garbage / "picture.fits").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    result = empty("run", str(garbage))
+    assert result.exit_code == 0
+    assert "2 rejected" in result.stdout
+    assert "empty.fits: empty file" in result.stdout
+    assert "picture.fits" in result.stdout
+
+
+def test_a_bug_in_one_frame_is_a_failure_with_exit_1(
+    empty: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightflow.pipeline import reducer
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setitem(reducer._WORKERS, "measure", broken)
+    result = empty("run", str(empty.raw))
+    assert result.exit_code == 1
+    assert f"{CALIBRATIONS} done, {LIGHTS} failed" in result.stdout
+    assert "ZeroDivisionError: a bug" in result.stderr
+    told = empty("explain", "0012-light-R.fits")
+    assert "traceback:" in told.stdout
+    assert 'raise ZeroDivisionError("a bug")' in told.stdout
+
+
+def test_a_path_that_is_not_there_exits_with_1(empty: Observatory) -> None:
+    result = empty("run", "nowhere")
+    assert result.exit_code == 1
+    assert "nowhere: no such file or folder" in result.stderr
+
+
+def test_until_solve_records_a_wcs_and_no_zero_point(empty: Observatory) -> None:
+    dark = empty("run", *map(str, sorted(empty.raw.glob("*light*"))[:1]), "--until", "calibrate")
+    assert dark.exit_code == 0
+    (row,) = json.loads(empty("frames", "--format", "json").stdout)
+    assert row["n_cosmic"] > 0
+    assert row["fwhm_px"] is None
+    assert row["zp"] is None
+
+
+def test_backfill_selects_by_night(dome: Observatory) -> None:
+    assert "0 exposures would be reduced" in dome("backfill", "--dry-run").stdout
+    forced = dome("backfill", "--night", "2025-10-24", "--force", "--dry-run")
+    assert f"{LIGHTS + CALIBRATIONS} exposures would be reduced" in forced.stdout
+    other = dome("backfill", "--since", "2025-10-25", "--force", "--dry-run")
+    assert "0 exposures would be reduced" in other.stdout
+    wrong = dome("backfill", "--night", "yesterday")
+    assert wrong.exit_code == 1
+    assert "YYYY-MM-DD" in wrong.stderr
+
+
+def test_a_policy_makes_no_finished_frame_worth_another_reduction(
+    dome: Observatory, snapshot: Snapshot
+) -> None:
+    settings = dome.root / "nightflow.toml"
+    text = settings.read_text()
+    assert '[run]\nmissing_calibration = "warn"' in text
+    settings.write_text(
+        text.replace('[run]\nmissing_calibration = "warn"', '[run]\nmissing_calibration = "hold"')
+    )
+    before = snapshot(dome)
+    assert f"{LIGHTS + CALIBRATIONS} unchanged" in dome("run", str(dome.raw)).stdout
+    assert snapshot(dome) == before

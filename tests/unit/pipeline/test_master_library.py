@@ -1,0 +1,224 @@
+"""Masters are built once, kept as files, and built again when a file is lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nightflow.detector.master_frame import MasterFrame
+from nightflow.errors import MissingCalibration
+from nightflow.instruments.header import FrameKind
+from nightflow.pipeline import master_library
+from nightflow.pipeline.master_plan import MasterPlan, key_of_row, plan_master
+from nightflow.pipeline.reducer import Reducer
+from nightflow.store.masters import master_inputs, masters
+from tests.unit.pipeline.station import BIAS_LEVEL, PROFILE, Station, only_frame, reduced, steps_of_straw
+from tests.unit.store.builders import in_processes
+
+
+@pytest.fixture
+def light(station: Station, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A light frame in the ledger, with three biases and three flats."""
+    steps_of_straw(monkeypatch)
+    reducer = station.reducer()
+    for kind in ("bias", "flat"):
+        for path in station.calibrations(kind):
+            reduced(reducer, path)
+    return reduced(reducer, station.frame("light.fits")).exposure_id
+
+
+def plan(reducer: Reducer, light: int, kind: str = "bias") -> MasterPlan:
+    wanted = key_of_row(only_frame(reducer, light))
+    return plan_master(
+        reducer.database, FrameKind(kind), wanted, reducer.context.profiles["tinycam"], definitive=True
+    )
+
+
+def get(reducer: Reducer, light: int, kind: str = "bias") -> MasterFrame:
+    return reducer.context.masters.get(plan(reducer, light, kind), reducer.context.profiles["tinycam"])
+
+
+def files(station: Station) -> list[Path]:
+    return sorted((station.root / "masters").iterdir())
+
+
+def test_it_is_built_on_first_need(station: Station, light: int) -> None:
+    reducer = station.reducer()
+    assert not (station.root / "masters").exists()
+    master = get(reducer, light)
+    assert np.median(master.data) == pytest.approx(BIAS_LEVEL, abs=1)
+    (row,) = masters(reducer.database)
+    assert row.n_inputs == 3
+    assert row.fingerprint == master.fingerprint
+    assert [path.name for path in files(station)] == [row.path]
+    assert row.path == f"tinycam-bias-{row.fingerprint[:16]}.fits"
+    assert [Path(one.path).name for one in master_inputs(reducer.database, row.id or 0)] == [
+        f"bias-4-{n}.fits" for n in range(3)
+    ]
+
+
+def test_a_flat_brings_its_bias_along(station: Station, light: int) -> None:
+    reducer = station.reducer()
+    flat = get(reducer, light, "flat")
+    assert np.median(flat.data) == pytest.approx(1, abs=1e-3)
+    assert [row.kind for row in masters(reducer.database)] == ["bias", "flat"]
+
+
+def test_it_is_read_from_then_on(station: Station, light: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = get(station.reducer(), light)
+    monkeypatch.setattr(master_library, "build_master", _never)
+    again = get(station.reducer(), light)
+    np.testing.assert_array_equal(again.data, first.data)
+
+
+def test_the_last_used_stay_in_memory(station: Station, light: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    reducer = station.reducer()
+    first = get(reducer, light)
+    monkeypatch.setattr(master_library, "read_master", _never)
+    assert get(reducer, light) is first
+
+
+def test_memory_is_bounded(station: Station, light: int) -> None:
+    reducer = station.reducer()
+    library = master_library.MasterLibrary(reducer.database, station.root / "masters", capacity=1)
+    profile = reducer.context.profiles["tinycam"]
+    first = library.get(plan(reducer, light), profile)
+    library.get(plan(reducer, light, "flat"), profile)
+    assert library.get(plan(reducer, light), profile) is not first
+
+
+def test_threads_build_it_once(station: Station, light: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    build = master_library.build_master
+
+    def counted(*arguments, **options):
+        built.append(threading.get_ident())
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(master_library, "build_master", counted)
+    reducers = [station.reducer(), station.reducer()]
+    start = threading.Barrier(4)
+    found: list[MasterFrame] = []
+
+    def work(reducer: Reducer) -> None:
+        start.wait(10)
+        found.append(get(reducer, light))
+
+    threads = [threading.Thread(target=work, args=(reducer,)) for reducer in reducers * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 4
+    assert len(built) == 1
+    assert len(masters(reducers[0].database)) == 1
+
+
+def test_processes_build_it_once(station: Station, light: int) -> None:
+    answers = in_processes(_build_in_a_process, [(str(station.root), light)] * 2)
+    assert len({fingerprint for fingerprint, _ in answers}) == 1
+    assert sum(built for _, built in answers) == 1
+    assert len(files(station)) == 1
+
+
+def _build_in_a_process(root: str, light: int) -> tuple[str, int]:
+    from nightflow.config import load_settings
+
+    built = []
+    build = master_library.build_master
+    master_library.build_master = lambda *a, **k: (built.append(1), build(*a, **k))[1]
+    settings = load_settings(Path(root) / "nightflow.toml")
+    reducer = Reducer(settings, missing_calibration="warn", definitive_masters=True)
+    try:
+        return get(reducer, light).fingerprint, len(built)
+    finally:
+        reducer.database.close()
+
+
+class TestHealing:
+    """What is lost or damaged is built again of the same raw frames, to the same pixels."""
+
+    @pytest.mark.parametrize("damage", ["lost", "cut", "changed"])
+    @pytest.mark.parametrize("kind", ["bias", "flat"])
+    def test_it_is_built_again(
+        self, station: Station, light: int, damage: str, kind: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        first = get(station.reducer(), light, kind)
+        (file,) = (path for path in files(station) if f"-{kind}-" in path.name)
+        _spoil(file, damage)
+        reducer = station.reducer()
+        with caplog.at_level(logging.WARNING):
+            healed = get(reducer, light, kind)
+        assert file.name in caplog.text
+        np.testing.assert_array_equal(healed.data, first.data)
+        assert healed.fingerprint == first.fingerprint
+        assert len([row for row in masters(reducer.database) if row.kind == kind]) == 1
+        np.testing.assert_array_equal(get(station.reducer(), light, kind).data, first.data)
+
+    def test_without_its_raw_frames_the_message_says_the_mend(self, station: Station, light: int) -> None:
+        get(station.reducer(), light)
+        (file,) = files(station)
+        file.unlink()
+        (station.raw / "bias-4-1.fits").unlink()
+        with pytest.raises(
+            MissingCalibration, match=r"raw frames of it are gone, too: .*bias-4-1\.fits"
+        ) as no:
+            get(station.reducer(), light)
+        assert file.name in str(no.value)
+        assert "nightflow masters reject" in str(no.value)
+
+    def test_with_other_settings_it_would_be_another_master(self, station: Station, light: int) -> None:
+        planned = station.reducer()
+        get(planned, light)
+        old = plan(planned, light)
+        files(station)[0].unlink()
+        station.set_profile(PROFILE + "[masters]\nclip_sigma = 3.0\n")
+        reducer = station.reducer()
+        with pytest.raises(MissingCalibration, match="make another master now"):
+            reducer.context.masters.get(old, reducer.context.profiles["tinycam"])
+        assert plan(reducer, light).fingerprint != old.fingerprint
+
+    def test_a_light_goes_through(self, station: Station, light: int) -> None:
+        get(station.reducer(), light)
+        _spoil(files(station)[0], "cut")
+        reducer = station.reducer()
+        profile = reducer.context.profiles["tinycam"]
+        again = reducer.context.masters.get(plan(reducer, light), profile)
+        assert again.data.shape == (32, 40)
+
+
+def test_a_refusal_is_remembered(station: Station, light: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few usable inputs: the night's other frames need not read them all again to know."""
+    tried = []
+
+    def refuse(*_: object, **__: object) -> MasterFrame:
+        tried.append(1)
+        raise MissingCalibration("master bias: 1 of 3 inputs is usable")
+
+    monkeypatch.setattr(master_library, "build_master", refuse)
+    reducer = station.reducer()
+    for _ in range(3):
+        with pytest.raises(MissingCalibration, match="1 of 3 inputs"):
+            get(reducer, light)
+    assert len(tried) == 1
+    assert masters(reducer.database) == []
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("this was to be done once")
+
+
+def _spoil(file: Path, damage: str) -> None:
+    content = bytearray(file.read_bytes())
+    if damage == "lost":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        content[2880 * 4 + 100] ^= 0xFF
+        content[len(content) // 3] ^= 0xFF
+        file.write_bytes(content)

@@ -1,0 +1,120 @@
+"""Files for people: their names are safe, their failure costs no frame."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from nightflow.frame import Frame
+from nightflow.instruments.header import FrameHeader, FrameKind, Site
+from nightflow.instruments.registry import load_profiles
+from nightflow.pipeline.products import product_stem, write_products
+from nightflow.pipeline.work import Work
+from tests.unit.pipeline.station import Station
+
+PROFILE = load_profiles()[0]
+
+
+def work(name: str = "d1047.fits.gz", **cards: Any) -> Work:
+    values = {
+        "instrument": "nickel",
+        "kind": FrameKind.LIGHT,
+        "object": "PG1323-086",
+        "filter": "V",
+        "exptime": 60.0,
+        "mjd_mid": 60443.19,
+        "shape": (24, 30),
+        "site": Site(latitude=37.3, longitude=-121.6, height=1283.0),
+    } | cards
+    header = FrameHeader(**values)
+    data = np.random.default_rng(1).normal(100, 5, (24, 30)).astype(np.float32)
+    frame = Frame(
+        data=data,
+        unit="electron",
+        header=header,
+        raw_header=fits.Header(),
+        variance=np.full_like(data, 25),
+        flags=np.zeros(data.shape, np.uint16),
+    )
+    return Work(
+        frame_id=7, exposure_id=5, path=Path("/raw") / name, profile=PROFILE, header=header, frame=frame
+    )
+
+
+def test_the_folder_is_the_evening_at_the_site(station: Station) -> None:
+    stem = product_stem(work(), station.settings)
+    assert stem == station.root / "products" / "2024-05-12" / "d1047-e5-f7"
+    assert product_stem(work(mjd_mid=None), station.settings).parent.name == "undated"
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("frame.FIT", "frame"),
+        ("a.b.fits.fz", "a.b"),
+        ("....fits", "frame"),
+        (".fits", "frame"),
+        ("M 67; rm -rf ~.fits", "M_67_rm_-rf_"),
+        ("ünïcode.fits", "_n_code"),
+        ("new\nline\x00.fits", "new_line_"),
+        ("x" * 200 + ".fits", "x" * 80),
+    ],
+)
+def test_a_file_name_becomes_plain(station: Station, name: str, stem: str) -> None:
+    assert product_stem(work(name), station.settings).name == f"{stem}-e5-f7"
+
+
+@pytest.mark.parametrize("text", ["../../etc/passwd", "/abs/olute", "a/b", "..", "\x00", "'; DROP TABLE"])
+def test_no_text_of_a_header_is_in_a_path(station: Station, text: str) -> None:
+    hostile = work(object=text, filter=text, detector=text, instrument=text, date_obs=text)
+    assert product_stem(hostile, station.settings) == product_stem(work(), station.settings)
+    written = write_products(hostile, station.settings)
+    assert {Path(path).parent for path in written.values()} == {station.root / "products" / "2024-05-12"}
+
+
+def test_the_same_name_from_two_folders_makes_two_products(station: Station) -> None:
+    one, other = work(), work()
+    other.exposure_id, other.frame_id = 6, 8
+    assert product_stem(one, station.settings) != product_stem(other, station.settings)
+
+
+def test_frame_and_thumbnail_are_written(station: Station) -> None:
+    written = write_products(work(), station.settings)
+    np.testing.assert_array_equal(fits.getdata(written["reduced"]).shape, (24, 30))
+    assert Path(written["thumbnail"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_before_calibration_there_is_nothing_to_write(station: Station) -> None:
+    early = work()
+    early.frame = None
+    assert write_products(early, station.settings) == {}
+
+
+def test_a_folder_that_cannot_be_made_costs_the_files_and_is_said(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    (station.root / "products").write_text("in the way")
+    frame = work()
+    with caplog.at_level(logging.WARNING):
+        assert write_products(frame, station.settings) == {}
+    (warning,) = frame.warnings
+    assert warning.startswith("products not written: ")
+    assert "d1047.fits.gz" in caplog.text
+
+
+def test_a_full_disk_costs_the_files_and_leaves_no_half_one(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fits.HDUList, "writeto", full)
+    frame = work()
+    assert write_products(frame, station.settings) == {}
+    assert "No space left on device" in frame.warnings[0]
+    assert [path for path in (station.root / "products").rglob("*") if path.is_file()] == []

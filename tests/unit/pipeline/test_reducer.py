@@ -1,0 +1,280 @@
+"""One exposure from file to terminal state, its steps played by straw men."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from nightflow.errors import FrameRejected, MissingCalibration, NoSolution, RetryLater
+from nightflow.pipeline import reducer as reducer_module
+from nightflow.pipeline.reducer import STEPS, Reducer
+from nightflow.store.frames import frames_of
+from nightflow.store.models import State
+from nightflow.store.overview import current_reduction, frame_rows
+from tests.unit.pipeline.station import (
+    START,
+    Station,
+    entered,
+    exposure,
+    only_frame,
+    reduced,
+    steps_of_straw,
+)
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Pauses between tries are noted, not made."""
+    noted: list[float] = []
+    monkeypatch.setattr(reducer_module.time, "sleep", noted.append)
+    return noted
+
+
+@pytest.fixture
+def reducer(station: Station) -> Reducer:
+    return station.reducer(clock=lambda: START)
+
+
+def test_a_light_goes_through_all_steps_and_is_committed(
+    station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = steps_of_straw(monkeypatch)
+    outcome = reduced(reducer, station.frame("light.fits"))
+    assert (outcome.state, outcome.reason) == ("done", "")
+    assert [step for _, step in story] == ["calibrate", "measure", "solve", "flux"]
+    frame = only_frame(reducer, outcome.exposure_id)
+    assert frame.state == State.DONE
+    reduction = current_reduction(reducer.database, frame.id or 0)
+    assert reduction is not None
+    assert list(reduction.timings) == ["calibrate", "measure", "solve", "flux"]
+    concluded = exposure(reducer, outcome.exposure_id)
+    assert (concluded.done_at, concluded.leased_by) == (START, None)
+
+
+@pytest.mark.parametrize(
+    ("until", "steps"),
+    [
+        ("calibrate", ["calibrate"]),
+        ("solve", ["calibrate", "measure", "solve"]),
+        ("append", list(STEPS[:-1])),
+    ],
+)
+def test_it_stops_where_it_is_told_and_records_what_it_has(
+    station: Station, monkeypatch: pytest.MonkeyPatch, until: str, steps: list[str]
+) -> None:
+    story = steps_of_straw(monkeypatch)
+    reducer = station.reducer(until=until)
+    assert reducer.steps == (*steps, "append")
+    outcome = reduced(reducer, station.frame("light.fits"))
+    assert [step for _, step in story] == steps
+    assert current_reduction(reducer.database, only_frame(reducer, outcome.exposure_id).id or 0) is not None
+
+
+def test_a_calibration_frame_is_done_once_its_pixels_are_checked(
+    station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = steps_of_straw(monkeypatch)
+    outcome = reduced(reducer, station.frame("bias.fits", "bias"))
+    assert outcome.state == "done"
+    assert story == []
+    assert current_reduction(reducer.database, only_frame(reducer, outcome.exposure_id).id or 0) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "state", "waits_for"),
+    [
+        ("calibrate", FrameRejected("no pixel is finite"), "rejected", ""),
+        ("calibrate", MissingCalibration("no flat in V"), "held", "calibration"),
+        ("solve", NoSolution("no WCS from 3 stars"), "held", "wcs"),
+        ("flux", ZeroDivisionError("division by zero"), "failed", ""),
+    ],
+)
+def test_an_error_ends_it_by_consequence(
+    station: Station,
+    reducer: Reducer,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: Exception,
+    state: str,
+    waits_for: str,
+) -> None:
+    story = steps_of_straw(monkeypatch, **{step: error})
+    outcome = reduced(reducer, station.frame("light.fits"))
+    assert outcome.state == state
+    assert str(error) in outcome.reason
+    assert story[-1][1] == step
+    frame = only_frame(reducer, outcome.exposure_id)
+    assert (frame.state, frame.reason) == (state, outcome.reason)
+    assert exposure(reducer, outcome.exposure_id).waits_for == waits_for
+    assert current_reduction(reducer.database, frame.id or 0) is None
+
+
+class TestOutsideIsAway:
+    def test_it_is_tried_three_times_then_held_with_a_time(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+    ) -> None:
+        story = steps_of_straw(monkeypatch, flux=RetryLater("catalogue service away"))
+        outcome = reduced(reducer, station.frame("light.fits"))
+        assert [step for _, step in story].count("flux") == 3
+        assert pauses == [0.5, 1.0]
+        held = exposure(reducer, outcome.exposure_id)
+        assert (held.state, held.waits_for) == (State.HELD, "outside")
+        assert held.retry_at == START + timedelta(minutes=5)
+
+    def test_it_goes_on_when_it_is_back(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+    ) -> None:
+        steps_of_straw(monkeypatch)
+        answers = iter([RetryLater("away"), None])
+
+        def moody(work, context):
+            answer = next(answers)
+            if answer is not None:
+                raise answer
+            return {}
+
+        monkeypatch.setitem(reducer_module._WORKERS, "solve", moody)
+        assert reduced(reducer, station.frame("light.fits")).state == "done"
+        assert pauses == [0.5]
+
+    def test_a_file_that_vanished_is_held(self, station: Station, reducer: Reducer) -> None:
+        path = station.frame("light.fits")
+        exposure_id = entered(reducer, path)
+        path.unlink()
+        outcome = reducer_module.reduce_exposure(reducer, exposure_id)
+        assert outcome.state == "held"
+        assert "light.fits" in outcome.reason
+
+
+def test_a_bug_keeps_its_traceback_and_the_next_frame_goes_on(
+    station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        steps_of_straw(patch, measure=IndexError("list index out of range"))
+        broken = reduced(reducer, station.frame("one.fits"))
+    frame = only_frame(reducer, broken.exposure_id)
+    assert "in work" in frame.traceback
+    assert frame.traceback.rstrip().endswith("IndexError: list index out of range")
+    steps_of_straw(monkeypatch)
+    assert reduced(reducer, station.frame("two.fits")).state == "done"
+
+
+def test_a_bug_before_there_is_a_frame_fails_the_exposure(
+    station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object) -> None:
+        raise TypeError("a bug in the reading of headers")
+
+    monkeypatch.setattr(reducer_module, "identify_file", bug)
+    outcome = reduced(reducer, station.frame("light.fits"))
+    assert (outcome.state, outcome.reason) == ("failed", "TypeError: a bug in the reading of headers")
+
+
+def test_warnings_become_the_reason_of_a_done_frame_each_once(
+    station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps_of_straw(monkeypatch)
+
+    def warned(work, context):
+        work.warnings += ["gain unknown", "no flat", "gain unknown"]
+        return {}
+
+    monkeypatch.setitem(reducer_module._WORKERS, "calibrate", warned)
+    outcome = reduced(reducer, station.frame("light.fits"))
+    assert (outcome.state, outcome.reason) == ("done", "gain unknown; no flat")
+
+
+def test_products_that_cannot_be_written_cost_no_frame(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (station.root / "products").write_text("in the way")
+    reducer = station.reducer(products=True, until="calibrate")
+    outcome = reduced(reducer, station.frame("light.fits"))
+    assert outcome.state == "done"
+    assert "products not written" in outcome.reason
+
+
+class TestMosaic:
+    """An exposure of two chips."""
+
+    def chips(self, reducer: Reducer, exposure_id: int) -> dict[str, str]:
+        return {frame.detector: frame.state for frame in frames_of(reducer.database, exposure_id)}
+
+    def test_each_chip_is_a_frame(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        story = steps_of_straw(monkeypatch)
+        outcome = reduced(reducer, station.frame("mosaic.fits", chips=2))
+        assert self.chips(reducer, outcome.exposure_id) == {"chip0": "done", "chip1": "done"}
+        assert len(story) == 8
+
+    def test_one_may_fail_without_the_other(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps_of_straw(monkeypatch)
+
+        def chip0_is_dark(work, context):
+            if work.header.detector == "chip0":
+                raise FrameRejected(f"{work.path.name}: chip0 saw nothing")
+            return {}
+
+        monkeypatch.setitem(reducer_module._WORKERS, "measure", chip0_is_dark)
+        outcome = reduced(reducer, station.frame("mosaic.fits", chips=2))
+        assert self.chips(reducer, outcome.exposure_id) == {"chip0": "rejected", "chip1": "done"}
+        assert (outcome.state, outcome.reason) == ("rejected", "mosaic.fits: chip0 saw nothing")
+        rows = {row["detector"]: row for row in frame_rows(reducer.database)}
+        assert [rows[chip]["version"] for chip in ("chip0", "chip1")] == [None, 1]
+
+    def test_masters_are_a_chip_s_own(self, station: Station) -> None:
+        reducer = station.reducer(until="calibrate")
+        for number in range(3):
+            reduced(reducer, station.frame(f"bias{number}.fits", "bias", hours=-4 + number / 60, chips=2))
+        outcome = reduced(reducer, station.frame("mosaic.fits", chips=2))
+        reductions = [
+            current_reduction(reducer.database, frame.id or 0)
+            for frame in frames_of(reducer.database, outcome.exposure_id)
+        ]
+        used = [reduction.masters["bias"] for reduction in reductions if reduction is not None]
+        assert len(set(used)) == 2
+
+
+@pytest.mark.parametrize("kind", ["bias", "light"])
+def test_pixels_without_a_value_are_refused(station: Station, reducer: Reducer, kind: str) -> None:
+    path = station.frame(f"nan-{kind}.fits", kind)
+    with fits.open(path) as hdus:
+        hdus[1].data = np.full((32, 40), np.nan, np.float32)
+        hdus.writeto(path, overwrite=True)
+    outcome = reduced(reducer, path)
+    assert outcome.state == "rejected"
+    assert path.name in outcome.reason
+    assert [row["state"] for row in frame_rows(reducer.database)] == ["rejected"]
+
+
+def test_nothing_of_a_frame_is_kept_once_it_is_settled(
+    station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps_of_straw(monkeypatch)
+    reduced(reducer, station.frame("one.fits"))
+    with monkeypatch.context() as patch:
+        steps_of_straw(patch, solve=NoSolution("no WCS"))
+        reduced(reducer, station.frame("two.fits"))
+    reduced(reducer, station.frame("bias.fits", "bias"))
+    empty = station.raw / "empty.fits"
+    empty.write_bytes(b"")
+    reduced(reducer, empty)
+    assert (reducer._works, reducer._opened, reducer._verdicts) == ({}, {}, {})
+
+
+def test_an_exposure_that_is_not_in_the_ledger(reducer: Reducer) -> None:
+    with pytest.raises(KeyError, match="exposure 99 is not in the ledger"):
+        reducer.identify(99)
+
+
+def test_the_title_is_for_people(station: Station, reducer: Reducer) -> None:
+    found = reducer.identify(entered(reducer, station.frame("light.fits")))
+    assert (found.title, found.kind) == ("light.fits M 67 V", "light")
+    assert Path(found.path).name == "light.fits"
