@@ -15,8 +15,9 @@ from pathlib import Path
 from benchmarks.harness import Skipped
 
 __all__ = [
-    "ASTROSCRAPPY", "CCDPROC_COMBINE", "PHOTUTILS_BACKGROUND_FILTER", "PHOTUTILS_DEBLEND", "PHOTUTILS_PROCESSES",
-    "SOLVE_FIELD", "SOURCE_EXTRACTOR", "THREADS", "name", "program", "run", "solve_field_config", "source_extractor_files",
+    "ASTROSCRAPPY", "CCDPROC_COMBINE", "PHOTUTILS_BACKGROUND_FILTER", "PHOTUTILS_DEBLEND",
+    "PHOTUTILS_PROCESSES", "SOLVE_FIELD", "SOURCE_EXTRACTOR", "THREADS", "name", "program", "run",
+    "solve_field_config", "source_extractor_files",
 ]  # fmt: skip
 
 THREADS = min(2, os.cpu_count() or 1)
@@ -36,8 +37,8 @@ ASTROSCRAPPY = {
     # The other mode wants a model of the PSF.
     "fsmode": "median",
 }
-"""Keywords of `astroscrappy.detect_cosmics` beside the thresholds and the number of iterations, which are ours
-(one: the first finds 98 of 100 pixels that four find, in 40 % of the time)."""
+"""Keywords of `astroscrappy.detect_cosmics` beside the thresholds and the number of iterations, which are
+ours: one."""
 
 CCDPROC_COMBINE = {
     "method": "average",
@@ -59,7 +60,7 @@ PHOTUTILS_DEBLEND = {"mode": "exponential", "progress_bar": False}
 """Keywords of `photutils.segmentation.SourceFinder`; the mode is sep's. The progress bar costs time."""
 
 PHOTUTILS_PROCESSES = 1
-"""Deblending in two processes took longer than in one on every field here: they are started anew each time."""
+"""Deblending in two processes takes more than twice as long as in one: they are started anew each time."""
 
 SOURCE_EXTRACTOR = {
     "VERBOSE_TYPE": "QUIET",
@@ -71,8 +72,7 @@ SOURCE_EXTRACTOR = {
     "WEIGHT_TYPE": "NONE",
     "MEMORY_PIXSTACK": "3000000",
 }
-"""Configuration of source-extractor beside thresholds, mesh and apertures, which are ours. Debian's build has no
-threads (NTHREADS)."""
+"""Configuration of source-extractor beside thresholds, mesh and apertures, which are ours."""
 
 SOLVE_FIELD = [
     # The list of stars is given: no source extraction is timed, no plots or catalogues are written.

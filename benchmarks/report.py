@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.harness import Outcome
@@ -22,6 +23,9 @@ PACKAGES = (
     "nightflow", "numpy", "scipy", "numba", "astropy", "sep", "ccdproc", "astroscrappy", "photutils",
     "astrometry", "sqlalchemy", "psycopg",
 )  # fmt: skip
+
+
+_VERDICTS = {"timed": "yes", "disagrees": "[red]NO[/]", "failed": "[red]FAILED[/]", "skipped": "skipped"}
 
 
 def results(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
@@ -67,21 +71,24 @@ def write(outcomes: Sequence[Outcome], scale: Scale, output: Path) -> None:
 
 
 def table(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print one row a benchmark."""
-    grid = Table(title="ours and the peers, median seconds", title_justify="left")
-    for column in ("benchmark", "ours", "peer", "ratio", "agree", "against", "detail"):
-        grid.add_column(column, justify="right" if column in ("ours", "peer", "ratio") else "left")
+    """Print one row a benchmark, then what the agreement rests on or why there is no timing."""
+    grid = Table(title="median seconds, ours and the peers'", title_justify="left")
+    for column in ("benchmark", "ours", "peer", "ratio", "agree", "against"):
+        justify = "right" if column in ("ours", "peer", "ratio") else "left"
+        grid.add_column(column, justify=justify, no_wrap=column != "against")
     for one in outcomes:
+        ratio = "" if one.ratio is None else f"{one.ratio:.1f}"
         grid.add_row(
             one.name,
             _seconds(one.ours),
             _seconds(one.peer),
-            "" if one.ratio is None else f"{one.ratio:.1f}",
-            {"timed": "yes", "disagrees": "[red]NO[/]", "failed": "[red]FAILED[/]"}.get(one.state, one.state),
-            one.peer_name,
-            one.detail,
+            ratio,
+            _VERDICTS[one.state],
+            escape(one.peer_name),
         )
     console.print(grid)
+    for one in outcomes:
+        console.print(f"{one.name}: {_VERDICTS[one.state]}; {escape(one.detail)}", highlight=False)
 
 
 def _seconds(value: float | None) -> str:

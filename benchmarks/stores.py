@@ -31,8 +31,8 @@ from nightflow.store.records import MeasurementColumns, ReductionRecord
 from nightflow.store.writer import append
 
 __all__ = [
-    "CENTER", "Postgres", "StorePair", "add_frame", "add_sources", "columns", "drop_indexes", "fill", "open_store",
-    "postgres_pair", "record", "sqlite_pair", "stars",
+    "CENTER", "NOW", "Postgres", "StorePair", "add_frame", "add_sources", "columns", "drop_indexes", "fill",
+    "open_store", "postgres_pair", "record", "sqlite_pair", "stars",
 ]  # fmt: skip
 
 CENTER = (132.8, 11.8)

@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.ingest import reduce_one
+from tasks.context import batch_reduction
 from tasks.select_backfill import select_backfill
 
 __all__ = ["backfill", "backfill_batch", "backfill_name", "batches"]
@@ -45,18 +46,22 @@ async def backfill(
     dry_run: Annotated[bool, Field(description="List the exposures and reduce nothing")] = False,
 ) -> State[Any]:
     """Choose exposures and reduce them, a batch a run."""
-    chosen = await select_backfill(since, until, night, path or None, force)
-    if dry_run:
-        await acreate_table_artifact(
-            [{"exposure": exposure_id} for exposure_id in chosen],
-            key="backfill-plan",
-            description=f"{len(chosen)} exposures would be reduced",
-        )
-        return Completed(name="Planned", message=f"{len(chosen)} exposures would be reduced")
-    ended: Counter[str] = Counter()
-    for batch in batches(chosen, BATCH):
-        ended.update(await backfill_batch(batch))
+    with batch_reduction():
+        chosen = await select_backfill(since, until, night, path or None, force)
+        if dry_run:
+            return await planned(chosen)
+        ended: Counter[str] = Counter()
+        for batch in batches(chosen, BATCH):
+            ended.update(await backfill_batch(batch))
     return summarised(ended)
+
+
+async def planned(chosen: Sequence[int]) -> State[Any]:
+    """List what would be reduced, and return the final state of a backfill that is only a plan."""
+    message = f"{len(chosen)} exposures would be reduced"
+    rows = [{"exposure": exposure_id} for exposure_id in chosen]
+    await acreate_table_artifact(rows, key="backfill-plan", description=message)
+    return Completed(name="Planned", message=message)
 
 
 @flow(name="backfill-batch", flow_run_name="exposures {exposure_ids[0]} ...", persist_result=False)

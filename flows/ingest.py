@@ -17,6 +17,7 @@ from tasks.append import append
 from tasks.calibrate import calibrate
 from tasks.flux import flux
 from tasks.identify import identify
+from tasks.lease import give_back, lease, not_taken
 from tasks.measure import measure
 from tasks.products import products
 from tasks.publish import publish
@@ -56,16 +57,29 @@ async def ingest_exposure(exposure_id: int, path: str = "") -> State[Any]:
 
 
 async def reduce_one(exposure_id: int, *, name_the_run: bool = True) -> Outcome:
+    """Hold an exposure and take it through all its steps; nothing is done where another process has it."""
+    worker = await lease(exposure_id)
+    if worker is None:
+        return await asyncio.to_thread(not_taken, exposure_id)
+    try:
+        return await reduce_leased(exposure_id, worker, name_the_run=name_the_run)
+    except BaseException:
+        # Cancelled, or the store broke: whoever comes next shall not wait for the lease to end.
+        give_back(exposure_id)
+        raise
+
+
+async def reduce_leased(exposure_id: int, worker: str, *, name_the_run: bool) -> Outcome:
     """Take an exposure through all its steps; whatever happens, the ledger says how it ended."""
     try:
         exposure = await identify(exposure_id)
     except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
-        return await conclude(exposure_id, error)
+        return await conclude(exposure_id, error, worker=worker)
     if name_the_run:
         await name_run(exposure.title)
     # A calibration is checked and settled by now: there is no more to do until a light needs its master.
     thumbnails = await reduce_frames(exposure) if exposure.kind == "light" else {}
-    outcome = await conclude(exposure_id)
+    outcome = await conclude(exposure_id, worker=worker)
     for frame_id, thumbnail in thumbnails.items():
         await publish(frame_id, thumbnail)
     return outcome

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from tasks.build_masters import build_all_masters
+from tasks.context import batch_reduction
 
 __all__ = ["build_masters", "masters_name"]
 
@@ -37,7 +38,8 @@ async def build_masters(instrument: str = "", night: str = "") -> State[Any]:
     night : str
         Only calibrations of this night, as 2024-05-12; empty: all.
     """
-    masters = await build_all_masters(instrument or None, night or None)
+    with batch_reduction():
+        masters = await build_all_masters(instrument or None, night or None)
     kinds = Counter(f"{master['kind']} {master['state']}" for master in masters)
     message = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "no calibrations"
     await acreate_table_artifact(masters, key="masters", description=message)

@@ -20,7 +20,8 @@ def run_state(state: str, reason: str = "", seconds: float | None = None) -> Sta
     Parameters
     ----------
     state : str
-        done, held, rejected, failed or duplicate.
+        done, held, rejected, failed or duplicate; busy where another process has the exposure, lost where it
+        was taken over while it was reduced here.
     reason : str
         From the ledger.
     seconds : float, optional

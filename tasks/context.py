@@ -1,51 +1,76 @@
-"""The process's own reducer.
+"""The process's own reducers: one for the night, one for batches.
 
 A reducer holds pixel arrays, open catalogues and the store's connection: none of that is a parameter of a
 task. The live service registers its own before the first run; a plain Prefect worker, which nobody prepared,
 makes one from ``NIGHTFLOW_CONFIG`` on first need.
+
+What works on frames that are all there (backfill, masters) does so inside `batch_reduction`: with definitive
+masters and the settings of ``run``, as the command line does. Else a dawn flat would be better than what the
+evening's lights were reduced with, and no backfill would see it.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nightflow.pipeline.reducer import Reducer
 
-__all__ = ["current_reducer", "use_reducer"]
+__all__ = ["batch_reduction", "current_reducer", "use_reducer"]
 
 _lock = threading.Lock()
-_reducer: Reducer | None = None
+_reducers: dict[bool, Reducer] = {}
+_in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
 
 
 def use_reducer(reducer: Reducer | None) -> None:
-    """Let all tasks of this process use ``reducer`` from now on; None forgets it."""
-    global _reducer
+    """Let the tasks of this process outside of batches use ``reducer`` from now on; None forgets all."""
     with _lock:
-        _reducer = reducer
+        if reducer is None:
+            _reducers.clear()
+        else:
+            _reducers[False] = reducer
+
+
+@contextmanager
+def batch_reduction() -> Iterator[None]:
+    """Let what is called inside, tasks and flows too, use a reducer with definitive masters."""
+    token = _in_batch.set(True)
+    try:
+        yield
+    finally:
+        _in_batch.reset(token)
 
 
 def current_reducer() -> Reducer:
-    """Return the reducer of this process, made from the settings where none was registered.
+    """Return this process's reducer for the night or for a batch, made from the settings where it has none.
 
     Raises
     ------
     ConfigurationError
         There is no settings file, or it is wrong.
     """
-    global _reducer
+    in_batch = _in_batch.get()
     with _lock:
-        if _reducer is None:
-            _reducer = _reducer_from_settings()
-        return _reducer
+        if in_batch not in _reducers:
+            _reducers[in_batch] = _reducer_from_settings(in_batch)
+        return _reducers[in_batch]
 
 
-def _reducer_from_settings() -> Reducer:
+def _reducer_from_settings(in_batch: bool) -> Reducer:
     # Imported here: a server that only reads the flows' parameters needs no numba and no astropy.
     from nightflow.config import load_settings
     from nightflow.pipeline.reducer import Reducer
 
     settings = load_settings()
-    watch = settings.watch
-    return Reducer(settings, missing_calibration=watch.missing_calibration, products=watch.products)
+    section = settings.run if in_batch else settings.watch
+    return Reducer(
+        settings,
+        missing_calibration=section.missing_calibration,
+        products=section.products,
+        definitive_masters=in_batch,
+    )

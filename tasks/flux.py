@@ -20,13 +20,12 @@ async def flux(frame_id: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        Zero point with its error, the stars it rests on.
+        Zero point with its error, the stars it rests on; only the time taken where no catalogue gives a zero
+        point, which is a warning of the frame and ends nothing.
 
     Raises
     ------
-    FrameHeld
-        The reference catalogue has no stars here.
     RetryLater
-        A catalogue service is away.
+        The store, which is asked for the targets in the field, is locked or away.
     """
     return await asyncio.to_thread(current_reducer().perform, frame_id, "flux")

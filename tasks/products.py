@@ -19,11 +19,7 @@ async def products(frame_id: int) -> dict[str, str]:
     Returns
     -------
     dict
-        "reduced" and "thumbnail": paths.
-
-    Raises
-    ------
-    RetryLater
-        The disk is away or full.
+        "reduced" and "thumbnail": paths; empty where the settings ask for none, or where the disk is away or
+        full, which is a warning of the frame and ends nothing.
     """
     return await asyncio.to_thread(current_reducer().products, frame_id)

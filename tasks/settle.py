@@ -29,6 +29,9 @@ async def settle(frame_id: int, error: BaseException | None = None) -> str:
 
 
 @task(name="conclude", task_run_name="conclude exposure {exposure_id}", **STEP)
-async def conclude(exposure_id: int, error: BaseException | None = None) -> Outcome:
-    """Give an exposure the state that follows from its frames, or from why it could not be identified."""
-    return await asyncio.to_thread(current_reducer().conclude, exposure_id, error)
+async def conclude(exposure_id: int, error: BaseException | None = None, *, worker: str) -> Outcome:
+    """Give an exposure the state that follows from its frames, or from why it could not be identified.
+
+    Where ``worker`` holds the exposure no more, the outcome is "lost" and the ledger stays as it is.
+    """
+    return await asyncio.to_thread(current_reducer().conclude, exposure_id, error, worker=worker)

@@ -84,7 +84,7 @@ def _command(
         "DEBLEND_NTHRESH": str(detection.deblend_levels),
         "DEBLEND_MINCONT": str(detection.deblend_contrast),
         "BACK_SIZE": str(detection.box),
-        "BACKPHOTO_THICK": str(int(round(2 * measured.fwhm))),
+        "BACKPHOTO_THICK": str(round(2 * measured.fwhm)),
         "PHOT_APERTURES": f"{2 * measured.aperture_radius:.3f}",
         "SEEING_FWHM": f"{measured.fwhm:.2f}",
         "GAIN": "1.0",
@@ -95,8 +95,8 @@ def _command(
 
 
 def equivalent_threshold(detection: DetectionSettings) -> float:
-    """Return the threshold in unfiltered noise: sep's matched filter counts in the noise of the filtered image.
+    """Return the threshold in the noise of a pixel; sep's matched filter counts in the filtered image's.
 
-    A Gaussian of this width lowers the noise by 2 sqrt(pi) sigma.
+    A Gaussian of this width lowers the noise by a factor of 2 sqrt(pi) sigma.
     """
     return detection.threshold / (2 * np.sqrt(np.pi) * detection.expected_fwhm / 2.3548)

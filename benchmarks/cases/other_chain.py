@@ -1,4 +1,4 @@
-"""The usual programs one after another: ccdproc, astroscrappy, photutils, solve-field, astropy, ORM objects."""
+"""The usual programs in a row: ccdproc, astroscrappy, photutils, solve-field, astropy, ORM objects."""
 
 from __future__ import annotations
 

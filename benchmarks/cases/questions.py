@@ -1,7 +1,7 @@
 """What observers ask of the store: a light curve, and what is near a place.
 
-The peer is the same question to a copy of the store without its indexes on source and place, which the database
-must answer by reading the whole table: what one has who keeps measurements in plain tables.
+The peer is the same question to a copy of the store without its indexes on source and place, which the
+database must answer by reading the whole table: what one has who keeps measurements in plain tables.
 """
 
 from __future__ import annotations

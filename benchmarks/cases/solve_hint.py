@@ -115,7 +115,8 @@ def _arguments(request: SolveRequest, folder: Path) -> list[str]:
         "--config", str(peers.solve_field_config(folder, PACKAGED_INDEX_FOLDER)),
         "--ra", str(request.ra), "--dec", str(request.dec), "--radius", str(request.hint_error + 0.5),
         "--scale-units", "arcsecperpix", "--scale-low", f"{low:.5f}", "--scale-high", f"{high:.5f}",
-        "--width", str(nx), "--height", str(ny), "--wcs", "stars.wcs", "--temp-dir", str(folder), "stars.xyls",
+        "--width", str(nx), "--height", str(ny), "--wcs", "stars.wcs", "--temp-dir", str(folder),
+        "stars.xyls",
     ]  # fmt: skip
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import pytest
 
 from nightflow.errors import NightflowError
 from nightflow.store.database import Database
+from nightflow.store.leases import lease_exposure
+from nightflow.store.ledger import requeue
 from nightflow.store.models import State
-from nightflow.store.overview import counts, frame_rows, queue_length
+from nightflow.store.overview import counts, frame_rows, get_exposure, queue_length
 from tests.e2e.conftest import BIN, Server, Watcher, clean_environment, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("prefect-server"), pytest.mark.timeout(240)]
@@ -124,6 +128,60 @@ def test_a_night_lands_and_is_seen(
         assert rows[name]["reason"]
     check_runs(prefect_server, lights[0].name, expected)
     check_card(prefect_server, observatory, lights[0].name)
+
+
+def test_runs_by_hand_take_the_lease(
+    open_observatory: Callable[[str], Observatory], prefect_server: Server
+) -> None:
+    """As a Prefect worker runs them: in a process that nobody prepared."""
+    observatory = open_observatory("hold")
+    database = observatory.database
+    database.upgrade()
+    light = observatory.frames("light")[0]
+    calibrations = observatory.frames("bias", "dark", "flat")
+    observatory.deliver(*calibrations, light)
+    printed = run_by_hand(
+        prefect_server,
+        observatory,
+        f"flows.backfill import backfill as flow; ask = dict(path={str(observatory.incoming)!r})",
+    )
+    assert f"COMPLETED Completed {len(calibrations) + 1} done" in printed
+    assert observatory.rows()[light.name]["state"] == State.DONE
+    [(exposure_id,)] = observatory.query(f"SELECT id FROM exposure WHERE path LIKE '%{light.name}'")
+    again = f"flows.ingest import ingest_exposure as flow; ask = dict(exposure_id={exposure_id})"
+    assert "COMPLETED Completed in" in run_by_hand(prefect_server, observatory, again)
+
+    requeue(database, [exposure_id], now=datetime.now(UTC))
+    held = lease_exposure(database, exposure_id, "watch:dome:1", now=datetime.now(UTC), seconds=600)
+    assert held is not None
+    assert "COMPLETED Busy watch:dome:1 has it" in run_by_hand(prefect_server, observatory, again)
+    kept = get_exposure(database, exposure_id)
+    assert kept is not None
+    assert (kept.state, kept.leased_by) == (State.REDUCING, "watch:dome:1")
+
+
+def run_by_hand(server: Server, observatory: Observatory, flow: str) -> str:
+    """Run a flow in a process of its own; return how it ended."""
+    code = (
+        f"import asyncio; from {flow}\n"
+        "state = asyncio.run(flow(**ask, return_state=True))\n"
+        "print(state.type.name, state.name, state.message)"
+    )
+    environment = clean_environment() | {
+        "PREFECT_HOME": str(observatory.watcher.root / "prefect"),
+        "PREFECT_API_URL": server.url,
+        "NIGHTFLOW_CONFIG": str(observatory.watcher.root / "nightflow.toml"),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return ended.stdout
 
 
 def check_runs(server: Server, light: str, expected: int) -> None:

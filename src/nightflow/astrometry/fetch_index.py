@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from nightflow.astrometry.index_file import IndexFile, describe_index
 from nightflow.errors import ConfigurationError, NightflowError, RetryLater
@@ -31,7 +31,7 @@ SCALES: dict[int, tuple[float, float]] = {
 """Scale -> sizes of its quads in arcmin, as astrometry.net's documentation gives them for the series 4100."""
 
 _NAME = re.compile(r"index-[A-Za-z0-9][A-Za-z0-9_.+-]{0,80}\.fits")
-_SCHEMES = ("http", "https", "file")
+_SCHEMES = ("http://", "https://", "file://")
 _SMALLEST, _LARGEST = 0.2, 1.0
 """Quads of these shares of the field are worth having; the documentation advises 10 to 100 per cent."""
 _CHUNK = 1 << 20
@@ -108,7 +108,7 @@ def fetch_index(
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{name!r}: an index file is called index-....fits, without a folder")
-    if urlsplit(base).scheme not in _SCHEMES:
+    if not base.startswith(_SCHEMES):
         raise ConfigurationError(f"--url {base!r}: begin with http://, https:// or file://")
     target = folder / name
     if target.is_file():
@@ -139,7 +139,7 @@ def _download(
             length = answer.headers.get("Content-Length")
             expected = int(length) if length and length.isdecimal() else None
             done = _copy(answer, file, deadline, expected, progress)
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise RetryLater(f"{address}: {error}") from error
     if expected is not None and done != expected:
         raise RetryLater(f"{address}: {done} bytes came, {expected} were announced")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
+from astropy.utils.exceptions import AstropyWarning
 
 from nightflow.errors import NightflowError
 
@@ -47,11 +49,10 @@ def describe_index(path: Path) -> IndexFile:
         It cannot be read, is cut off, is no FITS file, or is no index; the message says which.
     """
     try:
-        with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
-            header = hdus[0].header
-            tables = {name for hdu in hdus[1:] for name in _columns(hdu)}
-            end = hdus[-1].fileinfo()
-            needed = int(end["datLoc"]) + int(end["datSpan"])
+        with warnings.catch_warnings():
+            # What astropy only warns of, such as a missing end, is judged below.
+            warnings.simplefilter("ignore", AstropyWarning)
+            header, tables, needed = _looked_into(path)
     except (OSError, ValueError, TypeError, VerifyError) as error:
         raise NightflowError(f"{path}: no readable FITS file: {error}") from error
     if path.stat().st_size < needed:
@@ -68,6 +69,14 @@ def describe_index(path: Path) -> IndexFile:
         smallest_arcmin=_ARCMIN * math.degrees(float(header.get("SCALE_L", 0.0))),
         largest_arcmin=_ARCMIN * math.degrees(float(header.get("SCALE_U", 0.0))),
     )
+
+
+def _looked_into(path: Path) -> tuple[fits.Header, set[str], int]:
+    """Return the first header, the names of all columns, and the bytes that the headers announce."""
+    with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
+        tables = {name for hdu in hdus[1:] for name in _columns(hdu)}
+        end = hdus[-1].fileinfo()
+        return hdus[0].header, tables, int(end["datLoc"]) + int(end["datSpan"])
 
 
 def _columns(hdu: object) -> list[str]:

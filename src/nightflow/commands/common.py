@@ -148,7 +148,8 @@ def _cell(value: Any) -> Any:
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> Table:
     table = Table(title=title or None, title_justify="left")
     for name in columns:
-        table.add_column(name, overflow="fold")
+        # A row a line: what is cut here stands in full in CSV and JSON.
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*(escape(printable(_short(row.get(name)))) for name in columns))
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -60,7 +61,8 @@ def frames(
 
 def _shortened(row: dict[str, Any]) -> dict[str, Any]:
     reason = row["reason"] or ""
-    return {**row, "file": str(row["path"]).rsplit("/", 1)[-1], "reason": reason[:120]}
+    short = reason if len(reason) <= 60 else reason[:57] + "..."
+    return {**row, "file": Path(str(row["path"])).name, "reason": short}
 
 
 def retry(

@@ -73,6 +73,8 @@ def watch(
     from nightflow.service.live import watch as live  # the service brings Prefect along: seconds of import
 
     settings = settings_or_exit(config)
+    folders = ", ".join(str(settings.resolve(folder)) for folder in settings.watch.folders)
+    note(f"watching {folders}; ledger {settings.store_url}; Ctrl-C stops")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         ended = live(settings, until_idle=until_idle)
@@ -169,7 +171,8 @@ def _progress() -> Progress:
 def _show(bar: Progress, task: object, done: int, total: int, outcome: Outcome | None) -> None:
     bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
     if outcome is not None and outcome.state not in (State.DONE, State.DUPLICATE):
-        bar.console.print(f"{outcome.state}: {outcome.path}: {outcome.reason}", markup=False, soft_wrap=True)
+        said = outcome.reason if outcome.path in outcome.reason else f"{outcome.path}: {outcome.reason}"
+        bar.console.print(f"{outcome.state}: {said}", markup=False, soft_wrap=True)
 
 
 def _conclude(report: RunReport) -> None:
@@ -178,12 +181,18 @@ def _conclude(report: RunReport) -> None:
         ended[outcome.state] = ended.get(outcome.state, 0) + 1
     if report.unchanged:
         ended["unchanged"] = report.unchanged
-    console.print(_counted(ended) or "no raw frames found")
+    if ended or not report.busy:
+        console.print(_counted(ended) or "no raw frames found")
+    warned = [outcome for outcome in report.outcomes if outcome.state == State.DONE and outcome.reason]
+    if warned:
+        note(f"{len(warned)} done with warnings, such as: {warned[0].reason}")
+        note("`nightflow frames --format csv` has each in full, `nightflow explain FRAME` those of one frame")
     for path in report.busy:
         note(f"{path}: another process is reducing it")
     if report.failed:
         for outcome in report.failed:
             note(f"failed: {outcome.path}: {outcome.reason}")
+    if report.failed or report.busy:
         raise typer.Exit(1)
 
 

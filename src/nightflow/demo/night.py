@@ -66,6 +66,7 @@ def run_demo(
     with prefect_server(folder / "prefect") as url, watcher(settings, url) as process:
         say(f"  live at {url.removesuffix('/api')}/deployments")
         land(frames, settings.resolve(settings.watch.folders[0]), cadence)
+        say(f"  all {len(frames)} frames have landed; waiting for the last to be reduced ...")
         wait_until_reduced(settings, len(frames), process)
         report = conclude(settings, folder, runs=count_runs(url), url=url)
         for line in describe(report):

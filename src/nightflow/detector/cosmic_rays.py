@@ -81,7 +81,8 @@ def excluded_pixels(flags: NDArray[np.uint16]) -> NDArray[np.bool_]:
     rows, columns = np.nonzero(saturated)
     if len(rows):
         padded = np.pad(saturated, 1)
-        area = sum(padded[rows + dy, columns + dx].astype(np.uint8) for dy, dx in _window(3)) >= SATURATED_AREA
+        count = sum(padded[rows + dy, columns + dx].astype(np.uint8) for dy, dx in _window(3))
+        area = count >= SATURATED_AREA
         _set_around(excluded, rows[area], columns[area], 2 * SATURATED_MARGIN + 1)
     return excluded
 

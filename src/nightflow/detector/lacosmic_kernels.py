@@ -1,7 +1,7 @@
 """The loops over pixels of `nightflow.detector.lacosmic`, compiled by numba.
 
-Borders are astroscrappy's, so that masks can be compared: light beyond the edge counts as zero in the Laplacian;
-a median whose window reaches over the edge is the pixel itself.
+Borders are astroscrappy's, so that masks can be compared: light beyond the edge counts as zero in the
+Laplacian; a median whose window reaches over the edge is the pixel itself.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def _median(values: NDArray[np.float32], count: int) -> np.float32:
 def laplacian(data: NDArray[np.float32], out: NDArray[np.float32], start: int, stop: int) -> None:
     """Write the clipped Laplacian of the image sampled twice as finely, averaged back, into rows of ``out``.
 
-    Two of the four neighbours of a quarter pixel are quarters of the same pixel. So each quarter's Laplacian is
-    twice the pixel minus one neighbour in x and one in y, and no finer image is needed.
+    Two of the four neighbours of a quarter pixel are quarters of the same pixel. So each quarter's Laplacian
+    is twice the pixel minus one neighbour in x and one in y, and no finer image is needed.
     """
     ny, nx = data.shape
     zero, two = np.float32(0), np.float32(2)
@@ -69,15 +69,13 @@ def low_variance(variance: NDArray[np.float32], tile: int) -> NDArray[np.float32
     around = np.empty_like(least)
     for row in range(rows):
         for column in range(columns):
-            around[row, column] = least[
-                max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2
-            ].min()
+            around[row, column] = least[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].min()
     return around
 
 
 @numba.njit(nogil=True, cache=True)
 def _median_is_below(variance: NDArray[np.float32], y: int, x: int, limit: np.float32) -> bool:
-    """Return whether the median variance of the 5 x 5 pixels around one is below ``limit``, without sorting."""
+    """Return whether the median variance in 5 x 5 pixels is below ``limit``, without sorting."""
     below = 0
     left = _WINDOW
     for row in range(y - 2, y + 3):
@@ -221,7 +219,7 @@ def grow(
     lower: float,
     hit: NDArray[np.bool_],
 ) -> None:
-    """Set ``hit`` at the seeds, at their bright neighbours, and at the neighbours of these above ``lower``."""
+    """Set ``hit`` at the seeds, their bright neighbours, and the neighbours of these above ``lower``."""
     ny, nx = hit.shape
     buffers = np.empty((2, 49), np.float32)
     limit = np.float32(lower)

@@ -8,7 +8,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
-from urllib.parse import urlsplit
 
 from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fine, remark, warning
@@ -41,7 +40,7 @@ def check_prefect(settings: Settings, patience: float = _PATIENCE) -> Iterator[F
     url = settings.prefect.api_url or os.environ.get("PREFECT_API_URL", "")
     if not url:
         yield warning("prefect", "no address: neither [prefect] api_url nor PREFECT_API_URL is set", _START)
-    elif urlsplit(url).scheme not in ("http", "https"):
+    elif not url.startswith(("http://", "https://")):
         yield warning("prefect", f"{url!r} is no address", "write it as http://127.0.0.1:4200/api")
     else:
         yield _asked(url.rstrip("/"), patience)

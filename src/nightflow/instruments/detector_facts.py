@@ -15,7 +15,9 @@ __all__ = ["Conversion", "binning_of", "conversion_of", "region_of", "saturation
 
 LARGEST_GAIN = 500.0
 LARGEST_BINNING = 32
-_STEPS = {"B": "bias", "D": "dark", "F": "flat"}
+_STEPS = {"B": "bias", "Z": "bias", "D": "dark", "F": "flat"}
+_NO_STEP = "M"
+"""Letter of CALSTAT for a master frame, which says nothing of steps."""
 
 Region = tuple[slice, slice]
 
@@ -31,7 +33,9 @@ class Conversion:
     gain_known : bool
         False where neither profile nor header gives it.
     read_noise : float
-        Electrons.
+        Electrons; 0 where unknown.
+    read_noise_known : bool
+        False where neither profile nor header gives it.
     pedestal : float
         ADU to be subtracted from the raw counts.
     """
@@ -39,11 +43,12 @@ class Conversion:
     gain: float
     gain_known: bool
     read_noise: float
+    read_noise_known: bool
     pedestal: float
 
 
 def conversion_of(reader: HeaderReader, profile: CameraProfile) -> Conversion:
-    """Return gain, read noise and pedestal; 1, 0 and 0 where unknown, the gain with a warning."""
+    """Return gain, read noise and pedestal; 1, 0 and 0 where unknown, the first two with a warning."""
     known = profile.detector
     gain = known.gain or reader.number("gain", within=(1e-3, LARGEST_GAIN))
     read_noise = known.read_noise
@@ -51,8 +56,15 @@ def conversion_of(reader: HeaderReader, profile: CameraProfile) -> Conversion:
         read_noise = reader.number("read_noise", within=(0.0, 1e4))
     if gain is None:
         reader.warnings.append("gain unknown: 1 electron per ADU assumed, error bars are not to be trusted")
+    if read_noise is None:
+        reader.warnings.append(
+            "read noise unknown: the noise of the sky is measured instead; "
+            "give detector.read_noise in the profile"
+        )
     pedestal = reader.number("pedestal", _pedestal)
-    return Conversion(gain or 1.0, gain is not None, read_noise or 0.0, pedestal or 0.0)
+    return Conversion(
+        gain or 1.0, gain is not None, read_noise or 0.0, read_noise is not None, pedestal or 0.0
+    )
 
 
 def _pedestal(found: Found) -> float | None:
@@ -126,10 +138,12 @@ def steps_done(reader: HeaderReader) -> tuple[str, ...]:
     """Return which of bias, dark and flat the camera program has done already, as CALSTAT says.
 
     A dark that was subtracted took the bias with it (CALSTAT "D"), unless it was itself bias-subtracted,
-    which implies "B": either way no bias is left in the counts.
+    which implies "B": either way no bias is left in the counts. CALSTAT is MaxIm DL's, one letter a step: B
+    (or Z, "zero") bias, D dark, F flat; M marks a master. Blanks and commas may part the letters. Any other
+    text is discarded with a warning: that a word holds a "B" says nothing of a bias.
     """
-    letters = reader.text("calibrated").upper()
-    done = [step for letter, step in _STEPS.items() if letter in letters]
+    letters = reader.find("calibrated", _calibration_letters) or ""
+    done = [step for step in dict.fromkeys(_STEPS.values()) if step in {_STEPS.get(one) for one in letters}]
     if "dark" in done and "bias" not in done:
         done.insert(0, "bias")
     if done:
@@ -137,3 +151,10 @@ def steps_done(reader: HeaderReader) -> tuple[str, ...]:
             f"the camera program has already done: {', '.join(done)} (CALSTAT = {letters})"
         )
     return tuple(done)
+
+
+def _calibration_letters(found: Found) -> str | None:
+    if not isinstance(found.value, str):  # a logical F is no flat
+        return None
+    letters = "".join(found.value.upper().replace(",", " ").split())
+    return letters if set(letters) <= {*_STEPS, *_NO_STEP} else None

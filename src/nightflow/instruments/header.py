@@ -67,7 +67,9 @@ class FrameHeader:
     gain : float
         Electrons per ADU.
     read_noise : float
-        Electrons.
+        Electrons; 0 where unknown.
+    read_noise_known : bool
+        False where neither header nor profile gives a read noise: the noise of the sky is measured instead.
     gain_known : bool
         False where neither header nor profile gives a gain that can be trusted: error bars then say so.
     saturation : float
@@ -112,6 +114,7 @@ class FrameHeader:
     binning: tuple[int, int] = (1, 1)
     gain: float = 1.0
     read_noise: float = 0.0
+    read_noise_known: bool = True
     gain_known: bool = True
     saturation: float = 65535.0
     pedestal: float = 0.0

@@ -79,8 +79,12 @@ def _require_exptime(reader: HeaderReader, kind: FrameKind, exptime: float | Non
         raise FrameHeld(
             f"cannot tell bias, dark, flat or light: {reader.looked_for('kind')}; add a rule to [kinds]"
         )
-    if exptime is not None:
+    if exptime is not None and (exptime > 0 or kind not in (FrameKind.LIGHT, FrameKind.DARK)):
         return exptime
+    if exptime is not None:
+        raise FrameHeld(
+            f"a {kind} of {exptime:g} s: {reader.looked_for('exptime')}; mend keywords.exptime or [kinds]"
+        )
     if kind is FrameKind.BIAS:
         reader.warnings.append("no exposure time in the header: taken as 0 s for a bias")
         return 0.0
@@ -128,6 +132,7 @@ def _assemble(
         gain=conversion.gain,
         gain_known=conversion.gain_known,
         read_noise=conversion.read_noise,
+        read_noise_known=conversion.read_noise_known,
         saturation=saturation_of(reader, profile, raw_header),
         pedestal=conversion.pedestal,
         bias_included="bias" not in done,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nightflow.detector.chain import prepare_for_master
 from nightflow.detector.checks import set_flag
 from nightflow.detector.master_frame import InputFile, MasterFrame, MasterSet, MasterStatistics
-from nightflow.errors import FrameRejected, MissingCalibration
+from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration
 from nightflow.flags import Flag, new_plane
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind
@@ -83,8 +83,8 @@ def build_master(
     named = [input_of(frame, number) for number, frame in enumerate(frames)] if inputs is None else inputs
     if len(named) != len(frames):
         raise ValueError(f"master {kind}: {len(frames)} frames, but {len(named)} inputs")
-    spill = 4 * len(frames) * frames[0].data.size > memory_limit
-    tried = [_prepare(frames[n], kind, profile, masters, spill) for n in range(len(frames))]
+    share = memory_limit // len(frames)
+    tried = [_prepare(frames, number, kind, profile, masters, share) for number in range(len(frames))]
     faults = _judge(kind, tried, profile, limits)
     judged = [replace(file, dropped=fault) for file, fault in zip(named, faults, strict=True)]
     kept = [
@@ -157,16 +157,25 @@ class _Prepared:
 
 
 def _prepare(
-    raw: Frame, kind: FrameKind, profile: CameraProfile, masters: MasterSet, spill: bool
+    frames: Sequence[Frame],
+    number: int,
+    kind: FrameKind,
+    profile: CameraProfile,
+    masters: MasterSet,
+    share: int,
 ) -> _Prepared | str:
-    """Return the prepared input, or why it cannot be prepared."""
+    """Return the prepared input, or why it cannot be read or prepared: its fault is not the light's.
+
+    Planes of more bytes than ``share`` go to a temporary file.
+    """
     try:
+        raw = frames[number]
         frame = prepare_for_master(raw, kind, profile, masters)
-    except (FrameRejected, MissingCalibration) as error:
+    except (FrameRejected, FrameHeld) as error:
         return str(error)
     plane = np.where(unusable(frame), np.float32(np.nan), frame.data)
     return _Prepared(
-        plane=_on_disk(plane) if spill else plane,
+        plane=_on_disk(plane) if plane.nbytes > share else plane,
         header=frame.header,
         measures=measure_input(raw, frame),
         history=frame.history,

@@ -43,12 +43,15 @@ class RobustFit:
     def without_each(self) -> NDArray[np.float64]:
         """Return what each kept point's residual would be in a fit without that point; 0 for others.
 
+        NaN for a point of leverage 1: it alone determines a coefficient, and without it there is no fit.
+
         For a linear fit this is residual / (1 - leverage) exactly (Allen 1974, the PRESS residual), with the
         weights as they are.
         """
         out = np.zeros_like(self.residuals)
         free = self.kept & (self.leverage < 1 - 1e-9)
         out[free] = self.residuals[free] / (1 - self.leverage[free])
+        out[self.kept & ~free] = np.nan
         return out
 
 

@@ -45,7 +45,7 @@ class FluxCalibration:
     mag, mag_err : ndarray of float64, shape (n,)
         Of every source; NaN where the flux is not positive. The error is the flux's own, without the zero
         point's. A star that took part in the fit is calibrated by a fit without it, so that no star is its
-        own reference.
+        own reference; its magnitude is NaN where there is no fit without it.
     """
 
     solution: PhotometricSolution
@@ -56,8 +56,8 @@ class FluxCalibration:
 def instrumental_magnitudes(
     flux: NDArray[np.float64], flux_err: NDArray[np.float64], exptime: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return -2.5 log10(flux / exptime) and its error; NaN where the flux is not positive."""
-    positive = flux > 0
+    """Return -2.5 log10(flux / exptime) and its error; NaN where the flux is not positive and finite."""
+    positive = (flux > 0) & np.isfinite(flux)
     safe = np.where(positive, flux, 1.0)
     mag = np.where(positive, -2.5 * np.log10(safe / exptime), np.nan)
     return mag, np.where(positive, _POGSON * flux_err / safe, np.nan)
@@ -118,8 +118,10 @@ def calibrate_flux(
     Raises
     ------
     NoZeroPoint
-        The catalogue has no band near the filter, or too few usable stars.
+        The catalogue has no band near the filter, or too few usable stars; or a condition is not finite and
+        positive, such as an exposure time of 0.
     """
+    _refuse_absurd(conditions)
     choice = _band(conditions, stars, settings)
     instrumental, error = instrumental_magnitudes(sources.flux, sources.flux_err, conditions.exptime)
     rows = _usable_pairs(sources, stars, match, choice, error, excluded)
@@ -138,6 +140,13 @@ def calibrate_flux(
     mag[source] += (fit.residuals - fit.without_each()) * fit.kept
     solution = _solution(fit, choice, stars.catalog, color is not None, conditions)
     return FluxCalibration(solution=solution, mag=mag, mag_err=error)
+
+
+def _refuse_absurd(conditions: Conditions) -> None:
+    for name in ("exptime", "gain", "sky_rms", "aperture_radius", "aperture_correction"):
+        value = getattr(conditions, name)
+        if not (np.isfinite(value) and value > 0):
+            raise NoZeroPoint(f"{name} = {value:g} of the frame is not a positive number")
 
 
 def _band(conditions: Conditions, stars: ReferenceStars, settings: PhotometrySettings) -> BandChoice:
@@ -229,7 +238,8 @@ def _fit(
 ) -> RobustFit:
     stated = stars.mag_errs.get(choice.band)
     unknown = np.full(len(star), np.nan)
-    catalog_err = np.nan_to_num(unknown if stated is None else stated[star], nan=_ASSUMED_CATALOG_ERROR)
+    given = unknown if stated is None else stated[star]
+    catalog_err = np.where(np.isfinite(given), given, _ASSUMED_CATALOG_ERROR)
     columns = [np.ones(len(star))] if color is None else [np.ones(len(star)), color[star]]
     sigma = np.maximum(np.hypot(error, catalog_err), 1e-4)
     return fit_robust(np.column_stack(columns), stars.mags[choice.band][star] - instrumental, sigma)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.astrometry.wcs_header import wcs_to_text
+from nightflow.errors import FrameRejected
 from nightflow.flags import Flag
 from nightflow.lightcurves.times import bjd_tdb
 from nightflow.pipeline.plan import reduction_fingerprint
@@ -37,10 +38,25 @@ def append(
     now : datetime
         Aware.
     with_measurements : bool
-        False where the reduction stopped before the light curves on request.
+        False where the reduction stopped before the light curves on request: then a reduction that is in the
+        light curves stays the current one.
+
+    Raises
+    ------
+    FrameRejected
+        Not one measurement is a finite number.
     """
     sources = work.measured.sources if work.measured is not None and with_measurements else no_sources()
-    result = write(database, work.frame_id, _record(work, plan), _columns(work, sources), now=now)
+    columns = _columns(work, sources)
+    dropped = int(np.count_nonzero(~columns.usable()))
+    if dropped and dropped == len(columns):
+        raise FrameRejected(f"{work.path.name}: not one of its {dropped} measurements is a finite number")
+    if dropped:
+        work.warnings.append(f"{dropped} of {len(columns)} measurements are no finite numbers: left out")
+    record = _record(work, plan)
+    result = write(database, work.frame_id, record, columns, now=now, keep_complete=not with_measurements)
+    if not with_measurements and not result.changed and result.version > 0:
+        work.warnings.append(f"stopped early; version {result.version} of the frame stands")
     return {
         "version": result.version,
         "changed": result.changed,
@@ -52,7 +68,13 @@ def append(
 def _record(work: Work, plan: str) -> ReductionRecord:
     return ReductionRecord(
         software=SOFTWARE,
-        plan_fingerprint=reduction_fingerprint(plan, work.masters, work.reference),
+        plan_fingerprint=reduction_fingerprint(
+            plan,
+            work.masters,
+            work.reference,
+            str(work.solution.quality) if work.solution is not None else "none",
+            work.excluded_targets,
+        ),
         masters=work.masters,
         warnings=tuple(dict.fromkeys(work.warnings)),
         timings={step: round(seconds, 4) for step, seconds in work.timings.items()},

@@ -72,6 +72,7 @@ def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
         aperture_correction=measured.aperture_correction.factor,
     )
     excluded = _targets(work, context, stars, match)
+    work.excluded_targets = int(excluded.sum())
     return calibrate_flux(measured.sources, stars, match, conditions, settings, excluded)
 
 

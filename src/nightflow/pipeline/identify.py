@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from astropy.io import fits
 
-from nightflow.errors import FrameRejected
+from nightflow.errors import FrameHeld, FrameRejected
 from nightflow.frame import Frame
 from nightflow.instruments.fits_file import (
     RawHeader,
     check_pixels,
+    content_hash,
     read_headers,
     read_readouts,
     select_hdus,
@@ -22,7 +24,14 @@ from nightflow.instruments.normalise import normalise
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import recognise
 
-__all__ = ["Identified", "check_calibration", "identify_file", "read_frame"]
+__all__ = [
+    "Identified",
+    "check_calibration",
+    "check_content",
+    "identify_file",
+    "read_frame",
+    "with_names_of_their_own",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +68,12 @@ def identify_file(path: Path, profiles: Sequence[CameraProfile]) -> Identified:
         The file cannot be read now.
     """
     raw = read_headers(path)
-    profile = recognise([header.header for header in raw], profiles)
+    profile = _recognised(path, raw, profiles)
     primary = raw[0].header
     images = {one.hdu: one for one in raw if one.shape}
     chosen = select_hdus(path, profile.hdus, [(hdu, one.name) for hdu, one in images.items()])
     headers = tuple(_normalised(path, images[hdu], profile, primary) for hdu in chosen)
+    headers = with_names_of_their_own(headers)
     kind = headers[0].kind
     parts = [path.name, headers[0].object or str(kind), headers[0].filter]
     return Identified(
@@ -71,11 +81,55 @@ def identify_file(path: Path, profiles: Sequence[CameraProfile]) -> Identified:
     )
 
 
+def _recognised(path: Path, raw: Sequence[RawHeader], profiles: Sequence[CameraProfile]) -> CameraProfile:
+    try:
+        return recognise([header.header for header in raw], profiles)
+    except FrameHeld as error:
+        raise FrameHeld(f"{path}: {error}") from error
+
+
 def _normalised(path: Path, raw: RawHeader, profile: CameraProfile, primary: fits.Header) -> FrameHeader:
     if len(raw.shape) != 2:
         raise FrameRejected(f"{path}: HDU {raw.hdu}: an image of {len(raw.shape)} axes; a readout has two")
     shape = (raw.shape[0], raw.shape[1])
     return normalise(raw.header, profile, hdu=raw.hdu, shape=shape, primary_header=primary, path=path)
+
+
+def with_names_of_their_own(headers: tuple[FrameHeader, ...]) -> tuple[FrameHeader, ...]:
+    """Return the headers with a detector's name for each: the HDU's number where several share one.
+
+    The name comes from the file; two chips of one name would overwrite each other in the ledger.
+    """
+    names = Counter(header.detector for header in headers)
+    return tuple(
+        header
+        if names[header.detector] == 1
+        else replace(
+            header,
+            detector=f"hdu{header.hdu}",
+            warnings=(
+                *header.warnings,
+                f"{names[header.detector]} HDUs call themselves {header.detector!r}: named by number",
+            ),
+        )
+        for header in headers
+    )
+
+
+def check_content(path: Path, sha256: str) -> None:
+    """Refuse a file that is not the one the ledger knows under this path any more.
+
+    Raises
+    ------
+    FrameRejected
+        Its content is another one now.
+    RetryLater
+        It cannot be read now.
+    """
+    if content_hash(path) != sha256:
+        raise FrameRejected(
+            f"{path}: the file is another one now; its new content is an exposure of its own once received"
+        )
 
 
 def check_calibration(path: Path, identified: Identified) -> None:

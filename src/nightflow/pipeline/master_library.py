@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import overload
 
 from nightflow.detector.master_frame import InputFile, MasterFrame, MasterSet
-from nightflow.errors import MissingCalibration
+from nightflow.errors import FrameRejected, MissingCalibration
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
@@ -28,6 +28,9 @@ from nightflow.store.models import Master
 __all__ = ["MasterLibrary"]
 
 log = logging.getLogger(__name__)
+
+_ALWAYS = 1e9
+"""MJD, and its negative, between which every frame lies: the validity of a master without a time."""
 
 
 class MasterLibrary:
@@ -51,7 +54,6 @@ class MasterLibrary:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._warm: OrderedDict[str, MasterFrame] = OrderedDict()
-        self._refused: dict[str, str] = {}
 
     def get(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
         """Return the master of a plan, built now if it has to be.
@@ -66,8 +68,6 @@ class MasterLibrary:
             if plan.fingerprint in self._warm:
                 self._warm.move_to_end(plan.fingerprint)
                 return self._warm[plan.fingerprint]
-            if plan.fingerprint in self._refused:
-                raise MissingCalibration(self._refused[plan.fingerprint])
         master = self._obtain(plan, profile)
         with self._lock:
             self._warm[plan.fingerprint] = master
@@ -98,9 +98,8 @@ class MasterLibrary:
             try:
                 return self._build(plan, profile)
             except MissingCalibration as error:
-                # The same inputs would be refused again for every frame of the night.
-                with self._lock:
-                    self._refused[plan.fingerprint] = str(error)
+                # The same inputs would be refused again for every frame of the night, and in the next run.
+                add_master(self._database, _refused_row(plan, profile, str(error)), _frame_ids(plan))
                 raise
 
     def _build(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
@@ -112,7 +111,7 @@ class MasterLibrary:
         self._folder.mkdir(parents=True, exist_ok=True)
         write_master(self._folder / name, master)
         row = _row(master, plan, profile, name)
-        add_master(self._database, row, [one.frame.id for one in plan.inputs if one.frame.id is not None])
+        add_master(self._database, row, _frame_ids(plan))
         return master
 
 
@@ -135,15 +134,53 @@ class _Frames(Sequence[Frame]):
             return [self[number] for number in range(*index.indices(len(self)))]
         one = self._inputs[index]
         path = Path(one.path)
+        if not path.exists():
+            raise FrameRejected(f"{path}: the raw file is gone")
         identified = identify_file(path, [self._profile])
-        header = next(header for header in identified.headers if header.detector == one.frame.detector)
+        header = next((one_of for one_of in identified.headers if one_of.hdu == one.frame.hdu), None)
+        if header is None:
+            raise FrameRejected(f"{path}: HDU {one.frame.hdu} is gone: the file is another one now")
         return read_frame(path, header)
+
+
+def _frame_ids(plan: MasterPlan) -> list[int]:
+    return [one.frame.id for one in plan.inputs if one.frame.id is not None]
+
+
+def _refused_row(plan: MasterPlan, profile: CameraProfile, reason: str) -> Master:
+    """Return the row of a set that makes no master: rejected, without a file, never tried again."""
+    first = plan.inputs[0].frame
+    mjd_mid = first.mjd_mid or 0.0
+    return Master(
+        kind=str(plan.kind),
+        instrument=first.instrument,
+        detector=first.detector,
+        filter=first.filter if plan.kind is FrameKind.FLAT else "",
+        exptime=first.exptime,
+        ny=first.ny,
+        nx=first.nx,
+        binning=first.binning,
+        gain_setting=first.gain_setting,
+        readout_mode=first.readout_mode,
+        ccd_temp=first.ccd_temp,
+        mjd_mid=mjd_mid,
+        valid_from=mjd_mid - profile.masters.validity_days,
+        valid_until=mjd_mid + profile.masters.validity_days,
+        path="",
+        fingerprint=plan.fingerprint,
+        n_inputs=0,
+        state="rejected",
+        reason=reason,
+        created_at=datetime.now(UTC),
+    )
 
 
 def _row(master: MasterFrame, plan: MasterPlan, profile: CameraProfile, name: str) -> Master:
     first = plan.inputs[0].frame
     header, statistics = master.header, master.statistics
-    mjd_mid = header.mjd_mid if header.mjd_mid is not None else 0.0
+    mjd_mid, reach = header.mjd_mid, profile.masters.validity_days
+    if mjd_mid is None:
+        mjd_mid, reach = 0.0, _ALWAYS
     dropped = [file for file in master.inputs if file.dropped]
     return Master(
         kind=str(plan.kind),
@@ -159,8 +196,8 @@ def _row(master: MasterFrame, plan: MasterPlan, profile: CameraProfile, name: st
         readout_mode=header.readout_mode,
         ccd_temp=header.ccd_temp,
         mjd_mid=mjd_mid,
-        valid_from=mjd_mid - profile.masters.validity_days,
-        valid_until=mjd_mid + profile.masters.validity_days,
+        valid_from=mjd_mid - reach,
+        valid_until=mjd_mid + reach,
         path=name,
         fingerprint=plan.fingerprint,
         n_inputs=len(master.inputs) - len(dropped),

@@ -156,13 +156,15 @@ def plan_master(
         Nothing fits; lists the nearest candidates and the key that ruled out each.
     """
     found = survey(database, kind, wanted, profile)
+    refused = ""
     if found.group.inputs and (definitive or _nearer(wanted, found.group, found.choice)):
         plan = _plan_group(database, kind, found, profile, definitive)
         if plan.row is None or plan.row.state != "rejected":
             return plan
+        refused = plan.row.reason
     chosen = found.choice.candidate
     if chosen is None:
-        raise _missing(kind, wanted, found, profile)
+        raise _missing(kind, wanted, found, profile, refused)
     row = next(row for row in found.stored if row.fingerprint == chosen.fingerprint)
     return MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, needs={})
 
@@ -290,14 +292,18 @@ def _identity(frame: CalibrationFrame) -> str:
     return f"{frame.sha256}:{frame.frame.detector}"
 
 
-def _missing(kind: FrameKind, wanted: MasterKey, found: Survey, profile: CameraProfile) -> MissingCalibration:
+def _missing(
+    kind: FrameKind, wanted: MasterKey, found: Survey, profile: CameraProfile, refused: str
+) -> MissingCalibration:
     error = missing_calibration(kind, wanted, found.choice.ruled_out)
     group, needed = found.group, profile.masters.minimum_inputs
     # A set of like frames is one reason, said once.
     reasons = dict.fromkeys(f"raw {out.frame.describe(wanted)} ({out.detail})" for out in group.excluded)
     raw = list(reasons)[:3]
     if group.inputs:
-        raw.insert(0, f"{len(group.inputs)} raw {kind} frames fit, but the master of them is rejected")
+        raw.insert(
+            0, f"{len(group.inputs)} raw {kind} frames fit, but the master of them is rejected: {refused}"
+        )
     elif group.found:
         raw.insert(0, f"{group.found} raw {kind} frames fit, {needed} are needed")
     return MissingCalibration(str(error), raw)

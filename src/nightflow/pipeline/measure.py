@@ -24,6 +24,7 @@ def measure(work: Work, context: Context) -> dict[str, Any]:
         work.measured = measure_frame(work.frame, work.profile.detection, work.profile.photometry)
     except FrameRejected as error:
         raise FrameRejected(f"{work.path.name}: {error}") from error
+    work.warnings.extend(work.measured.warnings)
     return {
         "n_sources": len(work.measured.sources),
         "fwhm_px": round(work.measured.fwhm, 2),

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from nightflow.astrometry.solution import Quality
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.work import Context
 from nightflow.software import software_fingerprint
+from nightflow.store.database import Database
 from nightflow.store.masters import calibration_frames, masters
+from nightflow.store.models import Frame as FrameRow
+from nightflow.store.models import State
+from nightflow.store.overview import current_reduction
 
-__all__ = ["plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint"]
+__all__ = ["is_complete", "plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint"]
 
 
 def plan_fingerprint(profile: CameraProfile | None, until: str = "append") -> str:
@@ -32,9 +38,25 @@ def plan_fingerprint(profile: CameraProfile | None, until: str = "append") -> st
     return _digest([software_fingerprint(), content, until])
 
 
-def reduction_fingerprint(plan: str, masters: dict[str, str], catalog: str) -> str:
-    """Return the fingerprint of one reduction: its plan, the masters used, the reference catalogue."""
-    return _digest([plan, sorted(masters.items()), catalog])
+def reduction_fingerprint(
+    plan: str, masters: dict[str, str], catalog: str, quality: str = "none", excluded_targets: int = 0
+) -> str:
+    """Return the fingerprint of one reduction: its plan and what it was given.
+
+    Parameters
+    ----------
+    plan : str
+        See `plan_fingerprint`.
+    masters : dict of str to str
+        Kind -> fingerprint of those used.
+    catalog : str
+        Reference catalogue, and which import of it.
+    quality : str
+        How far the WCS may be trusted.
+    excluded_targets : int
+        Sources that were kept out of the zero point.
+    """
+    return _digest([plan, sorted(masters.items()), catalog, quality, excluded_targets])
 
 
 def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:
@@ -52,6 +74,16 @@ def surroundings_fingerprint(plan: str, context: Context, instrument: str | None
     ]
     rejected = [row.fingerprint for row in masters(context.database, instrument=instrument, state="rejected")]
     return _digest([plan, context.missing_calibration, catalogs, index_files, calibrations, rejected])
+
+
+def is_complete(database: Database, frames: Sequence[FrameRow]) -> bool:
+    """Return whether every light frame that is done has a verified WCS and a zero point."""
+    for frame in frames:
+        if frame.kind == FrameKind.LIGHT and frame.state == State.DONE:
+            reduction = current_reduction(database, frame.id or 0)
+            if reduction is None or reduction.zp is None or reduction.wcs_quality != Quality.VERIFIED:
+                return False
+    return True
 
 
 def _digest(content: Any) -> str:

@@ -49,9 +49,9 @@ def write_products(work: Work, settings: Settings) -> dict[str, str]:
         write_reduced(reduced, work.frame, masters=work.masters, software=SOFTWARE)
         sources = work.measured.sources if work.measured is not None else None
         write_thumbnail(thumbnail, work.frame.data, sources)
-    except OSError as error:
-        message = f"products not written: {error}"
-        log.warning("%s: %s", work.path.name, message)
+    except Exception as error:
+        message = f"products not written: {type(error).__name__}: {error}"
+        log.warning("%s: %s", work.path.name, message, exc_info=not isinstance(error, OSError))
         work.warnings.append(message)
         return {}
     return {"reduced": str(reduced), "thumbnail": str(thumbnail)}

@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
-from nightflow.errors import RetryLater
+from nightflow.errors import NoSolution, RetryLater
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.append import append
 from nightflow.pipeline.calibrate import calibrate
 from nightflow.pipeline.flux import flux
-from nightflow.pipeline.identify import Identified, check_calibration, identify_file
+from nightflow.pipeline.identify import Identified, check_calibration, check_content, identify_file
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
-from nightflow.pipeline.plan import plan_fingerprint, surroundings_fingerprint
+from nightflow.pipeline.plan import is_complete, plan_fingerprint, surroundings_fingerprint
 from nightflow.pipeline.pointings import Pointings
 from nightflow.pipeline.products import write_products
 from nightflow.pipeline.settle import Verdict, verdict, worst_state
@@ -36,10 +36,11 @@ from nightflow.pipeline.waiting import wake_for_calibration
 from nightflow.pipeline.work import Context, Work
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of, record_frames, settle_frame
-from nightflow.store.ledger import settle_exposure
-from nightflow.store.models import Exposure, State
+from nightflow.store.ledger import requeue, settle_exposure
+from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.overview import frame_rows, get_exposure
+from nightflow.store.supersede import supersede_replaced
 
 __all__ = ["STEPS", "IdentifiedExposure", "Outcome", "Reducer", "reduce_exposure"]
 
@@ -97,6 +98,14 @@ class Outcome:
     seconds: float
 
 
+@dataclass(kw_only=True)
+class _Opened:
+    """An exposure between `identify` and `conclude`."""
+
+    began: float
+    surroundings: str = ""
+
+
 class Reducer:
     """Everything one process needs to reduce exposures; safe for threads that work on different ones.
 
@@ -134,7 +143,7 @@ class Reducer:
         self._clock = clock
         self._lock = threading.Lock()
         self._works: dict[int, Work] = {}
-        self._opened: dict[int, float] = {}
+        self._opened: dict[int, _Opened] = {}
         self._verdicts: dict[int, Verdict] = {}
         profiles = load_profiles(settings.resolve(settings.paths.cameras))
         self.context = Context(
@@ -164,10 +173,17 @@ class Reducer:
         frames = frames_of(self.database, exposure_id)
         return self.plan(frames[0].instrument if frames else None)
 
-    def conclusion_fingerprint(self, instrument: str | None, state: str) -> str:
-        """Return what a conclusion rests on: the plan, and for a held exposure what it may wait for."""
+    def conclusion_fingerprint(self, frames: list[FrameRow], state: str) -> str:
+        """Return what a conclusion rests on: the plan, and what is around where something is still wanting.
+
+        A held exposure, and one that ended without a verified WCS or a zero point, may fare better with
+        another catalogue, index file or calibration.
+        """
+        instrument = frames[0].instrument if frames else None
         plan = self.plan(instrument)
-        return surroundings_fingerprint(plan, self.context, instrument) if state == State.HELD else plan
+        if state == State.HELD or not is_complete(self.database, frames):
+            return surroundings_fingerprint(plan, self.context, instrument)
+        return plan
 
     def identify(self, exposure_id: int) -> IdentifiedExposure:
         """Open the file, recognise the camera, write one ledger row a frame.
@@ -186,10 +202,12 @@ class Reducer:
         """
         exposure = self._exposure(exposure_id)
         path = Path(exposure.path)
-        started = time.perf_counter()
+        with self._lock:
+            self._opened[exposure_id] = _Opened(began=time.perf_counter())
+        check_content(path, exposure.sha256)
         identified = identify_file(path, list(self.context.profiles.values()))
         with self._lock:
-            self._opened[exposure_id] = started
+            self._opened[exposure_id].surroundings = self._surroundings(identified)
         frame_ids = record_frames(self.database, exposure_id, identified.headers)
         if identified.kind is not FrameKind.LIGHT:
             check_calibration(path, identified)
@@ -219,8 +237,10 @@ class Reducer:
         if step not in self.steps:
             return {"skipped": f"stops after {self.until}"}
         started = time.perf_counter()
-        summary = self._append(work) if step == "append" else _WORKERS[step](work, self.context)
-        work.timings[step] = time.perf_counter() - started
+        try:
+            summary = self._append(work) if step == "append" else _WORKERS[step](work, self.context)
+        finally:
+            work.timings[step] = time.perf_counter() - started
         return {**summary, "seconds": round(work.timings[step], 3)}
 
     def products(self, frame_id: int) -> dict[str, str]:
@@ -231,25 +251,38 @@ class Reducer:
 
     def settle_frame(self, frame_id: int, error: BaseException | None = None) -> str:
         """Give a frame the state that follows from how its steps ended, and forget its arrays."""
-        with self._lock:
-            work = self._works.pop(frame_id, None)
+        work = self._works.get(frame_id)
         found = verdict(error)
+        if work is not None and isinstance(error, NoSolution):
+            # What was found stays to be seen: masters, FWHM, sources. Without a WCS it is in no light curve.
+            self._append(work, with_measurements=False)
         if not found.reason and work is not None:
             found = replace(found, reason="; ".join(dict.fromkeys(work.warnings)))
+        settle_frame(self.database, frame_id, found.state, found.reason, traceback=found.traceback)
+        # Forgotten only now: where the store was locked, this is called again.
         with self._lock:
             self._verdicts[frame_id] = found
-        settle_frame(self.database, frame_id, found.state, found.reason, traceback=found.traceback)
+            self._works.pop(frame_id, None)
         return str(found.state)
 
-    def conclude(self, exposure_id: int, error: BaseException | None = None) -> Outcome:
-        """Settle an exposure by its frames, or by the error that kept it from being identified."""
-        with self._lock:
-            opened = self._opened.pop(exposure_id, None)
+    def conclude(
+        self, exposure_id: int, error: BaseException | None = None, worker: str | None = None
+    ) -> Outcome:
+        """Settle an exposure by its frames, or by the error that kept it from being identified.
+
+        Parameters
+        ----------
+        exposure_id : int
+        error : BaseException, optional
+            What `identify` raised.
+        worker : str, optional
+            Where given, only the holder of the lease may settle; one that has lost it gets an outcome in
+            state "lost", and nothing is written.
+        """
         exposure = self._exposure(exposure_id)
         frames = frames_of(self.database, exposure_id)
         found = self._worst(frames) if error is None else verdict(error)
-        instrument = frames[0].instrument if frames else None
-        settle_exposure(
+        settled = settle_exposure(
             self.database,
             exposure_id,
             found.state,
@@ -257,22 +290,39 @@ class Reducer:
             now=self._clock(),
             waits_for=found.waits_for,
             retry_at=self._clock() + _RETRY_HELD if found.waits_for == "outside" else None,
-            plan_fingerprint=self.conclusion_fingerprint(instrument, found.state),
+            plan_fingerprint=self.conclusion_fingerprint(frames, found.state),
+            worker=worker,
         )
-        if error is None:
-            wake_for_calibration(self.context, frames, self._clock())
+        if settled:
+            self._follow_up(exposure_id, frames, found)
+        with self._lock:
+            opened = self._opened.pop(exposure_id, None)
+            for frame in frames:
+                self._verdicts.pop(frame.id or 0, None)
         return Outcome(
             exposure_id=exposure_id,
             path=exposure.path,
-            state=str(found.state),
+            state=str(found.state) if settled else "lost",
             reason=found.reason,
-            seconds=time.perf_counter() - opened if opened is not None else 0.0,
+            seconds=time.perf_counter() - opened.began if opened is not None else 0.0,
         )
 
+    def _follow_up(self, exposure_id: int, frames: list[FrameRow], found: Verdict) -> None:
+        """Do what an exposure's end means for others, and for itself."""
+        if found.state == State.DONE:
+            supersede_replaced(self.database, exposure_id)
+        wake_for_calibration(self.context, frames, self._clock())
+        opened = self._opened.get(exposure_id)
+        if found.waits_for != "calibration" or opened is None or not opened.surroundings:
+            return
+        if opened.surroundings != self.conclusion_fingerprint(frames, found.state):
+            # A calibration that came while this was reduced found nobody held whom it could wake.
+            requeue(self.database, [exposure_id], priority=Priority.REDO, now=self._clock())
+
     def _worst(self, frames: list[FrameRow]) -> Verdict:
-        """Return the verdict on the worst frame of an exposure; the frames' own verdicts are forgotten."""
+        """Return the verdict on the worst frame of an exposure."""
         with self._lock:
-            known = {frame.id: self._verdicts.pop(frame.id or 0, None) for frame in frames}
+            known = {frame.id: self._verdicts.get(frame.id or 0) for frame in frames}
         verdicts = [known[frame.id] or Verdict(State(frame.state), frame.reason) for frame in frames]
         worst = worst_state([found.state for found in verdicts])
         return next((found for found in verdicts if found.state == worst), Verdict(State.DONE))
@@ -280,6 +330,13 @@ class Reducer:
     def frame_summary(self, frame_id: int) -> dict[str, Any]:
         """Return the frame's row of `nightflow frames`."""
         return next(iter(frame_rows(self.database, frame_id=frame_id)))
+
+    def _surroundings(self, identified: Identified) -> str:
+        """Return what a frame that may have to wait began with; "" where nothing is waited for."""
+        if self.context.missing_calibration != "hold" or identified.kind is not FrameKind.LIGHT:
+            return ""
+        instrument = identified.profile.name
+        return surroundings_fingerprint(self.plan(instrument), self.context, instrument)
 
     def _exposure(self, exposure_id: int) -> Exposure:
         exposure = get_exposure(self.database, exposure_id)
@@ -300,13 +357,15 @@ class Reducer:
             with self._lock:
                 self._works[frame_id] = work
 
-    def _append(self, work: Work) -> dict[str, Any]:
+    def _append(self, work: Work, *, with_measurements: bool | None = None) -> dict[str, Any]:
+        if with_measurements is None:
+            with_measurements = self.until == "append"
         return append(
             work,
             self.database,
             self.plan(work.profile.name),
             now=self._clock(),
-            with_measurements=self.until == "append",
+            with_measurements=with_measurements,
         )
 
 

@@ -13,7 +13,7 @@ from nightflow.pipeline.identify import identify_file
 from nightflow.pipeline.reducer import Outcome, Reducer, reduce_exposure
 from nightflow.pipeline.register import find_files, register
 from nightflow.pipeline.run_lease import free_dead_runs, hand_back, take
-from nightflow.pipeline.unchanged import is_unchanged
+from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import get_exposure
@@ -91,7 +91,7 @@ def reduce_all(
     free_dead_runs(reducer.database)
     for done, exposure_id in enumerate(in_order(reducer, exposure_ids), start=1):
         outcome = None
-        if not force and is_unchanged(reducer, exposure_id):
+        if is_duplicate(reducer, exposure_id) or (not force and is_unchanged(reducer, exposure_id)):
             unchanged += 1
         elif take(reducer.database, exposure_id):
             outcome = _reduce(reducer, exposure_id)

@@ -12,7 +12,7 @@ from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import State
 from nightflow.store.overview import current_reduction, get_exposure
 
-__all__ = ["is_unchanged"]
+__all__ = ["is_duplicate", "is_unchanged", "planned_masters"]
 
 
 def is_unchanged(reducer: Reducer, exposure_id: int) -> bool:
@@ -20,18 +20,24 @@ def is_unchanged(reducer: Reducer, exposure_id: int) -> bool:
 
     It would where the software and the camera's profile are those of the last time, and, for light frames,
     the masters that would be chosen are those that were used. A failure is always worth another try; so is a
-    held frame whose catalogues, index files, calibrations or policy are not what they were.
+    frame that is held, or has no verified WCS or zero point, when catalogues, index files, calibrations or
+    policy are not what they were.
     """
     exposure = get_exposure(reducer.database, exposure_id)
+    if is_duplicate(reducer, exposure_id):
+        return True
     if exposure is None or exposure.state not in TERMINAL or exposure.state == State.FAILED:
         return False
-    if exposure.state == State.DUPLICATE:
-        return True
     frames = frames_of(reducer.database, exposure_id)
-    instrument = frames[0].instrument if frames else None
-    if exposure.plan_fingerprint != reducer.conclusion_fingerprint(instrument, exposure.state):
+    if exposure.plan_fingerprint != reducer.conclusion_fingerprint(frames, exposure.state):
         return False
     return all(_same_masters(reducer, frame) for frame in frames)
+
+
+def is_duplicate(reducer: Reducer, exposure_id: int) -> bool:
+    """Return whether an exposure has the content of another one: there is never anything to do."""
+    exposure = get_exposure(reducer.database, exposure_id)
+    return exposure is not None and exposure.state == State.DUPLICATE
 
 
 def _same_masters(reducer: Reducer, frame: FrameRow) -> bool:

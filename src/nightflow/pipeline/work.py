@@ -72,6 +72,8 @@ class Work:
     calibration: FluxCalibration | None = None
     reference: str = ""
     """Reference catalogue of the zero point and which import of it; "" without one."""
+    excluded_targets: int = 0
+    """Sources kept out of the zero point because they are targets."""
     warnings: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     """Step -> seconds."""

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nightflow.fits_output import replacing
+from nightflow.flags import UNUSABLE, Flag
 from nightflow.lightcurves.light_curve import LightCurve
 
 __all__ = ["draw", "plot"]
@@ -60,7 +61,7 @@ def plot(curve: LightCurve, path: Path, *, title: str = "", value: str | None = 
 
 
 def draw(curve: LightCurve, *, title: str = "", value: str | None = None) -> Figure:
-    """Return the figure that `plot` writes: flagged points are open, and do not set the scale."""
+    """Return the figure that `plot` writes: points with unusable pixels are open."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -100,12 +101,12 @@ def _draw_filter(
     index: int,
 ) -> None:
     ours = (curve["filter"] == name) & np.isfinite(time) & np.isfinite(curve[panel.value])
-    flagged = curve["flags"] != 0
+    flagged = (curve["flags"] & int(UNUSABLE | Flag.EDGE)) != 0
     color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
     style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.5}
     for rows, face, label in (
         (ours & ~flagged, color, _shown(name) or "no filter"),
-        (ours & flagged, "none", f"{_shown(name) or 'no filter'}, flagged"),
+        (ours & flagged, "none", f"{_shown(name) or 'no filter'}, unusable pixels"),
     ):
         if rows.any():
             axes.errorbar(
@@ -123,9 +124,12 @@ def _draw_filter(
 
 
 def _scale(axes: Axes, curve: LightCurve, panel: _Panel) -> None:
-    """Let the good points set the scale, with brighter up."""
+    """Let the points that carry light set the scale, with brighter up.
+
+    A neighbour in the aperture makes no point worthless; a saturated or hit one may lie anywhere.
+    """
     value, error = curve[panel.value], np.nan_to_num(curve[panel.error])
-    good = np.isfinite(value) & (curve["flags"] == 0)
+    good = np.isfinite(value) & ((curve["flags"] & int(UNUSABLE)) == 0)
     rows = good if good.sum() > 1 else np.isfinite(value)
     if rows.any():
         low, high = float((value - error)[rows].min()), float((value + error)[rows].max())

@@ -9,11 +9,13 @@ import socket
 from sqlalchemy import update
 from sqlmodel import col, select
 
+from nightflow.pipeline.run_lease import free_dead_runs, take
 from nightflow.store.database import Database
 from nightflow.store.leases import release
 from nightflow.store.models import Exposure, State
+from nightflow.store.overview import get_exposure
 
-__all__ = ["free_dead_leases", "note_run", "service_tag", "worker_name"]
+__all__ = ["free_dead_leases", "hold", "note_run", "service_tag", "worker_name"]
 
 PREFIX = "watch:"
 
@@ -39,6 +41,36 @@ def free_dead_leases(database: Database) -> list[int]:
     with database.session() as session:
         ids = [one for one in session.exec(held).all() if one is not None]
     return [exposure_id for exposure_id in ids if release(database, exposure_id)]
+
+
+def hold(database: Database, exposure_id: int) -> str | None:
+    """Return the name under which this process holds an exposure, leased now if need be.
+
+    The service leases before it makes a run: such a run finds the lease of its own process. A run that
+    somebody started by hand, or a backfill, finds none and takes it.
+
+    Returns
+    -------
+    str or None
+        None where another process holds it, or where it is a duplicate.
+
+    Raises
+    ------
+    KeyError
+        The ledger has no such exposure.
+    """
+    own = worker_name()
+    if _holder(database, exposure_id) == own:
+        return own
+    free_dead_runs(database)
+    return _holder(database, exposure_id) if take(database, exposure_id) else None
+
+
+def _holder(database: Database, exposure_id: int) -> str | None:
+    exposure = get_exposure(database, exposure_id)
+    if exposure is None:
+        raise KeyError(f"exposure {exposure_id} is not in the ledger")
+    return exposure.leased_by if exposure.state == State.REDUCING else None
 
 
 def note_run(database: Database, exposure_id: int, run_id: str) -> None:

@@ -22,9 +22,11 @@ from nightflow.pipeline.reducer import Outcome, reduce_exposure
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Sensor
 from nightflow.service.frame_log import log_exposure
+from nightflow.service.leased_reducer import LeasedReducer
 from nightflow.service.leases import note_run, worker_name
 from nightflow.store.database import Database
 from nightflow.store.leases import lease, release, renew
+from nightflow.store.ledger import TERMINAL
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import get_exposure, queue_length
 
@@ -88,12 +90,12 @@ class LiveService:
     ) -> None:
         self._settings = settings
         self._database = database
-        self._reducer = reducer
         self._runs = runs
         self._stop = stop
         self._until_idle = until_idle
         self._reduce_directly = reduce_directly
         self._worker = worker_name()
+        self._reducer = LeasedReducer(reducer, self._worker)
         self._reducing: set[int] = set()
         self._wake = asyncio.Event()
         self._last_busy = time.monotonic()
@@ -190,7 +192,7 @@ class LiveService:
             return
         # No server, or it vanished before the flow began: the same functions without it.
         outcome = await asyncio.to_thread(self._reduce_directly, self._reducer, exposure_id)
-        if self._runs is not None:
+        if self._runs is not None and outcome.state != "lost":
             self._runs.remember(outcome)
 
     async def _as_a_run(self, exposure: Exposure) -> str | None:
@@ -221,7 +223,17 @@ class LiveService:
                 log.warning("lease of exposure %d not renewed: %s", exposure_id, error)
                 continue
             if not held:
+                await self._say_lost(exposure_id)
                 return
+
+    async def _say_lost(self, exposure_id: int) -> None:
+        """Warn that an exposure was taken over; one that has just been settled holds no lease either."""
+        exposure = await asyncio.to_thread(get_exposure, self._database, exposure_id)
+        if exposure is not None and exposure.state not in TERMINAL:
+            taken_by = exposure.leased_by or "nobody"
+            log.warning(
+                "exposure %d: lease lost, held by %s now; it is not settled here", exposure_id, taken_by
+            )
 
     async def _idle(self, sensor: Sensor) -> bool:
         if self._until_idle is None:

@@ -58,8 +58,8 @@ REMEMBERED = 5000
 PAGE = 200
 
 _UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
-_AWAY = (httpx.HTTPError, PrefectException, TimeoutError, OSError, RuntimeError)
-"""What the client raises when the server is absent, starting, or cannot answer."""
+_TRANSPORT = (httpx.TransportError, TimeoutError, ConnectionError)
+"""What the client raises when the server is absent or hangs."""
 
 
 class PrefectRuns:
@@ -110,8 +110,11 @@ class PrefectRuns:
                 await self._close_stale_runs(client)
             self._deployment_id = deployment_id
             await self._catch_up()
-        except _AWAY as error:
-            self._lost(error)
+        except Exception as error:  # whatever is wrong there, the night goes on
+            if _is_away(error):
+                self._lost(error)
+            else:
+                log.exception("the Prefect server answers, but cannot be used")
         return self.here
 
     async def keep_connected(self) -> None:
@@ -132,8 +135,8 @@ class PrefectRuns:
         Returns
         -------
         str or None
-            The run's id; None where the server is away. What became of the exposure stands in the ledger;
-            where the server vanished before the flow began, it is as it was.
+            The run's id; None where the server is away or made no run. What became of the exposure stands in
+            the ledger; where the flow did not begin, it is as it was, to be reduced without the server.
         """
         if not self.here:
             return None
@@ -147,8 +150,12 @@ class PrefectRuns:
                 await run_flow_async(
                     self._flow, flow_run=_unsuspendable(run), parameters=parameters, return_type="state"
                 )
-        except (*_AWAY, Abort) as error:
-            self._lost(error)
+        except (Exception, Abort) as error:  # whatever is wrong there, the exposure is reduced without it
+            if _is_away(error):
+                self._lost(error)
+            else:
+                log.exception("%s: its run did not go to its end", exposure.path)
+                await self._recover(run, error)
         finally:
             if run is not None:
                 self._active.discard(run.id)
@@ -166,6 +173,24 @@ class PrefectRuns:
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
+
+    async def _recover(self, run: FlowRun | None, error: BaseException) -> None:
+        """Leave nothing behind of a run that could not be executed, on a server that is there."""
+        if isinstance(error, ObjectNotFound):
+            self._deployment_id = (
+                None  # the server has forgotten the deployment: made anew when next looked for
+            )
+        if run is None:
+            return
+        try:
+            async with get_client() as client:
+                await client.set_flow_run_state(run.id, Crashed(message=_one_line(error)), force=True)
+        except (
+            httpx.HTTPError,
+            PrefectException,
+            RuntimeError,
+        ) as problem:  # the run is closed when the service connects again
+            log.warning("run %s is left as it is: %s", run.id, _one_line(problem))
 
     def _lost(self, error: BaseException) -> None:
         if self.here or not self._reduced_meanwhile:
@@ -279,6 +304,22 @@ def _unsuspendable(run: FlowRun) -> FlowRun:
 def _span(outcomes: Iterable[dict[str, Any]]) -> str:
     times = [str(outcome["at"]) for outcome in outcomes]
     return f"{len(times)} exposures without the server, {times[0][11:16]}-{times[-1][11:16]} UT"
+
+
+def _is_away(error: BaseException) -> bool:
+    """Return whether an error says that the server is absent, starting, or cannot answer.
+
+    The client wraps what happened on the line, a RuntimeError that was raised from a refused connection. What
+    the server answered with a status below 500, and what has no such cause, is a fault of ours.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, httpx.HTTPStatusError):
+            return cause.response.is_server_error
+        if isinstance(cause, _TRANSPORT):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _one_line(error: BaseException) -> str:

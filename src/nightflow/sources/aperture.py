@@ -45,6 +45,7 @@ def measure_apertures(
     y: NDArray[np.float64],
     radius: float,
     annulus: tuple[float, float],
+    pixel_noise: float = 1.0,
 ) -> ApertureFluxes:
     """Sum the pixels of a circle (exact overlap, sep) and take off the local background.
 
@@ -62,6 +63,8 @@ def measure_apertures(
         Aperture radius in pixels.
     annulus : tuple of float
         Inner and outer radius of the sky annulus in pixels.
+    pixel_noise : float
+        Noise of an independent pixel over the scatter of ``data``; above 1 where those are running means.
     """
     if len(x) == 0:
         empty = np.empty(0)
@@ -70,7 +73,7 @@ def measure_apertures(
     total, total_err, _ = sep.sum_circle(data, x, y, radius, var=variance, subpix=0)
     level, level_err = local_background(data, sky_mask, x, y, *annulus)
     area = np.pi * radius**2
-    flux_err = np.hypot(total_err, area * np.nan_to_num(level_err))
+    flux_err = np.hypot(total_err, pixel_noise * area * np.nan_to_num(level_err))
     return ApertureFluxes(total - area * level, flux_err, level)
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["luminance"]
+__all__ = ["CELL_NOISE", "luminance"]
+
+CELL_NOISE = 0.5
+"""Noise of one cell over that of one pixel of the mosaic: each is the mean of four pixels.
+
+Cells overlap, so their noise is correlated. A sum over many of them holds each pixel once, and has the noise
+of that many pixels: what is summed or averaged over an area is to be reckoned with the noise of pixels.
+"""
 
 
 def luminance(mosaic: NDArray[np.float32]) -> NDArray[np.float32]:

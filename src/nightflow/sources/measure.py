@@ -13,12 +13,12 @@ from nightflow.frame import Frame
 from nightflow.instruments.profile import DetectionSettings, PhotometrySettings
 from nightflow.quality.measures import frame_ellipticity, frame_fwhm
 from nightflow.sources.aperture import aperture_flags, measure_apertures
-from nightflow.sources.aperture_correction import ApertureCorrection, aperture_correction
+from nightflow.sources.aperture_correction import FEWEST, ApertureCorrection, aperture_correction
 from nightflow.sources.background import Background, measure_background
 from nightflow.sources.detection import Detections, detect
 from nightflow.sources.fill import fill_flagged
-from nightflow.sources.luminance import luminance
-from nightflow.sources.stellar_profile import stacked_profile
+from nightflow.sources.luminance import CELL_NOISE, luminance
+from nightflow.sources.stellar_profile import SEEING_BETA, StellarProfile, stacked_profile
 from nightflow.sources.table import SourceTable
 
 __all__ = ["MeasuredFrame", "measure_frame"]
@@ -45,11 +45,13 @@ class MeasuredFrame:
     sky : float
         Electrons a pixel.
     sky_rms : float
-        Noise of a pixel of empty sky, electrons.
+        Noise of a pixel of empty sky, electrons; of a colour mosaic, that of its own pixels.
     aperture_radius : float
         Pixels.
     aperture_correction : ApertureCorrection
         By which every flux and its error have been multiplied: fluxes are those of the whole star.
+    warnings : tuple of str
+        What a reader should know.
     """
 
     sources: SourceTable
@@ -59,6 +61,34 @@ class MeasuredFrame:
     sky_rms: float
     aperture_radius: float
     aperture_correction: ApertureCorrection
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Places and widths of n sources, and the profile of the stars among them.
+
+    Attributes
+    ----------
+    x, y, half_light, ellipticity, fwhm : ndarray of float64, shape (n,)
+        Pixels of the array that was measured.
+    stars, bright : ndarray of bool, shape (n,)
+        Unflagged, unblended and as wide as a star; those far above the noise.
+    profile : StellarProfile
+        Of the frame.
+    median_ellipticity : float
+        Of the frame.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    half_light: NDArray[np.float64]
+    ellipticity: NDArray[np.float64]
+    fwhm: NDArray[np.float64]
+    stars: NDArray[np.bool_]
+    bright: NDArray[np.bool_]
+    profile: StellarProfile
+    median_ellipticity: float
 
 
 def measure_frame(
@@ -90,62 +120,92 @@ def measure_frame(
     clean, empty = fill_flagged(frame.data - background.level, without_value | ~np.isfinite(frame.data))
     detections = detect(clean, background.rms, empty, detection)
     sky_mask = unusable | (detections.segments > 0)
-    variance = _trusted_variance(frame, clean, background)
-    return _measure_detections(frame, clean, variance, sky_mask, background, detections, photometry)
+    shapes = _measure_shapes(clean, frame.flags, background, detections, photometry)
+    return _measure_fluxes(frame, clean, sky_mask, background, detections, shapes, photometry)
+
+
+def _pixel_noise(frame: Frame) -> float:
+    """Return the noise of a pixel over the scatter of the data: above 1 for a luminance."""
+    return 1 / CELL_NOISE if frame.header.bayer else 1.0
 
 
 def _trusted_variance(
     frame: Frame, clean: NDArray[np.float32], background: Background
 ) -> NDArray[np.float32]:
-    """Return the variance plane, or what stands in for it where its photon noise is not known.
+    """Return the variance plane, or what stands in for it where the noise of the sky cannot be computed.
 
-    Without a gain, or with the bias level still in the counts, the photon noise of the sky cannot be
-    computed from its level. It is measured instead, and only the sources' own photons are computed.
+    It cannot without a gain or a read noise, or with the bias level still in the counts. It is measured
+    instead, and only the sources' own photons are computed.
     """
     assert frame.variance is not None
-    if frame.header.gain_known and not frame.header.bias_included:
+    header = frame.header
+    if header.gain_known and header.read_noise_known and not header.bias_included:
         return frame.variance
-    return background.rms**2 + np.maximum(clean, np.float32(0))
+    return (np.float32(_pixel_noise(frame)) * background.rms) ** 2 + np.maximum(clean, np.float32(0))
 
 
 def _luminance_frame(frame: Frame) -> Frame:
-    """Return the mosaic's luminance: the mean of four pixels has a quarter of their mean variance."""
+    """Return the mosaic's luminance, with the variance of single pixels (see `CELL_NOISE`)."""
     assert frame.variance is not None
     return frame.after(
         "luminance: mean over 2 x 2 cells of the colour mosaic",
         data=luminance(frame.data),
-        variance=0.25 * luminance(frame.variance),
+        variance=luminance(frame.variance),
     )
 
 
-def _measure_detections(
-    frame: Frame,
+def _measure_shapes(
     clean: NDArray[np.float32],
-    variance: NDArray[np.float32],
-    sky_mask: NDArray[np.bool_],
+    flags: NDArray[np.uint16],
     background: Background,
     detections: Detections,
     photometry: PhotometrySettings,
-) -> MeasuredFrame:
-    assert frame.flags is not None
+) -> _Shapes:
     half_light = _half_light_radius(clean, detections)
-    at = _pixel(detections.y, clean.shape[0]), _pixel(detections.x, clean.shape[1])
     ellipticity = 1 - detections.semi_minor / detections.semi_major
     signal_to_noise = detections.peak / background.median_rms
-    isolated = (frame.flags[at] == 0) & ~detections.blended & np.isfinite(half_light)
-    half_light_width = frame_fwhm(2 * half_light, signal_to_noise, isolated)
-    x, y = _windowed_centroids(clean, detections, half_light, _or_expected(half_light_width, photometry))
-    stars = (
-        isolated & (np.abs(2 * half_light / half_light_width - 1) < _STELLAR) & (signal_to_noise > _BRIGHT)
+    isolated = (flags[_nearest_pixels(detections)] == 0) & ~detections.blended & np.isfinite(half_light)
+    width = frame_fwhm(2 * half_light, signal_to_noise, isolated)
+    x, y = _windowed_centroids(clean, detections, half_light, _or_expected(width, photometry))
+    stars = isolated & (np.abs(2 * half_light / width - 1) < _STELLAR)
+    bright = stars & (signal_to_noise > _BRIGHT)
+    enough = np.count_nonzero(bright) >= FEWEST
+    used, beta = (bright, None) if enough else (stars, SEEING_BETA)
+    profile = stacked_profile(clean, x[used], y[used], detections.peak[used], width, beta)
+    return _Shapes(
+        x=x,
+        y=y,
+        half_light=half_light,
+        ellipticity=ellipticity,
+        fwhm=2 * half_light * profile.fwhm / width,
+        stars=stars,
+        bright=bright,
+        profile=profile,
+        median_ellipticity=frame_ellipticity(ellipticity, signal_to_noise, isolated),
     )
-    profile = stacked_profile(clean, x[stars], y[stars], detections.peak[stars], half_light_width)
+
+
+def _measure_fluxes(
+    frame: Frame,
+    clean: NDArray[np.float32],
+    sky_mask: NDArray[np.bool_],
+    background: Background,
+    detections: Detections,
+    shapes: _Shapes,
+    photometry: PhotometrySettings,
+) -> MeasuredFrame:
+    assert frame.flags is not None
+    x, y, profile, noise = shapes.x, shapes.y, shapes.profile, _pixel_noise(frame)
     reach = _or_expected(profile.fwhm, photometry)
     radius, annulus = _radii(reach, photometry)
-    apertures = measure_apertures(clean, variance, sky_mask, x, y, radius, annulus)
-    correction = aperture_correction(clean, sky_mask, x, y, stars, profile, radius, photometry.total_fwhm)
+    variance = _trusted_variance(frame, clean, background)
+    apertures = measure_apertures(clean, variance, sky_mask, x, y, radius, annulus, noise)
+    correction = aperture_correction(
+        clean, sky_mask, x, y, shapes.bright, profile, radius, photometry.total_fwhm, faint=shapes.stars
+    )
     flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
     flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
-    centroid_err = _centroid_error(half_light, apertures.flux, apertures.flux_err)
+    centroid_err = _centroid_error(shapes.half_light, apertures.flux, apertures.flux_err)
     # A cell of the luminance is centred half a pixel up and right of its first pixel.
     shift = 0.5 if frame.header.bayer else 0.0
     table = SourceTable(
@@ -156,21 +216,28 @@ def _measure_detections(
         flux=apertures.flux * correction.factor,
         flux_err=apertures.flux_err * correction.factor,
         peak=detections.peak,
-        background=background.level[at] + apertures.background,
-        fwhm=2 * half_light * profile.fwhm / half_light_width,
-        ellipticity=ellipticity,
+        background=background.level[_nearest_pixels(detections)] + apertures.background,
+        fwhm=shapes.fwhm,
+        ellipticity=shapes.ellipticity,
         theta=detections.theta,
         flags=flags,
     )
     return MeasuredFrame(
         sources=table,
         fwhm=profile.fwhm,
-        ellipticity=frame_ellipticity(ellipticity, signal_to_noise, isolated),
+        ellipticity=shapes.median_ellipticity,
         sky=background.median_level,
-        sky_rms=background.median_rms,
+        sky_rms=background.median_rms * noise,
         aperture_radius=radius,
         aperture_correction=correction,
+        warnings=(correction.warning,) if correction.warning and len(table) else (),
     )
+
+
+def _nearest_pixels(detections: Detections) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the detections."""
+    ny, nx = detections.segments.shape
+    return _pixel(detections.y, ny), _pixel(detections.x, nx)
 
 
 def _pixel(position: NDArray[np.float64], size: int) -> NDArray[np.intp]:

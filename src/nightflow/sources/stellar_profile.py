@@ -10,11 +10,13 @@ from scipy.optimize import least_squares
 
 from nightflow.sources.stamps import ring_offsets, stamp_indices
 
-__all__ = ["StellarProfile", "stacked_profile"]
+__all__ = ["SEEING_BETA", "StellarProfile", "stacked_profile"]
 
 _MOST_STARS = 80
 _BIN = 0.5
 """Pixels."""
+SEEING_BETA = 3.0
+"""Exponent where there are too few stars to fit one."""
 _REACH = 2.5
 """Radius of the profile in units of the first guess of the FWHM."""
 
@@ -32,7 +34,7 @@ class StellarProfile:
     """
 
     fwhm: float
-    beta: float = 3.0
+    beta: float = SEEING_BETA
 
     def enclosed(self, radius: float) -> float:
         """Return the share of the light inside a radius in pixels."""
@@ -48,6 +50,7 @@ def stacked_profile(
     y: NDArray[np.float64],
     peak: NDArray[np.float64],
     first_guess: float,
+    beta: float | None = None,
 ) -> StellarProfile:
     """Fit a Moffat profile through the pixels of all stars, each scaled to its core.
 
@@ -64,6 +67,8 @@ def stacked_profile(
         Highest pixel of each, electrons; the brightest 80 are used.
     first_guess : float
         Pixels.
+    beta : float, optional
+        Exponent to hold: the wings of a few faint stars are noise. It is fitted otherwise.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def stacked_profile(
     rings, profile = _ring_medians(radius, value)
     if len(rings) < 5:
         return StellarProfile(first_guess)
-    return _fit_moffat(rings, profile, first_guess)
+    return _fit_moffat(rings, profile, first_guess, beta)
 
 
 def _pixels(
@@ -107,18 +112,22 @@ def _ring_medians(
 
 
 def _fit_moffat(
-    radius: NDArray[np.float64], profile: NDArray[np.float64], first_guess: float
+    radius: NDArray[np.float64], profile: NDArray[np.float64], first_guess: float, fixed_beta: float | None
 ) -> StellarProfile:
     def model(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-        height, fwhm, beta, floor = parameters
+        height, fwhm, floor = parameters[:3]
+        beta = parameters[3] if fixed_beta is None else fixed_beta
         alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
         return np.asarray(height * (1 + radius**2 / alpha2) ** -beta + floor)
 
+    free = 4 if fixed_beta is None else 3
     fit = least_squares(
         lambda parameters: model(parameters) - profile,
-        [max(float(profile[0]), 0.1), first_guess, 3.0, 0.0],
-        bounds=([0.01, 0.5, 1.1, -0.2], [10.0, 4 * first_guess, 20.0, 0.2]),
+        [max(float(profile[0]), 0.1), first_guess, 0.0, SEEING_BETA][:free],
+        bounds=([0.01, 0.5, -0.2, 1.1][:free], [10.0, 4 * first_guess, 0.2, 20.0][:free]),
         loss="soft_l1",
         f_scale=0.05,
     )
-    return StellarProfile(float(fit.x[1]), float(fit.x[2])) if fit.success else StellarProfile(first_guess)
+    if not fit.success:
+        return StellarProfile(first_guess)
+    return StellarProfile(float(fit.x[1]), float(fit.x[3]) if fixed_beta is None else fixed_beta)

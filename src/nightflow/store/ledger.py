@@ -17,7 +17,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Priority, State, plain_text
 
-__all__ = ["TERMINAL", "Received", "held_for", "receive", "requeue", "settle_exposure", "worker_died"]
+__all__ = ["TERMINAL", "Received", "held_for", "receive", "requeue", "settle_exposure"]
 
 TERMINAL = frozenset({State.DONE, State.HELD, State.REJECTED, State.FAILED, State.DUPLICATE})
 """States in which nothing is going on."""
@@ -187,38 +187,6 @@ def held_for(database: Database, waits_for: str, instrument: str | None = None) 
     with database.session() as session:
         ids = session.exec(_filtered(held, waits_for, instrument)).all()
         return [one for one in ids if one is not None]
-
-
-def worker_died(
-    database: Database, exposure_id: int, worker: str, *, now: datetime, maximum: int = 3
-) -> State | None:
-    """Count the death of the worker that held an exposure, and queue it again or give it up.
-
-    Parameters
-    ----------
-    worker : str
-        Who held the lease.
-    maximum : int
-        Deaths after which the exposure is failed.
-
-    Returns
-    -------
-    State or None
-        ``received`` or ``failed``; None where the worker held no lease on it.
-    """
-    with database.write() as session:
-        exposure = session.exec(
-            select(Exposure).where(Exposure.id == exposure_id, Exposure.leased_by == worker).with_for_update()
-        ).first()
-        if exposure is None:
-            return None
-        exposure.attempts += 1
-        exposure.leased_by = exposure.lease_until = None
-        given_up = exposure.attempts >= maximum
-        exposure.state = State.FAILED if given_up else State.RECEIVED
-        exposure.done_at = now if given_up else None
-        exposure.reason = f"its worker died {exposure.attempts} times" if given_up else "its worker died"
-        return State(exposure.state)
 
 
 def _received(exposure: Exposure, *, is_new: bool) -> Received:

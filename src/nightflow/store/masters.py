@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Master, MasterInput, Reduction, State
@@ -60,7 +60,7 @@ def calibration_frames(
     mjd_from: float | None = None,
     mjd_until: float | None = None,
 ) -> list[CalibrationFrame]:
-    """Return the usable frames of a kind, ordered by (mjd_mid, sha256, detector).
+    """Return the usable frames of a kind, ordered by (mjd_mid, sha256, detector), those without a time last.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def calibration_frames(
     match : mapping, optional
         Column -> value that must be equal; see `MATCH_COLUMNS`.
     mjd_from, mjd_until : float, optional
-        Ends of the time range, both included; a frame without a time is in none.
+        Ends of the time range, both included. A frame without a time may be of any, so it is in each.
 
     Raises
     ------
@@ -83,10 +83,11 @@ def calibration_frames(
     conditions += [getattr(Frame, name) == value for name, value in (match or {}).items()]
     if detector is not None:
         conditions.append(Frame.detector == detector)
+    untimed = col(Frame.mjd_mid).is_(None)
     if mjd_from is not None:
-        conditions.append(col(Frame.mjd_mid) >= mjd_from)
+        conditions.append(or_(untimed, col(Frame.mjd_mid) >= mjd_from))
     if mjd_until is not None:
-        conditions.append(col(Frame.mjd_mid) <= mjd_until)
+        conditions.append(or_(untimed, col(Frame.mjd_mid) <= mjd_until))
     conditions += [col(Frame.state).not_in(_UNFIT), col(Exposure.state).not_in(_UNFIT)]
     with database.session() as session:
         return _with_files(session, conditions)
@@ -192,7 +193,7 @@ def _with_files(session: Session, conditions: Sequence[Any]) -> list[Calibration
         select(Frame, Exposure.path, Exposure.sha256)
         .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
         .where(*conditions)
-        .order_by(col(Frame.mjd_mid), col(Exposure.sha256), col(Frame.detector))
+        .order_by(col(Frame.mjd_mid).is_(None), col(Frame.mjd_mid), col(Exposure.sha256), col(Frame.detector))
     )
     return [
         CalibrationFrame(frame=frame, path=path, sha256=sha256)

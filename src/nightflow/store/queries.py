@@ -154,11 +154,28 @@ def _column(rows: Any, name: str) -> NDArray[Any]:
 
 def _flux_density(columns: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     """Return microjansky, each row by the system and band of its own zero point."""
-    out = np.full(len(columns["flux"]), np.nan)
+    flux = columns["flux"]
+    out = np.full(len(flux), np.nan)
     for system, band in sorted(set(zip(columns["mag_system"], columns["zp_band"], strict=True))):
         rows = (columns["mag_system"] == system) & (columns["zp_band"] == band)
-        out[rows] = microjansky(columns["flux"][rows], columns["zp"][rows], system, band)
+        own = _own_zero_points(flux[rows], columns["mag"][rows], columns["zp"][rows])
+        out[rows] = microjansky(flux[rows], own, system, band)
     return out
+
+
+def _own_zero_points(
+    flux: NDArray[np.float64], mag: NDArray[np.float64], zero_point: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the zero points with the source's own colour term in them, as its magnitudes have it.
+
+    Where a flux has no magnitude, because it is not positive, the source's median offset from the frames'
+    zero points stands for its colour.
+    """
+    known = np.isfinite(mag) & (flux > 0)
+    own = np.where(known, mag + 2.5 * np.log10(np.where(known, flux, 1.0)), np.nan)
+    offsets = (own - zero_point)[np.isfinite(own - zero_point)]
+    typical = float(np.median(offsets)) if len(offsets) else 0.0
+    return np.where(known, own, zero_point + typical)
 
 
 def _described(source: Source | None, columns: dict[str, NDArray[Any]]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from nightflow.errors import FrameRejected
 from nightflow.lightcurves.associate import match_radius
 from nightflow.store.bulk import insert_measurements
 from nightflow.store.database import Database, serialise
-from nightflow.store.models import Reduction
+from nightflow.store.models import Measurement, Reduction
 from nightflow.store.records import MeasurementColumns, ReductionRecord
 from nightflow.store.sources import count_observation, identify
 
@@ -60,6 +60,7 @@ def append(
     *,
     now: datetime,
     radius: float | None = None,
+    keep_complete: bool = False,
 ) -> AppendResult:
     """Make this the current reduction of a frame.
 
@@ -77,6 +78,8 @@ def append(
         Its measurements; may be empty.
     now : datetime
         Aware.
+    keep_complete : bool
+        Leave a current reduction that has measurements as it is.
     radius : float, optional
         Arcsec within which a detection is a known source; else the larger of 3" and 1.5 pixels.
 
@@ -97,6 +100,8 @@ def append(
         ).first()
         if old is not None and old.plan_fingerprint == record.plan_fingerprint:
             return _unchanged(old)
+        if old is not None and keep_complete and _has_measurements(session, old):
+            return _unchanged(old)
         _retire(session, old)
         reduction = _add_reduction(session, frame_id, record, now)
         return _measure(session, reduction, columns, radius or match_radius(record.scale))
@@ -105,6 +110,11 @@ def append(
 def _unchanged(reduction: Reduction) -> AppendResult:
     assert reduction.id is not None
     return AppendResult(reduction_id=reduction.id, version=reduction.version, changed=False)
+
+
+def _has_measurements(session: Session, reduction: Reduction) -> bool:
+    rows = select(Measurement.number).where(Measurement.reduction_id == reduction.id).limit(1)
+    return session.exec(rows).first() is not None
 
 
 def _retire(session: Session, old: Reduction | None) -> None:

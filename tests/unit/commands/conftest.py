@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def snapshot() -> Iterator[Callable[[Observatory], dict[str, list[str]]]]:
+def snapshot() -> Callable[[Observatory], dict[str, list[str]]]:
     """Give a function that returns all rows of all tables."""
     from tests.unit.store.builders import everything
 
@@ -96,4 +96,4 @@ def snapshot() -> Iterator[Callable[[Observatory], dict[str, list[str]]]]:
         with dome.database as database:
             return everything(database)
 
-    yield rows
+    return rows

@@ -19,7 +19,8 @@ SLEEPER = [sys.executable, "-c", "print('here', flush=True); import time; time.s
 STUBBORN = [
     sys.executable,
     "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True); time.sleep(60)",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True);"
+    "time.sleep(60)",
 ]
 
 

@@ -13,7 +13,9 @@ SHAPE = (230, 210)
 READ_NOISE = 6.0
 
 
-def starry_frame(seed: int, sky: float = 150.0, fwhm: float = 2.4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def starry_frame(
+    seed: int, sky: float = 150.0, fwhm: float = 2.4
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return electrons, variance and excluded pixels of a crowded, sharp field with hits and faults."""
     random = np.random.default_rng(seed)
     y, x = np.indices(SHAPE)
@@ -34,7 +36,9 @@ def starry_frame(seed: int, sky: float = 150.0, fwhm: float = 2.4) -> tuple[np.n
     return data, variance.astype(np.float32), excluded
 
 
-def oracle(data: np.ndarray, variance: np.ndarray, excluded: np.ndarray, niter: int = 1, **limits: float):
+def oracle(
+    data: np.ndarray, variance: np.ndarray, excluded: np.ndarray, niter: int = 1, **limits: float
+) -> tuple[np.ndarray, np.ndarray]:
     parameters = {"sigclip": 4.5, "sigfrac": 0.3, "objlim": 5.0} | limits
     hit, cleaned = astroscrappy.detect_cosmics(
         data,

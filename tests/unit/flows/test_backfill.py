@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flows.backfill as backfill_module
+import flows.masters as masters_module
+import tasks.context as context
 from flows.backfill import BATCH, backfill, backfill_name, batches, summarised
 
 
@@ -30,6 +32,11 @@ def test_a_backfill_with_a_failure_is_red() -> None:
     assert summarised(Counter()).message == "nothing to reduce"
 
 
+def in_batch() -> bool:
+    """Whether the tasks called now would use the reducer of batches."""
+    return context._in_batch.get()
+
+
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """120 exposures to be chosen, and what was reduced and shown."""
@@ -37,10 +44,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     async def select(*arguments: Any) -> list[int]:
         seen.asked = arguments
+        assert in_batch(), "dawn flats would change nothing"
         return list(range(120))
 
     async def reduce_one(exposure_id: int, *, name_the_run: bool) -> Any:
         assert not name_the_run
+        assert in_batch(), "an evening's light would be reduced with the masters of that evening"
         seen.reduced.append(exposure_id)
         return SimpleNamespace(path=f"{exposure_id}.fits", state="done", reason="", seconds=0.1)
 
@@ -60,6 +69,24 @@ def test_all_that_is_chosen_is_reduced_a_batch_a_run(world: SimpleNamespace) -> 
     assert world.reduced == list(range(120))
     assert [len(rows) for rows in world.tables["backfill-batch"]] == [BATCH, BATCH, 20]
     assert state.message == "120 done"
+
+
+def test_masters_are_built_by_the_reducer_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, Any, Any]] = []
+
+    async def build(instrument: str | None, night: str | None) -> list[dict[str, Any]]:
+        asked.append((in_batch(), instrument, night))
+        return [{"kind": "bias", "state": "built"}]
+
+    async def table(*_: Any, **__: Any) -> None:
+        return None
+
+    monkeypatch.setattr(masters_module, "build_all_masters", build)
+    monkeypatch.setattr(masters_module, "acreate_table_artifact", table)
+    state = asyncio.run(masters_module.build_masters.fn("tinycam"))
+    assert asked == [(True, "tinycam", None)]
+    assert state.message == "1 bias built"
+    assert not in_batch()
 
 
 def test_a_dry_run_lists_and_reduces_nothing(world: SimpleNamespace) -> None:

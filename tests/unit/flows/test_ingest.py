@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import flows.ingest as ingest
+import tasks.lease as lease_module
 import tasks.publish as publish_module
 from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration, RetryLater
 from tasks.context import use_reducer
@@ -31,6 +32,9 @@ class Straw:
         self.story: list[Any] = []
         self.settled: dict[int, BaseException | None] = {}
         self.concluded: list[BaseException | None] = []
+        self.worker: str | None = "run:dome:1"
+        self.database = SimpleNamespace(leased_by=None)
+        self.given_back: list[int] = []
 
     def identify(self, exposure_id: int) -> Any:
         if "identify" in self.faults:
@@ -54,8 +58,9 @@ class Straw:
         self.settled[frame_id] = error
         return "done"
 
-    def conclude(self, exposure_id: int, error: BaseException | None = None) -> Any:
+    def conclude(self, exposure_id: int, error: BaseException | None, worker: str) -> Any:
         self.concluded.append(error)
+        assert self.database.leased_by == worker == self.worker
         return SimpleNamespace(
             exposure_id=exposure_id, path="/d1047.fits", state="done", reason="", seconds=1.5
         )
@@ -65,8 +70,17 @@ class Straw:
 
 
 @pytest.fixture
-def reducer() -> Iterator[Straw]:
+def reducer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Straw]:
     straw = Straw()
+
+    def hold(database: Any, exposure_id: int) -> str | None:
+        database.leased_by = straw.worker
+        return straw.worker
+
+    monkeypatch.setattr(lease_module, "hold", hold)
+    monkeypatch.setattr(
+        lease_module, "hand_back", lambda _, exposure_id: straw.given_back.append(exposure_id)
+    )
     use_reducer(straw)  # type: ignore[arg-type]
     yield straw
     use_reducer(None)
@@ -81,7 +95,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         made[key] = markdown
 
     monkeypatch.setattr(publish_module, "acreate_markdown_artifact", make)
-    for name in ("identify", *STEPS, "products", "publish", "settle", "conclude"):
+    for name in ("lease", "identify", *STEPS, "products", "publish", "settle", "conclude"):
         monkeypatch.setattr(ingest, name, getattr(ingest, name).fn)
     return made
 
@@ -136,6 +150,34 @@ def test_a_fault_ends_the_frame_there_and_is_settled(
     assert reducer.settled == {7: fault}
     assert reducer.concluded == [None]
     assert "frame-7" in cards, "a frame that failed is shown too"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "shown"),
+    [
+        ("reducing", "", ("busy", "watch:dome:7 has it")),
+        ("duplicate", "same content", ("duplicate", "same content")),
+    ],
+)
+def test_what_cannot_be_leased_is_left_alone(
+    reducer: Straw, monkeypatch: pytest.MonkeyPatch, state: str, reason: str, shown: tuple[str, str]
+) -> None:
+    exposure = SimpleNamespace(path="/d1047.fits", state=state, reason=reason, leased_by="watch:dome:7")
+    monkeypatch.setattr(lease_module, "get_exposure", lambda _, exposure_id: exposure)
+    reducer.worker = None
+    outcome = reduce_one()
+    assert (outcome.state, outcome.reason) == shown
+    assert reducer.story == reducer.concluded == []
+
+
+def test_what_is_not_concluded_is_handed_back(reducer: Straw) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RetryLater("the store is locked")
+
+    reducer.conclude = broken  # type: ignore[method-assign]
+    with pytest.raises(RetryLater):
+        reduce_one()
+    assert reducer.given_back == [3]
 
 
 def test_one_chip_of_a_mosaic_does_not_stop_the_others(reducer: Straw) -> None:

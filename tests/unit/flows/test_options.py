@@ -13,9 +13,10 @@ import tasks.context as context
 from nightflow.errors import ConfigurationError, FrameHeld, FrameRejected, MissingCalibration, RetryLater
 from tasks.append import append
 from tasks.calibrate import calibrate
-from tasks.context import current_reducer, use_reducer
+from tasks.context import batch_reduction, current_reducer, use_reducer
 from tasks.flux import flux
 from tasks.identify import identify
+from tasks.lease import lease
 from tasks.measure import measure
 from tasks.options import may_pass
 from tasks.products import products
@@ -39,7 +40,7 @@ def test_only_what_passes_is_tried_again(error: Exception, again: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "task", [identify, calibrate, measure, solve, flux, append, products, settle, conclude]
+    "task", [lease, identify, calibrate, measure, solve, flux, append, products, settle, conclude]
 )
 def test_every_step_is_tried_at_most_twice_more_and_nothing_is_kept(task: Any) -> None:
     assert task.retries == 2
@@ -75,9 +76,30 @@ def test_a_process_that_nobody_prepared_reads_the_settings(
         use_reducer(None)
 
 
+def test_a_batch_has_a_reducer_with_definitive_masters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "nightflow.toml"
+    settings.write_text('[watch]\nmissing_calibration = "hold"\n[run]\nmissing_calibration = "warn"\n')
+    monkeypatch.setenv("NIGHTFLOW_CONFIG", str(settings))
+    use_reducer(None)
+    try:
+        live = current_reducer()
+        with batch_reduction():
+            batch = current_reducer()
+            assert current_reducer() is batch
+        assert current_reducer() is live
+        assert [one.context.definitive_masters for one in (live, batch)] == [False, True]
+        assert [one.context.missing_calibration for one in (live, batch)] == ["hold", "warn"]
+        live.database.close()
+        batch.database.close()
+    finally:
+        use_reducer(None)
+
+
 def test_without_settings_it_says_how_to_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTFLOW_CONFIG", str(tmp_path / "absent.toml"))
     use_reducer(None)
     with pytest.raises(ConfigurationError, match="nightflow init"):
         current_reducer()
-    assert context._reducer is None
+    assert context._reducers == {}

@@ -41,12 +41,26 @@ def test_gain_and_noise_of_the_header() -> None:
     assert (conversion.gain, conversion.read_noise, conversion.gain_known) == (1.5, 8.0, True)
 
 
+@pytest.mark.parametrize("noise", [None, -3, "low"])
+def test_an_unknown_read_noise_is_said(noise: object) -> None:
+    one = reader({"GAIN": 1.5} | ({} if noise is None else {"RDNOISE": noise}), KEYWORDS)
+    conversion = conversion_of(one, profile())
+    assert (conversion.read_noise, conversion.read_noise_known) == (0.0, False)
+    assert "read noise unknown" in one.warnings[-1]
+
+
+def test_a_read_noise_of_nothing_is_known() -> None:
+    one = reader({"GAIN": 1.5, "RDNOISE": 0.0}, KEYWORDS)
+    assert conversion_of(one, profile()).read_noise_known
+    assert one.warnings == []
+
+
 @pytest.mark.parametrize("gain", [None, 0, -1, "high"])
 def test_an_unknown_gain_is_said(gain: object) -> None:
     one = reader({} if gain is None else {"GAIN": gain}, KEYWORDS)
     conversion = conversion_of(one, profile())
     assert (conversion.gain, conversion.gain_known) == (1.0, False)
-    assert "gain unknown: 1 electron per ADU assumed" in one.warnings[-1]
+    assert any("gain unknown: 1 electron per ADU assumed" in warning for warning in one.warnings)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +140,19 @@ def test_binnings(cards: dict[str, object], binning: tuple[int, int]) -> None:
         ("D", ("bias", "dark")),
         ("F", ("flat",)),
         ("M", ()),
+        ("Z", ("bias",)),
+        ("bdm", ("bias", "dark")),
+        ("B, F", ("bias", "flat")),
     ],
 )
 def test_steps_that_the_camera_program_has_done(letters: str, steps: tuple[str, ...]) -> None:
     one = reader({"CALSTAT": letters}, KEYWORDS)
     assert steps_done(one) == steps
     assert len(one.warnings) == bool(steps)
+
+
+@pytest.mark.parametrize("text", ["UNCALIBRATED", "BIAS", "none yet", "BDX", 4, False])
+def test_other_text_says_nothing_of_steps(text: object) -> None:
+    one = reader({"CALSTAT": text}, KEYWORDS)
+    assert steps_done(one) == ()
+    assert one.warnings == [f"calibrated: CALSTAT = '{text}' discarded: cannot be read"]

@@ -26,6 +26,16 @@ def test_without_each_is_a_fit_without_each():
         assert fit.without_each()[row] == pytest.approx(values[row] - design[row] @ solution, abs=1e-9)
 
 
+def test_a_point_that_alone_determines_a_coefficient_has_no_fit_without_it():
+    x = np.array([0.5] * 11 + [2.0])
+    values = 5 + np.random.default_rng(2).normal(0, 0.02, 12)
+    fit = fit_robust(np.column_stack([np.ones(12), x]), values, np.full(12, 0.02))
+    assert fit.kept.all()
+    assert fit.leverage[11] == pytest.approx(1)
+    assert np.isnan(fit.without_each()[11])
+    assert np.isfinite(fit.without_each()[:11]).all()
+
+
 def test_scatter_beyond_the_errors_widens_them():
     calm = fit_robust(*line(200, 1))
     noisy = fit_robust(*line(200, 1, scatter=0.1))

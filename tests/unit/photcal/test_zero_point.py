@@ -110,6 +110,43 @@ def test_no_star_is_its_own_reference():
         assert whole.mag[star] == pytest.approx(without.mag[star], abs=0.01)
 
 
+def test_a_star_without_which_there_is_no_fit_has_no_magnitude():
+    """Eleven stars of one colour and one of another: the colour term is that one star's own."""
+    sources, stars, match = scene(12)
+    color = np.array([0.4] * 11 + [2.0])
+    result = calibrate(sources, replace(stars, mags={**stars.mags, "B": stars.mags["V"] + color}), match)
+    assert result.solution.color_term is not None
+    assert np.isnan(result.mag[11])
+    assert np.isfinite(result.mag[:11]).all()
+
+
+@pytest.mark.parametrize(
+    "absurd", [{"exptime": 0.0}, {"exptime": np.nan}, {"gain": 0.0}, {"sky_rms": np.inf}], ids=str
+)
+def test_absurd_conditions_are_no_zero_point(absurd):
+    (name,) = absurd
+    known = {"filter": "V", "exptime": EXPTIME, "gain": GAIN, "sky_rms": 10.0, "aperture_radius": 4.0}
+    with pytest.raises(NoZeroPoint, match=f"{name} = .* is not a positive number"):
+        calibrate_flux(*scene(), Conditions(**(known | absurd)), SETTINGS)
+
+
+def test_an_infinite_flux_is_no_reference_and_has_no_magnitude():
+    sources, stars, match = scene()
+    flux = sources.flux.copy()
+    flux[3] = np.inf
+    result = calibrate(replace(sources, flux=flux), stars, match)
+    assert result.solution.zero_point == pytest.approx(ZERO_POINT, abs=0.01)
+    assert np.isnan(result.mag[3])
+
+
+def test_a_catalogue_error_that_is_not_finite_is_assumed():
+    sources, stars, match = scene()
+    errors = np.full(80, np.inf)
+    solution = calibrate(sources, replace(stars, mag_errs={"V": errors}), match).solution
+    assert solution.zero_point == pytest.approx(ZERO_POINT, abs=0.01)
+    assert 0 < solution.error < 0.02
+
+
 def test_magnitudes_and_errors():
     sources, stars, match = scene()
     flux = sources.flux.copy()

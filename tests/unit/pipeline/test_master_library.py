@@ -82,6 +82,20 @@ def test_the_last_used_stay_in_memory(station: Station, light: int, monkeypatch:
     assert get(reducer, light) is first
 
 
+def test_calibrations_without_a_time_serve_every_night(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps_of_straw(monkeypatch)
+    reducer = station.reducer()
+    for number in range(3):
+        reduced(reducer, station.frame(f"bias{number}.fits", "bias", **{"DATE-OBS": ""}))
+    light = reduced(reducer, station.frame("light.fits")).exposure_id
+    assert np.median(get(reducer, light).data) == pytest.approx(BIAS_LEVEL, abs=1)
+    (row,) = masters(reducer.database)
+    assert row.valid_from < only_frame(reducer, light).mjd_mid < row.valid_until
+    assert plan(reducer, light).row is not None
+
+
 def test_memory_is_bounded(station: Station, light: int) -> None:
     reducer = station.reducer()
     library = master_library.MasterLibrary(reducer.database, station.root / "masters", capacity=1)
@@ -205,7 +219,9 @@ def test_a_refusal_is_remembered(station: Station, light: int, monkeypatch: pyte
         with pytest.raises(MissingCalibration, match="1 of 3 inputs"):
             get(reducer, light)
     assert len(tried) == 1
-    assert masters(reducer.database) == []
+    refused = masters(reducer.database)
+    assert [(row.state, row.path, row.n_inputs) for row in refused] == [("rejected", "", 0)]
+    assert "1 of 3 inputs" in refused[0].reason
 
 
 def _never(*_: object, **__: object) -> None:

@@ -10,6 +10,7 @@ from nightflow.catalogs.importer import import_catalog
 from nightflow.errors import FrameRejected, NoSolution
 from nightflow.pipeline import plan as plan_module
 from nightflow.pipeline.backfill import select
+from nightflow.pipeline.plan import is_complete
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.pipeline.run import reduce_paths
 from nightflow.pipeline.unchanged import is_unchanged
@@ -32,6 +33,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     calibrate = plan_steps()["calibrate"]
     steps_of_straw(monkeypatch)
     monkeypatch.setitem(plan_steps(), "calibrate", calibrate)
+    # What is done here counts as solved and on a magnitude scale, so that nothing is wanting.
+    monkeypatch.setattr("nightflow.pipeline.reducer.is_complete", lambda database, frames: True)
 
 
 def plan_steps() -> dict:
@@ -205,3 +208,15 @@ def test_a_rejected_light_stays_rejected(night: Station, monkeypatch: pytest.Mon
     light = entered(reducer, night.raw / "light-1.fits")
     assert exposure(reducer, light).reason == "light-1.fits: nothing but clouds"
     assert run(night).outcomes == ()
+
+
+def test_a_new_catalogue_takes_up_what_is_done_without_a_zero_point(
+    night: Station, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("nightflow.pipeline.reducer.is_complete", is_complete)
+    assert len(run(night).outcomes) == 8
+    assert run(night).outcomes == ()
+    stars = tmp_path / "stars.csv"
+    stars.write_text("ra,dec,V\n132.8,11.8,9.5\n132.9,11.9,10.5\n")
+    import_catalog(stars, "mine", night.root / "catalogs")
+    assert names(run(night)) == LIGHTS

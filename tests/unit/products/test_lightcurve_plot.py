@@ -33,11 +33,11 @@ def test_the_png_is_large_enough_for_a_page(tmp_path: Path) -> None:
 def test_each_filter_has_its_points_and_flagged_ones_are_open() -> None:
     curve = transit()
     axes = _axes(curve)
-    flagged = next(one for one in axes.containers if one.get_label() == "V, flagged")
+    flagged = next(one for one in axes.containers if one.get_label() == "V, unusable pixels")
     assert len(_points(axes, "Clear")) == 20
     assert len(_points(axes, "V")) == 18
     assert flagged[0].get_markerfacecolor() == "none"
-    assert _points(axes, "V, flagged")[0, 1] == curve["diff_mag"][7]
+    assert _points(axes, "V, unusable pixels")[0, 1] == curve["diff_mag"][7]
 
 
 def test_time_is_barycentric_with_the_day_taken_off() -> None:

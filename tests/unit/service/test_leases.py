@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from nightflow.service.leases import free_dead_leases, note_run, service_tag, worker_name
+from nightflow.service.leases import free_dead_leases, hold, note_run, service_tag, worker_name
 from nightflow.store.database import Database
-from nightflow.store.leases import lease
-from nightflow.store.ledger import receive
+from nightflow.store.leases import lease, lease_exposure
+from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import State
 from nightflow.store.overview import get_exposure
 
@@ -45,6 +47,39 @@ def test_only_leases_of_services_are_freed(database: Database) -> None:
 def test_own_leases_are_recognised_by_a_successor(database: Database) -> None:
     assert lease(database, worker_name(), now=NOW, seconds=300) is not None
     assert len(free_dead_leases(database)) == 1
+
+
+def test_a_run_of_the_service_finds_the_lease_of_its_own_process(database: Database) -> None:
+    now = datetime.now(UTC)
+    assert lease_exposure(database, 2, worker_name(), now=now, seconds=300) is not None
+    assert hold(database, 2) == worker_name()
+    exposure = get_exposure(database, 2)
+    assert exposure is not None
+    assert exposure.leased_by == worker_name()
+
+
+@pytest.mark.parametrize("settled", [None, State.DONE, State.FAILED])
+def test_a_run_by_hand_takes_the_lease(database: Database, settled: State | None) -> None:
+    if settled is not None:
+        settle_exposure(database, 2, settled, "", now=NOW)
+    worker = hold(database, 2)
+    exposure = get_exposure(database, 2)
+    assert exposure is not None
+    assert worker == f"run:{socket.gethostname()}:{os.getpid()}"
+    assert (exposure.state, exposure.leased_by) == (State.REDUCING, worker)
+
+
+def test_what_another_process_has_is_not_taken(database: Database) -> None:
+    assert lease_exposure(database, 2, "watch:dome:1", now=datetime.now(UTC), seconds=300) is not None
+    assert hold(database, 2) is None
+    exposure = get_exposure(database, 2)
+    assert exposure is not None
+    assert exposure.leased_by == "watch:dome:1"
+
+
+def test_an_exposure_that_does_not_exist_is_said(database: Database) -> None:
+    with pytest.raises(KeyError, match="exposure 99 is not in the ledger"):
+        hold(database, 99)
 
 
 def test_the_run_is_noted(database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 
 from nightflow.config import Settings
+from nightflow.pipeline.reducer import Outcome, Reducer, reduce_exposure
 from nightflow.service import live_service
 from nightflow.service.live_service import LiveService
 from nightflow.store.database import Database
+from nightflow.store.leases import lease_exposure, release
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import counts, get_exposure
@@ -200,6 +203,71 @@ def test_a_long_reduction_keeps_its_lease(settings: Settings, straw: Straw) -> N
     ids = enqueue(straw.database, 1)
     serve(settings.model_copy(update={"watch": short}), straw)
     assert worked == ids, "the other worker took it although its lease was renewed"
+
+
+def test_a_lost_lease_is_said(settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture) -> None:
+    short = settings.watch.model_copy(update={"lease_seconds": 0.3})
+    stop = threading.Event()
+
+    def work(exposure_id: int) -> None:
+        release(straw.database, exposure_id)
+        lease_exposure(straw.database, exposure_id, "run:dome:1", now=datetime.now(UTC), seconds=600)
+        time.sleep(0.5)
+        stop.set()
+
+    straw.work = work
+    enqueue(straw.database, 1)
+    serve(settings.model_copy(update={"watch": short}), straw, stop=stop, until_idle=None)
+    assert [record.levelname for record in caplog.records if "lease lost" in record.message] == ["WARNING"]
+    assert "held by run:dome:1 now" in caplog.text
+
+
+def test_what_is_settled_in_time_is_no_lost_lease(
+    settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = settings.watch.model_copy(update={"lease_seconds": 0.3})
+
+    async def slow_to_return(exposure: Exposure) -> str | None:
+        assert exposure.id is not None
+        await asyncio.to_thread(straw.settle, exposure.id)
+        await asyncio.sleep(0.3)
+        return "run"
+
+    straw.reduce = slow_to_return  # type: ignore[method-assign]
+    enqueue(straw.database, 1)
+    serve(settings.model_copy(update={"watch": short}), straw)
+    assert counts(straw.database)[State.DONE] == 1
+    assert "lease lost" not in caplog.text
+
+
+def test_what_was_handed_back_is_not_settled_any_more(settings: Settings, tmp_path: Path) -> None:
+    """A stop hands back what takes too long; its thread goes on and must leave the ledger alone."""
+    file = tmp_path / "elsewhere.fits"
+    file.write_bytes(b"no frame")
+    reducer = Reducer(settings, missing_calibration="warn")
+    outcomes: list[Outcome] = []
+    stop = threading.Event()
+
+    def late(reducer: Any, exposure_id: int) -> Outcome:
+        release(reducer.database, exposure_id)
+        outcomes.append(reduce_exposure(reducer, exposure_id))
+        stop.set()
+        return outcomes[0]
+
+    with reducer.database as database:
+        sha256 = hashlib.sha256(b"no frame").hexdigest()
+        exposure_id = receive(database, str(file), sha256, 8, now=NOW).exposure_id
+        straw = Straw(database)
+        straw.here = False
+        service = LiveService(
+            settings, database=database, reducer=reducer, runs=straw, stop=stop, reduce_directly=late
+        )
+        asyncio.run(service.run())
+        exposure = get_exposure(database, exposure_id)
+    assert exposure is not None
+    assert (exposure.state, exposure.reason) == (State.RECEIVED, "")
+    assert [outcome.state for outcome in outcomes] == ["lost"]
+    assert straw.remembered == []
 
 
 def test_a_stop_waits_for_what_is_nearly_done(settings: Settings, straw: Straw) -> None:

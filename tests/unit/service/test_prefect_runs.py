@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, ParameterTypeError, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Pending, Running
 
@@ -199,8 +199,23 @@ def test_a_pending_run_that_nobody_executes_is_taken_up(runs: PrefectRuns, serve
     assert reduce(runs) == first
 
 
+def unreached() -> RuntimeError:
+    """Return what the client makes of a refused connection."""
+    error = RuntimeError("Failed to reach API at ...")
+    error.__cause__ = httpx.ConnectError("refused")
+    return error
+
+
+def answered(status: int) -> PrefectHTTPStatusError:
+    request = httpx.Request("POST", "http://127.0.0.1:1/api")
+    return PrefectHTTPStatusError(
+        f"status {status}", request=request, response=httpx.Response(status, request=request)
+    )
+
+
 @pytest.mark.parametrize(
-    "fault", [httpx.ConnectError("refused"), TimeoutError(), RuntimeError("Failed to reach API at ...")]
+    "fault",
+    [httpx.ConnectError("refused"), TimeoutError(), ConnectionResetError(), unreached(), answered(503)],
 )
 def test_a_server_that_went_away_is_said_once(
     runs: PrefectRuns, server: Server, caplog: pytest.LogCaptureFixture, fault: Exception
@@ -213,6 +228,55 @@ def test_a_server_that_went_away_is_said_once(
     assert reduce(runs) is None
     assert not asyncio.run(runs.connect())
     assert caplog.text.count("the night goes on without it") == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [answered(422), ParameterTypeError("no such parameter"), RuntimeError("bug"), OSError("disk full")],
+)
+def test_a_fault_of_ours_is_not_called_an_absent_server(
+    runs: PrefectRuns,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: Exception,
+) -> None:
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise fault
+
+    connected(runs)
+    monkeypatch.setattr(prefect_runs, "run_flow_async", fail)
+    run = reduce(runs)
+    assert runs.here, "the server is there"
+    assert "without it" not in caplog.text
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert "/incoming/d1047.fits" in record.message
+    assert str(fault) in caplog.text
+    assert server.set_states == [(UUID(run), "Crashed")], "no run is left pending for ever"
+
+
+def test_a_server_that_cannot_be_used_is_said_with_its_traceback(
+    runs: PrefectRuns, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.fault = answered(401)
+    assert not asyncio.run(runs.connect())
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+    assert reduce(runs) is None
+
+
+def test_a_deployment_that_was_deleted_is_made_again(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forgotten(*_: Any, **__: Any) -> Any:
+        raise ObjectNotFound(Exception("404"))
+
+    connected(runs)
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "create_flow_run_from_deployment", forgotten)
+        assert reduce(runs) is None
+    assert not runs.here
+    assert reduce(connected(runs)) is not None
+    assert len(server.created) == 2
 
 
 def test_a_server_that_dies_in_the_run_leaves_its_id(

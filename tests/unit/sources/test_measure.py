@@ -135,6 +135,48 @@ def test_bayer_positions_are_those_of_the_mosaic():
     assert abs(np.median(measured.sources.x[rows] - field.x)) < 0.03
 
 
+def test_errors_on_a_mosaic_are_true():
+    pulls = []
+    for seed in range(12):
+        field = gaussian_field(np.full(60, 2e4), seed=seed, fwhm=4.0, bayer="RGGB")
+        measured = measure_frame(field.frame, DETECTION, PHOTOMETRY)
+        rows = pair(field, measured.sources)
+        pulls.append((measured.sources.flux[rows] - 2e4) / measured.sources.flux_err[rows])
+    width = 1.4826 * np.median(np.abs(np.concatenate(pulls) - np.median(np.concatenate(pulls))))
+    assert 0.85 < width < 1.12
+
+
+def test_sky_noise_of_a_mosaic_is_that_of_its_pixels():
+    field = gaussian_field(FLUXES, fwhm=4.0, bayer="RGGB")
+    measured = measure_frame(field.frame, DETECTION, PHOTOMETRY)
+    assert measured.sky_rms == pytest.approx(np.hypot(np.sqrt(field.sky), 5), rel=0.05)
+
+
+@pytest.mark.parametrize("bayer", ["", "RGGB"])
+def test_an_unknown_read_noise_is_measured_with_the_sky(bayer):
+    """A noisy chip whose header does not say so: the error bars are those of a header that does."""
+    field = gaussian_field(np.full(60, 5e3), fwhm=4.0, read_noise=30.0, bayer=bayer)
+    silent = replace(
+        field.frame,
+        header=replace(field.frame.header, read_noise_known=False),
+        variance=np.maximum(field.frame.data, 0),
+    )
+    said, measured = (measure_frame(frame, DETECTION, PHOTOMETRY) for frame in (field.frame, silent))
+    np.testing.assert_allclose(measured.sources.flux_err, said.sources.flux_err, rtol=0.05)
+
+
+def test_few_bright_stars_give_a_steady_aperture_correction():
+    """All stars are below 20 sigma in the peak; the truth is that of the same field without noise."""
+    faint = np.full(60, 2500.0)
+    found = [measure_frame(gaussian_field(faint, seed=n).frame, DETECTION, PHOTOMETRY) for n in range(8)]
+    bright = measure_frame(gaussian_field(100 * faint).frame, DETECTION, PHOTOMETRY)
+    factors = [one.aperture_correction.factor for one in found]
+    assert all("aperture correction" in one.warnings[0] for one in found)
+    assert bright.warnings == ()
+    assert np.std(factors) < 0.02
+    assert np.mean(factors) == pytest.approx(bright.aperture_correction.factor, abs=0.02)
+
+
 @pytest.mark.parametrize("value", [0.0, 100.0])
 def test_constant_frame_is_rejected(field, value):
     data = np.full_like(field.frame.data, value)

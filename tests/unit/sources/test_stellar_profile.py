@@ -30,6 +30,14 @@ def test_width_is_that_of_the_profile_seen_through_pixels(fwhm):
     assert stacked_profile(image, x, y, flux, 1.3 * fwhm).fwhm == pytest.approx(seen, rel=0.05)
 
 
+def test_a_given_exponent_is_held():
+    image, x, y, flux = moffat_stars(3.0, beta=4.5)
+    found = stacked_profile(image, x, y, flux, 3.5, beta=3.0)
+    assert found.beta == 3.0
+    assert found.fwhm == pytest.approx(np.hypot(3.0, 2.3548 / np.sqrt(12)), rel=0.05)
+    assert stacked_profile(image, x, y, flux, 3.5).beta > 3.5
+
+
 def test_without_a_star_the_first_guess_stands():
     none = np.empty(0)
     empty = np.zeros((50, 50), np.float32)

@@ -6,7 +6,7 @@ from sqlalchemy import insert
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of, record_frames, settle_frame
 from nightflow.store.leases import lease
-from nightflow.store.ledger import held_for, receive, requeue, settle_exposure, worker_died
+from nightflow.store.ledger import held_for, receive, requeue, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.overview import get_exposure
 from tests.unit.store.builders import START, count, everything, header, in_processes, later, sha
@@ -150,22 +150,3 @@ def test_requeue_of_more_than_a_statement_takes(database: Database) -> None:
         )
     assert requeue(database, states=[State.FAILED], now=later(1)) == 2500
     assert count(database, "exposure", "state = 'received'") == 2500
-
-
-def test_an_exposure_that_kills_its_workers_is_given_up(database: Database) -> None:
-    exposure_id = _receive(database, "a.fits")
-    states = []
-    for death in range(3):
-        lease(database, "w", now=later(death), seconds=60)
-        states.append(worker_died(database, exposure_id, "w", now=later(death)))
-    assert states == [State.RECEIVED, State.RECEIVED, State.FAILED]
-    row = get_exposure(database, exposure_id)
-    assert row is not None
-    assert (row.attempts, row.reason) == (3, "its worker died 3 times")
-
-
-def test_the_death_of_a_worker_without_the_lease_is_not_counted(database: Database) -> None:
-    exposure_id = _receive(database, "a.fits")
-    lease(database, "other", now=START, seconds=60)
-    assert worker_died(database, exposure_id, "w", now=START) is None
-    assert _state(database, exposure_id) == State.REDUCING

@@ -62,9 +62,9 @@ def test_calibration_frames_match_and_are_in_order(database: Database) -> None:
 
 def test_calibration_frames_of_a_time(database: Database) -> None:
     ids = [_flat(database, f"{day}.fits", mjd_mid=MJD + day) for day in range(4)]
-    _flat(database, "timeless.fits", mjd_mid=None)
+    timeless = _flat(database, "timeless.fits", mjd_mid=None)
     found = calibration_frames(database, "flat", instrument="testcam", mjd_from=MJD + 1, mjd_until=MJD + 2)
-    assert [one.frame.id for one in found] == ids[1:3]
+    assert [one.frame.id for one in found] == [*ids[1:3], timeless]
 
 
 def test_rejected_frames_make_no_master(database: Database) -> None:

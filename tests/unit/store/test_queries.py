@@ -129,6 +129,18 @@ def test_flux_density_of_a_vega_zero_point(database: Database) -> None:
     assert curve["flux_ujy"][0] == pytest.approx(3631e6 * 10 ** (-0.4 * 20.02), rel=1e-3)
 
 
+def test_flux_density_is_that_of_the_magnitude(database: Database) -> None:
+    """A magnitude holds the source's colour term, so the flux density does; a flux below zero gets it too."""
+    color = 0.25
+    light = np.full(N_STARS, 100.0)
+    for number, sign in enumerate([1.0, 1.0, -1.0]):
+        mag = np.full(N_STARS, 20.0 + color if sign > 0 else np.nan)
+        _append(database, number, flux=sign * light, mag=mag)
+    curve = light_curve(database, _source_id(database))
+    expected = 3631e6 * 10 ** (-0.4 * (20.02 + color))
+    np.testing.assert_allclose(curve["flux_ujy"], [expected, expected, -expected], rtol=1e-3)
+
+
 def test_without_a_zero_point_magnitudes_are_null_and_the_ensemble_still_works(database: Database) -> None:
     for number in range(6):
         unknown = np.full(N_STARS, np.nan)

@@ -1,0 +1,63 @@
+"""Hold an exposure while a run reduces it, so that no two processes settle it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prefect import task
+
+from nightflow.pipeline.run_lease import hand_back
+from nightflow.service.leases import hold
+from nightflow.store.models import State
+from nightflow.store.overview import get_exposure
+from tasks.context import current_reducer
+from tasks.options import STEP
+
+if TYPE_CHECKING:
+    from nightflow.pipeline.reducer import Outcome
+
+__all__ = ["BUSY", "give_back", "lease", "not_taken"]
+
+BUSY = "busy"
+"""State of an outcome: another process has the exposure, and this run did nothing."""
+
+
+@task(name="lease", task_run_name="lease exposure {exposure_id}", **STEP)
+async def lease(exposure_id: int) -> str | None:
+    """Lease an exposure, unless this process holds it already, as the live service does for its runs.
+
+    Returns
+    -------
+    str or None
+        The name under which it is held; None where it is not to be had, see `not_taken`.
+
+    Raises
+    ------
+    KeyError
+        The ledger has no such exposure.
+    RetryLater
+        The store is locked or away.
+    """
+    return await asyncio.to_thread(hold, current_reducer().database, exposure_id)
+
+
+def give_back(exposure_id: int) -> None:
+    """Hand an exposure back unreduced; what the live service holds is its own to hand back."""
+    hand_back(current_reducer().database, exposure_id)
+
+
+def not_taken(exposure_id: int) -> Outcome:
+    """Return the outcome of an exposure that could not be leased: another process has it, or it is a copy."""
+    from nightflow.pipeline.reducer import Outcome
+
+    exposure = get_exposure(current_reducer().database, exposure_id)
+    assert exposure is not None
+    is_copy = exposure.state == State.DUPLICATE
+    return Outcome(
+        exposure_id=exposure_id,
+        path=exposure.path,
+        state=str(State.DUPLICATE) if is_copy else BUSY,
+        reason=exposure.reason if is_copy else f"{exposure.leased_by or 'another process'} has it",
+        seconds=0.0,
+    )

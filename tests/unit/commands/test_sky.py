@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from astropy.table import Table
+
+from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER
+from nightflow.catalogs import online
+from nightflow.commands import sky
+from tests.unit.commands.conftest import Observatory
+
+CONE = ("--ra", "31.04", "--dec", "46.69", "--radius", "0.2")
+
+
+def answer(_: online.Cone) -> Table:
+    return Table({"source_id": [7], "ra": [31.04], "dec": [46.69], "phot_g_mean_mag": [12.0]})
+
+
+def away(_: online.Cone) -> Table:
+    raise ConnectionError("no route to host")
+
+
+def routes(monkeypatch: pytest.MonkeyPatch, **queries: online.Query) -> None:
+    def fetch(cone: online.Cone, name: str, folder: Path, time_limit: float) -> object:
+        return online.fetch_into(cone, name, folder, queries, time_limit)
+
+    monkeypatch.setattr(sky, "fetch_into", fetch)
+
+
+def test_a_cone_is_fetched_and_listed(empty: Observatory, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes(monkeypatch, first=away, second=answer)
+    result = empty("catalog", "fetch", *CONE)
+    assert result.exit_code == 0
+    assert "1 stars in gaia: bands G, epoch 2016" in result.stdout
+    (row,) = json.loads(empty("catalog", "list", "--format", "json").stdout)
+    assert (row["name"], row["stars"]) == ("gaia", 1)
+    assert row["source"].startswith("gaia-dr3-31.040+46.690")
+
+
+def test_without_a_network_both_failures_are_told(
+    empty: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes(monkeypatch, archive=away, vizier=away)
+    result = empty("catalog", "fetch", *CONE)
+    assert result.exit_code == 1
+    assert "archive: ConnectionError: no route to host" in result.stderr
+    assert "vizier: ConnectionError: no route to host" in result.stderr
+    assert "nightflow catalog import" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--ra", "400", "--dec", "0", "--radius", "1"), "is not on the sky"),
+        (("--ra", "40", "--dec", "0", "--radius", "90"), "radius 90"),
+        ((*CONE, "--name", "../x"), "../x"),
+    ],
+)
+def test_a_cone_that_cannot_be_meant_asks_nobody(
+    empty: Observatory, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    routes(monkeypatch, first=answer)
+    result = empty("catalog", "fetch", *words)
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_index_files_are_fetched_from_a_folder(empty: Observatory) -> None:
+    source = PACKAGED_INDEX_FOLDER.as_uri()
+    result = empty("index", "fetch", "index-hatp32-tycho2.fits", "--url", source)
+    assert result.exit_code == 0
+    assert "128 stars, quads of 8' to 36'" in result.stdout
+    assert [file.name for file in (empty.root / "index-files").iterdir()] == ["index-hatp32-tycho2.fits"]
+
+
+def test_an_index_that_is_not_there_exits_with_1(empty: Observatory, tmp_path: Path) -> None:
+    result = empty("index", "fetch", "--scale", "7", "--url", tmp_path.as_uri())
+    assert result.exit_code == 1
+    assert "index-4107.fits" in result.stderr
+    assert empty("index", "fetch").exit_code == 1
+    assert "scale 99" in empty("index", "fetch", "--scale", "99").stderr
+
+
+def test_a_catalogue_that_does_not_read_exits_with_1(empty: Observatory, tmp_path: Path) -> None:
+    file = tmp_path / "stars.csv"
+    file.write_text("x,y\n1,2\n")
+    result = empty("catalog", "import", str(file), "--name", "mine")
+    assert result.exit_code == 1
+    assert "no column for ra and dec" in result.stderr
+    assert empty("index", "build", "none", *CONE, "--field", "30").exit_code == 1

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER
+from nightflow.config import Settings
+from nightflow.doctor import services, sky, storage
+from nightflow.doctor.cameras import check_cameras
+from nightflow.doctor.finding import Finding, Level
+from nightflow.doctor.packages import check_packages
+from nightflow.doctor.services import check_prefect, check_programs
+from nightflow.doctor.sky import check_catalogs, check_index_files, check_solver
+from nightflow.doctor.storage import check_disk, check_folders, check_store
+from nightflow.doctor.timekeeping import check_clock, check_tables
+from nightflow.errors import NoSolution
+from nightflow.store.database import Database
+
+NOW = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(root=tmp_path)
+
+
+def levels(findings: list[Finding], subject: str | None = None) -> list[Level]:
+    return [one.level for one in findings if subject in (None, one.subject)]
+
+
+def only(findings: Iterator[Finding]) -> Finding:
+    (finding,) = findings
+    return finding
+
+
+def test_the_packages_of_this_environment_are_right() -> None:
+    assert set(levels(list(check_packages()))) == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("requirement", "message"),
+    [
+        ("no-such-package-as-this>=1", "no-such-package-as-this is not installed"),
+        ("numpy>=999", "numpy>=999 is needed"),
+        ("astropy<1", "astropy<1 is needed"),
+    ],
+)
+def test_a_package_that_is_missing_or_old_is_a_fault(requirement: str, message: str) -> None:
+    faults = [one for one in check_packages([requirement]) if one.level is Level.FAULT]
+    assert len(faults) == 1
+    assert message in faults[0].message
+    assert "make setup" in faults[0].mend
+
+
+def test_extras_are_not_asked_for() -> None:
+    found = list(check_packages(['no-such-package-as-this; extra == "test"']))
+    assert set(levels(found)) == {Level.OK}
+
+
+def test_a_store_that_is_not_there_yet_is_no_fault_and_is_not_made(settings: Settings) -> None:
+    finding = only(check_store(settings))
+    assert finding.level is Level.WARNING
+    assert list(settings.root.iterdir()) == []
+
+
+def test_a_store_is_looked_into_without_a_change(settings: Settings) -> None:
+    with Database(settings.store_url) as database:
+        database.upgrade()
+    found = list(check_store(settings))
+    assert levels(found) == [Level.OK, Level.OK]
+    assert "0 exposures" in found[0].message
+
+
+def test_old_tables_are_told_and_left_to_the_next_command(settings: Settings) -> None:
+    with Database(settings.store_url) as database:
+        database.upgrade("0001")
+        found = list(check_store(settings))
+        assert levels(found) == [Level.WARNING, Level.OK]
+        assert "revision 0001" in found[0].message
+        with database.session() as session:
+            version = (
+                session.connection().execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+            )
+        assert version == "0001"
+
+
+def test_tables_of_a_newer_nightflow_are_a_fault(settings: Settings) -> None:
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        with database.write() as session:
+            session.connection().execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert levels(list(check_store(settings))) == [Level.FAULT, Level.OK]
+
+
+def test_a_store_that_is_none_or_locked_is_a_fault(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = settings.root / "nightflow.sqlite"
+    file.write_text("this is no database at all, and it is longer than a header would be" * 10)
+    finding = only(check_store(settings))
+    assert finding.level is Level.FAULT
+    assert "not an SQLite database" in finding.message
+    file.unlink()
+    monkeypatch.setattr(storage, "_LOCK_PATIENCE", 0.1)
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        with database.write():
+            assert "locked" in next(one.message for one in check_store(settings) if one.level is Level.FAULT)
+
+
+def test_folders_are_there_or_can_be_made(settings: Settings) -> None:
+    (settings.root / "incoming").mkdir()
+    assert set(levels(list(check_folders(settings)))) == {Level.OK}
+    (settings.root / "incoming").rmdir()
+    (settings.root / "masters").touch()
+    found = {one.subject: one for one in check_folders(settings)}
+    assert found["watch.folders"].level is Level.WARNING
+    assert "mkdir -p" in found["watch.folders"].mend
+    assert found["paths.masters"].level is Level.FAULT
+    assert "is a file" in found["paths.masters"].message
+
+
+@pytest.mark.parametrize(("free", "level"), [(0.5e9, Level.FAULT), (5e9, Level.WARNING), (50e9, Level.OK)])
+def test_a_full_disk_is_told_before_the_night(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, free: float, level: Level
+) -> None:
+    usage = type(shutil.disk_usage("/"))(100e9, 100e9 - free, free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert set(levels(list(check_disk(settings)))) == {level}
+
+
+def test_a_profile_that_does_not_parse_is_named(settings: Settings) -> None:
+    assert only(check_cameras(settings)).level is Level.OK
+    folder = settings.root / "cameras"
+    folder.mkdir()
+    (folder / "mine.toml").write_text('name = "mine"\nrecognize = { INSTRUME = "x" }\n')
+    finding = only(check_cameras(settings))
+    assert finding.level is Level.FAULT
+    assert "mine.toml" in finding.message
+    assert "did you mean recognise?" in finding.message
+
+
+def test_catalogues_are_counted(settings: Settings, tmp_path: Path) -> None:
+    from nightflow.catalogs.importer import import_catalog
+
+    assert only(check_catalogs(settings)).level is Level.WARNING
+    stars = tmp_path / "stars.csv"
+    stars.write_text("ra,dec,V\n10,20,9\n10.1,20,8\n")
+    import_catalog(stars, "mine", settings.root / "catalogs")
+    finding = only(check_catalogs(settings))
+    assert (finding.level, finding.message) == (Level.OK, "mine: 2 stars, bands V")
+
+
+def test_index_files_are_looked_into(settings: Settings) -> None:
+    assert only(check_index_files(settings)).level is Level.WARNING
+    folder = settings.root / "index-files"
+    folder.mkdir()
+    shutil.copy(PACKAGED_INDEX_FOLDER / "index-hatp32-tycho2.fits", folder / "index-1.fits")
+    assert "quads of 8' to 36'" in only(check_index_files(settings)).message
+    (folder / "index-2.fits").write_text("half a file")
+    assert levels(list(check_index_files(settings))) == [Level.FAULT, Level.OK]
+
+
+def test_the_solver_solves_its_trial_field() -> None:
+    pytest.importorskip("astrometry_extension", reason="the extra `astrometry` is not installed")
+    finding = only(check_solver())
+    assert finding.level is Level.OK, finding.message
+    assert "solves its trial field" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "level"),
+    [({"error": "the astrometry wheel is not installed"}, Level.WARNING), ({"matches": []}, Level.FAULT)],
+)
+def test_a_solver_that_is_absent_or_blind_is_told(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, object], level: Level
+) -> None:
+    monkeypatch.setattr(sky, "run_worker", lambda *_: answer)
+    assert only(check_solver()).level is level
+
+
+def test_a_solver_that_crashes_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise NoSolution("the solver's process was ended by SIGSEGV")
+
+    monkeypatch.setattr(sky, "run_worker", crash)
+    finding = only(check_solver())
+    assert finding.level is Level.FAULT
+    assert "SIGSEGV" in finding.message
+
+
+class _Health(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/api/health" else 500)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"true")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def prefect() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Health) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def with_server(tmp_path: Path, **values: object) -> Settings:
+    return Settings(root=tmp_path, prefect=values)  # type: ignore[arg-type]
+
+
+def test_a_healthy_server_is_fine(prefect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert only(check_prefect(with_server(tmp_path, api_url=f"{prefect}/api/"))).level is Level.OK
+    monkeypatch.setenv("PREFECT_API_URL", f"{prefect}/api")
+    assert only(check_prefect(Settings(root=tmp_path))).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/api", "file:///etc/passwd", "nonsense", "http://[bad/api"]
+)
+def test_a_server_that_is_absent_is_a_warning(tmp_path: Path, url: str) -> None:
+    assert only(check_prefect(with_server(tmp_path, api_url=url), patience=1.0)).level is Level.WARNING
+
+
+def test_a_server_that_is_ill_or_not_wanted(
+    prefect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert only(check_prefect(with_server(tmp_path, api_url=prefect))).level is Level.WARNING
+    assert only(check_prefect(Settings(root=tmp_path))).level is Level.WARNING
+    assert only(check_prefect(with_server(tmp_path, enabled=False))).level is Level.NOTE
+
+
+def test_absent_programs_are_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services.shutil, "which", lambda name: "/usr/bin/scamp" if name == "scamp" else None)
+    found = {one.subject: one.level for one in check_programs()}
+    assert found["scamp"] is Level.OK
+    assert found["solve-field"] is Level.NOTE
+
+
+@pytest.mark.parametrize(("answer", "level"), [("yes", Level.OK), ("no", Level.WARNING), ("", Level.NOTE)])
+def test_the_clock_is_as_right_as_the_system_says(answer: str, level: Level) -> None:
+    assert only(check_clock(datetime.now(UTC), answer)).level is level
+
+
+def test_a_clock_that_is_years_behind_is_a_fault() -> None:
+    assert only(check_clock(datetime(2019, 1, 1, tzinfo=UTC), "yes")).level is Level.FAULT
+
+
+def test_tables_that_have_ended_are_told() -> None:
+    assert levels(list(check_tables(NOW))) == [Level.OK, Level.OK]
+    assert levels(list(check_tables(datetime(2060, 1, 1, tzinfo=UTC)))) == [Level.WARNING, Level.WARNING]

@@ -1,0 +1,73 @@
+"""A file is recognised by its headers alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from nightflow.errors import FrameHeld, FrameRejected, RetryLater
+from nightflow.instruments.header import FrameKind
+from nightflow.instruments.registry import load_profiles
+from nightflow.pipeline import identify as identify_module
+from nightflow.pipeline.identify import check_calibration, identify_file, read_frame
+from tests.unit.pipeline.station import SHAPE, Station
+
+
+@pytest.fixture
+def profiles(station: Station):
+    return load_profiles(station.root / "cameras")
+
+
+def test_camera_kind_and_readouts(station: Station, profiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identify_module, "read_readouts", None)  # no pixel is read
+    found = identify_file(station.frame("a.fits", chips=2), profiles)
+    assert (found.profile.name, found.kind, found.title) == ("tinycam", FrameKind.LIGHT, "a.fits M 67 V")
+    assert [(header.detector, header.hdu, header.shape) for header in found.headers] == [
+        ("chip0", 1, SHAPE),
+        ("chip1", 2, SHAPE),
+    ]
+
+
+def test_a_bias_is_titled_by_its_kind(station: Station, profiles) -> None:
+    found = identify_file(station.frame("b.fits", "bias", OBJECT="", FILTER=""), profiles)
+    assert found.title == "b.fits bias"
+
+
+def test_pixels_come_with_their_header(station: Station, profiles) -> None:
+    path = station.frame("a.fits", chips=2)
+    found = identify_file(path, profiles)
+    frame = read_frame(path, found.headers[1])
+    np.testing.assert_array_equal(frame.data, fits.getdata(path, 2))
+    assert (frame.unit, frame.data.dtype, frame.header.detector) == ("adu", np.float32, "chip1")
+    assert frame.raw_header["CHIP"] == "chip1"
+
+
+def test_a_cube_is_no_readout(station: Station, profiles) -> None:
+    path = station.frame("cube.fits")
+    with fits.open(path) as hdus:
+        hdus[1].data = np.zeros((3, 8, 8), np.int16)
+        hdus.writeto(path, overwrite=True)
+    with pytest.raises(FrameRejected, match=r"cube\.fits: HDU 1: an image of 3 axes; a readout has two"):
+        identify_file(path, profiles)
+
+
+def test_an_unknown_camera_is_held(station: Station, profiles) -> None:
+    path = station.frame("x.fits", INSTRUME="somebody's", EXPTIME="")
+    with pytest.raises(FrameHeld, match=r"x\.fits: no camera profile fits; it holds INSTRUME"):
+        identify_file(path, [profile for profile in profiles if profile.name == "tinycam"])
+
+
+def test_a_file_that_is_not_there(station: Station, profiles) -> None:
+    with pytest.raises(RetryLater, match=r"gone\.fits"):
+        identify_file(station.raw / "gone.fits", profiles)
+
+
+@pytest.mark.parametrize("value", [np.nan, 7.0])
+def test_a_calibration_frame_without_content_is_refused(station: Station, profiles, value: float) -> None:
+    path = station.frame("flat.fits", "flat")
+    with fits.open(path) as hdus:
+        hdus[1].data = np.full(SHAPE, value, np.float32)
+        hdus.writeto(path, overwrite=True)
+    with pytest.raises(FrameRejected, match=r"flat\.fits"):
+        check_calibration(path, identify_file(path, profiles))

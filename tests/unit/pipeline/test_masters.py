@@ -1,0 +1,65 @@
+"""Masters built ahead of need."""
+
+from __future__ import annotations
+
+import pytest
+
+from nightflow.pipeline.masters import build_all
+from nightflow.pipeline.reducer import Reducer
+from nightflow.store.masters import masters
+from tests.unit.pipeline.station import Station, reduced
+
+
+@pytest.fixture
+def reducer(station: Station) -> Reducer:
+    """Two nights of biases, flats in two filters in the second, and one filter with too few."""
+    reducer = station.reducer()
+    for path in (
+        *station.calibrations("bias", hours=-76),
+        *station.calibrations("bias", hours=-4),
+        *station.calibrations("flat", hours=-3, FILTER="V"),
+        *station.calibrations("flat", hours=-2, FILTER="R"),
+        *station.calibrations("flat", 2, hours=-1, FILTER="B"),
+    ):
+        assert reduced(reducer, path).state == "done"
+    return reducer
+
+
+def summary(rows: list[dict]) -> list[tuple[str, str, int, str]]:
+    return [(row["kind"], row["filter"], row["n_inputs"], row["state"]) for row in rows]
+
+
+def test_every_set_makes_one(reducer: Reducer) -> None:
+    rows = build_all(reducer)
+    assert summary(rows) == [
+        ("bias", "", 3, "approved"),
+        ("bias", "", 3, "approved"),
+        ("flat", "V", 3, "approved"),
+        ("flat", "R", 3, "approved"),
+        ("flat", "B", 0, "missing"),
+    ]
+    assert "2 raw flat frames fit, 3 are needed" in rows[-1]["reason"]
+    assert len(masters(reducer.database)) == 4
+    assert {row["fingerprint"] for row in rows[:-1]} == {
+        row.fingerprint[:12] for row in masters(reducer.database)
+    }
+
+
+def test_again_makes_none(reducer: Reducer) -> None:
+    first = build_all(reducer)
+    assert build_all(reducer) == first
+    assert len(masters(reducer.database)) == 4
+
+
+def test_of_one_night_or_one_camera(reducer: Reducer) -> None:
+    assert len(build_all(reducer, night="2026-02-26")) == 1
+    assert build_all(reducer, night="2020-01-01") == []
+    assert build_all(reducer, instrument="nickel") == []
+    assert len(build_all(reducer, instrument="tinycam")) == 5
+
+
+def test_lights_use_what_was_built_ahead(station: Station, reducer: Reducer) -> None:
+    build_all(reducer)
+    reducer = station.reducer(until="calibrate")
+    assert reduced(reducer, station.frame("light.fits")).state == "done"
+    assert len(masters(reducer.database)) == 4

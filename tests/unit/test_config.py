@@ -1,0 +1,121 @@
+"""Settings: what is missing has a default, what is wrong is named with its mend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nightflow.commands.setup import SETTINGS_TEXT
+from nightflow.config import Settings, load_settings
+from nightflow.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_a_person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for key in [key for key in os.environ if key.startswith("NIGHTFLOW_")]:
+        monkeypatch.delenv(key)
+    monkeypatch.chdir(tmp_path)
+
+
+def written(tmp_path: Path, text: str = "") -> Path:
+    file = tmp_path / "nightflow.toml"
+    file.write_text(text)
+    return file
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path))
+    assert settings.run.missing_calibration == "warn"
+    assert settings.watch.missing_calibration == "hold"
+    assert settings.store_url == f"sqlite:///{tmp_path}/nightflow.sqlite"
+    assert settings.resolve(settings.paths.masters) == tmp_path / "masters"
+
+
+def test_the_file_that_init_writes_says_the_defaults(tmp_path: Path) -> None:
+    assert load_settings(written(tmp_path, SETTINGS_TEXT)) == load_settings(written(tmp_path))
+
+
+class TestWhichFile:
+    """--config, else NIGHTFLOW_CONFIG, else ./nightflow.toml."""
+
+    def test_the_one_in_the_folder(self, tmp_path: Path) -> None:
+        written(tmp_path, "[watch]\nworkers = 3\n")
+        assert load_settings().watch.workers == 3
+
+    def test_the_environment_wins_over_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written(tmp_path, "[watch]\nworkers = 3\n")
+        (tmp_path / "other").mkdir()
+        monkeypatch.setenv("NIGHTFLOW_CONFIG", str(written(tmp_path / "other", "[watch]\nworkers = 4\n")))
+        assert load_settings().watch.workers == 4
+        assert load_settings().root == tmp_path / "other"
+
+    def test_the_option_wins_over_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NIGHTFLOW_CONFIG", "/nowhere/nightflow.toml")
+        assert load_settings(written(tmp_path)).root == tmp_path
+
+    def test_none_is_an_error_with_its_mend(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"nightflow\.toml: no settings file; .*nightflow init"):
+            load_settings()
+
+
+class TestEnvironment:
+    """NIGHTFLOW_<SECTION>__<KEY> wins over the file."""
+
+    def test_a_key(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NIGHTFLOW_WATCH__WORKERS", "2")
+        settings = load_settings(written(tmp_path, "[watch]\nworkers = 5\nsweep_seconds = 9\n"))
+        assert (settings.watch.workers, settings.watch.sweep_seconds) == (2, 9)
+
+    def test_a_wrong_value_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NIGHTFLOW_WATCH__WORKERS", "many")
+        with pytest.raises(ConfigurationError, match=r"watch\.workers = 'many'"):
+            load_settings(written(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[watch]\nworker = 2\n", r"unknown key watch\.worker; did you mean workers\?"),
+        ("[wacth]\nworkers = 2\n", r"unknown key wacth; did you mean watch\?"),
+        ("[prefect]\nzzzzzzz = 1\n", r"unknown key prefect\.zzzzzzz; known keys: api_url, enabled"),
+        ("[watch]\nworkers = 0\n", r"watch\.workers = 0: .*greater than or equal to 1"),
+        ("[run]\nmissing_calibration = 'stop'\n", r"run\.missing_calibration = 'stop': .*'warn' or 'hold'"),
+        ("[watch\n", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_mend(tmp_path: Path, text: str, message: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        load_settings(file)
+    assert str(file) in str(caught.value)
+
+
+def test_several_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(written(tmp_path, "[watch]\nworkers = 0\nsweep_seconds = 0\n"))
+    assert "watch.workers" in str(caught.value)
+    assert "watch.sweep_seconds" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:///data/night.sqlite", "sqlite:///{root}/data/night.sqlite"),
+        ("sqlite:////var/night.sqlite", "sqlite:////var/night.sqlite"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql+psycopg://me@host/night", "postgresql+psycopg://me@host/night"),
+    ],
+)
+def test_a_relative_store_lies_beside_the_file(tmp_path: Path, url: str, expected: str) -> None:
+    settings = load_settings(written(tmp_path, f'[store]\nurl = "{url}"\n'))
+    assert settings.store_url == expected.format(root=tmp_path)
+
+
+def test_settings_do_not_change(tmp_path: Path) -> None:
+    settings: Settings = load_settings(written(tmp_path))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.watch.workers = 2  # type: ignore[misc]
