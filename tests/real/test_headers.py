@@ -57,7 +57,7 @@ def test_hatp32_first_frame(shared_data: Path) -> None:
     assert (frame.ra, frame.dec) == (31.312099, 46.769087)
     assert frame.ccd_temp == pytest.approx(-2.15)
     assert (frame.saturation, frame.gain_known, frame.shape) == (4095.0, False, (500, 650))
-    assert [warning.split(":")[0] for warning in frame.warnings] == ["gain unknown"]
+    assert [warning.split(":")[0] for warning in frame.warnings] == ["gain unknown", "read noise unknown"]
 
 
 def test_hatp32_airmass_of_the_whole_night(shared_data: Path) -> None:

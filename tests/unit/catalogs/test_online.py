@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,15 @@ from nightflow.catalogs.online import Cone, Query, fetch_cone, fetch_into, query
 from nightflow.errors import ConfigurationError, RetryLater
 
 CONE = Cone(ra=31.04, dec=46.69, radius=0.2)
+
+
+@pytest.fixture(autouse=True)
+def _sockets_of_the_clients() -> Iterator[None]:
+    """Collect the sockets that astroquery's clients leave open, here and not in some later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def gaia(n: int = 3) -> Table:
@@ -187,7 +198,7 @@ def vizier(_: BaseHTTPRequestHandler, form: dict[str, list[str]]) -> tuple[int, 
     table = gaia()
     table.remove_column("ref_epoch")
     table.rename_columns(table.colnames, names)
-    table.meta["name"] = "I/355/gaiadr3"
+    table.meta |= {"ID": "I_355_gaiadr3", "name": "I/355/gaiadr3"}
     return 200, {"Content-Type": "text/xml"}, votable(table)
 
 
