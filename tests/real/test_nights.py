@@ -222,6 +222,8 @@ class TestMit:
         masters = mit.masters()
         assert {kind: row["n_inputs"] for kind, row in masters.items()} == {"bias": 10, "dark": 5}
         assert masters["dark"]["exptime"] == 180
+        used = f"bias:{masters['bias']['fingerprint'][:8]} dark:{masters['dark']['fingerprint'][:8]}"
+        assert {row["masters"] for row in mit.lights().values()} == {used}
 
     def test_no_frame_fails_and_each_says_why(self, mit: Night) -> None:
         lights = mit.lights()

@@ -19,7 +19,7 @@ from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.explain import ExposureStory, FrameStory
 from nightflow.pipeline.explain import explain as tell
 from nightflow.pipeline.explain_masters import MasterStory
-from nightflow.store.models import Exposure
+from nightflow.store.models import Exposure, State
 from nightflow.store.overview import find_exposures
 
 __all__ = ["explain"]
@@ -66,6 +66,10 @@ def describe(story: ExposureStory) -> list[str]:
 def _only(found: list[Exposure], name: str) -> Exposure:
     if not found:
         fail(f"no exposure is called {name!r}; `nightflow frames` lists them")
+    # What was delivered twice has one story: that of its first row.
+    first = [one for one in found if one.state != State.DUPLICATE]
+    if len(first) == 1:
+        return first[0]
     if len(found) > 1:
         some = "\n".join(f"  {one.id}  {one.state}  {one.path}" for one in found[:_LISTED])
         more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""

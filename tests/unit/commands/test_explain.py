@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -66,6 +67,16 @@ def test_a_calibration_names_the_master_that_it_went_into(reduced: Observatory) 
 def test_a_number_means_an_exposure_and_a_fragment_a_file(reduced: Observatory) -> None:
     assert reduced("explain", "1").stdout.splitlines()[0].endswith("0001-bias.fits")
     assert reduced("explain", "0001").stdout.splitlines()[0].endswith("0001-bias.fits")
+
+
+def test_a_file_that_was_delivered_twice_has_one_story(dome: Observatory) -> None:
+    again = dome.root / "again"
+    again.mkdir()
+    shutil.copy(dome.raw / "0012-light-R.fits", again)
+    assert dome("run", str(again)).exit_code == 0
+    assert dome("explain", "0012-light-R.fits").stdout.splitlines()[0] == str(dome.raw / "0012-light-R.fits")
+    told = dome("explain", str(again / "0012-light-R.fits"))
+    assert "duplicate: same content as" in told.stdout
 
 
 def test_what_means_several_is_listed(reduced: Observatory) -> None:

@@ -22,6 +22,7 @@ from tests.unit.pipeline.station import (
     exposure,
     only_frame,
     reduced,
+    rows,
     steps_of_straw,
 )
 
@@ -110,7 +111,10 @@ def test_an_error_ends_it_by_consequence(
     frame = only_frame(reducer, outcome.exposure_id)
     assert (frame.state, frame.reason) == (state, outcome.reason)
     assert exposure(reducer, outcome.exposure_id).waits_for == waits_for
-    assert current_reduction(reducer.database, frame.id or 0) is None
+    # A frame without a WCS keeps what was measured on it, to be looked at; it is in no light curve.
+    kept = current_reduction(reducer.database, frame.id or 0)
+    assert (kept is not None) == (waits_for == "wcs")
+    assert rows(reducer)["measurement"] == []
 
 
 class TestOutsideIsAway:

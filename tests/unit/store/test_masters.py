@@ -10,9 +10,11 @@ from nightflow.store.frames import settle_frame
 from nightflow.store.masters import (
     add_master,
     calibration_frames,
+    find_masters,
     master_inputs,
     masters,
     masters_of,
+    masters_with,
     set_master_state,
 )
 from nightflow.store.models import Master, State
@@ -125,3 +127,27 @@ def test_masters_of_a_reduction(database: Database) -> None:
     reduction = current_reduction(database, frame_id)
     assert reduction is not None
     assert [one.id for one in masters_of(database, reduction)] == [used.id]
+
+
+def test_a_person_means_a_master_by_number_or_by_the_beginning_of_its_fingerprint(database: Database) -> None:
+    for fingerprint in ("abcdef01", "abcdff02", "12345678", "99"):
+        add_master(database, _master(fingerprint), [])
+
+    def meant(text: str) -> list[str]:
+        return [row.fingerprint for row in find_masters(database, text)]
+
+    assert meant("2") == ["abcdff02"]
+    assert meant("abcde") == ["abcdef01"]
+    assert meant("ABCDFF02") == ["abcdff02"]
+    assert meant("abcd") == ["abcdef01", "abcdff02"]
+    assert meant("1234") == ["12345678"]
+    assert [meant(text) for text in ("abc", "", "99", "%%%%", "____", "9" * 40)] == [[]] * 6
+
+
+def test_a_raw_frame_knows_the_masters_that_it_went_into(database: Database) -> None:
+    a, b = _flat(database, "a"), _flat(database, "b")
+    add_master(database, _master("first"), [a])
+    add_master(database, _master("second"), [a, b])
+    assert [row.fingerprint for row in masters_with(database, a)] == ["first", "second"]
+    assert [row.fingerprint for row in masters_with(database, b)] == ["second"]
+    assert masters_with(database, 99) == []

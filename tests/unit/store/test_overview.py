@@ -12,9 +12,11 @@ from nightflow.store.overview import (
     counts,
     current_reduction,
     find_exposures,
+    flag_counts,
     frame_rows,
     last_error,
     queue_length,
+    reductions_of,
 )
 from nightflow.store.writer import append
 from tests.unit.store.builders import MJD, START, add_frame, columns, header, later, record, sha, stars
@@ -123,6 +125,34 @@ def test_finding_by_path_by_name_and_by_fragment(database: Database) -> None:
         for name in ("/n2/a_1.fits", "a_1.fits", "ba")
     }
     assert found == {"/n2/a_1.fits": [night_2], "a_1.fits": [night_1, night_2], "ba": [other]}
+
+
+def test_a_number_is_an_exposure_unless_a_file_has_that_name(database: Database) -> None:
+    first = _receive(database, "/data/0002.fits")
+    second = _receive(database, "/data/other.fits")
+    assert (first, second) == (1, 2)
+
+    def ids(name: str) -> list[int | None]:
+        return [one.id for one in find_exposures(database, name)]
+
+    assert ids("2") == [second]
+    assert ids("0002") == [first]
+    assert ids("02") == [first]
+    assert ids("9" * 30) == []
+    named = _receive(database, "/data/2")
+    assert ids("2") == [named]
+
+
+def test_flags_are_counted_by_word_and_versions_are_in_order(database: Database) -> None:
+    frame_id = add_frame(database, "a")
+    flags = np.array([0, 0, 128, 136, 0, 128])
+    append(database, frame_id, record("p1"), columns(*stars(6), flags=flags), now=later(1))
+    append(database, frame_id, record("p2"), columns(*stars(2)), now=later(2))
+    versions = reductions_of(database, frame_id)
+    assert [(one.version, one.current) for one in versions] == [(1, False), (2, True)]
+    assert flag_counts(database, versions[0].id or 0) == {0: 3, 128: 2, 136: 1}
+    assert flag_counts(database, versions[1].id or 0) == {0: 2}
+    assert reductions_of(database, 99) == []
 
 
 def test_signs_of_a_name_mean_nothing(database: Database) -> None:
