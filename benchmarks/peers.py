@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -74,6 +75,9 @@ SOURCE_EXTRACTOR = {
 }
 """Configuration of source-extractor beside thresholds, mesh and apertures, which are ours."""
 
+_LONGEST = 300.0
+"""Seconds that a program may take."""
+
 SOLVE_FIELD = [
     # The list of stars is given: no source extraction is timed, no plots or catalogues are written.
     "--no-plots", "--overwrite", "--new-fits", "none", "--rdls", "none", "--match", "none", "--corr", "none",
@@ -107,18 +111,33 @@ def program(executable: str) -> str:
 
 
 def run(command: list[str], folder: Path) -> str:
-    """Run a peer's program; return what it printed.
+    """Run a peer's program in a process group of its own; return what it printed.
 
     Raises
     ------
     RuntimeError
         It failed; the message ends with what it said.
+    subprocess.TimeoutExpired
+        It ran too long; it was ended with all that it had started.
     """
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-300:]
-        raise RuntimeError(f"{Path(command[0]).name} ended with status {done.returncode}: {said}")
-    return done.stdout
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, complaint = process.communicate(timeout=_LONGEST)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    if process.returncode != 0:
+        last = (complaint or said).strip()[-300:]
+        raise RuntimeError(f"{Path(command[0]).name} ended with status {process.returncode}: {last}")
+    return said
 
 
 def solve_field_config(folder: Path, index_folder: Path) -> Path:
