@@ -369,7 +369,7 @@ class Reducer:
         )
 
 
-def reduce_exposure(reducer: Reducer, exposure_id: int) -> Outcome:
+def reduce_exposure(reducer: Reducer, exposure_id: int, worker: str | None = None) -> Outcome:
     """Take one exposure from its file to a terminal state; no error gets out of here but a broken store's.
 
     Parameters
@@ -377,15 +377,17 @@ def reduce_exposure(reducer: Reducer, exposure_id: int) -> Outcome:
     reducer : Reducer
     exposure_id : int
         Leased by the caller.
+    worker : str, optional
+        In whose name it is leased; see `Reducer.conclude`.
     """
     try:
         exposure = _patiently(partial(reducer.identify, exposure_id))
     except Exception as error:  # noqa: BLE001 - a bug in one frame must not stop the night: it is recorded
-        return reducer.conclude(exposure_id, error)
+        return reducer.conclude(exposure_id, error, worker)
     steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()
     for frame_id in exposure.frame_ids:
         _reduce_frame(reducer, frame_id, steps)
-    return reducer.conclude(exposure_id)
+    return reducer.conclude(exposure_id, worker=worker)
 
 
 def _reduce_frame(reducer: Reducer, frame_id: int, steps: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.identify import identify_file
 from nightflow.pipeline.reducer import Outcome, Reducer, reduce_exposure
 from nightflow.pipeline.register import find_files, register
-from nightflow.pipeline.run_lease import free_dead_runs, hand_back, take
+from nightflow.pipeline.run_lease import free_dead_runs, hand_back, run_worker, take
 from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Priority, State
@@ -105,7 +105,7 @@ def reduce_all(
 
 def _reduce(reducer: Reducer, exposure_id: int) -> Outcome:
     try:
-        return reduce_exposure(reducer, exposure_id)
+        return reduce_exposure(reducer, exposure_id, run_worker())
     except BaseException:
         # Interrupted, or the store broke: whoever comes next shall not wait for the lease to end.
         hand_back(reducer.database, exposure_id)

@@ -13,7 +13,7 @@ from nightflow.store.leases import lease_exposure, release
 from nightflow.store.ledger import TERMINAL, requeue
 from nightflow.store.models import Exposure, Priority, State
 
-__all__ = ["free_dead_runs", "hand_back", "take"]
+__all__ = ["free_dead_runs", "hand_back", "run_worker", "take"]
 
 _SECONDS = 3600.0
 _PREFIX = f"run:{socket.gethostname()}:"
@@ -23,12 +23,12 @@ def take(database: Database, exposure_id: int) -> bool:
     """Lease an exposure, put back into the queue if it was settled; False where another process has it."""
     now = datetime.now(UTC)
     requeue(database, [exposure_id], states=TERMINAL, priority=Priority.BACKFILL, now=now)
-    return lease_exposure(database, exposure_id, _worker(), now=now, seconds=_SECONDS) is not None
+    return lease_exposure(database, exposure_id, run_worker(), now=now, seconds=_SECONDS) is not None
 
 
 def hand_back(database: Database, exposure_id: int) -> None:
     """Give an exposure back unreduced; nothing happens where this process does not hold it."""
-    release(database, exposure_id, _worker())
+    release(database, exposure_id, run_worker())
 
 
 def free_dead_runs(database: Database) -> int:
@@ -45,7 +45,8 @@ def free_dead_runs(database: Database) -> int:
     return sum(release(database, one, worker) for one, worker in dead if one is not None)
 
 
-def _worker() -> str:
+def run_worker() -> str:
+    """Return the name in which this process leases: its machine and its number."""
     return f"{_PREFIX}{os.getpid()}"
 
 

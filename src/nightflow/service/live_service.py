@@ -22,7 +22,6 @@ from nightflow.pipeline.reducer import Outcome, reduce_exposure
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Sensor
 from nightflow.service.frame_log import log_exposure
-from nightflow.service.leased_reducer import LeasedReducer
 from nightflow.service.leases import note_run, worker_name
 from nightflow.store.database import Database
 from nightflow.store.leases import lease, release, renew
@@ -86,7 +85,7 @@ class LiveService:
         runs: Runs | None,
         stop: threading.Event,
         until_idle: float | None = None,
-        reduce_directly: Callable[[Any, int], Outcome] = reduce_exposure,
+        reduce_directly: Callable[[Any, int, str], Outcome] = reduce_exposure,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -95,7 +94,7 @@ class LiveService:
         self._until_idle = until_idle
         self._reduce_directly = reduce_directly
         self._worker = worker_name()
-        self._reducer = LeasedReducer(reducer, self._worker)
+        self._reducer = reducer
         self._reducing: set[int] = set()
         self._wake = asyncio.Event()
         self._last_busy = time.monotonic()
@@ -191,7 +190,7 @@ class LiveService:
         if not await asyncio.to_thread(self._is_mine, exposure_id):
             return
         # No server, or it vanished before the flow began: the same functions without it.
-        outcome = await asyncio.to_thread(self._reduce_directly, self._reducer, exposure_id)
+        outcome = await asyncio.to_thread(self._reduce_directly, self._reducer, exposure_id, self._worker)
         if self._runs is not None and outcome.state != "lost":
             self._runs.remember(outcome)
 

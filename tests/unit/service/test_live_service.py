@@ -63,7 +63,7 @@ class Straw:
         self.work(exposure_id)
         settle_exposure(self.database, exposure_id, State.DONE, "", now=NOW)
 
-    def reduce_directly(self, reducer: Any, exposure_id: int) -> Any:
+    def reduce_directly(self, reducer: Any, exposure_id: int, worker: str) -> Any:
         self.settle(exposure_id)
         self.direct.append(exposure_id)
         return SimpleNamespace(exposure_id=exposure_id, path="", state="done", reason="", seconds=0.0)
@@ -248,9 +248,9 @@ def test_what_was_handed_back_is_not_settled_any_more(settings: Settings, tmp_pa
     outcomes: list[Outcome] = []
     stop = threading.Event()
 
-    def late(reducer: Any, exposure_id: int) -> Outcome:
+    def late(reducer: Any, exposure_id: int, worker: str) -> Outcome:
         release(reducer.database, exposure_id)
-        outcomes.append(reduce_exposure(reducer, exposure_id))
+        outcomes.append(reduce_exposure(reducer, exposure_id, worker))
         stop.set()
         return outcomes[0]
 
