@@ -17,6 +17,7 @@ __all__ = ["app"]
 # The dome may have no network: what astropy needs comes with the installed packages.
 iers.conf.auto_download = False
 iers.conf.iers_degraded_accuracy = "ignore"
+iers.conf.auto_max_age = None
 astropy_data.conf.allow_internet = False
 # It tells of every connection that no migration is due.
 logging.getLogger("alembic").setLevel(logging.WARNING)

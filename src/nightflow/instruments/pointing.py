@@ -109,6 +109,8 @@ def airmass_of(site: Site, ra: float, dec: float, mjd: float) -> float | None:
     with (
         iers.conf.set_temp("auto_download", False),
         iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
+        # By default astropy refuses to use tables whose predictions are older than a month.
+        iers.conf.set_temp("auto_max_age", None),
         warnings.catch_warnings(),
     ):
         # Beyond the tables of leap seconds and polar motion: arcseconds at most.

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,14 @@ def test_beyond_the_earth_rotation_tables() -> None:
     """A date in the far future neither warns nor downloads."""
     assert airmass_of(WHIPPLE, 0.0, 80.0, 75_000.0) == pytest.approx(
         1 / sine_of_altitude(WHIPPLE, 0.0, 80.0, 75_000.0), rel=0.02
+    )
+
+
+def test_tables_that_nobody_brought_up_to_date_for_years(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Time, "now", classmethod(lambda cls: Time(80_000.0, format="mjd")))
+    tonight = 79_999.9
+    assert airmass_of(WHIPPLE, 0.0, 80.0, tonight) == pytest.approx(
+        1 / sine_of_altitude(WHIPPLE, 0.0, 80.0, tonight), rel=0.02
     )
 
 
