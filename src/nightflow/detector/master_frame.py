@@ -6,7 +6,7 @@ no more than these two classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,15 +104,18 @@ class MasterFrame:
 class MasterSet:
     """The masters of one frame; None where there is none.
 
-    For a flat field frame, ``dark`` is the one that fits the flat's exposure (the dark-flat).
+    For a flat field frame, ``dark`` is the one that fits the flat's exposure (the dark-flat). What a dark-sky
+    flat adds to the flat is ``illumination``; ``fringe`` is the pattern of the night sky's lines.
     """
 
     bias: MasterFrame | None = None
     dark: MasterFrame | None = None
     flat: MasterFrame | None = None
+    illumination: MasterFrame | None = None
+    fringe: MasterFrame | None = None
 
     @property
     def fingerprints(self) -> dict[str, str]:
         """Kind -> fingerprint of the masters that are present."""
-        present = {"bias": self.bias, "dark": self.dark, "flat": self.flat}
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
         return {kind: master.fingerprint for kind, master in present.items() if master is not None}

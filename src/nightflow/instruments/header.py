@@ -9,12 +9,17 @@ __all__ = ["FrameHeader", "FrameKind", "Site"]
 
 
 class FrameKind(StrEnum):
-    """What a frame was taken for."""
+    """What a frame was taken for, or a master stands for.
+
+    ILLUMINATION (a dark-sky flat) and FRINGE are kinds of master alone: they are made of light frames.
+    """
 
     BIAS = "bias"
     DARK = "dark"
     FLAT = "flat"
     LIGHT = "light"
+    ILLUMINATION = "illumination"
+    FRINGE = "fringe"
     UNKNOWN = "unknown"
 
 

@@ -131,6 +131,10 @@ class CalibrationSettings(_Model):
     flat_low: float = 0.2
     """Pixels of the normalised flat below this are dead."""
     flat_high: float = 5.0
+    illumination: Policy = "off"
+    """A dark-sky flat on top of the flat, made of the night's own lights."""
+    fringe: Policy = "off"
+    """The pattern of the night sky's lines, scaled to each frame and subtracted."""
 
 
 class MasterSettings(_Model):
