@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 from astropy.utils import data as astropy_data
 from astropy.utils import iers
@@ -11,6 +12,10 @@ from astropy.utils import iers
 iers.conf.auto_download = False
 iers.conf.iers_degraded_accuracy = "warn"
 astropy_data.conf.allow_internet = False
+
+# No test asserts a time: the first example may have to compile or to read tables.
+hypothesis.settings.register_profile("nightflow", deadline=None)
+hypothesis.settings.load_profile("nightflow")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
