@@ -21,6 +21,7 @@ from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.combine import CombinedFrame, CombineMethod, combine
 from nightflow.masters.fingerprint import fingerprint, recipe
 from nightflow.masters.kernels import MAD_TO_SIGMA
+from nightflow.masters.photon_transfer import doubts, photon_transfer
 from nightflow.masters.vet import InputMeasures, VetLimits, measure_input, unusable, vet
 
 __all__ = ["build_master", "input_of", "master_fingerprint", "moderated_uncertainty"]
@@ -91,6 +92,7 @@ def build_master(
         item for item, fault in zip(tried, faults, strict=True) if isinstance(item, _Prepared) and not fault
     ]
     _require_enough(kind, judged, profile)
+    transfer = photon_transfer(kind, [item.plane for item in kept], masters.bias)
     combined = combine(_normalised(kind, kept), method, profile.masters.clip_sigma)
     data, uncertainty, flags = _planes(kind, combined, method)
     first = kept[0]
@@ -102,8 +104,13 @@ def build_master(
         inputs=tuple(judged),
         fingerprint=master_fingerprint(kind, profile, masters, named, method, first.header.detector),
         statistics=_statistics(data, flags, combined),
+        photon_transfer=transfer,
         history=(*first.history, f"combine: {method} of {len(kept)} {kind} frames"),
-        warnings=(*first.warnings, *(f"left out {i.name}: {i.dropped}" for i in judged if i.dropped)),
+        warnings=(
+            *first.warnings,
+            *doubts(first.header, transfer),
+            *(f"left out {i.name}: {i.dropped}" for i in judged if i.dropped),
+        ),
     )
 
 
