@@ -69,6 +69,14 @@ class WatchSettings(_Section):
     products: bool = True
 
 
+class ProductSettings(_Section):
+    """Files for people: reduced frames and thumbnails."""
+
+    compression: Literal["none", "lossless", "rice"] = "none"
+    """Of reduced frames, tile by tile as `fpack` does: "lossless" (gzip) keeps every bit; "rice" rounds to
+    a sixteenth of the noise."""
+
+
 class PrefectSettings(_Section):
     """The Prefect server that shows the runs."""
 
@@ -92,6 +100,7 @@ class Settings(BaseSettings):
     paths: PathSettings = PathSettings()
     run: RunSettings = RunSettings()
     watch: WatchSettings = WatchSettings()
+    products: ProductSettings = ProductSettings()
     prefect: PrefectSettings = PrefectSettings()
 
     @classmethod

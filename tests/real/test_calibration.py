@@ -190,7 +190,7 @@ def test_lowell_header_states_another_gain_than_its_flats_show(lowell_masters: M
 
 
 def test_nickel_electronics_are_those_of_the_profile(nickel_masters: MasterSet) -> None:
-    """Published for this camera: 1.8 electron/adu. GAIN = 1 in its headers is an index, and not read as a gain."""
+    """Published for this camera: 1.8 electron/adu. GAIN = 1 in its headers is an index, not a gain."""
     flat = nickel_masters.flat
     assert flat is not None
     assert flat.photon_transfer is not None

@@ -247,7 +247,7 @@ class Reducer:
         """Write the reduced frame and its thumbnail; return their paths by name."""
         if not self._products:
             return {}
-        return write_products(self._works[frame_id], self.settings)
+        return write_products(self._works[frame_id], self.context)
 
     def settle_frame(self, frame_id: int, error: BaseException | None = None) -> str:
         """Give a frame the state that follows from how its steps ended, and forget its arrays."""
