@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -44,6 +45,10 @@ ConfigOption = Annotated[
 ]
 
 console = Console(highlight=False)
+
+_LONG = frozenset({"reason", "warnings"})
+"""Columns that may take several lines."""
+_LEAST_WIDTH = 24
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -146,12 +151,21 @@ def _cell(value: Any) -> Any:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> Table:
-    table = Table(title=title or None, title_justify="left")
-    for name in columns:
-        # A row a line: what is cut here stands in full in CSV and JSON.
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(escape(printable(_short(row.get(name)))) for name in columns))
+    """Return the rows as a table without the columns that are empty in all of them.
+
+    Values stand in full; what does not fit into the terminal's width is the reason's to give way, over
+    several lines.
+    """
+    texts = {name: [printable(_short(row.get(name))) for row in rows] for name in columns}
+    filled = [name for name in columns if any(texts[name])] or list(columns)
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in filled:
+        if name in _LONG:
+            table.add_column(name, overflow="fold", min_width=_LEAST_WIDTH)
+        else:
+            table.add_column(name, no_wrap=True, min_width=max(map(len, [name, *texts[name]])))
+    for number in range(len(rows)):
+        table.add_row(*(escape(texts[name][number]) for name in filled))
     return table
 
 
