@@ -27,7 +27,7 @@ from nightflow.robust import MAD_TO_SIGMA
 __all__ = ["build_master", "input_of", "master_fingerprint", "moderated_uncertainty"]
 
 MEMORY_LIMIT = 2**30
-"""Bytes of prepared inputs above which they go to temporary files; a build needs as much again beside them."""
+"""Bytes of prepared inputs above which they go to temporary files; the rest of a build needs as much."""
 
 PRIOR_WEIGHT = 4.0
 """Degrees of freedom by which the typical noise stands in for a pixel's own scatter."""
