@@ -1,0 +1,133 @@
+"""From measured counts to those that a linear detector would have given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightflow.detector.checks import flag_plane, require_unit, set_flag
+from nightflow.flags import Flag
+from nightflow.frame import Frame
+from nightflow.instruments.amplifier_settings import LinearitySettings, setting_for
+from nightflow.instruments.amplifiers import Region
+
+__all__ = ["Linearised", "linearise", "true_counts"]
+
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """Counts after the correction.
+
+    Attributes
+    ----------
+    counts : ndarray of float32
+        True counts, ADU.
+    slope : ndarray of float32
+        d true / d measured: what the noise of the measured counts is multiplied by.
+    beyond : ndarray of bool
+        Where the measured counts lie above what was calibrated.
+    """
+
+    counts: Plane
+    slope: Plane
+    beyond: NDArray[np.bool_]
+
+
+def linearise(frame: Frame, curves: Mapping[str, LinearitySettings]) -> Frame:
+    """Replace measured counts by true ones, amplifier by amplifier.
+
+    Parameters
+    ----------
+    frame : Frame
+        ADU, bias subtracted, before amplifiers are balanced: what is not linear is the amplifier and the
+        converter behind it.
+    curves : mapping of str to LinearitySettings
+        By amplifier, chip or "all"; see `nightflow.instruments.amplifier_settings.setting_for`.
+
+    Returns
+    -------
+    Frame
+        Pixels beyond the calibrated range follow the curve's last slope and are flagged SATURATED. A
+        variance that is there already (that of the readout) is multiplied by the square of the slope.
+
+    Raises
+    ------
+    ValueError
+        The counts are not in ADU.
+    """
+    require_unit(frame, "linearity", "adu")
+    data, flags = frame.data.copy(), flag_plane(frame)
+    variance = None if frame.variance is None else frame.variance.copy()
+    done, missing, beyond, unexpected = [], [], 0, 0
+    for name, region in _parts(frame):
+        curve = setting_for(curves, frame.header.detector, name)
+        if curve is None:
+            missing.append(name)
+            continue
+        result = true_counts(frame.data[region], curve)
+        data[region] = result.counts
+        if variance is not None:
+            variance[region] *= result.slope**2
+        known = (flags[region] & int(Flag.SATURATED)) != 0
+        beyond += int(np.count_nonzero(result.beyond))
+        unexpected += int(np.count_nonzero(result.beyond & ~known))
+        set_flag(flags[region], result.beyond, Flag.SATURATED)
+        done.append(name)
+    if not done:
+        return frame.after("linearity: not done", _no_curve(frame, missing))
+    warnings = [_no_curve(frame, missing)] if missing else []
+    if unexpected:
+        warnings.append(f"linearity: {unexpected} pixels below saturation lie beyond the calibrated range")
+    history = f"linearity: corrected{_listed(done)}, {beyond} pixels beyond the calibrated range"
+    return frame.after(history, *warnings, data=data, variance=variance, flags=flags)
+
+
+def true_counts(measured: Plane, curve: LinearitySettings) -> Linearised:
+    """Return true for measured counts of any shape, both in ADU above the bias.
+
+    Below zero, where noise takes faint pixels, the curve goes on with its slope at zero (of a table, with
+    that of its first piece), and above the calibrated range with its slope there.
+    """
+    return _by_polynomial(measured, curve) if curve.polynomial else _by_table(measured, curve)
+
+
+def _by_polynomial(measured: Plane, curve: LinearitySettings) -> Linearised:
+    assert curve.maximum is not None  # the profile was checked when it was read
+    maximum = np.float32(curve.maximum)
+    inside = np.clip(measured, np.float32(0), maximum)
+    polynomial = np.polynomial.Polynomial(np.array([0.0, *curve.polynomial], np.float32))
+    slope = polynomial.deriv()(inside).astype(np.float32)
+    counts = polynomial(inside).astype(np.float32) + slope * (measured - inside)
+    return Linearised(counts, slope, measured > maximum)
+
+
+def _by_table(measured: Plane, curve: LinearitySettings) -> Linearised:
+    nodes, true = np.array(curve.table, np.float64).T
+    slopes = np.diff(true) / np.diff(nodes)
+    piece = np.clip(np.searchsorted(nodes, measured, side="right") - 1, 0, len(slopes) - 1)
+    slope = slopes.astype(np.float32)[piece]
+    counts = true.astype(np.float32)[piece] + slope * (measured - nodes.astype(np.float32)[piece])
+    return Linearised(counts, slope, measured > np.float32(nodes[-1]))
+
+
+def _parts(frame: Frame) -> list[tuple[str, Region]]:
+    """Return name and place of each amplifier; "" and all pixels where there is one."""
+    whole = (slice(0, frame.data.shape[0]), slice(0, frame.data.shape[1]))
+    return [(one.name, one.place) for one in frame.header.amplifiers] or [("", whole)]
+
+
+def _listed(names: list[str]) -> str:
+    named = [name for name in names if name]
+    return f" for {', '.join(named)}" if named else ""
+
+
+def _no_curve(frame: Frame, missing: list[str]) -> str:
+    return (
+        f"linearity: detector.linearity has no curve for chip {frame.header.detector!r}{_listed(missing)}; "
+        "counts taken as linear"
+    )
