@@ -21,6 +21,9 @@ HUBER_LIMIT = 1.345
 
 REWEIGHTINGS, CLIPPINGS = 8, 4
 
+QUANTISATION = 12**-0.5
+"""ADU: counts are whole numbers, and medians of quiet ones may all be the same."""
+
 STIFFNESS = 1e-3
 """Weight of the curve's own smoothness: it bridges lines without a level, and is not felt elsewhere."""
 
@@ -164,7 +167,7 @@ def _robust_fit(basis: Array, levels: Array, mode: OverscanMode, curve: LevelCur
     for step in range(REWEIGHTINGS + CLIPPINGS):
         parameters = _weighted_fit(basis, levels, weights, mode)
         off = np.abs(levels - basis @ parameters)
-        scale = max(robust_sigma(levels - basis @ parameters), 1e-6)
+        scale = max(robust_sigma(levels - basis @ parameters), QUANTISATION)
         if step < REWEIGHTINGS:
             weights = np.sqrt(HUBER_LIMIT * scale / np.maximum(off, HUBER_LIMIT * scale))
         else:
