@@ -130,7 +130,7 @@ def level_curve(profile: CameraProfile) -> LevelCurve:
 
 def _crosstalk(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     matrix = setting_for(profile.detector.crosstalk, frame.header.detector)
-    if matrix is None or not profile.calibration.crosstalk:
+    if matrix is None or not profile.calibration.crosstalk or not frame.header.amplifiers:
         return frame
     return subtract_crosstalk(frame, matrix)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.detector.checks import flag_plane, require_unit, set_flag
+from nightflow.detector.linearity_kernels import by_polynomial, by_table
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.amplifier_settings import LinearitySettings, setting_for
@@ -93,26 +94,18 @@ def true_counts(measured: Plane, curve: LinearitySettings) -> Linearised:
     Below zero, where noise takes faint pixels, the curve goes on with its slope at zero (of a table, with
     that of its first piece), and above the calibrated range with its slope there.
     """
-    return _by_polynomial(measured, curve) if curve.polynomial else _by_table(measured, curve)
-
-
-def _by_polynomial(measured: Plane, curve: LinearitySettings) -> Linearised:
-    assert curve.maximum is not None  # the profile was checked when it was read
-    maximum = np.float32(curve.maximum)
-    inside = np.clip(measured, np.float32(0), maximum)
-    polynomial = np.polynomial.Polynomial(np.array([0.0, *curve.polynomial], np.float32))
-    slope = polynomial.deriv()(inside).astype(np.float32)
-    counts = polynomial(inside).astype(np.float32) + slope * (measured - inside)
-    return Linearised(counts, slope, measured > maximum)
-
-
-def _by_table(measured: Plane, curve: LinearitySettings) -> Linearised:
-    nodes, true = np.array(curve.table, np.float64).T
-    slopes = np.diff(true) / np.diff(nodes)
-    piece = np.clip(np.searchsorted(nodes, measured, side="right") - 1, 0, len(slopes) - 1)
-    slope = slopes.astype(np.float32)[piece]
-    counts = true.astype(np.float32)[piece] + slope * (measured - nodes.astype(np.float32)[piece])
-    return Linearised(counts, slope, measured > np.float32(nodes[-1]))
+    line = np.ascontiguousarray(measured).ravel()
+    counts, slope = np.empty_like(line), np.empty_like(line)
+    if curve.polynomial:
+        assert curve.maximum is not None  # the profile was checked when it was read
+        maximum = curve.maximum
+        by_polynomial(line, np.array(curve.polynomial, np.float64), maximum, counts, slope)
+    else:
+        nodes, true = np.array(curve.table, np.float64).T.copy()
+        maximum = nodes[-1]
+        by_table(line, nodes, true, counts, slope)
+    shape = measured.shape
+    return Linearised(counts.reshape(shape), slope.reshape(shape), measured > np.float32(maximum))
 
 
 def _parts(frame: Frame) -> list[tuple[str, Region]]:

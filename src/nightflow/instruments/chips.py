@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.errors import FrameHeld
-from nightflow.instruments.amplifier_settings import AmplifierSettings
+from nightflow.instruments.amplifier_settings import AmplifierSettings, setting_for
 from nightflow.instruments.amplifiers import CORNERS, Amplifier, Region, overlapping, region_shape, shifted
 from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.profile import CameraProfile
@@ -101,7 +101,17 @@ def _chip(group: _Group, profile: CameraProfile) -> FrameHeader:
         ]
     if not amplifiers:
         raise FrameHeld(f"detector.amplifiers has none for the chip {first.detector!r}; add its tables")
+    _check_crosstalk(amplifiers, first.detector, profile)
     return _joined(group, _anchored(_stacked(amplifiers, group), first.detector))
+
+
+def _check_crosstalk(amplifiers: Sequence[Amplifier], detector: str, profile: CameraProfile) -> None:
+    matrix = setting_for(profile.detector.crosstalk, detector)
+    if matrix is not None and len(matrix) != len(amplifiers):
+        raise FrameHeld(
+            f"detector.crosstalk has {len(matrix)} rows, but the chip {detector!r} has {len(amplifiers)} "
+            f"amplifiers ({', '.join(one.name for one in amplifiers)}); give a row for each"
+        )
 
 
 def _joined(group: _Group, amplifiers: tuple[Amplifier, ...]) -> FrameHeader:

@@ -168,6 +168,12 @@ def test_hdus_of_different_kinds_are_no_chip() -> None:
         join_chips([halves(used)[0], halves(used, KIND="flat", EXPTIME=1.0)[1]], used)
 
 
+def test_a_crosstalk_matrix_of_another_chip_holds_the_frame() -> None:
+    used = camera(crosstalk={"all": np.zeros((3, 3)).tolist()})
+    with pytest.raises(FrameHeld, match=r"has 3 rows, but the chip 'S1' has 2 amplifiers \(L, R\)"):
+        join_chips(halves(used), used)
+
+
 TABLES = [
     {"name": "L", "data": "[1:6,1:10]", "overscan": "[13:14,1:10]", "chip": "[1:6,1:10]", "gain": 1.5},
     {"name": "R", "data": "[7:12,1:10]", "overscan": "[15:16,1:10]", "chip": "[7:12,1:10]",
