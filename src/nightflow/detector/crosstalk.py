@@ -51,16 +51,11 @@ def subtract_crosstalk(frame: Frame, matrix: Sequence[Sequence[float]]) -> Frame
     require_raw_shape(frame, "crosstalk")
     amplifiers = frame.header.amplifiers
     coupling = np.array(matrix, np.float64)
-    if len(coupling) != len(amplifiers):
-        raise ConfigurationError(
-            f"detector.crosstalk has {len(coupling)} rows, but the chip {frame.header.detector!r} has "
-            f"{len(amplifiers)} amplifiers ({', '.join(one.name for one in amplifiers)}); give a row for each"
-        )
+    _require_size(coupling, frame)
     data, flags = frame.data.copy(), flag_plane(frame)
     planes = _side_by_side(frame.data, amplifiers)
-    correction = np.linalg.inv(np.eye(len(coupling)) + coupling) - np.eye(len(coupling))
-    ghosts = np.tensordot(correction.astype(np.float32), planes, axes=1)
     saturated = _side_by_side((flags & int(Flag.SATURATED)) != 0, amplifiers)
+    ghosts = np.tensordot(_correction(coupling), planes, axes=1)
     doubtful = 0
     for victim, amplifier in enumerate(amplifiers):
         ny, nx = region_shape(amplifier.data)
@@ -74,6 +69,21 @@ def subtract_crosstalk(frame: Frame, matrix: Sequence[Sequence[float]]) -> Frame
         data=data,
         flags=flags,
     )
+
+
+def _require_size(coupling: NDArray[np.float64], frame: Frame) -> None:
+    names = [one.name for one in frame.header.amplifiers]
+    if len(coupling) != len(names):
+        raise ConfigurationError(
+            f"detector.crosstalk has {len(coupling)} rows, but the chip {frame.header.detector!r} has "
+            f"{len(names)} amplifiers ({', '.join(names)}); give a row for each"
+        )
+
+
+def _correction(coupling: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return what is to be added for each count that was seen, [victim][source]."""
+    unity = np.eye(len(coupling))
+    return (np.linalg.inv(unity + coupling) - unity).astype(np.float32)
 
 
 def _side_by_side(plane: NDArray[_Pixel], amplifiers: Sequence[Amplifier]) -> NDArray[_Pixel]:

@@ -62,29 +62,26 @@ def linearise(frame: Frame, curves: Mapping[str, LinearitySettings]) -> Frame:
         The counts are not in ADU.
     """
     require_unit(frame, "linearity", "adu")
-    data, flags = frame.data.copy(), flag_plane(frame)
-    variance = None if frame.variance is None else frame.variance.copy()
-    done, missing, beyond, unexpected = [], [], 0, 0
-    for name, region in _parts(frame):
-        curve = setting_for(curves, frame.header.detector, name)
-        if curve is None:
-            missing.append(name)
-            continue
-        result = true_counts(frame.data[region], curve)
-        data[region] = result.counts
-        if variance is not None:
-            variance[region] *= result.slope**2
-        known = (flags[region] & int(Flag.SATURATED)) != 0
-        beyond += int(np.count_nonzero(result.beyond))
-        unexpected += int(np.count_nonzero(result.beyond & ~known))
-        set_flag(flags[region], result.beyond, Flag.SATURATED)
-        done.append(name)
-    if not done:
-        return frame.after("linearity: not done", _no_curve(frame, missing))
+    chip = frame.header.detector
+    parts = [(name, region, setting_for(curves, chip, name)) for name, region in _parts(frame)]
+    missing = [name for name, _, curve in parts if curve is None]
     warnings = [_no_curve(frame, missing)] if missing else []
+    if len(missing) == len(parts):
+        return frame.after("linearity: not done", *warnings)
+    data, flags, beyond = frame.data.copy(), flag_plane(frame), np.zeros(frame.data.shape, bool)
+    variance = None if frame.variance is None else frame.variance.copy()
+    for _, region, curve in parts:
+        if curve is not None:
+            result = true_counts(frame.data[region], curve)
+            data[region], beyond[region] = result.counts, result.beyond
+            if variance is not None:
+                variance[region] *= result.slope**2
+    unexpected = np.count_nonzero(beyond & ((flags & int(Flag.SATURATED)) == 0))
     if unexpected:
         warnings.append(f"linearity: {unexpected} pixels below saturation lie beyond the calibrated range")
-    history = f"linearity: corrected{_listed(done)}, {beyond} pixels beyond the calibrated range"
+    set_flag(flags, beyond, Flag.SATURATED)
+    done = _listed([name for name, _, curve in parts if curve is not None])
+    history = f"linearity: corrected{done}, {np.count_nonzero(beyond)} pixels beyond the calibrated range"
     return frame.after(history, *warnings, data=data, variance=variance, flags=flags)
 
 

@@ -13,6 +13,7 @@ The way of one frame::
     write     FITS files, the field's catalogue and the truth
 """
 
+from nightflow.simulate.cameras import four_amplifiers, four_chips
 from nightflow.simulate.mosaic import write_mosaic
 from nightflow.simulate.night import SimulatedFrame, simulate_night
 from nightflow.simulate.plan import (
@@ -44,6 +45,8 @@ __all__ = [
     "SitePlan",
     "TelescopePlan",
     "TransitPlan",
+    "four_amplifiers",
+    "four_chips",
     "quadrants",
     "simulate_night",
     "write_mosaic",

@@ -11,7 +11,15 @@ import pytest
 from astropy.io import fits
 
 from nightflow.errors import ConfigurationError
-from nightflow.simulate import CameraPlan, FieldPlan, NightPlan, quadrants, write_mosaic, write_night
+from nightflow.simulate import (
+    CameraPlan,
+    FieldPlan,
+    NightPlan,
+    four_chips,
+    quadrants,
+    write_mosaic,
+    write_night,
+)
 from nightflow.simulate.mosaic import prepare_mosaic, simulate_mosaic
 
 CHIPS = (
@@ -68,6 +76,14 @@ def test_a_mosaic_is_written_with_a_truth_a_chip(tmp_path: Path) -> None:
         assert summary["plan"]["camera"]["name"] == name
         assert fits.getdata(tmp_path / name / "truth-detector.fits", "FLAT").shape == (96, 80)
     assert (tmp_path / "catalog.csv").exists()
+
+
+def test_four_chips_leave_a_gap_and_share_nothing_but_the_pattern() -> None:
+    chips = four_chips(CameraPlan(shape=(100, 200)), gap=40)
+    assert [chip.center_offset for chip in chips] == [(120, 70), (-120, 70), (120, -70), (-120, -70)]
+    assert [chip.overscan_side for chip in chips] == ["right", "left", "top", "bottom"]
+    for name in ("name", "gain", "read_noise", "bias_level"):
+        assert len({getattr(chip, name) for chip in chips}) == 4
 
 
 def test_what_is_no_mosaic_is_refused(tmp_path: Path) -> None:
