@@ -105,7 +105,8 @@ def _doubt(
     """Return where a saturated source's ghost, as far as it is known, is above ``noise`` ADU."""
     doubt = np.zeros(planes.shape[1:], bool)
     for source in np.flatnonzero(coupling):
-        doubt |= saturated[source] & (np.abs(coupling[source] * planes[source]) > noise)
+        where = np.nonzero(saturated[source])
+        doubt[where] |= np.abs(coupling[source] * planes[source][where]) > noise
     return doubt
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from numpy.typing import NDArray
 
 from nightflow.detector.chain import MasterSet, calibrate, prepare_for_master
 from nightflow.frame import Frame
+from nightflow.instruments.amplifiers import chip_shape
 from nightflow.instruments.header import FrameKind
-from nightflow.instruments.profile import CameraProfile
+from nightflow.instruments.profile import CameraProfile, DetectorSettings
+from nightflow.instruments.registry import load_profiles
+from nightflow.pipeline.identify import identify_file, read_frame
+from nightflow.simulate import CameraPlan, NightPlan, quadrants, simulate_night
 from tests.unit.detector.chips import LEFT, RIGHT, raw_frame
 from tests.unit.detector.frames import make_master, make_profile
 
@@ -97,3 +104,65 @@ def test_curves_are_chosen_by_the_profile() -> None:
     frame = calibrate(exposure(3000.0, 4000.0), camera, MasterSet(bias=BIAS))
     assert frame.history[1].startswith("overscan: polynomial; L: 1000.00 adu subtracted")
     np.testing.assert_allclose(frame.data[RIGHT], 12000, rtol=1e-5)
+
+
+def test_one_hdu_with_tables_is_the_same_chip_as_an_hdu_each(tmp_path: Path) -> None:
+    """The same simulated counts, once in four HDUs as read, once in one, turned as the chip."""
+    shape = (64, 80)
+    matrix = ((0.0, 1e-3, 2e-3, 0.0), (0.0,) * 4, (3e-3, 0.0, 0.0, 0.0), (0.0, 0.0, 1e-3, 0.0))
+    camera = CameraPlan(shape=shape, amplifiers=quadrants(shape), crosstalk=matrix, cosmic_rate=0.0)
+    plan = NightPlan.small(n_bias=0, n_dark=0, n_flat=0, n_lights=1, camera=camera)
+    (light,) = simulate_night(plan)
+    light.hdus().writeto(tmp_path / "four.fits")
+    simulator = next(one for one in load_profiles() if one.name == "simulator")
+    crosstalk = {"all": [list(row) for row in matrix]}
+    calibration = simulator.calibration.model_copy(update={"overscan": "median"})
+
+    def camera_with(amplifiers: Any) -> CameraProfile:
+        detector = DetectorSettings(amplifiers=amplifiers, crosstalk=crosstalk)
+        return simulator.model_copy(update={"detector": detector, "calibration": calibration})
+
+    four = camera_with("header")
+    (header,) = identify_file(tmp_path / "four.fits", [four]).headers
+    data, tables = in_one_hdu(read_frame(tmp_path / "four.fits", header))
+    fits.writeto(tmp_path / "one.fits", data, light.header)
+    one = camera_with(tables)
+    results = [
+        calibrate(read_frame(path, *identify_file(path, [used]).headers), used, MasterSet())
+        for path, used in ((tmp_path / "four.fits", four), (tmp_path / "one.fits", one))
+    ]
+    np.testing.assert_array_equal(results[0].data, results[1].data)
+    np.testing.assert_array_equal(results[0].variance, results[1].variance)
+
+
+def in_one_hdu(frame: Frame) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
+    """Return the chip with each strip of overscan below the last in columns to its right, and their tables.
+
+    One level a frame is the same wherever its strip lies.
+    """
+    amplifiers = frame.header.amplifiers
+    ny, nx = chip_shape(amplifiers)
+    strips = [frame.data[one.overscan] for one in amplifiers]
+    strips = [strip if strip.shape[0] >= strip.shape[1] else strip.T for strip in strips]
+    width = max(strip.shape[1] for strip in strips)
+    data = np.zeros((max(ny, max(strip.shape[0] for strip in strips)), nx + 4 * width), np.float32)
+    tables = []
+    for number, (one, strip) in enumerate(zip(amplifiers, strips, strict=True)):
+        left = nx + number * width
+        data[one.place] = one.on_chip(frame.data)
+        data[: strip.shape[0], left : left + strip.shape[1]] = strip
+        (y1, y2), (x1, x2) = ((part.start, part.stop) for part in one.place)
+        section = f"[{x1 + 1}:{x2},{y1 + 1}:{y2}]"
+        tables.append(
+            {
+                "name": one.name,
+                "data": section,
+                "chip": section,
+                "overscan": f"[{left + 1}:{left + strip.shape[1]},1:{strip.shape[0]}]",
+                "corner": one.corner,
+                "gain": one.gain,
+                "read_noise": one.read_noise,
+                "saturation": one.saturation,
+            }
+        )
+    return data, tables
