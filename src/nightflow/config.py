@@ -17,11 +17,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from nightflow.errors import ConfigurationError
 
-__all__ = ["DEFAULT_FILE", "MissingCalibrationPolicy", "Settings", "load_settings"]
+__all__ = ["DEFAULT_FILE", "Engine", "MissingCalibrationPolicy", "Settings", "load_settings"]
 
 DEFAULT_FILE = "nightflow.toml"
 
 MissingCalibrationPolicy = Literal["warn", "hold"]
+
+Engine = Literal["fast", "reference"]
 
 
 class _Section(BaseModel):
@@ -69,6 +71,14 @@ class WatchSettings(_Section):
     products: bool = True
 
 
+class ProductSettings(_Section):
+    """Files for people: reduced frames and thumbnails."""
+
+    compression: Literal["none", "lossless", "rice"] = "none"
+    """Of reduced frames, tile by tile as `fpack` does: "lossless" (gzip) keeps every bit; "rice" rounds to
+    a sixteenth of the noise."""
+
+
 class PrefectSettings(_Section):
     """The Prefect server that shows the runs."""
 
@@ -88,10 +98,14 @@ class Settings(BaseSettings):
 
     root: Path = Path()
     """Folder of the settings file."""
+    engine: Engine = "fast"
+    """What computes: our kernels and sep; or, to be compared with, ccdproc, astroscrappy and photutils, which
+    take some twenty times as long."""
     store: StoreSettings = StoreSettings()
     paths: PathSettings = PathSettings()
     run: RunSettings = RunSettings()
     watch: WatchSettings = WatchSettings()
+    products: ProductSettings = ProductSettings()
     prefect: PrefectSettings = PrefectSettings()
 
     @classmethod

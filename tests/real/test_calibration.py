@@ -180,6 +180,28 @@ def test_lowell_flat_is_of_seven_vr_frames(lowell: Night, lowell_masters: Master
     assert flat.statistics.n_used > 6.9
 
 
+def test_lowell_header_states_another_gain_than_its_flats_show(lowell_masters: MasterSet) -> None:
+    """AGAIN_01 = 4.95; seven twilight flats of VR say 3.67, as in the profile."""
+    flat = lowell_masters.flat
+    assert flat is not None
+    assert flat.photon_transfer is not None
+    assert flat.photon_transfer.gain == pytest.approx(3.67, rel=0.02)
+    said = [warning for warning in flat.warnings if warning.startswith("gain: photon transfer")]
+    assert len(said) == 1
+    assert "the header says 4.95" in said[0]
+    assert "the profile's 3.67 is used" in said[0]
+
+
+def test_nickel_electronics_are_those_of_the_profile(nickel_masters: MasterSet) -> None:
+    """Published for this camera: 1.8 electron/adu. GAIN = 1 in its headers is an index, not a gain."""
+    flat = nickel_masters.flat
+    assert flat is not None
+    assert flat.photon_transfer is not None
+    assert flat.photon_transfer.gain == pytest.approx(1.8, rel=0.05)
+    assert flat.photon_transfer.read_noise == pytest.approx(5.3, rel=0.05)
+    assert not [warning for warning in flat.warnings if "photon transfer" in warning]
+
+
 def test_lowell_strip_is_removed_and_errors_are_true(lowell: Night, lowell_masters: MasterSet) -> None:
     frame = list(lowell.of_kind(LIGHT).values())[5]
     result = calibrate(frame, lowell.profile, lowell_masters)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -44,6 +45,13 @@ ConfigOption = Annotated[
 ]
 
 console = Console(highlight=False)
+
+_LONG = frozenset({"reason", "warnings"})
+"""Columns that may take several lines."""
+_LEAST_WIDTH, _GAP = 24, 3
+"""Characters that such a column needs, and those between two columns."""
+_NAMING = 4
+"""Cells of a row that tell which it is."""
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -116,7 +124,7 @@ def print_rows(
             writer.writeheader()
             writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
         case TableFormat.TABLE:
-            console.print(_table(rows, columns, title))
+            _print_table(rows, columns, title)
 
 
 def printable(text: str) -> str:
@@ -145,14 +153,36 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> Table:
-    table = Table(title=title or None, title_justify="left")
-    for name in columns:
-        # A row a line: what is cut here stands in full in CSV and JSON.
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(escape(printable(_short(row.get(name)))) for name in columns))
-    return table
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> None:
+    """Print the columns that are not empty in all rows, each value in full.
+
+    Reasons give way where the terminal is narrow: over several lines, or below the table.
+    """
+    texts = {name: [printable(_short(row.get(name))) for row in rows] for name in columns}
+    filled = [name for name in columns if any(texts[name])] or list(columns)
+    long = [name for name in filled if name in _LONG]
+    fixed = {name: max(map(len, [name, *texts[name]])) for name in filled if name not in _LONG}
+    below = bool(long) and sum(fixed.values()) + _GAP * len(filled) + _LEAST_WIDTH > console.width
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, width in fixed.items():
+        table.add_column(name, no_wrap=True, min_width=width)
+    for name in () if below else long:
+        table.add_column(name, overflow="fold")
+    shown = [column.header for column in table.columns]
+    for number in range(len(rows)):
+        table.add_row(*(escape(texts[str(name)][number]) for name in shown))
+    console.print(table)
+    for number in range(len(rows)) if below else ():
+        _print_reasons(number, texts, shown, long)
+
+
+def _print_reasons(
+    number: int, texts: Mapping[str, list[str]], shown: Sequence[Any], long: Sequence[str]
+) -> None:
+    """Print what has no room in its row, after the first cells of that row."""
+    name = " ".join(filter(None, (texts[str(one)][number] for one in shown[:_NAMING])))
+    for text in (texts[one][number] for one in long if texts[one][number]):
+        console.print(f"{name}: {text}", markup=False)
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nightflow.instruments.header import FrameHeader, FrameKind
 
-__all__ = ["InputFile", "MasterFrame", "MasterSet", "MasterStatistics"]
+__all__ = ["InputFile", "MasterFrame", "MasterSet", "MasterStatistics", "PhotonTransfer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,24 @@ class MasterStatistics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhotonTransfer:
+    """What the inputs of a master tell of the electronics, each value with its standard error.
+
+    Attributes
+    ----------
+    read_noise, read_noise_err : float
+        ADU. Of the biases; a flat carries that of the bias that was taken off it.
+    gain, gain_err : float or None
+        Electrons per ADU. Of flats alone.
+    """
+
+    read_noise: float
+    read_noise_err: float
+    gain: float | None = None
+    gain_err: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class MasterFrame:
     """A master bias, dark or flat.
 
@@ -75,6 +93,8 @@ class MasterFrame:
     fingerprint : str
         SHA-256 of kind, recipe and the inputs' hashes.
     statistics : MasterStatistics
+    photon_transfer : PhotonTransfer or None
+        Of biases and flats of which at least two were used.
     history, warnings : tuple of str
         What was done to the inputs; what was guessed or left out.
     """
@@ -86,6 +106,7 @@ class MasterFrame:
     inputs: tuple[InputFile, ...]
     fingerprint: str
     statistics: MasterStatistics
+    photon_transfer: PhotonTransfer | None = None
     history: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -129,9 +129,17 @@ def _joined(group: _Group, amplifiers: tuple[Amplifier, ...]) -> FrameHeader:
         gain_known=all(header.gain_known for header in group),
         read_noise=math.sqrt(float(np.mean([one.read_noise**2 for one in amplifiers]))),
         read_noise_known=all(header.read_noise_known for header in group),
+        header_gain=_mean([header.header_gain for header in group]),
+        header_read_noise=_mean([header.header_read_noise for header in group]),
         saturation=min(one.saturation for one in amplifiers),
         warnings=tuple(dict.fromkeys(warning for header in group for warning in header.warnings)),
     )
+
+
+def _mean(stated: Sequence[float | None]) -> float | None:
+    """Return the mean of what the HDUs say; None where one says nothing."""
+    said = [number for number in stated if number is not None]
+    return float(np.mean(said)) if len(said) == len(stated) else None
 
 
 def _stacked(amplifiers: Sequence[Amplifier], group: _Group) -> list[Amplifier]:

@@ -36,6 +36,8 @@ class Conversion:
         Electrons; 0 where unknown.
     read_noise_known : bool
         False where neither profile nor header gives it.
+    header_gain, header_read_noise : float or None
+        What the header says, whatever the profile has; None where it says nothing.
     pedestal : float
         ADU to be subtracted from the raw counts.
     """
@@ -44,16 +46,18 @@ class Conversion:
     gain_known: bool
     read_noise: float
     read_noise_known: bool
+    header_gain: float | None
+    header_read_noise: float | None
     pedestal: float
 
 
 def conversion_of(reader: HeaderReader, profile: CameraProfile) -> Conversion:
     """Return gain, read noise and pedestal; 1, 0 and 0 where unknown, the first two with a warning."""
     known = profile.detector
-    gain = known.gain or reader.number("gain", within=(1e-3, LARGEST_GAIN))
-    read_noise = known.read_noise
-    if read_noise is None:
-        read_noise = reader.number("read_noise", within=(0.0, 1e4))
+    header_gain = _stated(reader, "gain", (1e-3, LARGEST_GAIN), known.gain)
+    header_read_noise = _stated(reader, "read_noise", (0.0, 1e4), known.read_noise)
+    gain = known.gain or header_gain
+    read_noise = header_read_noise if known.read_noise is None else known.read_noise
     if gain is None:
         reader.warnings.append("gain unknown: 1 electron per ADU assumed, error bars are not to be trusted")
     if read_noise is None:
@@ -63,8 +67,25 @@ def conversion_of(reader: HeaderReader, profile: CameraProfile) -> Conversion:
         )
     pedestal = reader.number("pedestal", _pedestal)
     return Conversion(
-        gain or 1.0, gain is not None, read_noise or 0.0, read_noise is not None, pedestal or 0.0
+        gain=gain or 1.0,
+        gain_known=gain is not None,
+        read_noise=read_noise or 0.0,
+        read_noise_known=read_noise is not None,
+        header_gain=header_gain,
+        header_read_noise=header_read_noise,
+        pedestal=pedestal or 0.0,
     )
+
+
+def _stated(
+    reader: HeaderReader, quantity: str, within: tuple[float, float], known: float | None
+) -> float | None:
+    """Return what the header says; where the profile knows better, nobody is told of what cannot be read."""
+    said = len(reader.warnings)
+    number = reader.number(quantity, within=within)
+    if known is not None:
+        del reader.warnings[said:]
+    return number
 
 
 def _pedestal(found: Found) -> float | None:

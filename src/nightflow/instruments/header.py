@@ -75,6 +75,8 @@ class FrameHeader:
         Electrons per ADU.
     read_noise : float
         Electrons; 0 where unknown.
+    header_gain, header_read_noise : float or None
+        What the file's own header says of both, also where the profile knows better.
     read_noise_known : bool
         False where neither header nor profile gives a read noise: the noise of the sky is measured instead.
     gain_known : bool
@@ -125,6 +127,8 @@ class FrameHeader:
     binning: tuple[int, int] = (1, 1)
     gain: float = 1.0
     read_noise: float = 0.0
+    header_gain: float | None = None
+    header_read_noise: float | None = None
     read_noise_known: bool = True
     gain_known: bool = True
     saturation: float = 65535.0

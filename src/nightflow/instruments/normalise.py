@@ -143,6 +143,8 @@ def _assemble(
         gain_known=conversion.gain_known,
         read_noise=conversion.read_noise,
         read_noise_known=conversion.read_noise_known,
+        header_gain=conversion.header_gain,
+        header_read_noise=conversion.header_read_noise,
         saturation=saturation,
         pedestal=conversion.pedestal,
         bias_included="bias" not in done,

@@ -17,7 +17,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
-from nightflow.detector.master_frame import InputFile, MasterFrame, MasterStatistics
+from nightflow.detector.master_frame import InputFile, MasterFrame, MasterStatistics, PhotonTransfer
 from nightflow.errors import MissingCalibration
 from nightflow.fits_output import card, printable, replacing
 from nightflow.flags import UNUSABLE
@@ -49,6 +49,14 @@ _CARDS: dict[str, tuple[str, str]] = {
     "BAYERPAT": ("bayer", "colour filter mosaic"),
 }
 """Keyword -> (field of `FrameHeader`, comment)."""
+
+_MEASURED: dict[str, tuple[str, str]] = {
+    "NFRON": ("read_noise", "[adu] measured on the biases"),
+    "NFRONERR": ("read_noise_err", "[adu]"),
+    "NFGAIN": ("gain", "[electron/adu] measured on the flats"),
+    "NFGAINER": ("gain_err", "[electron/adu]"),
+}
+"""Keyword -> (field of `PhotonTransfer`, comment)."""
 
 _PAIRS: dict[tuple[str, str], str] = {("XBINNING", "YBINNING"): "binning", ("RAWNY", "RAWNX"): "shape"}
 
@@ -139,6 +147,10 @@ def _header(master: MasterFrame) -> fits.Header:
     header["NFPRINT"] = master.fingerprint
     for field in fields(MasterStatistics):
         header[f"NF{field.name[:6].upper()}"] = (getattr(master.statistics, field.name), "statistics")
+    for keyword, (name, comment) in _MEASURED.items():
+        value = getattr(master.photon_transfer, name, None)
+        if value is not None:
+            header[keyword] = (value, comment)
     for line in master.history:
         header.add_history(printable(line))
     return header
@@ -183,9 +195,15 @@ def _from_hdus(hdus: fits.HDUList, memmap: bool) -> MasterFrame:
         statistics=MasterStatistics(
             **{f.name: float(header[f"NF{f.name[:6].upper()}"]) for f in fields(MasterStatistics)}
         ),
+        photon_transfer=_photon_transfer(header),
         history=_logged(hdus["LOG"].data, "history"),
         warnings=_logged(hdus["LOG"].data, "warning"),
     )
+
+
+def _photon_transfer(header: fits.Header) -> PhotonTransfer | None:
+    found = {name: float(header[keyword]) for keyword, (name, _) in _MEASURED.items() if keyword in header}
+    return PhotonTransfer(**found) if found else None
 
 
 def _plane(hdu: Any, memmap: bool) -> NDArray[np.float32]:

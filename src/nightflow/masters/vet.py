@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
-from nightflow.masters.kernels import MAD_TO_SIGMA
+from nightflow.robust import MAD_TO_SIGMA
 
 __all__ = ["InputMeasures", "VetLimits", "measure_input", "unusable", "vet"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from nightflow.detector.chain import calibrate as run_chain
 from nightflow.detector.master_frame import MasterFrame
 from nightflow.errors import MissingCalibration
 from nightflow.flags import Flag
-from nightflow.instruments.header import FrameKind
+from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.masters.keys import key_of
+from nightflow.masters.photon_transfer import doubts
 from nightflow.pipeline.identify import read_frame
 from nightflow.pipeline.master_plan import plan_master, policy_of, wanted_kinds
 from nightflow.pipeline.work import Context, Work
@@ -33,6 +35,7 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
     frame = read_frame(work.path, work.header)
     masters = MasterSet(**_masters(work, context))
     work.masters = masters.fingerprints
+    work.warnings.extend(_wrong_conversion(work.header, masters.flat))
     work.frame = run_chain(frame, work.profile, masters)
     work.warnings.extend(work.frame.warnings)
     assert work.frame.flags is not None
@@ -52,6 +55,16 @@ def _masters(work: Work, context: Context) -> dict[str, MasterFrame]:
                 raise
             work.warnings.append(str(error))
     return found
+
+
+def _wrong_conversion(header: FrameHeader, flat: MasterFrame | None) -> tuple[str, ...]:
+    """Return what the master flat says against the gain and read noise in use: error bars rest on them.
+
+    That the header alone is wrong is said once, on the master.
+    """
+    if flat is None:
+        return ()
+    return doubts(replace(header, header_gain=None, header_read_noise=None), flat.photon_transfer)
 
 
 def _master(work: Work, context: Context, kind: FrameKind) -> MasterFrame:

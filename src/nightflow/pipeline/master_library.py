@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import overload
 
-from nightflow.detector.master_frame import InputFile, MasterFrame, MasterSet
+from nightflow.detector.master_frame import InputFile, MasterFrame, MasterSet, PhotonTransfer
 from nightflow.errors import FrameRejected, MissingCalibration
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
@@ -143,6 +143,21 @@ class _Frames(Sequence[Frame]):
         return read_frame(path, header)
 
 
+def _measured(transfer: PhotonTransfer | None) -> dict[str, float]:
+    """Return what photon transfer gave, by the names of the store: electrons where the gain is known."""
+    if transfer is None:
+        return {}
+    found = {"measured_read_noise_adu": transfer.read_noise}
+    if transfer.gain is None or transfer.gain_err is None:
+        return found
+    return {
+        **found,
+        "measured_gain": transfer.gain,
+        "measured_gain_err": transfer.gain_err,
+        "measured_read_noise": transfer.read_noise * transfer.gain,
+    }
+
+
 def _frame_ids(plan: MasterPlan) -> list[int]:
     return [one.frame.id for one in plan.inputs if one.frame.id is not None]
 
@@ -201,7 +216,11 @@ def _row(master: MasterFrame, plan: MasterPlan, profile: CameraProfile, name: st
         path=name,
         fingerprint=plan.fingerprint,
         n_inputs=len(master.inputs) - len(dropped),
-        statistics={**vars(statistics), "warnings": list(master.warnings)},
+        statistics={
+            **vars(statistics),
+            **_measured(master.photon_transfer),
+            "warnings": list(master.warnings),
+        },
         state="approved",
         reason="; ".join(f"left out {file.name}: {file.dropped}" for file in dropped),
         created_at=datetime.now(UTC),

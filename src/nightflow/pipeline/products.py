@@ -7,11 +7,14 @@ import re
 from pathlib import Path
 
 from nightflow.config import Settings
+from nightflow.instruments.header import FrameHeader
 from nightflow.nights import night_of
-from nightflow.pipeline.work import Work
-from nightflow.products.reduced_frame import write_reduced
+from nightflow.pipeline.work import Context, Work
+from nightflow.products.reduced_frame import TargetPlace, write_reduced
 from nightflow.products.thumbnail import write_thumbnail
 from nightflow.software import SOFTWARE
+from nightflow.store.database import Database
+from nightflow.store.targets import find_target, position_at
 
 __all__ = ["product_stem", "write_products"]
 
@@ -33,7 +36,7 @@ def product_stem(work: Work, settings: Settings) -> Path:
     return folder / f"{name}-e{work.exposure_id}-f{work.frame_id}"
 
 
-def write_products(work: Work, settings: Settings) -> dict[str, str]:
+def write_products(work: Work, context: Context) -> dict[str, str]:
     """Write what there is; a full or read-only disk costs the files, never the frame, and is said.
 
     Returns
@@ -43,10 +46,18 @@ def write_products(work: Work, settings: Settings) -> dict[str, str]:
     """
     if work.frame is None:
         return {}
-    stem = product_stem(work, settings)
-    reduced, thumbnail = stem.with_name(stem.name + ".fits"), stem.with_name(stem.name + ".png")
+    stem, compression = product_stem(work, context.settings), context.settings.products.compression
+    ending = ".fits" if compression == "none" else ".fits.fz"
+    reduced, thumbnail = stem.with_name(stem.name + ending), stem.with_name(stem.name + ".png")
     try:
-        write_reduced(reduced, work.frame, masters=work.masters, software=SOFTWARE)
+        write_reduced(
+            reduced,
+            work.frame,
+            masters=work.masters,
+            software=SOFTWARE,
+            target=_target(work.header, context.database),
+            compression=compression,
+        )
         sources = work.measured.sources if work.measured is not None else None
         write_thumbnail(thumbnail, work.frame.data, sources)
     except Exception as error:
@@ -55,3 +66,14 @@ def write_products(work: Work, settings: Settings) -> dict[str, str]:
         work.warnings.append(message)
         return {}
     return {"reduced": str(reduced), "thumbnail": str(thumbnail)}
+
+
+def _target(header: FrameHeader, database: Database) -> TargetPlace | None:
+    """Return the place of the store's target that OBJECT names; else where the telescope was pointed to."""
+    target = find_target(database, header.object) if header.object else None
+    place = position_at(target, header.mjd_mid) if target is not None and header.mjd_mid is not None else None
+    if place is not None:
+        return TargetPlace(ra=place[0], dec=place[1], origin="target list, at this time")
+    if header.ra is None or header.dec is None:
+        return None
+    return TargetPlace(ra=header.ra, dec=header.dec, origin="pointing in the raw header")

@@ -81,7 +81,7 @@ def test_the_chip_has_the_mean_gain_and_the_lowest_saturation() -> None:
         SATURATE=5e4, PEDESTAL=100,
     )  # fmt: skip
     (chip,) = join_chips([one, other], used)
-    assert chip.gain == 2.5
+    assert (chip.gain, chip.header_gain, chip.header_read_noise) == (2.5, 2.5, 6.0)
     assert chip.read_noise == pytest.approx(37**0.5)
     assert chip.saturation == 5e4
     assert [(a.gain, a.read_noise, a.saturation, a.pedestal) for a in chip.amplifiers] == [

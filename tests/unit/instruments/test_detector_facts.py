@@ -156,3 +156,14 @@ def test_other_text_says_nothing_of_steps(text: object) -> None:
     one = reader({"CALSTAT": text}, KEYWORDS)
     assert steps_done(one) == ()
     assert one.warnings == [f"calibrated: CALSTAT = '{text}' discarded: cannot be read"]
+
+
+def test_the_headers_own_gain_is_kept_beside_that_of_the_profile() -> None:
+    cards: dict[str, object] = {"GAIN": 4.95, "RDNOISE": "none"}
+    alone = conversion_of(reader(cards, KEYWORDS), profile())
+    assert (alone.gain, alone.header_gain) == (4.95, 4.95)
+    silent = reader(cards, KEYWORDS)
+    both = conversion_of(silent, profile(detector={"gain": 2.3, "read_noise": 5.0}))
+    assert (both.gain, both.header_gain) == (2.3, 4.95)
+    assert (both.read_noise, both.header_read_noise) == (5.0, None)
+    assert silent.warnings == []

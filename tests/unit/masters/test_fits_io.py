@@ -7,7 +7,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from nightflow.detector.master_frame import InputFile, MasterFrame
+from nightflow.detector.master_frame import InputFile, MasterFrame, PhotonTransfer
 from nightflow.errors import MissingCalibration
 from nightflow.flags import Flag
 from nightflow.instruments.header import FrameKind
@@ -54,6 +54,21 @@ def test_pixels_are_in_the_machines_order_unless_mapped(master: MasterFrame, tmp
     write_master(path, master)
     assert read_master(path).data.dtype == np.dtype("float32")
     assert read_master(path, memmap=True).data.dtype == np.dtype(">f4")
+
+
+@pytest.mark.parametrize(
+    "transfer",
+    [
+        PhotonTransfer(read_noise=4.25, read_noise_err=0.125),
+        PhotonTransfer(read_noise=4.25, read_noise_err=0.125, gain=1.5, gain_err=0.25),
+    ],
+)
+def test_what_was_measured_is_kept(master: MasterFrame, tmp_path: Path, transfer: PhotonTransfer) -> None:
+    path = tmp_path / "measured.fits"
+    write_master(path, replace(master, photon_transfer=transfer))
+    assert read_master(path).photon_transfer == transfer
+    write_master(path, master)
+    assert read_master(path).photon_transfer is None
 
 
 def test_unknown_time_and_temperature_stay_unknown(master: MasterFrame, tmp_path: Path) -> None:

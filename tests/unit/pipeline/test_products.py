@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from nightflow.config import ProductSettings
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind, Site
 from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.products import product_stem, write_products
 from nightflow.pipeline.work import Work
+from nightflow.store.targets import add_target
 from tests.unit.pipeline.station import Station
 
 PROFILE = load_profiles()[0]
@@ -73,7 +76,7 @@ def test_a_file_name_becomes_plain(station: Station, name: str, stem: str) -> No
 def test_no_text_of_a_header_is_in_a_path(station: Station, text: str) -> None:
     hostile = work(object=text, filter=text, detector=text, instrument=text, date_obs=text)
     assert product_stem(hostile, station.settings) == product_stem(work(), station.settings)
-    written = write_products(hostile, station.settings)
+    written = write_products(hostile, station.reducer().context)
     assert {Path(path).parent for path in written.values()} == {station.root / "products" / "2024-05-12"}
 
 
@@ -84,15 +87,33 @@ def test_the_same_name_from_two_folders_makes_two_products(station: Station) -> 
 
 
 def test_frame_and_thumbnail_are_written(station: Station) -> None:
-    written = write_products(work(), station.settings)
+    written = write_products(work(), station.reducer().context)
     np.testing.assert_array_equal(fits.getdata(written["reduced"]).shape, (24, 30))
     assert Path(written["thumbnail"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_packed_frames_end_in_fz(station: Station) -> None:
+    context = station.reducer().context
+    packed = context.settings.model_copy(update={"products": ProductSettings(compression="lossless")})
+    written = write_products(work(), replace(context, settings=packed))
+    assert written["reduced"].endswith("d1047-e5-f7.fits.fz")
+    assert fits.getdata(written["reduced"], "SCI").shape == (24, 30)
+
+
+def test_the_targets_place_comes_from_the_list_else_from_the_pointing(station: Station) -> None:
+    context = station.reducer().context
+    pointed = write_products(work(object="M 1", ra=83.6, dec=22.0), context)["reduced"]
+    assert fits.getheader(pointed)["RA-OBJ"] == 83.6
+    add_target(context.database, "M 1", 83.63, 22.01)
+    listed = write_products(work(object="m1", ra=83.6, dec=22.0), context)["reduced"]
+    assert fits.getheader(listed)["RA-OBJ"] == pytest.approx(83.63)
+    assert "RA-OBJ" not in fits.getheader(write_products(work(object=""), context)["reduced"])
 
 
 def test_before_calibration_there_is_nothing_to_write(station: Station) -> None:
     early = work()
     early.frame = None
-    assert write_products(early, station.settings) == {}
+    assert write_products(early, station.reducer().context) == {}
 
 
 def test_a_folder_that_cannot_be_made_costs_the_files_and_is_said(
@@ -101,7 +122,7 @@ def test_a_folder_that_cannot_be_made_costs_the_files_and_is_said(
     (station.root / "products").write_text("in the way")
     frame = work()
     with caplog.at_level(logging.WARNING):
-        assert write_products(frame, station.settings) == {}
+        assert write_products(frame, station.reducer().context) == {}
     (warning,) = frame.warnings
     assert warning.startswith("products not written: ")
     assert "d1047.fits.gz" in caplog.text
@@ -115,6 +136,6 @@ def test_a_full_disk_costs_the_files_and_leaves_no_half_one(
 
     monkeypatch.setattr(fits.HDUList, "writeto", full)
     frame = work()
-    assert write_products(frame, station.settings) == {}
+    assert write_products(frame, station.reducer().context) == {}
     assert "No space left on device" in frame.warnings[0]
     assert [path for path in (station.root / "products").rglob("*") if path.is_file()] == []

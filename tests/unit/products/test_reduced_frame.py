@@ -13,7 +13,7 @@ from nightflow.detector.chain import MasterSet, calibrate
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import Site
-from nightflow.products.reduced_frame import clean_header, write_reduced
+from nightflow.products.reduced_frame import Compression, TargetPlace, clean_header, write_reduced
 from tests.unit.detector.frames import Detector, make_frame, make_profile
 
 RAW = {
@@ -62,6 +62,37 @@ def test_it_reads_back_as_ccddata(tmp_path: Path) -> None:
     np.testing.assert_allclose(ccd.uncertainty.array**2, frame.variance, rtol=1e-5)
     assert np.argwhere(ccd.mask).tolist() == [[7, 9]]
     np.testing.assert_allclose(ccd.wcs.pixel_to_world_values(10, 20), tangent().pixel_to_world_values(10, 20))
+
+
+@pytest.mark.parametrize("compression", ["lossless", "rice"])
+def test_a_packed_one_reads_back_as_ccddata(tmp_path: Path, compression: Compression) -> None:
+    frame, masters = reduced()
+    frame = frame.after("wcs", wcs=tangent())
+    path = tmp_path / "a.fits.fz"
+    write_reduced(path, frame, masters=masters.fingerprints, compression=compression)
+    ccd = CCDData.read(path, hdu=1)
+    assert frame.variance is not None
+    assert ccd.unit == u.electron
+    assert np.argwhere(ccd.mask).tolist() == [[7, 9]]
+    assert "saturation: 1 pixels" in str(ccd.header["HISTORY"])
+    np.testing.assert_allclose(ccd.wcs.pixel_to_world_values(10, 20), tangent().pixel_to_world_values(10, 20))
+    difference = (ccd.data - frame.data) / np.sqrt(frame.variance)
+    assert np.abs(difference).max() < (1e-6 if compression == "lossless" else 0.1)
+    np.testing.assert_allclose(
+        ccd.uncertainty.array**2, frame.variance, rtol=1e-6 if compression == "lossless" else 0.1
+    )
+    with fits.open(path) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "SCI", "MASK", "UNCERT", "FLAGS"]
+        np.testing.assert_array_equal(hdus["FLAGS"].data, frame.flags)
+
+
+def test_the_target_is_named_with_who_says_so(tmp_path: Path) -> None:
+    frame, _ = reduced()
+    place = TargetPlace(ra=31.0427, dec=46.6878, origin="target list, at this time")
+    write_reduced(tmp_path / "a.fits", frame, target=place)
+    header = fits.getheader(tmp_path / "a.fits")
+    assert (header["RA-OBJ"], header["DEC-OBJ"]) == (31.0427, 46.6878)
+    assert header.comments["RA-OBJ"] == "[deg] ICRS, target list, at this time"
 
 
 def test_flags_hold_the_bits_and_their_names(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from nightflow.config import Settings
-from nightflow.pipeline.reducer import Outcome, Reducer, reduce_exposure
+from nightflow.pipeline.reduce_exposure import reduce_exposure
+from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service import live_service
 from nightflow.service.live_service import LiveService
 from nightflow.store.database import Database
