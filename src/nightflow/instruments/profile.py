@@ -19,23 +19,34 @@ from pydantic import (
     model_validator,
 )
 
+from nightflow.instruments.amplifier_settings import (
+    AmplifierSettings,
+    AmplifiersSetting,
+    CrosstalkMatrix,
+    LinearitySettings,
+    Section,
+)
 from nightflow.instruments.quantities import known_quantity
-from nightflow.instruments.values import parse_section
 
 __all__ = [
+    "AmplifierSettings",
     "AstrometrySettings",
     "CalibrationSettings",
     "CameraProfile",
     "CosmicRaySettings",
     "DetectionSettings",
     "KeywordRule",
+    "LinearitySettings",
     "MasterSettings",
+    "OverscanMode",
     "PhotometrySettings",
     "Policy",
 ]
 
 Policy = Literal["off", "optional", "required"]
 """A calibration step: never done; done where a master exists (else a warning); needed."""
+
+OverscanMode = Literal["off", "median", "row_median", "polynomial", "spline"]
 
 Rung = Literal["previous", "header", "hint", "astrometry_net"]
 
@@ -53,18 +64,8 @@ def _expression(text: str) -> str:
     return text
 
 
-def _section(text: str) -> str:
-    """Check a FITS section."""
-    if parse_section(text) is None:
-        raise ValueError('not a FITS section such as "[1025:1056,1:1024]"')
-    return text
-
-
 Expression = Annotated[str, AfterValidator(_expression)]
 """A regular expression, searched anywhere, case ignored."""
-
-Section = Annotated[str, AfterValidator(_section)]
-"""A region in FITS notation: 1-based, both ends included, columns first."""
 
 QuantityName = Annotated[str, AfterValidator(known_quantity)]
 
@@ -126,12 +127,33 @@ class DetectorSettings(_Model):
     bayer: str = ""
     bad_pixel_regions: list[Section] = []
     """FITS sections of the raw frame that are flagged bad, such as "[256:256,1:1024]"."""
+    amplifiers: AmplifiersSetting = []
+    """Where a chip is read by several amplifiers: "header" where the HDUs say themselves which pixels go
+    where (keywords ``trim``, ``overscan``, ``chip_section``), else a table for each."""
+    hdus_per_chip: int = Field(0, ge=0)
+    """HDUs that follow one another and make one chip; 0: those of one ``detector`` name, or as many as
+    ``amplifiers`` speaks of."""
+    linearity: dict[str, LinearitySettings] = {}
+    """Amplifier, chip, or "all" -> true counts for measured ones; empty: the counts are taken as linear."""
+    crosstalk: dict[str, CrosstalkMatrix] = {}
+    """Chip, or "all" -> [victim][source], in the order of the amplifiers; empty: none."""
 
 
 class CalibrationSettings(_Model):
     """Which detector steps are run."""
 
-    overscan: Literal["off", "median", "row_median"] = "off"
+    overscan: OverscanMode = "off"
+    """One level a frame ("median"), one a line of the strip ("row_median"), or a curve along the strip."""
+    overscan_order: int = Field(3, ge=0, le=9)
+    """Degree of the curve with overscan = "polynomial"."""
+    overscan_knots: int = Field(8, ge=1, le=200)
+    """Pieces of the cubic curve with overscan = "spline"."""
+    overscan_clip: float = Field(3.5, gt=1)
+    """Lines that lie off the curve by more than so many standard deviations do not count."""
+    crosstalk: bool = True
+    """Whether ``detector.crosstalk`` is applied."""
+    linearity: bool = True
+    """Whether ``detector.linearity`` is applied."""
     bias: Policy = "required"
     dark: Policy = "optional"
     dark_scaling: Literal["exposure_matched", "scaled"] = "exposure_matched"
