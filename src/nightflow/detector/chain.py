@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nightflow.detector.bad_pixels import flag_hot_pixels, flag_not_finite, flag_regions
+from nightflow.detector.bad_pixels import flag_master_defects, flag_not_finite, flag_regions
 from nightflow.detector.bias import subtract_bias
 from nightflow.detector.cosmic_rays import flag_cosmic_rays
 from nightflow.detector.dark import subtract_dark
@@ -167,9 +167,13 @@ def _flat(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
 
 
 def _hot_pixels(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
-    if profile.calibration.dark == "off" or masters.dark is None:
+    settings = profile.calibration
+    used = {
+        kind: getattr(masters, kind) for kind in ("bias", "dark", "flat") if getattr(settings, kind) != "off"
+    }
+    if all(master is None for master in used.values()):
         return frame
-    return flag_hot_pixels(frame, masters.dark)
+    return flag_master_defects(frame, MasterSet(**used), profile.bad_pixels)
 
 
 def _mosaic(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
