@@ -13,11 +13,13 @@ from nightflow.detector.bad_pixels import flag_master_defects, flag_not_finite, 
 from nightflow.detector.bias import subtract_bias
 from nightflow.detector.cosmic_rays import flag_cosmic_rays
 from nightflow.detector.dark import subtract_dark
+from nightflow.detector.fill_pixels import fill_pixels
 from nightflow.detector.flat import divide_flat
 from nightflow.detector.gain import apply_gain
 from nightflow.detector.master_frame import MasterFrame, MasterSet
 from nightflow.detector.overscan import overscan_variance, subtract_overscan
 from nightflow.detector.pedestal import subtract_pedestal
+from nightflow.detector.persistence import flag_persistence
 from nightflow.detector.saturation import flag_saturation
 from nightflow.detector.trim import trim
 from nightflow.detector.variance import attach_variance
@@ -176,6 +178,10 @@ def _hot_pixels(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Fra
     return flag_master_defects(frame, MasterSet(**used), profile.bad_pixels)
 
 
+def _persistence(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    return flag_persistence(frame, masters.saturated_before, profile.bad_pixels.persistence_seconds)
+
+
 def _mosaic(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     if not frame.header.bayer:
         return frame
@@ -228,8 +234,10 @@ STEPS: tuple[Step, ...] = (
     Step("flat", _flat, frozenset({LIGHT})),
     Step("gain", lambda frame, profile, masters: apply_gain(frame), frozenset({LIGHT})),
     Step("hot_pixels", _hot_pixels, frozenset({LIGHT})),
+    Step("persistence", _persistence, frozenset({LIGHT})),
     Step("mosaic", _mosaic, frozenset({LIGHT})),
     Step("cosmic_rays", _cosmic_rays, frozenset({LIGHT})),
+    Step("fill", lambda frame, profile, masters: fill_pixels(frame, profile.bad_pixels), frozenset({LIGHT})),
 )
 """Saturation and bad regions need raw coordinates and raw counts; the variance needs the dark current
 still in and the flat not yet divided; cosmic rays need electrons with their sky."""

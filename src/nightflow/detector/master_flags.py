@@ -199,11 +199,11 @@ def _skewness(excess: NDArray[np.float32], scatter: NDArray[np.float32], usable:
     bound keeps a chip full of hot pixels from hiding them.
     """
     step = max(1, excess.size // _SAMPLED_PIXELS)
-    sample = [plane.ravel()[::step] for plane in (excess, scatter, usable)]
-    known = sample[2] & (sample[1] > 0)
+    above, noise = excess.ravel()[::step], scatter.ravel()[::step]
+    known = usable.ravel()[::step] & (noise > 0)
     if not known.any():
         return 1.0
-    upper = np.quantile(sample[0][known] / sample[1][known], _TWO_SIGMA)
+    upper = np.quantile(above[known] / noise[known], _TWO_SIGMA)
     return float(np.clip(upper / 2, 1, _MOST_SKEWED))
 
 

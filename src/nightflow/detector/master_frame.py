@@ -6,14 +6,15 @@ no more than these two classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.instruments.header import FrameHeader, FrameKind
 
-__all__ = ["InputFile", "MasterFrame", "MasterSet", "MasterStatistics"]
+__all__ = ["InputFile", "MasterFrame", "MasterSet", "MasterStatistics", "SaturatedPixels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +102,31 @@ class MasterFrame:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaturatedPixels:
+    """The pixels that one exposure saturated.
+
+    Attributes
+    ----------
+    mjd_end : float
+        UTC, when the exposure ended.
+    shape : tuple of int
+        (ny, nx) of the trimmed frame.
+    index : ndarray of int32, shape (n,)
+        Into the flattened frame.
+    """
+
+    mjd_end: float
+    shape: tuple[int, int]
+    index: NDArray[np.int32] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MasterSet:
     """The masters of one frame; None where there is none.
 
     For a flat field frame, ``dark`` is the one that fits the flat's exposure (the dark-flat). What a dark-sky
     flat adds to the flat is ``illumination``; ``fringe`` is the pattern of the night sky's lines.
+    ``saturated_before`` is no master: what earlier exposures of the detector saturated, for the persistence.
     """
 
     bias: MasterFrame | None = None
@@ -113,9 +134,15 @@ class MasterSet:
     flat: MasterFrame | None = None
     illumination: MasterFrame | None = None
     fringe: MasterFrame | None = None
+    saturated_before: tuple[SaturatedPixels, ...] = ()
+
+    @classmethod
+    def of(cls, masters: Mapping[str, MasterFrame]) -> MasterSet:
+        """Return the set of masters given by kind."""
+        return replace(cls(), **masters)
 
     @property
     def fingerprints(self) -> dict[str, str]:
         """Kind -> fingerprint of the masters that are present."""
         present = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {kind: master.fingerprint for kind, master in present.items() if master is not None}
+        return {kind: one.fingerprint for kind, one in present.items() if isinstance(one, MasterFrame)}

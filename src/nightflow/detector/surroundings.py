@@ -59,9 +59,10 @@ def measure_surroundings(
     scatter[~known] = typical
     np.maximum(scatter, _LEAST_SCATTER * typical, out=scatter)
     across_y, across_x = _weights(rows), _weights(columns)
-    plane = across_y @ level @ across_x.T
+    plane = (across_y @ level @ across_x.T).astype(np.float32, copy=False)
     # Beyond the outer centres the level goes on straight; a scatter must not fall below zero there.
-    spread = np.maximum(across_y @ scatter @ across_x.T, np.float32(_LEAST_SCATTER * typical))
+    spread = (across_y @ scatter @ across_x.T).astype(np.float32, copy=False)
+    np.maximum(spread, np.float32(_LEAST_SCATTER * typical), out=spread)
     return Surroundings(plane, spread)
 
 
