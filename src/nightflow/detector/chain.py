@@ -21,6 +21,7 @@ from nightflow.detector.overscan import overscan_variance, subtract_overscan
 from nightflow.detector.pedestal import subtract_pedestal
 from nightflow.detector.persistence import flag_persistence
 from nightflow.detector.saturation import flag_saturation
+from nightflow.detector.trails import flag_trails
 from nightflow.detector.trim import trim
 from nightflow.detector.variance import attach_variance
 from nightflow.frame import Frame
@@ -194,6 +195,10 @@ def _cosmic_rays(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Fr
     return flag_cosmic_rays(frame, profile.cosmic_rays)
 
 
+def _trails(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    return flag_trails(frame, profile.trails) if profile.trails.enabled else frame
+
+
 def _left_out(frame: Frame, kind: str) -> Frame:
     return frame.after(f"{kind}: not done", f"{kind}: no master {kind}; not corrected")
 
@@ -237,6 +242,7 @@ STEPS: tuple[Step, ...] = (
     Step("persistence", _persistence, frozenset({LIGHT})),
     Step("mosaic", _mosaic, frozenset({LIGHT})),
     Step("cosmic_rays", _cosmic_rays, frozenset({LIGHT})),
+    Step("trails", _trails, frozenset({LIGHT})),
     Step("fill", lambda frame, profile, masters: fill_pixels(frame, profile.bad_pixels), frozenset({LIGHT})),
 )
 """Saturation and bad regions need raw coordinates and raw counts; the variance needs the dark current

@@ -7,7 +7,7 @@ no more than these two classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,13 @@ class MasterSet:
     @classmethod
     def of(cls, masters: Mapping[str, MasterFrame]) -> MasterSet:
         """Return the set of masters given by kind."""
-        return replace(cls(), **masters)
+        return cls(
+            bias=masters.get("bias"),
+            dark=masters.get("dark"),
+            flat=masters.get("flat"),
+            illumination=masters.get("illumination"),
+            fringe=masters.get("fringe"),
+        )
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -188,7 +188,7 @@ class BadPixelSettings(_Model):
 class TrailSettings(_Model):
     """Trails of satellites and aircraft."""
 
-    enabled: bool = False
+    enabled: bool = True
     threshold: float = Field(2.5, gt=0)
     """In units of the noise of 4 x 4 pixels, from which they count as part of a trail."""
     minimum_length: float = Field(0.3, gt=0, le=1)
