@@ -15,7 +15,9 @@ from nightflow.detector.cosmic_rays import flag_cosmic_rays
 from nightflow.detector.dark import subtract_dark
 from nightflow.detector.fill_pixels import fill_pixels
 from nightflow.detector.flat import divide_flat
+from nightflow.detector.fringe import subtract_fringe
 from nightflow.detector.gain import apply_gain
+from nightflow.detector.illumination import divide_illumination
 from nightflow.detector.master_frame import MasterFrame, MasterSet
 from nightflow.detector.overscan import overscan_variance, subtract_overscan
 from nightflow.detector.pedestal import subtract_pedestal
@@ -169,6 +171,22 @@ def _flat(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     return divide_flat(frame, masters.flat, low=settings.flat_low, high=settings.flat_high)
 
 
+def _illumination(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if profile.calibration.illumination == "off":
+        return frame
+    if masters.illumination is None:
+        return _left_out(frame, "illumination")
+    return divide_illumination(frame, masters.illumination)
+
+
+def _fringe(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if profile.calibration.fringe == "off":
+        return frame
+    if masters.fringe is None:
+        return _left_out(frame, "fringe")
+    return subtract_fringe(frame, masters.fringe, background=profile.masters.fringe_background)
+
+
 def _hot_pixels(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     settings = profile.calibration
     used = {
@@ -237,7 +255,9 @@ STEPS: tuple[Step, ...] = (
     Step("variance", _variance, frozenset({LIGHT})),
     Step("dark", _dark, frozenset({FLAT, LIGHT})),
     Step("flat", _flat, frozenset({LIGHT})),
+    Step("illumination", _illumination, frozenset({LIGHT})),
     Step("gain", lambda frame, profile, masters: apply_gain(frame), frozenset({LIGHT})),
+    Step("fringe", _fringe, frozenset({LIGHT})),
     Step("hot_pixels", _hot_pixels, frozenset({LIGHT})),
     Step("persistence", _persistence, frozenset({LIGHT})),
     Step("mosaic", _mosaic, frozenset({LIGHT})),

@@ -28,8 +28,8 @@ _MOST_FADING = 0.15
 """Ratio of a trail's faint fifth to its bright fifth. A star's spike fades as the distance squared."""
 _BLOCK = 16
 """Places along a trail that are taken together for that."""
-_TO_THE_EDGE = 12.0
-"""Squares from the end of a trail to the edge of the frame that it is taken to cross."""
+_TO_THE_EDGE = 0.15
+"""Of a trail's length, what may be lost in dark corners between its end and the edge that it runs to."""
 
 _PROFILE_REACH, _PROFILE_SKY = 32, 24
 """Pixels across a trail that are looked at; beyond the second they are sky."""
@@ -147,8 +147,9 @@ def verify(
     if stretch is None or not _is_trail(line, samples[stretch], threshold, least):
         return None
     begin, end = low + stretch.start, low + stretch.stop - 1
-    begin = low if begin - low < _TO_THE_EDGE else begin - 1
-    end = high if high - end < _TO_THE_EDGE else end + 1
+    reach = _TO_THE_EDGE * (end - begin)
+    begin = low if begin - low < reach else begin - 1
+    end = high if high - end < reach else end + 1
     x, y = (size * (place + 0.5) - 0.5 for place in line.at(begin))
     length = (end - begin) * size
     width = _width(data, (x, y), (line.ux, line.uy), length)
@@ -202,24 +203,30 @@ def _width(
     sky = known & (np.abs(distance) > _PROFILE_SKY)
     if not sky.any() or not known[_PROFILE_REACH]:
         return None
-    level = np.median(profile[sky])
-    profile -= level
+    profile -= np.median(profile[sky])
     noise = robust_sigma(samples[:, sky].ravel()) * np.sqrt(np.pi / 2 / len(samples))
     near = np.abs(distance) <= _MOST_OFF_CENTER
     peak = int(np.argmax(np.where(near & known, profile, -np.inf)))
     if profile[peak] <= 5 * noise or _extent(profile > profile[peak] / 2, peak)[2] > _MOST_WIDTH:
         return None
-    if _fades(samples[:, max(0, peak - 1) : peak + 2] - np.float32(level)):
+    if _fades(_by_block(samples[:, peak - 1 : peak + 2]) - _by_block(samples[:, sky])):
         return None
     first, last, _ = _extent(profile > max(_WING * profile[peak], 2 * noise), peak)
     return float(distance[first] - 1), float(distance[last] + 1)
 
 
-def _fades(ridge: NDArray[np.float32]) -> bool:
-    """Return whether the light along the middle of a trail is that of a star's spike."""
-    blocks = ridge[: len(ridge) // _BLOCK * _BLOCK].reshape(-1, _BLOCK * ridge.shape[1])
+def _by_block(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the medians of successive places along a trail; NaN where nothing is known."""
+    blocks = samples[: len(samples) // _BLOCK * _BLOCK].reshape(-1, _BLOCK * samples.shape[1])
+    medians = np.full(len(blocks), np.nan, np.float32)
     known = np.isfinite(blocks).any(axis=1)
-    faint, bright = np.quantile(np.nanmedian(blocks[known], axis=1), [0.2, 0.8])
+    medians[known] = np.nanmedian(blocks[known], axis=1)
+    return medians
+
+
+def _fades(light: NDArray[np.float32]) -> bool:
+    """Return whether the light along a trail is that of a star's spike."""
+    faint, bright = np.nanquantile(light, [0.2, 0.8])
     return bool(faint < _MOST_FADING * bright)
 
 

@@ -145,7 +145,7 @@ def _strongest_line(
     if len(x) < least / 2:
         return None
     middle = (shape[1] - 1) / 2, (shape[0] - 1) / 2
-    reach = float(np.hypot(*shape)) / 2 + 2
+    reach = float(np.hypot(shape[0], shape[1])) / 2 + 2
     angles = np.arange(0, np.pi, _ANGLE_STEP / reach).astype(np.float32)
     cosines, sines = np.cos(angles), np.sin(angles)
     votes = np.zeros((len(angles), int(2 * reach / _RHO_STEP) + 2), np.int32)
