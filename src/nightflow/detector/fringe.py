@@ -29,7 +29,7 @@ _SIGNIFICANCE = 5.0
 
 @dataclass(frozen=True)
 class Amplitude:
-    """How many times a pattern is in a frame, with its error; the error is infinite where none can be told."""
+    """How many times a pattern is in a frame, with its error: infinite where nothing can be told."""
 
     value: float
     error: float
@@ -111,7 +111,7 @@ def fit_amplitude(
     if np.count_nonzero(known) < _LEAST_BLOCKS:
         return _UNKNOWN
     d, p = values[known].astype(np.float64), shapes[known].astype(np.float64)
-    # The mean of the variances of the pixels; that of their mean is smaller by their number, less the masked ones.
+    # Of one pixel; that of a block's mean is smaller by their number.
     noise_of_p = float(np.mean(noise[known])) / BLOCK**2
     kept = np.ones(len(d), bool)
     amplitude = _UNKNOWN

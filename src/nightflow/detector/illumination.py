@@ -20,8 +20,8 @@ def divide_illumination(frame: Frame, master: MasterFrame) -> Frame:
     frame : Frame
         ADU, divided by the flat.
     master : MasterFrame
-        Sky of a flat-divided frame relative to its level; see `nightflow.masters.sky_flat`. Pixels where it is
-        not above zero are left as they are and flagged BAD.
+        Sky of a flat-divided frame relative to its level; see `nightflow.masters.sky_flat`. Pixels where it
+        is not above zero are left as they are and flagged BAD.
 
     Raises
     ------

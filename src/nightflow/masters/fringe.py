@@ -37,8 +37,9 @@ def build_fringe(
 ) -> MasterFrame:
     """Make the fringe pattern of one chip and filter.
 
-    Each frame's sky is taken off and its objects are masked. Frames are first scaled by their sky, then by the
-    amplitude that the pattern turns out to have in each: the lines and the rest of the sky do not keep step.
+    Each frame's sky is taken off and its objects are masked. Frames are first scaled by their sky, then by
+    the amplitude that the pattern turns out to have in each: the sky's lines and the rest of its light do not
+    keep step.
 
     Parameters
     ----------
@@ -88,12 +89,18 @@ def _combined(kept: Sequence[SkyPlane], profile: CameraProfile) -> CombinedFrame
 
 
 def _amplitude(one: SkyPlane | None, combined: CombinedFrame) -> Amplitude | None:
-    """Return how many times the pattern is in a frame's plane."""
+    """Return how many times the pattern of the other frames is in a frame's plane.
+
+    With its own noise in the pattern every frame would seem to have fringes.
+    """
     if one is None:
         return None
-    known = np.isfinite(one.plane) & (combined.n_used > 0)
-    error = moderated_uncertainty(combined, METHOD)
-    return fit_amplitude(np.asarray(one.plane), combined.data, error, known)
+    own = np.asarray(one.plane)
+    known = np.isfinite(own) & (combined.n_used > 1)
+    number = np.maximum(combined.n_used, 2).astype(np.float32)
+    others = zero_where(~known, (number * combined.data - own) / (number - 1))
+    error = moderated_uncertainty(combined, METHOD) * np.sqrt(number / (number - 1))
+    return fit_amplitude(own, others, error, known)
 
 
 def _with_fringes(

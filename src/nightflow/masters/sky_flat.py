@@ -1,7 +1,7 @@
 """Make a dark-sky flat: what twilight or dome flats say wrongly on a large scale.
 
-The night's own lights of a filter, already divided by the flat, should show an even sky. Objects are masked, each
-frame is divided by its sky's level, and the combined sky is smoothed, so that of its structure only the
+The night's own lights of a filter, already divided by the flat, should show an even sky. Objects are masked,
+each frame is divided by its sky's level, and the combined sky is smoothed, so that of its structure only the
 large scale is kept: the small scale is the flat's business, which has far more light.
 """
 
@@ -47,8 +47,8 @@ def build_illumination(
     inputs : sequence of InputFile
         Name and hash of each frame.
     levels : sequence of float, optional
-        Level of each exposure's sky on the camera's first chip, electrons. The illumination of a chip that sees
-        the same sky dimmer is then below 1, and dividing by it brings the chips to a common response.
+        Level of each exposure's sky on the camera's first chip, electrons. The illumination of a chip that
+        sees the same sky dimmer is then below 1, and dividing by it brings the chips to a common response.
         By default each frame's own median: the illumination has a median of 1.
 
     Returns
@@ -98,8 +98,8 @@ def smooth(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Average over squares, with what is unknown and what stands out left out.
 
-    The mean is that of the differences from a mesh of medians, which is linear at the edges: a window that the
-    edge cuts does not lean to the inner side.
+    The mean is that of the differences from a mesh of medians, which is linear at the edges: a window that
+    the edge cuts does not lean to the inner side.
 
     Returns
     -------
