@@ -22,6 +22,7 @@ def test_the_bits_are_those_that_were_agreed() -> None:
         "EDGE": 128,
         "NEIGHBOUR": 256,
         "TRAIL": 512,
+        "PERSISTENCE": 1024,
     }
 
 

@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nightflow.detector.bad_pixels import flag_hot_pixels, flag_not_finite, flag_regions
+from nightflow.detector.bad_pixels import flag_master_defects, flag_not_finite, flag_regions
 from nightflow.detector.balance import balance_amplifiers
 from nightflow.detector.bias import subtract_bias
 from nightflow.detector.cosmic_rays import flag_cosmic_rays
 from nightflow.detector.crosstalk import subtract_crosstalk
 from nightflow.detector.dark import subtract_dark
+from nightflow.detector.fill_pixels import fill_pixels
 from nightflow.detector.flat import divide_flat
+from nightflow.detector.fringe import subtract_fringe
 from nightflow.detector.gain import apply_gain
+from nightflow.detector.illumination import divide_illumination
 from nightflow.detector.linearity import linearise
 from nightflow.detector.master_frame import MasterFrame, MasterSet
 from nightflow.detector.overscan import LevelCurve, overscan_variance, subtract_overscan
 from nightflow.detector.pedestal import subtract_pedestal
+from nightflow.detector.persistence import flag_persistence
 from nightflow.detector.saturation import flag_saturation
+from nightflow.detector.trails import flag_trails
 from nightflow.detector.trim import trim
 from nightflow.detector.variance import attach_readout_variance, attach_variance
 from nightflow.frame import Frame
@@ -219,10 +224,34 @@ def _flat(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     return divide_flat(frame, masters.flat, low=settings.flat_low, high=settings.flat_high)
 
 
-def _hot_pixels(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
-    if profile.calibration.dark == "off" or masters.dark is None:
+def _illumination(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if profile.calibration.illumination == "off":
         return frame
-    return flag_hot_pixels(frame, masters.dark)
+    if masters.illumination is None:
+        return _left_out(frame, "illumination")
+    return divide_illumination(frame, masters.illumination)
+
+
+def _fringe(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if profile.calibration.fringe == "off":
+        return frame
+    if masters.fringe is None:
+        return _left_out(frame, "fringe")
+    return subtract_fringe(frame, masters.fringe, background=profile.masters.fringe_background)
+
+
+def _hot_pixels(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    settings = profile.calibration
+    used = {
+        kind: getattr(masters, kind) for kind in ("bias", "dark", "flat") if getattr(settings, kind) != "off"
+    }
+    if all(master is None for master in used.values()):
+        return frame
+    return flag_master_defects(frame, MasterSet(**used), profile.bad_pixels)
+
+
+def _persistence(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    return flag_persistence(frame, masters.saturated_before, profile.bad_pixels.persistence_seconds)
 
 
 def _mosaic(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
@@ -235,6 +264,10 @@ def _cosmic_rays(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Fr
     if not profile.cosmic_rays.enabled:
         return frame
     return flag_cosmic_rays(frame, profile.cosmic_rays)
+
+
+def _trails(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    return flag_trails(frame, profile.trails) if profile.trails.enabled else frame
 
 
 def _left_out(frame: Frame, kind: str) -> Frame:
@@ -274,10 +307,15 @@ STEPS: tuple[Step, ...] = (
     Step("variance", _variance, frozenset({LIGHT})),
     Step("dark", _dark, frozenset({FLAT, LIGHT})),
     Step("flat", _flat, frozenset({LIGHT})),
+    Step("illumination", _illumination, frozenset({LIGHT})),
     Step("gain", lambda frame, profile, masters: apply_gain(frame), frozenset({LIGHT})),
+    Step("fringe", _fringe, frozenset({LIGHT})),
     Step("hot_pixels", _hot_pixels, frozenset({LIGHT})),
+    Step("persistence", _persistence, frozenset({LIGHT})),
     Step("mosaic", _mosaic, frozenset({LIGHT})),
     Step("cosmic_rays", _cosmic_rays, frozenset({LIGHT})),
+    Step("trails", _trails, frozenset({LIGHT})),
+    Step("fill", lambda frame, profile, masters: fill_pixels(frame, profile.bad_pixels), frozenset({LIGHT})),
 )
 """Saturation and bad regions need raw coordinates and raw counts, crosstalk the order in which pixels were
 read, linearity the counts of each amplifier above its bias; the variance needs the dark current still in and

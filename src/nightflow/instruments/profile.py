@@ -26,11 +26,13 @@ from nightflow.instruments.amplifier_settings import (
     LinearitySettings,
     Section,
 )
+from nightflow.instruments.bad_regions import MEND, parse_bad_region
 from nightflow.instruments.quantities import known_quantity
 
 __all__ = [
     "AmplifierSettings",
     "AstrometrySettings",
+    "BadPixelSettings",
     "CalibrationSettings",
     "CameraProfile",
     "CosmicRaySettings",
@@ -41,6 +43,7 @@ __all__ = [
     "OverscanMode",
     "PhotometrySettings",
     "Policy",
+    "TrailSettings",
 ]
 
 Policy = Literal["off", "optional", "required"]
@@ -64,8 +67,18 @@ def _expression(text: str) -> str:
     return text
 
 
+def _bad_region(text: str) -> str:
+    """Check a region of bad pixels."""
+    if parse_bad_region(text) is None:
+        raise ValueError(f"no region of bad pixels; {MEND}")
+    return text
+
+
 Expression = Annotated[str, AfterValidator(_expression)]
 """A regular expression, searched anywhere, case ignored."""
+
+BadRegionText = Annotated[str, AfterValidator(_bad_region)]
+"""See `nightflow.instruments.bad_regions`."""
 
 QuantityName = Annotated[str, AfterValidator(known_quantity)]
 
@@ -125,8 +138,10 @@ class DetectorSettings(_Model):
     """FITS section of the raw frame, such as "[1025:1056,1:1024]"; else the header's keyword."""
     trim: Section | None = None
     bayer: str = ""
-    bad_pixel_regions: list[Section] = []
-    """FITS sections of the raw frame that are flagged bad, such as "[256:256,1:1024]"."""
+    bad_pixel_regions: list[BadRegionText] = []
+    """Regions of the raw frame that are flagged bad: "[256:256,1:1024]", "column 256", "pixel 40 512"."""
+    bad_pixel_file: str = ""
+    """A text file of such regions, one a line; its path starts at the folder of the profile's own file."""
     amplifiers: AmplifiersSetting = []
     """Where a chip is read by several amplifiers: "header" where the HDUs say themselves which pixels go
     where (keywords ``trim``, ``overscan``, ``chip_section``), else a table for each."""
@@ -167,6 +182,51 @@ class CalibrationSettings(_Model):
     """The pattern of the night sky's lines, scaled to each frame and subtracted."""
 
 
+class BadPixelSettings(_Model):
+    """Which pixels the masters show to be bad, and whether they are filled."""
+
+    hot_sigma: float = Field(5.0, gt=0)
+    """Dark counts above the surroundings, in units of the master dark's noise, from which a pixel is warm or
+    hot. With 5, 99 of 100 pixels that are truly 6.1 or more above are found."""
+    hot_variance: float = Field(1.0, gt=0)
+    """A pixel is hot where its excess of dark current adds so many times the variance of a typical pixel."""
+    cold_sigma: float = Field(0.0, ge=0)
+    """Dark counts below the surroundings, in the same units, from which a pixel is bad; 0: off."""
+    dead_sigma: float = Field(10.0, gt=0)
+    """Response below the surroundings, in units of the master flat's own scatter, from which a pixel is dead,
+    if it is below ``dead_response`` too."""
+    dead_response: float = Field(0.7, gt=0, le=1)
+    """In units of the surroundings. A pixel that sees more light than that is mended by the flat."""
+    column_sigma: float = Field(5.0, ge=0)
+    """Columns off the median of their neighbours by so many times the columns' scatter are bad; 0: off."""
+    column_window: int = Field(11, ge=3, le=101)
+    """Columns in that median."""
+    method: Literal["threshold", "ccdmask"] = "threshold"
+    """"ccdmask" also flags what `ccdproc.ccdmask` finds in the master flat."""
+    persistence_seconds: float = Field(0.0, ge=0)
+    """For how long pixels stay flagged after an exposure that saturated them; 0: not at all."""
+    fill: Literal["none", "gaussian", "median"] = "none"
+    """What takes the place of bad, hot and dead pixels; their flags stay."""
+    fill_sigma: float = Field(1.0, gt=0, le=10)
+    """Pixels; standard deviation of the Gaussian that weights the neighbours."""
+    fill_radius: int = Field(2, ge=1, le=20)
+    """The median is that of the good pixels in a square of 2 * fill_radius + 1."""
+    fill_minimum: int = Field(4, ge=1)
+    """A pixel with fewer good ones in that square is left as it is."""
+
+
+class TrailSettings(_Model):
+    """Trails of satellites and aircraft."""
+
+    enabled: bool = True
+    threshold: float = Field(2.5, gt=0)
+    """In units of the noise of 4 x 4 pixels, from which they count as part of a trail."""
+    minimum_length: float = Field(0.3, gt=0, le=1)
+    """In units of the frame's shorter side."""
+    maximum_count: int = Field(8, ge=1, le=100)
+    """Trails looked for in one frame."""
+
+
 class MasterSettings(_Model):
     """How masters are grouped, combined and chosen."""
 
@@ -176,6 +236,10 @@ class MasterSettings(_Model):
     """Relative; 0.02 means 2 %."""
     validity_days: float = 30.0
     clip_sigma: float = 4.0
+    illumination_scale: int = Field(51, ge=3)
+    """Pixels; a dark-sky flat is smoothed over squares of this side: only the large scale is kept."""
+    fringe_background: int = Field(256, ge=32)
+    """Pixels; the sky is taken off on a mesh of this size, which must be wider than a fringe."""
     match: list[str] = ["instrument", "detector", "binning", "gain_setting", "readout_mode", "shape"]
 
 
@@ -320,7 +384,9 @@ class CameraProfile(_Model):
     detector: DetectorSettings = DetectorSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     masters: MasterSettings = MasterSettings()
+    bad_pixels: BadPixelSettings = BadPixelSettings()
     cosmic_rays: CosmicRaySettings = CosmicRaySettings()
+    trails: TrailSettings = TrailSettings()
     detection: DetectionSettings = DetectionSettings()
     astrometry: AstrometrySettings = AstrometrySettings()
     photometry: PhotometrySettings = PhotometrySettings()

@@ -106,7 +106,7 @@ class MasterLibrary:
         needs = {str(kind): self.get(need, profile) for kind, need in plan.needs.items()}
         inputs = [InputFile(name=Path(one.path).name, sha256=one.sha256) for one in plan.inputs]
         frames = _Frames(plan.inputs, profile)
-        master = build_master(plan.kind, frames, profile, MasterSet(**needs), inputs=inputs, method=METHOD)
+        master = build_master(plan.kind, frames, profile, MasterSet.of(needs), inputs=inputs, method=METHOD)
         name = f"{profile.name}-{plan.kind}-{plan.fingerprint[:16]}.fits"
         self._folder.mkdir(parents=True, exist_ok=True)
         write_master(self._folder / name, master)

@@ -57,6 +57,7 @@ def test_counts_of_both_amplifiers_become_electrons() -> None:
         "balance",
         "variance",
         "gain",
+        "bad_pixels",
     ]
 
 
