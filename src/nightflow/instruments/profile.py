@@ -148,8 +148,9 @@ class InputLimits(_Model):
     noise_ratio: float = Field(2.0, gt=1)
     """Bias, dark: noise above so many times the median of all inputs."""
     structure: float = Field(1.0, gt=0)
-    """Bias, dark: areas that differ from the median of all inputs by so many times one pixel's noise."""
-    flat_structure: float = Field(0.02, gt=0)
+    """Bias, dark: areas that differ from the median of all inputs by so many times one pixel's noise, but by
+    2 ADU at least."""
+    flat_structure: float = Field(0.03, gt=0)
     """Flat: the same, relative to its level."""
     flat_low: float = Field(0.02, ge=0)
     """Flat: median level in units of the saturation level."""
@@ -198,7 +199,7 @@ class VettingSettings(_Model):
     """Dark: change of the level relative to it, or to one pixel's noise where that is more."""
     noise: float = Field(0.5, gt=0)
     """Bias, dark: relative change of one pixel's noise."""
-    structure: float = Field(1.0, gt=0)
+    structure: float = Field(1.5, gt=0)
     """Bias, dark: change of an area or across the chip in units of one pixel's noise."""
     flat_gradient: float = Field(0.03, gt=0)
     """Flat: smooth change across the chip, relative."""
@@ -207,7 +208,7 @@ class VettingSettings(_Model):
     unusable: float = Field(0.1, gt=0)
     """Fraction of pixels without a usable value, of flats also those outside ``calibration.flat_low`` and
     ``flat_high``."""
-    bias_structure: float = Field(20.0, gt=0)
+    bias_structure: float = Field(40.0, gt=0)
     """First bias of its kind: range of its large-scale structure in units of one pixel's noise."""
     rejected_at: float = Field(3.0, ge=1)
 

@@ -24,11 +24,11 @@ LEAST_NOISE = 0.3
 """ADU; the scatter that rounding to whole counts alone makes."""
 
 FLAT_FLOOR = 1e-3
-"""Relative uncertainty that two flats of one night have beside their noise: colour of the light, seeing of dust."""
+"""Relative uncertainty that flats have beside their noise: the colour of the light, its angle."""
 
 _SIGNIFICANT = 6.0
-_MEDIAN_ERROR = float(np.sqrt(np.pi / 2)) / SAMPLES
-"""Standard error of an area's median in units of one pixel's noise."""
+_AREA_ERROR = 1.2 / SAMPLES
+"""Standard error of an area's level in units of one pixel's noise."""
 
 _CLIP = 4.0
 _ROUNDS = 4
@@ -99,7 +99,7 @@ def compare_masters(new: MasterFrame, old: MasterFrame) -> Difference:
     side = area_side((change.shape[0], change.shape[1]), AREAS, LARGEST_AREA)
     areas = area_map(change, side)
     smooth = _paraboloid(areas)
-    defect, at = _defect(areas - smooth, _MEDIAN_ERROR * float(np.nanmedian(sigma)), side)
+    defect, at = _defect(areas - smooth, _AREA_ERROR * float(np.nanmedian(sigma)), side)
     return Difference(
         outliers=_outliers(change, sigma, smooth, side),
         level=0.0 if relative else level,
@@ -127,13 +127,14 @@ def _change(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the change of each pixel and its standard error; NaN where either has no value."""
     usable = ((new.flags | old.flags) & int(UNUSABLE)) == 0
-    sigma = np.hypot(new.uncertainty, old.uncertainty)
+    sigma = np.asarray(np.hypot(new.uncertainty, old.uncertainty), np.float32)
     if not relative:
         change = np.where(usable, new.data - old.data, np.float32(np.nan))
         return change, np.where(usable, sigma, np.float32(np.nan))
     usable &= (new.data > 0) & (old.data > 0)
     old_data = np.where(usable, old.data, np.float32(np.nan))
-    return new.data / old_data - np.float32(1), np.hypot(sigma / old_data, np.float32(FLAT_FLOOR))
+    change = np.asarray(new.data / old_data - np.float32(1), np.float32)
+    return change, np.asarray(np.hypot(sigma / old_data, np.float32(FLAT_FLOOR)), np.float32)
 
 
 def _relative_change(new: float, old: float, relative: bool) -> float:

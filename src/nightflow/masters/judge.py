@@ -20,7 +20,7 @@ from nightflow.masters.compare import (
     large_scale_range,
 )
 
-__all__ = ["Judgement", "Doubted", "judge"]
+__all__ = ["Doubted", "Judgement", "judge"]
 
 MasterState = Literal["approved", "provisional", "rejected"]
 
@@ -82,7 +82,7 @@ def judge(
         The approved master of the same key that is nearest in time; None: it is the first.
     doubted : Doubted, optional
         The one of the same key, made of other frames, that was not approved. A new master that differs from
-        the approved one just as that did shows that the change is there to stay: it is one better than it would be.
+        the approved one just as that did shows that the change is there to stay: it is trusted more.
 
     Returns
     -------
@@ -161,8 +161,8 @@ def _structured_bias(new: MasterFrame, limits: VettingSettings) -> Iterable[Faul
     if structure > limits.bias_structure:
         yield Fault(
             "provisional",
-            f"its areas range over {structure:.1f} times one pixel's noise, more than {limits.bias_structure:g} "
-            "(vetting.bias_structure): a light leak, unless this chip is so",
+            f"its areas range over {structure:.1f} times one pixel's noise "
+            f"(limit {limits.bias_structure:g}): a light leak, unless this chip is so",
         )
 
 

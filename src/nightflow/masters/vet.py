@@ -23,6 +23,9 @@ AREAS, LARGEST_AREA = 32, 32
 SHARE = 0.005
 """Of the areas, that must be off before an input is dropped: a bright star is clipped with the pixels."""
 
+LEAST_STRUCTURE = 2.0
+"""ADU; what whole counts alone may do to an area's level."""
+
 _VOTERS = 3
 """Inputs from which on a median tells which of them is off."""
 
@@ -147,7 +150,8 @@ def _structures(kind: FrameKind, measures: Sequence[InputMeasures], limits: Inpu
             _structure(one - common, measure.side, limits.flat_structure, "{:.1%}")
             for one, measure in zip(known, measures, strict=True)
         ]
-    allowed = limits.structure * float(np.median([measure.noise for measure in measures]))
+    noise = float(np.median([measure.noise for measure in measures]))
+    allowed = max(limits.structure * noise, LEAST_STRUCTURE)
     return [
         _structure(one - common, measure.side, allowed, "{:.1f} adu")
         for one, measure in zip(known, measures, strict=True)

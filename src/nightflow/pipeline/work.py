@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nightflow.astrometry.solution import Solution
@@ -37,6 +39,8 @@ class Context:
         See `nightflow.pipeline.master_plan.plan_master`.
     pointings : Pointings
         Last verified solutions.
+    clock : callable
+        Returns the time of day, aware.
     """
 
     settings: Settings
@@ -47,6 +51,7 @@ class Context:
     masters: MasterLibrary
     definitive_masters: bool
     pointings: Pointings
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property
     def index_folders(self) -> list[Path]:
