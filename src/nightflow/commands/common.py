@@ -17,6 +17,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from nightflow.config import Settings, load_settings
@@ -49,6 +50,7 @@ console = Console(highlight=False)
 _LONG = frozenset({"reason", "warnings"})
 """Columns that may take several lines."""
 _LEAST_WIDTH = 24
+_WIDEST = 1000
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -121,7 +123,8 @@ def print_rows(
             writer.writeheader()
             writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
         case TableFormat.TABLE:
-            console.print(_table(rows, columns, title))
+            table = _table(rows, columns, title)
+            console.print(table, width=max(console.width, _least_width(table)), crop=False)
 
 
 def printable(text: str) -> str:
@@ -148,6 +151,11 @@ def _as_text(value: Any) -> str:
 
 def _cell(value: Any) -> Any:
     return "" if value is None else value
+
+
+def _least_width(table: Table) -> int:
+    """Return the width that a table needs so that no value is cut; a narrower terminal wraps its lines."""
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).minimum
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> Table:

@@ -49,8 +49,8 @@ _COLUMNS = (
     "valid_from", "valid_until", "n_inputs", "level", "noise", *_MEASURED, "state", "fingerprint", "reason",
 )  # fmt: skip
 _SHORT = (
-    "id", "kind", "instrument", "detector", "filter", "exptime", "ccd_temp", "n_inputs", "level", "noise",
-    "measured_gain", "measured_read_noise", "state", "fingerprint", "reason",
+    "id", "kind", "instrument", "filter", "exptime", "ccd_temp", "n_inputs", "level", "noise",
+    "measured_gain", "state", "fingerprint", "reason",
 )  # fmt: skip
 _TAKEN_UP = "`nightflow watch` takes them up, or `nightflow finish NIGHT`"
 _BUILT = ("kind", "instrument", "filter", "exptime", "n_inputs", "state", "fingerprint", "reason")
@@ -101,7 +101,7 @@ def masters_build(
 def masters_approve(which: WhichArgument, config: ConfigOption = None) -> None:
     """Let a master be used without reserve.
 
-    Frames that wait for a calibration are queued, and so are those of nights that are over which it fits best.
+    Frames that wait for a calibration are queued, and those of nights that are over which it fits best.
     """
     with open_store(config) as (settings, database):
         row = _set_state(database, which, "approved", "approved by hand")

@@ -125,17 +125,16 @@ def _rank(database: Database, kind: FrameKind, frame: Frame, row: Master, found:
     """Return in words how a master stands among those that fit."""
     if row.state == "rejected":
         return f"rejected since ({row.reason})"
-    ranked = [one.fingerprint for one in found.choice.fitting]
-    approved = sum(one.state == "approved" for one in found.choice.fitting)
-    if row.state == "provisional" and not approved:
-        return f"provisional ({row.reason}), and no approved one fits"
-    if len(ranked) == 1 and row.fingerprint in ranked:
-        return "the only one that fits"
-    if ranked[:1] == [row.fingerprint]:
-        return f"the nearest in time of {approved or len(ranked)} that fit"
+    fitting = found.choice.fitting
+    doubt = f", provisional ({row.reason})" if row.state == "provisional" else ""
+    if [one.fingerprint for one in fitting] == [row.fingerprint]:
+        return f"the only one that fits{doubt}"
+    if fitting and fitting[0].fingerprint == row.fingerprint:
+        approved = sum(one.state == "approved" for one in fitting)
+        return f"the nearest in time of {approved or len(fitting)} that fit{doubt}"
     if len(block_fingerprints(database, kind, frame)) == 1:
-        return f"that of the night's block, which keeps it until the night is over; {len(ranked)} fit"
-    return f"the best when it was reduced; {len(ranked)} fit by now"
+        return f"that of the night's block, kept until the night is over{doubt}; {len(fitting)} fit"
+    return f"the best when it was reduced{doubt}; {len(fitting)} fit by now"
 
 
 def _ruled_out(found: Survey, wanted: MasterKey) -> tuple[str, ...]:

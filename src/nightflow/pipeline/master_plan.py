@@ -278,14 +278,28 @@ def _in_order(
     definitive: bool,
 ) -> Iterator[MasterPlan]:
     """Yield all that fits, the best first: of the nearest night, of the store, of other nights."""
-    sets = [found.group.inputs, *found.group.alternatives] if found.group.inputs else []
+    group = found.group
+    tonight = [group.inputs, *(one for one in group.alternatives if set(one) <= set(group.inputs))]
+    others = [one for one in group.alternatives if one not in tonight]
     stored = [row for one in found.choice.fitting if (row := found.row(one.fingerprint)) is not None]
-    first = definitive or _nearer(wanted, found.group, found.choice)
-    for inputs in sets[: 1 if first else 0]:
-        yield _plan_inputs(database, kind, found, inputs, profile, definitive)
+    first = definitive or _nearer(wanted, group, found.choice)
+    for inputs in tonight if first else []:
+        yield from _of_inputs(database, kind, found, inputs, profile, definitive)
     for row in stored:
         yield MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, needs={})
-    for inputs in sets[1 if first else 0 :]:
+    for inputs in others if first else [*tonight, *others]:
+        yield from _of_inputs(database, kind, found, inputs, profile, definitive)
+
+
+def _of_inputs(
+    database: Database,
+    kind: FrameKind,
+    found: Survey,
+    inputs: Inputs,
+    profile: CameraProfile,
+    definitive: bool,
+) -> Iterator[MasterPlan]:
+    if inputs:
         yield _plan_inputs(database, kind, found, inputs, profile, definitive)
 
 
