@@ -11,7 +11,7 @@ from nightflow.store.masters import masters, set_master_state
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import reductions_of
 from tests.unit.pipeline.station import Station, exposure, only_frame, reduced
-from tests.unit.pipeline.test_night_block import Clock, take
+from tests.unit.pipeline.test_night_block import Clock, again, take
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ class TestDawn:
         from tests.unit.pipeline import station as module
 
         plain = module.pixels
-        monkeypatch.setattr(module, "pixels", lambda kind, seed: plain(kind, seed) // 10 + 65000)
+        monkeypatch.setattr(module, "pixels", lambda kind, seed: plain(kind, seed) % 100 + 65400)
         take(station, reducer, "flat", 7)
         assert BetterMasters(reducer.context).queue(clock.after(61)) == 0
         assert [row.state for row in masters(reducer.database, kind="flat")] == ["approved", "rejected"]
@@ -85,7 +85,7 @@ class TestDawn:
         take(station, reducer, "flat", 7)
         assert BetterMasters(reducer.context).queue(clock.after(61)) == 2
         for number in range(2):
-            reduced(reducer, station.raw / f"light{number}.fits")
+            assert reduced(reducer, station.raw / f"light{number}.fits").state == "done"
         assert BetterMasters(reducer.context).queue(clock.after(62)) == 0
 
 
@@ -109,7 +109,7 @@ def test_an_approved_master_touches_what_it_fits_best(
     take(station, reducer, "flat", 7)
     clock.after(61)
     first = reduced_lights(reducer.database)[0]
-    reduced(reducer, station.raw / "light0.fits")
+    again(reducer, station.raw / "light0.fits")
     old, new = masters(reducer.database, kind="flat")
     assert touched_by(reducer.context, new) == [lights(reducer)[1]]
     assert touched_by(reducer.context, old) == []
