@@ -42,7 +42,8 @@ class SkyBuilder(Protocol):
         """Return the master."""
 
 
-SKY_BUILDERS: Mapping[FrameKind, SkyBuilder] = {}
+SKY_BUILDERS: dict[FrameKind, SkyBuilder] = {}
+"""Kind -> what builds it."""
 
 
 def build_sky_master(
