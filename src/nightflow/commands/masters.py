@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,10 +18,14 @@ from nightflow.commands.common import (
     print_rows,
     settings_or_exit,
 )
+from nightflow.config import Settings
 from nightflow.errors import NightflowError
 from nightflow.instruments.header import FrameKind
 from nightflow.nights import parse_night
 from nightflow.pipeline.masters import build_all
+from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.touched import touched_by, users_of
+from nightflow.pipeline.work import Context
 from nightflow.store.database import Database
 from nightflow.store.ledger import requeue
 from nightflow.store.masters import find_masters, set_master_state
@@ -30,22 +34,31 @@ from nightflow.store.models import Master, Priority, State
 
 __all__ = ["masters"]
 
-masters = typer.Typer(help="Master bias, dark and flat frames.", no_args_is_help=True)
+masters = typer.Typer(help="Master calibrations.", no_args_is_help=True)
 
 FormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
 WhichArgument = Annotated[str, typer.Argument(help="Number, or the beginning of the fingerprint.")]
 
-_COLUMNS = (
-    "id", "kind", "instrument", "detector", "filter", "exptime", "ccd_temp", "binning", "mjd_mid", "n_inputs",
-    "state", "fingerprint", "reason",
+_MEASURED = (
+    "measured_gain", "measured_gain_err", "measured_read_noise", "measured_read_noise_err",
+    "measured_read_noise_adu",
 )  # fmt: skip
-_SHORT = ("id", "kind", "instrument", "filter", "exptime", "n_inputs", "state", "fingerprint", "reason")
+"""What a master's statistics may hold beside level and noise."""
+_COLUMNS = (
+    "id", "kind", "instrument", "detector", "filter", "exptime", "ccd_temp", "rotator", "binning", "mjd_mid",
+    "valid_from", "valid_until", "n_inputs", "level", "noise", *_MEASURED, "state", "fingerprint", "reason",
+)  # fmt: skip
+_SHORT = (
+    "id", "kind", "instrument", "detector", "filter", "exptime", "ccd_temp", "n_inputs", "level", "noise",
+    "measured_gain", "state", "fingerprint", "reason",
+)  # fmt: skip
+_TAKEN_UP = "`nightflow watch` takes them up, or `nightflow finish NIGHT`"
 _BUILT = ("kind", "instrument", "filter", "exptime", "n_inputs", "state", "fingerprint", "reason")
 
 
 @masters.command("list")
 def masters_list(
-    kind: Annotated[FrameKind | None, typer.Option(help="bias, dark or flat.")] = None,
+    kind: Annotated[FrameKind | None, typer.Option(help="bias, dark, flat, illumination or fringe.")] = None,
     instrument: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
     config: ConfigOption = None,
     output: FormatOption = TableFormat.TABLE,
@@ -53,7 +66,7 @@ def masters_list(
     """List the masters that there are."""
     with open_store(config) as (_, database):
         rows = stored(database, kind=str(kind) if kind is not None else None, instrument=instrument)
-    table = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+    table = [_listed(row) for row in rows]
     if output is TableFormat.TABLE:
         table = [{**row, "fingerprint": row["fingerprint"][:12]} for row in table]
     print_rows(table, _SHORT if output is TableFormat.TABLE else _COLUMNS, output)
@@ -86,20 +99,27 @@ def masters_build(
 
 @masters.command("approve")
 def masters_approve(which: WhichArgument, config: ConfigOption = None) -> None:
-    """Let a master be used again; frames that wait for a calibration are queued."""
-    with open_store(config) as (_, database):
-        row = _set_state(database, which, "approved", "")
+    """Let a master be used without reserve.
+
+    Frames that wait for a calibration are queued, and those of nights that are over which it fits best.
+    """
+    with open_store(config) as (settings, database):
+        row = _set_state(database, which, "approved", "approved by hand")
+        now = datetime.now(UTC)
         woken = requeue(
             database,
             states=[State.HELD],
             waits_for="calibration",
             instrument=row.instrument,
             priority=Priority.REDO,
-            now=datetime.now(UTC),
+            now=now,
         )
+        touched = _queue(database, touched_by(_live_context(settings), row), now)
     console.print(f"{_name(row)} is approved", markup=False)
     if woken:
-        note(f"{woken} exposures that waited for a calibration are queued: `nightflow watch` takes them up")
+        note(f"{woken} exposures that waited for a calibration are queued: {_TAKEN_UP}")
+    if touched:
+        note(f"{touched} exposures that it fits best are queued: {_TAKEN_UP}")
 
 
 @masters.command("reject")
@@ -108,12 +128,33 @@ def masters_reject(
     reason: Annotated[str, typer.Option(help="Why; shown to whoever misses it.")],
     config: ConfigOption = None,
 ) -> None:
-    """Let a master never be used again; frames that used it get another at the next `run` or `finish`."""
+    """Let a master never be used again; frames that used it, or one made with it, are queued."""
     if not reason.strip():
         fail("say why: --reason 'dome lamp failed'")
     with open_store(config) as (_, database):
         row = _set_state(database, which, "rejected", reason.strip())
+        touched = _queue(database, users_of(database, row), datetime.now(UTC))
     console.print(f"{_name(row)} is rejected: {row.reason}", markup=False)
+    if touched:
+        note(f"{touched} exposures that used it are queued: {_TAKEN_UP}")
+
+
+def _listed(row: Master) -> dict[str, Any]:
+    """Return a master's columns, with the numbers of its statistics under their names."""
+    numbers = {"level": row.statistics.get("median"), "noise": row.statistics.get("noise")}
+    numbers |= {name: row.statistics.get(name) for name in _MEASURED}
+    return {name: numbers[name] if name in numbers else getattr(row, name) for name in _COLUMNS}
+
+
+def _live_context(settings: Settings) -> Context:
+    """Return what the live service plans with: a night that goes on keeps its masters."""
+    return Reducer(settings, missing_calibration=settings.watch.missing_calibration).context
+
+
+def _queue(database: Database, exposure_ids: list[int], now: datetime) -> int:
+    if not exposure_ids:
+        return 0
+    return requeue(database, exposure_ids, priority=Priority.REDO, now=now)
 
 
 def _set_state(database: Database, which: str, state: str, reason: str) -> Master:

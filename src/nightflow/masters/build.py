@@ -16,12 +16,12 @@ from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration
 from nightflow.flags import Flag, new_plane
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind
-from nightflow.instruments.profile import CameraProfile
+from nightflow.instruments.profile import CameraProfile, InputLimits
 from nightflow.masters.combine import CombinedFrame, CombineMethod, combine
 from nightflow.masters.fingerprint import fingerprint, recipe
 from nightflow.masters.photon_transfer import doubts, photon_transfer
 from nightflow.masters.plane_on_disk import Plane, PlaneOnDisk, divide
-from nightflow.masters.vet import InputMeasures, VetLimits, measure_input, unusable, vet
+from nightflow.masters.vet import InputMeasures, measure_input, unusable, vet
 from nightflow.robust import MAD_TO_SIGMA
 
 __all__ = ["build_master", "input_of", "master_fingerprint", "moderated_uncertainty"]
@@ -41,7 +41,7 @@ def build_master(
     *,
     inputs: Sequence[InputFile] | None = None,
     method: CombineMethod = "clipped_mean",
-    limits: VetLimits | None = None,
+    limits: InputLimits | None = None,
     memory_limit: int = MEMORY_LIMIT,
 ) -> MasterFrame:
     """Prepare, vet and combine frames of one kind.
@@ -61,8 +61,8 @@ def build_master(
         Name and hash of each frame; by default numbers, and hashes of the pixels.
     method : {"clipped_mean", "median"}
         See `nightflow.masters.combine.combine`.
-    limits : VetLimits, optional
-        What drops an input.
+    limits : InputLimits, optional
+        What drops an input; by default ``profile.masters.inputs``.
     memory_limit : int
         Bytes of prepared frames above which they are kept in a temporary file.
 
@@ -191,12 +191,12 @@ def _prepare(
 
 
 def _judge(
-    kind: FrameKind, tried: Sequence[_Prepared | str], profile: CameraProfile, limits: VetLimits | None
+    kind: FrameKind, tried: Sequence[_Prepared | str], profile: CameraProfile, limits: InputLimits | None
 ) -> list[str]:
     """Return for each input why it is left out, "" where it is used."""
     prepared = [item for item in tried if isinstance(item, _Prepared)]
     _require_alike(kind, [item.header for item in prepared], profile)
-    faults = iter(vet(kind, [item.measures for item in prepared], limits))
+    faults = iter(vet(kind, [item.measures for item in prepared], limits or profile.masters.inputs))
     return [item if isinstance(item, str) else next(faults) for item in tried]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import MasterSettings
-from nightflow.masters.keys import MasterKey, Mismatch, days_apart, mismatches, same_exposure
+from nightflow.masters.keys import OF_A_FILTER, MasterKey, Mismatch, days_apart, mismatches, same_exposure
 
 __all__ = ["Candidate", "Choice", "RuledOut", "choose", "missing_calibration"]
 
@@ -28,12 +28,15 @@ class Candidate(MasterKey):
         provisional, approved or rejected.
     fingerprint : str
         Identifies it.
+    spoiled : str
+        What it was made with that is rejected since, in words; "" where nothing is.
     """
 
     valid_from: float = float("-inf")
     valid_until: float = float("inf")
     state: str = "approved"
     fingerprint: str
+    spoiled: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,22 @@ class Choice:
 
     Attributes
     ----------
-    candidate : Candidate or None
-        None where nothing fits.
+    fitting : tuple of Candidate
+        All that fit, the best first.
     ruled_out : tuple of RuledOut
         Of the kind that was looked for: fewest mismatches first, then nearest in time.
     warnings : tuple of str
         What could not be compared.
     """
 
-    candidate: Candidate | None
+    fitting: tuple[Candidate, ...]
     ruled_out: tuple[RuledOut, ...]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The best of those that fit."""
+        return self.fitting[0] if self.fitting else None
 
 
 def choose(
@@ -72,7 +80,7 @@ def choose(
     *,
     any_exposure: bool = False,
 ) -> Choice:
-    """Choose the master nearest in time among those that match.
+    """Choose the master nearest in time among those that match, an approved one before any provisional one.
 
     Parameters
     ----------
@@ -104,16 +112,18 @@ def choose(
             fitting.append(candidate)
     failing.sort(key=lambda item: (len(item[1]), days_apart(wanted, item[0]), item[0].fingerprint))
     ruled_out = tuple(RuledOut(candidate, faults[0].key, faults[0].detail) for candidate, faults in failing)
-    best = min(fitting, key=lambda candidate: _rank(kind, wanted, candidate, settings), default=None)
-    return Choice(best, ruled_out, _unknown(kind, wanted, best))
+    fitting.sort(key=lambda candidate: _rank(kind, wanted, candidate, settings))
+    return Choice(tuple(fitting), ruled_out, _unknown(kind, wanted, fitting[0] if fitting else None))
 
 
 def missing_calibration(
     kind: FrameKind, wanted: MasterKey, ruled_out: Sequence[RuledOut]
 ) -> MissingCalibration:
     """Return the error that says what is missing, for which camera, and why the nearest ones do not fit."""
-    needed = {FrameKind.FLAT: f" in {wanted.filter}", FrameKind.DARK: f" of {wanted.exptime:g} s"}
-    message = f"no {kind}{needed.get(kind, '')} for {wanted.instrument} {wanted.binning_text}"
+    needed = f" of {wanted.exptime:g} s" if kind is FrameKind.DARK else ""
+    if kind in OF_A_FILTER:
+        needed = f" in {wanted.filter}"
+    message = f"no {kind}{needed} for {wanted.instrument} {wanted.binning_text}"
     nearest = [f"{out.candidate.describe(wanted)} ({out.detail})" for out in ruled_out[:LISTED]]
     if not nearest:
         return MissingCalibration(f"{message}: no candidate at all")
@@ -126,6 +136,8 @@ def _faults(
     faults = mismatches(kind, wanted, candidate, settings, any_exposure=any_exposure)
     if candidate.state == "rejected":
         faults.append(Mismatch("state", "state rejected"))
+    elif candidate.spoiled:
+        faults.append(Mismatch("state", candidate.spoiled))
     if wanted.mjd_mid is not None and not candidate.valid_from <= wanted.mjd_mid <= candidate.valid_until:
         faults.append(
             Mismatch("validity", f"valid from MJD {candidate.valid_from:.2f} to {candidate.valid_until:.2f}")
@@ -135,11 +147,11 @@ def _faults(
 
 def _rank(
     kind: FrameKind, wanted: MasterKey, candidate: Candidate, settings: MasterSettings
-) -> tuple[bool, float, str]:
+) -> tuple[bool, bool, float, str]:
     scaled = kind == FrameKind.DARK and not same_exposure(
         wanted.exptime, candidate.exptime, settings.exposure_tolerance
     )
-    return scaled, days_apart(wanted, candidate), candidate.fingerprint
+    return candidate.state != "approved", scaled, days_apart(wanted, candidate), candidate.fingerprint
 
 
 def _unknown(kind: FrameKind, wanted: MasterKey, best: Candidate | None) -> tuple[str, ...]:

@@ -11,8 +11,15 @@ from nightflow.instruments.profile import CameraProfile
 
 __all__ = ["RECIPE_VERSION", "fingerprint", "recipe"]
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """To be raised when the same inputs and settings would give other pixels."""
+
+_OF_THE_CHOICE = {
+    "match", "minimum_inputs", "minimum_sky_inputs", "rotator_tolerance", "set_count", "set_gap_minutes",
+    "block_gap_minutes", "sky_offset", "temperature_tolerance", "validity_days",
+}  # fmt: skip
+"""Settings of ``masters`` that decide which frames go in and where the master is used. The inputs' own hashes
+stand for the former; every other setting of the section counts, whoever adds it."""
 
 
 def recipe(
@@ -32,7 +39,9 @@ def recipe(
         Which chip: the files of a mosaic hold the inputs of several masters.
     """
     settings = profile.model_dump(
-        mode="json", include={"name", "keywords", "filters", "detector", "calibration", "masters"}
+        mode="json",
+        include={"name", "hdus", "keywords", "filters", "detector", "calibration", "masters"},
+        exclude={"masters": _OF_THE_CHOICE},
     )
     return {
         "version": RECIPE_VERSION,

@@ -45,6 +45,7 @@ _CARDS: dict[str, tuple[str, str]] = {
     "GAINSET": ("gain_setting", "as in the inputs"),
     "READMODE": ("readout_mode", "as in the inputs"),
     "CCD-TEMP": ("ccd_temp", "[Celsius] mean of the inputs"),
+    "ROTATOR": ("rotator", "[deg] of the first input"),
     "BIASINCL": ("bias_included", "counts still hold the bias"),
     "BAYERPAT": ("bayer", "colour filter mosaic"),
 }

@@ -15,6 +15,7 @@ from nightflow.instruments.profile import MasterSettings
 
 __all__ = [
     "KIND_KEYS",
+    "OF_A_FILTER",
     "MasterKey",
     "Mismatch",
     "days_apart",
@@ -43,6 +44,8 @@ class MasterKey:
         Seconds.
     ccd_temp : float or None
         Degrees Celsius.
+    rotator : float or None
+        Degrees.
     mjd_mid : float or None
         UTC, middle of the exposure or of the inputs.
     """
@@ -57,6 +60,7 @@ class MasterKey:
     ccd_temp: float | None = None
     exptime: float = 0.0
     filter: str = ""
+    rotator: float | None = None
     mjd_mid: float | None = None
 
     @property
@@ -66,7 +70,9 @@ class MasterKey:
 
     def describe(self, wanted: MasterKey) -> str:
         """Return the frame or master in a few words, such as "flat V 0.3 d away"."""
-        what = {FrameKind.FLAT: self.filter, FrameKind.DARK: f"{self.exptime:g} s"}.get(self.kind, "")
+        what = f"{self.exptime:g} s" if self.kind is FrameKind.DARK else ""
+        if self.kind in OF_A_FILTER:
+            what = self.filter
         return " ".join(filter(None, [str(self.kind), what, f"{days_apart(wanted, self):.1f} d away"]))
 
 
@@ -105,7 +111,8 @@ def mismatches(
     Parameters
     ----------
     kind : FrameKind
-        What is looked for. Darks must also match in temperature and exposure, flats in filter.
+        What is looked for. Darks must also match in temperature and exposure, flats in filter (and rotator,
+        where ``settings.rotator_tolerance`` says that it matters).
     wanted : MasterKey
         Of the frame that is to be calibrated.
     offered : MasterKey
@@ -170,13 +177,28 @@ def _exposure(wanted: MasterKey, offered: MasterKey, settings: MasterSettings) -
     return f"exptime {offered.exptime:g} s, not {wanted.exptime:g} s"
 
 
+def _rotator(wanted: MasterKey, offered: MasterKey, settings: MasterSettings) -> str:
+    tolerance = settings.rotator_tolerance
+    if tolerance is None or wanted.rotator is None or offered.rotator is None:
+        return ""
+    apart = abs((wanted.rotator - offered.rotator + 180.0) % 360.0 - 180.0)
+    if apart <= tolerance:
+        return ""
+    return f"rotator {offered.rotator:.1f} deg, not within {tolerance:g} of {wanted.rotator:.1f}"
+
+
 KIND_KEYS: dict[FrameKind, tuple[str, ...]] = {
     FrameKind.DARK: ("ccd_temp", "exptime"),
-    FrameKind.FLAT: ("filter",),
+    FrameKind.FLAT: ("filter", "rotator"),
+    FrameKind.ILLUMINATION: ("filter", "rotator"),
+    FrameKind.FRINGE: ("filter",),
 }
 """Keys that count for one kind of master, beside those of ``MasterSettings.match``."""
 
-_SPECIAL: dict[str, Comparison] = {"ccd_temp": _temperature, "exptime": _exposure}
+OF_A_FILTER = frozenset(kind for kind, keys in KIND_KEYS.items() if "filter" in keys)
+"""Kinds of which there is one a filter."""
+
+_SPECIAL: dict[str, Comparison] = {"ccd_temp": _temperature, "exptime": _exposure, "rotator": _rotator}
 
 
 def _comparison(key: str) -> Comparison:

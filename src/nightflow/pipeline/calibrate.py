@@ -14,11 +14,12 @@ from nightflow.detector.persistence import saturated_pixels
 from nightflow.errors import MissingCalibration
 from nightflow.flags import Flag
 from nightflow.instruments.header import FrameHeader, FrameKind
-from nightflow.masters.keys import key_of
 from nightflow.masters.photon_transfer import doubts
 from nightflow.pipeline.identify import read_frame
-from nightflow.pipeline.master_plan import plan_master, policy_of, wanted_kinds
+from nightflow.pipeline.master_plan import policy_of, wanted_kinds
+from nightflow.pipeline.obtain import obtain
 from nightflow.pipeline.work import Context, Work
+from nightflow.store.frames import get_frame
 
 __all__ = ["calibrate"]
 
@@ -80,7 +81,7 @@ def _wrong_conversion(header: FrameHeader, flat: MasterFrame | None) -> tuple[st
 
 
 def _master(work: Work, context: Context, kind: FrameKind) -> MasterFrame:
-    plan = plan_master(
-        context.database, kind, key_of(work.header), work.profile, definitive=context.definitive_masters
-    )
-    return context.masters.get(plan, work.profile)
+    plan, master = obtain(context, kind, get_frame(context.database, work.frame_id))
+    if plan.row is not None and plan.row.state == "provisional":
+        work.warnings.append(f"{kind}: master {plan.fingerprint[:12]} is provisional: {plan.row.reason}")
+    return master

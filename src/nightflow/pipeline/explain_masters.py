@@ -9,14 +9,9 @@ from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import KIND_KEYS, MasterKey, days_apart
-from nightflow.pipeline.master_plan import (
-    Survey,
-    key_of_row,
-    plan_master,
-    policy_of,
-    survey,
-    wanted_kinds,
-)
+from nightflow.pipeline.master_plan import plan_master, policy_of, wanted_kinds
+from nightflow.pipeline.night_block import block_fingerprints
+from nightflow.pipeline.survey import Survey, key_of_row, survey
 from nightflow.store.database import Database
 from nightflow.store.masters import find_master
 from nightflow.store.models import Frame, Master
@@ -39,7 +34,7 @@ class MasterStory:
     why : str
         Why this one, or what is missing.
     now : str
-        What a reduction now would take, where that is another; "" otherwise.
+        What a reduction would take once the night is over, where that is another; "" otherwise.
     ruled_out : tuple of str
         The nearest masters and raw frames that do not fit, each with the key that ruled it out.
     """
@@ -81,7 +76,9 @@ def _story(
         kind=str(kind),
         policy=policy_of(profile, kind),
         used=_facts(row, wanted) if row is not None else None,
-        why=_reason(kind, wanted, row, found, profile) if row is not None else f"none used; {planned[1]}",
+        why=_reason(database, kind, frame, row, found, profile)
+        if row is not None
+        else f"none used; {planned[1]}",
         now=planned[1] if row is not None and planned[0] != used else "",
         ruled_out=_ruled_out(found, wanted),
     )
@@ -116,14 +113,28 @@ def _facts(row: Master, wanted: MasterKey) -> dict[str, Any]:
     }
 
 
-def _reason(kind: FrameKind, wanted: MasterKey, row: Master, found: Survey, profile: CameraProfile) -> str:
-    fitting = len(found.stored) - len(found.choice.ruled_out)
+def _reason(
+    database: Database, kind: FrameKind, frame: Frame, row: Master, found: Survey, profile: CameraProfile
+) -> str:
     keys = ", ".join(dict.fromkeys((*profile.masters.match, *KIND_KEYS.get(kind, ()))))
-    away = days_apart(wanted, key_of_row(row))
-    rank = "the only one that fits" if fitting == 1 else f"the nearest in time of {fitting} that fit"
+    away = days_apart(key_of_row(frame), key_of_row(row))
+    return f"{_rank(database, kind, frame, row, found)}: {away:.2f} d away; compared by {keys}"
+
+
+def _rank(database: Database, kind: FrameKind, frame: Frame, row: Master, found: Survey) -> str:
+    """Return in words how a master stands among those that fit."""
     if row.state == "rejected":
-        rank = f"rejected since ({row.reason})"
-    return f"{rank}: {away:.2f} d away; compared by {keys}"
+        return f"rejected since ({row.reason})"
+    fitting = found.choice.fitting
+    doubt = f", provisional ({row.reason})" if row.state == "provisional" else ""
+    if [one.fingerprint for one in fitting] == [row.fingerprint]:
+        return f"the only one that fits{doubt}"
+    if fitting and fitting[0].fingerprint == row.fingerprint:
+        approved = sum(one.state == "approved" for one in fitting)
+        return f"the nearest in time of {approved or len(fitting)} that fit{doubt}"
+    if len(block_fingerprints(database, kind, frame)) == 1:
+        return f"that of the night's block, kept until the night is over{doubt}; {len(fitting)} fit"
+    return f"the best when it was reduced{doubt}; {len(fitting)} fit by now"
 
 
 def _ruled_out(found: Survey, wanted: MasterKey) -> tuple[str, ...]:

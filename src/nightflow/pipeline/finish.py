@@ -10,9 +10,10 @@ from typing import Any
 from nightflow.errors import ConfigurationError
 from nightflow.fits_output import replacing
 from nightflow.nights import parse_night
-from nightflow.pipeline.masters import build_all
+from nightflow.pipeline.masters import build_all, build_sky
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all
+from nightflow.pipeline.survey import SKY_KINDS
 from nightflow.report.night_plot import night_png
 from nightflow.report.night_table import night_csv, with_verdicts
 from nightflow.store.frames import exposures_of_night
@@ -83,6 +84,10 @@ def finish_night(
         return None
     masters = build_all(reducer, night=night)
     run = reduce_all(reducer, exposures, progress=progress)
+    # The lights that were reduced just now may be what an illumination or fringe master was short of.
+    sky = build_sky(reducer, night=night)
+    if any(row["fingerprint"] for row in sky):
+        run = _both(run, reduce_all(reducer, exposures, progress=progress))
     rows = with_verdicts(frame_rows(reducer.database, night=night))
     folder = reducer.settings.resolve(reducer.settings.paths.products) / night
     table, figure = folder / "night.csv", folder / "night.png"
@@ -95,12 +100,23 @@ def finish_night(
         raise ConfigurationError(f"{folder}: the report cannot be written: {error}") from error
     return FinishedNight(
         night=night,
-        masters=tuple(masters),
+        masters=(*(row for row in masters if row["kind"] not in SKY_KINDS), *sky),
         run=run,
         rows=tuple(rows),
         table=table,
         figure=figure,
         changed=any(written),
+    )
+
+
+def _both(first: RunReport, second: RunReport) -> RunReport:
+    """Return what two runs over the same exposures did: the last word on each."""
+    again = {outcome.exposure_id for outcome in second.outcomes}
+    kept = tuple(outcome for outcome in first.outcomes if outcome.exposure_id not in again)
+    return RunReport(
+        outcomes=(*kept, *second.outcomes),
+        unchanged=second.unchanged - len(kept),
+        busy=tuple(dict.fromkeys((*first.busy, *second.busy))),
     )
 
 

@@ -1,4 +1,4 @@
-"""Masters as files: built on first need, once, and read from then on."""
+"""Masters as files: built on first need, once, vetted, and read from then on."""
 
 from __future__ import annotations
 
@@ -6,31 +6,40 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 from nightflow.detector.master_frame import InputFile, MasterFrame, MasterSet, PhotonTransfer
-from nightflow.errors import FrameRejected, MissingCalibration
-from nightflow.frame import Frame
+from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.build import build_master
 from nightflow.masters.fits_io import CorruptMaster, read_master, write_master
-from nightflow.pipeline.identify import identify_file, read_frame
+from nightflow.masters.judge import Judgement
+from nightflow.masters.keys import OF_A_FILTER
+from nightflow.pipeline.input_frames import RawFrames
 from nightflow.pipeline.master_plan import METHOD, MasterPlan, plan_again
+from nightflow.pipeline.sky_masters import SKY_BUILDERS, SkyBuilder, build_sky_master
+from nightflow.pipeline.survey import SKY_KINDS
+from nightflow.pipeline.vetting import vetted
 from nightflow.store.builds import building
 from nightflow.store.database import Database
-from nightflow.store.masters import CalibrationFrame, add_master, find_master
+from nightflow.store.masters import add_master, find_master
 from nightflow.store.models import Master
 
-__all__ = ["MasterLibrary"]
+__all__ = ["MasterLibrary", "RejectedMaster"]
 
 log = logging.getLogger(__name__)
 
 _ALWAYS = 1e9
 """MJD, and its negative, between which every frame lies: the validity of a master without a time."""
+
+
+class RejectedMaster(MissingCalibration):
+    """The master that was asked for is rejected; another plan may do without it."""
 
 
 class MasterLibrary:
@@ -46,20 +55,31 @@ class MasterLibrary:
         Where the files are.
     capacity : int
         Masters kept in memory.
+    sky_builders : mapping of FrameKind to callable
+        What makes illumination and fringe masters of calibrated lights.
     """
 
-    def __init__(self, database: Database, folder: Path, capacity: int = 12) -> None:
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        capacity: int = 12,
+        sky_builders: Mapping[FrameKind, SkyBuilder] = SKY_BUILDERS,
+    ) -> None:
         self._database = database
         self._folder = folder
         self._capacity = capacity
+        self._sky_builders = sky_builders
         self._lock = threading.Lock()
         self._warm: OrderedDict[str, MasterFrame] = OrderedDict()
 
     def get(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
-        """Return the master of a plan, built now if it has to be.
+        """Return the master of a plan, built and vetted now if it has to be.
 
         Raises
         ------
+        RejectedMaster
+            It, or one that it needs, is rejected, perhaps by the vetting that it went through now.
         MissingCalibration
             Too few of its inputs are usable; or its file is lost or damaged, and so are the raw frames or
             the settings that it was built with.
@@ -78,7 +98,7 @@ class MasterLibrary:
     def _obtain(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
         if plan.row is not None:
             try:
-                return self._read(plan.row)
+                return self._usable(plan.row)
             except (CorruptMaster, FileNotFoundError) as damage:
                 log.warning("%s; it is built again", damage)
         return self._build_once(plan, profile)
@@ -86,61 +106,62 @@ class MasterLibrary:
     def _read(self, row: Master) -> MasterFrame:
         return read_master(self._folder / row.path)
 
+    def _usable(self, row: Master) -> MasterFrame:
+        if row.state == "rejected":
+            raise RejectedMaster(f"master {row.kind} {row.fingerprint[:12]} is rejected: {row.reason}")
+        return self._read(row)
+
     def _build_once(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
         worker = f"{os.getpid()}-{threading.get_ident()}"
         with building(self._database, plan.fingerprint, worker):
             row = find_master(self._database, plan.fingerprint)
             if row is not None:
                 try:
-                    return self._read(row)  # built by another worker while this one waited
+                    return self._usable(row)  # built by another worker while this one waited
                 except (CorruptMaster, FileNotFoundError) as damage:
                     plan = plan_again(self._database, row, profile, str(damage))
-            try:
-                return self._build(plan, profile)
-            except MissingCalibration as error:
-                # The same inputs would be refused again for every frame of the night, and in the next run.
-                add_master(self._database, _refused_row(plan, profile, str(error)), _frame_ids(plan))
-                raise
+            needs = {str(kind): self.get(need, profile) for kind, need in plan.needs.items()}
+            return self._enter(plan, profile, MasterSet.of(needs))
 
-    def _build(self, plan: MasterPlan, profile: CameraProfile) -> MasterFrame:
-        needs = {str(kind): self.get(need, profile) for kind, need in plan.needs.items()}
-        inputs = [InputFile(name=Path(one.path).name, sha256=one.sha256) for one in plan.inputs]
-        frames = _Frames(plan.inputs, profile)
-        master = build_master(plan.kind, frames, profile, MasterSet.of(needs), inputs=inputs, method=METHOD)
+    def _enter(self, plan: MasterPlan, profile: CameraProfile, needs: MasterSet) -> MasterFrame:
+        """Build a master, write it, vet it and give it its row."""
+        try:
+            master = replace(self._made(plan, profile, needs), fingerprint=plan.fingerprint)
+        except MissingCalibration as error:
+            # The same inputs would be refused again for every frame of the night, and in the next run.
+            add_master(self._database, _refused_row(plan, profile, str(error)), _frame_ids(plan))
+            raise
         name = f"{profile.name}-{plan.kind}-{plan.fingerprint[:16]}.fits"
         self._folder.mkdir(parents=True, exist_ok=True)
         write_master(self._folder / name, master)
-        row = _row(master, plan, profile, name)
-        add_master(self._database, row, _frame_ids(plan))
+        ids = _frame_ids(plan)
+        judgement = vetted(self._database, self._read, master, set(ids), profile, needs)
+        row = add_master(self._database, _row(master, plan, profile, name, judgement, needs), ids)
+        if row.state != "approved":
+            log.warning("master %s %s is %s: %s", row.kind, row.fingerprint[:12], row.state, row.reason)
+        if row.state == "rejected":
+            raise RejectedMaster(f"master {row.kind} {row.fingerprint[:12]} is rejected: {row.reason}")
         return master
 
+    def _made(self, plan: MasterPlan, profile: CameraProfile, needs: MasterSet) -> MasterFrame:
+        inputs = [InputFile(name=Path(one.path).name, sha256=one.sha256) for one in plan.inputs]
+        if plan.kind in SKY_KINDS:
+            return build_sky_master(
+                self._sky_builders, plan, profile, needs, inputs, self._database, self.get
+            )
+        frames = RawFrames(plan.inputs, profile)
+        return build_master(plan.kind, frames, profile, needs, inputs=inputs, method=METHOD)
 
-class _Frames(Sequence[Frame]):
-    """Raw frames that are read when asked for, so that a set of any size needs the memory of one."""
 
-    def __init__(self, inputs: Sequence[CalibrationFrame], profile: CameraProfile) -> None:
-        self._inputs = inputs
-        self._profile = profile
-
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        one = self._inputs[index]
-        path = Path(one.path)
-        if not path.exists():
-            raise FrameRejected(f"{path}: the raw file is gone")
-        identified = identify_file(path, [self._profile])
-        header = next((one_of for one_of in identified.headers if one_of.hdu == one.frame.hdu), None)
-        if header is None:
-            raise FrameRejected(f"{path}: HDU {one.frame.hdu} is gone: the file is another one now")
-        return read_frame(path, header)
+def _statistics(master: MasterFrame, needs: MasterSet, judgement: Judgement) -> dict[str, Any]:
+    """Return what is kept of a master beside its keys: numbers, what it was made with, how vetting went."""
+    return {
+        **vars(master.statistics),
+        **_measured(master.photon_transfer),
+        "warnings": list(master.warnings),
+        "made_with": needs.fingerprints,
+        "vetted": judgement.state,
+    }
 
 
 def _measured(transfer: PhotonTransfer | None) -> dict[str, float]:
@@ -170,7 +191,7 @@ def _refused_row(plan: MasterPlan, profile: CameraProfile, reason: str) -> Maste
         kind=str(plan.kind),
         instrument=first.instrument,
         detector=first.detector,
-        filter=first.filter if plan.kind is FrameKind.FLAT else "",
+        filter=first.filter if plan.kind in OF_A_FILTER else "",
         exptime=first.exptime,
         ny=first.ny,
         nx=first.nx,
@@ -184,15 +205,24 @@ def _refused_row(plan: MasterPlan, profile: CameraProfile, reason: str) -> Maste
         path="",
         fingerprint=plan.fingerprint,
         n_inputs=0,
+        statistics={"vetted": "rejected"},
         state="rejected",
         reason=reason,
         created_at=datetime.now(UTC),
+        rotator=first.rotator,
     )
 
 
-def _row(master: MasterFrame, plan: MasterPlan, profile: CameraProfile, name: str) -> Master:
+def _row(
+    master: MasterFrame,
+    plan: MasterPlan,
+    profile: CameraProfile,
+    name: str,
+    judgement: Judgement,
+    needs: MasterSet,
+) -> Master:
     first = plan.inputs[0].frame
-    header, statistics = master.header, master.statistics
+    header = master.header
     mjd_mid, reach = header.mjd_mid, profile.masters.validity_days
     if mjd_mid is None:
         mjd_mid, reach = 0.0, _ALWAYS
@@ -201,7 +231,7 @@ def _row(master: MasterFrame, plan: MasterPlan, profile: CameraProfile, name: st
         kind=str(plan.kind),
         instrument=header.instrument,
         detector=header.detector,
-        filter=header.filter if plan.kind is FrameKind.FLAT else "",
+        filter=header.filter if plan.kind in OF_A_FILTER else "",
         exptime=header.exptime,
         # Masters match frames by the raw shape; the master's own pixels are trimmed.
         ny=first.ny,
@@ -216,12 +246,9 @@ def _row(master: MasterFrame, plan: MasterPlan, profile: CameraProfile, name: st
         path=name,
         fingerprint=plan.fingerprint,
         n_inputs=len(master.inputs) - len(dropped),
-        statistics={
-            **vars(statistics),
-            **_measured(master.photon_transfer),
-            "warnings": list(master.warnings),
-        },
-        state="approved",
-        reason="; ".join(f"left out {file.name}: {file.dropped}" for file in dropped),
+        statistics=_statistics(master, needs, judgement),
+        state=judgement.state,
+        reason=judgement.reason,
         created_at=datetime.now(UTC),
+        rotator=first.rotator,
     )

@@ -1,36 +1,40 @@
 """Which masters a frame gets: chosen among those in the store and those that its raw frames would make.
 
 Planning reads the ledger and nothing else; `nightflow.pipeline.master_library` builds what a plan asks for.
+The order of preference stands in `plan_master`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
-from nightflow.masters.choose import Candidate, Choice, choose, missing_calibration
+from nightflow.masters.choose import Choice
 from nightflow.masters.combine import CombineMethod
 from nightflow.masters.fingerprint import fingerprint, recipe
-from nightflow.masters.group import NIGHT_GAP, Group, RawCalibration, group_inputs
-from nightflow.masters.keys import MasterKey, days_apart
+from nightflow.masters.group import NIGHT_GAP, Group, Inputs
+from nightflow.masters.keys import MasterKey, days_apart, same_exposure
+from nightflow.pipeline.night_block import block_fingerprints
+from nightflow.pipeline.survey import Survey, identity_of, key_of_row, missing, survey
 from nightflow.store.database import Database
-from nightflow.store.masters import CalibrationFrame, calibration_frames, master_inputs, masters
+from nightflow.store.masters import CalibrationFrame, master_inputs, masters
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import Master
 
 __all__ = [
     "METHOD",
     "MasterPlan",
-    "Survey",
-    "key_of_row",
     "plan_again",
     "plan_master",
+    "plan_needs",
+    "plan_set",
+    "planned_fingerprint",
     "policy_of",
-    "survey",
     "wanted_kinds",
 ]
 
@@ -40,6 +44,8 @@ _NEEDS: dict[FrameKind, tuple[FrameKind, ...]] = {
     FrameKind.BIAS: (),
     FrameKind.DARK: (FrameKind.BIAS,),
     FrameKind.FLAT: (FrameKind.BIAS, FrameKind.DARK),
+    FrameKind.ILLUMINATION: (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT),
+    FrameKind.FRINGE: (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT, FrameKind.ILLUMINATION),
 }
 """What is taken off the inputs of a master before they are combined."""
 
@@ -59,6 +65,8 @@ class MasterPlan:
         What it is to be built from; empty where it is in the store.
     needs : mapping of FrameKind to MasterPlan
         Masters that its inputs are calibrated with.
+    kept : bool
+        True where the frame's block has it, whatever is better by now.
     """
 
     kind: FrameKind
@@ -66,28 +74,7 @@ class MasterPlan:
     row: Master | None
     inputs: tuple[CalibrationFrame, ...] = ()
     needs: Mapping[FrameKind, MasterPlan]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What there is of a kind of master for a frame, and what rules out the rest.
-
-    Attributes
-    ----------
-    stored : sequence of Master
-        Rows of the kind, the camera and the detector.
-    choice : Choice
-        The best of them, and those that do not fit.
-    raw : sequence of CalibrationFrame
-        Raw frames of the kind within reach in time.
-    group : Group
-        Those of them that would make a master for the frame, and those that do not fit.
-    """
-
-    stored: Sequence[Master]
-    choice: Choice
-    raw: Sequence[CalibrationFrame]
-    group: Group
+    kept: bool = False
 
 
 def policy_of(profile: CameraProfile, kind: FrameKind) -> str:
@@ -100,48 +87,28 @@ def wanted_kinds(profile: CameraProfile) -> tuple[FrameKind, ...]:
     return tuple(kind for kind in _NEEDS if policy_of(profile, kind) != "off")
 
 
-def key_of_row(row: FrameRow | Master) -> MasterKey:
-    """Return the matching key of a frame or a master in the store."""
-    x, _, y = row.binning.partition("x")
-    return MasterKey(
-        kind=FrameKind(row.kind),
-        instrument=row.instrument,
-        detector=row.detector,
-        shape=(row.ny, row.nx),
-        binning=(int(x), int(y)),
-        gain_setting=row.gain_setting,
-        readout_mode=row.readout_mode,
-        ccd_temp=row.ccd_temp,
-        exptime=row.exptime,
-        filter=row.filter,
-        mjd_mid=row.mjd_mid,
-    )
-
-
-def survey(database: Database, kind: FrameKind, wanted: MasterKey, profile: CameraProfile) -> Survey:
-    """Look at all masters and raw frames of a kind with the eyes of one frame; arguments as `plan_master`."""
-    any_exposure = kind is FrameKind.DARK and profile.calibration.dark_scaling == "scaled"
-    stored = masters(database, kind=str(kind), instrument=wanted.instrument, detector=wanted.detector)
-    choice = choose(
-        kind, wanted, [_candidate(row) for row in stored], profile.masters, any_exposure=any_exposure
-    )
-    raw = _raw_frames(database, kind, wanted, profile)
-    group = group_inputs(
-        kind, wanted, [_raw(frame) for frame in raw], profile.masters, any_exposure=any_exposure
-    )
-    return Survey(stored=stored, choice=choice, raw=raw, group=group)
-
-
 def plan_master(
-    database: Database, kind: FrameKind, wanted: MasterKey, profile: CameraProfile, *, definitive: bool
+    database: Database,
+    kind: FrameKind,
+    wanted: MasterKey,
+    profile: CameraProfile,
+    *,
+    definitive: bool,
+    block: FrameRow | None = None,
+    now: datetime | None = None,
 ) -> MasterPlan:
     """Choose the master of a kind for a frame.
+
+    While a night goes on, in this order: the master that the frame's block has, as long as it fits and is not
+    rejected; else, nearest in time, what the store has, or what the closed sets of a nearer night make; else
+    what a set makes that is still growing. Approved masters go before provisional ones, and a set of no more
+    frames than needed makes a provisional one. A rejected master is passed over for the next.
 
     Parameters
     ----------
     database : Database
     kind : FrameKind
-        Bias, dark or flat.
+        Bias, dark or flat; illumination and fringe masters are chosen among those of the store alone.
     wanted : MasterKey
         Of the frame.
     profile : CameraProfile
@@ -149,24 +116,59 @@ def plan_master(
     definitive : bool
         True: the master of all raw frames of the nearest night, built anew where the store has it of fewer.
         False: what the store has of that night is good enough, so that masters do not change in mid-night.
+    block : Frame, optional
+        The light itself, where masters are to stay the same within its block.
+    now : datetime, optional
+        Aware. Without it, or definitively, no set grows any more.
 
     Raises
     ------
     MissingCalibration
         Nothing fits; lists the nearest candidates and the key that ruled out each.
     """
-    found = survey(database, kind, wanted, profile)
-    refused = ""
-    if found.group.inputs and (definitive or _nearer(wanted, found.group, found.choice)):
-        plan = _plan_group(database, kind, found, profile, definitive)
-        if plan.row is None or plan.row.state != "rejected":
+    found = survey(database, kind, wanted, profile, None if definitive else now)
+    if block is not None and not definitive:
+        kept = _kept(database, kind, block, found)
+        if kept is not None:
+            return kept
+    refused: list[str] = []
+    spare: MasterPlan | None = None
+    for plan in _in_order(database, kind, wanted, found, profile, definitive):
+        if plan.row is not None and plan.row.state == "rejected":
+            refused.append(plan.row.reason)
+        elif not _is_doubtful(plan, profile):
             return plan
-        refused = plan.row.reason
-    chosen = found.choice.candidate
-    if chosen is None:
-        raise _missing(kind, wanted, found, profile, refused)
-    row = next(row for row in found.stored if row.fingerprint == chosen.fingerprint)
-    return MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, needs={})
+        elif spare is None:
+            spare = plan
+    if spare is not None:
+        return spare
+    if found.group.growing:
+        return _plan_inputs(database, kind, found, found.group.growing, profile, definitive)
+    raise missing(kind, wanted, found, profile, refused)
+
+
+def plan_set(database: Database, kind: FrameKind, wanted: MasterKey, profile: CameraProfile) -> MasterPlan:
+    """Plan the master of the set that a raw frame belongs to, whatever else there is.
+
+    Parameters
+    ----------
+    wanted : MasterKey
+        Of the raw frame; the rest as `plan_master`.
+
+    Returns
+    -------
+    MasterPlan
+        Its row may be in any state.
+
+    Raises
+    ------
+    MissingCalibration
+        The set is too small.
+    """
+    found = survey(database, kind, wanted, profile)
+    if not found.group.inputs:
+        raise missing(kind, wanted, found, profile, [])
+    return _plan_inputs(database, kind, found, found.group.inputs, profile, definitive=True)
 
 
 def plan_again(database: Database, row: Master, profile: CameraProfile, damage: str) -> MasterPlan:
@@ -195,10 +197,8 @@ def plan_again(database: Database, row: Master, profile: CameraProfile, damage: 
             f"put them back, {mend}"
         )
     kind = FrameKind(row.kind)
-    wanted = key_of_row(inputs[len(inputs) // 2].frame)
-    for definitive in (True, False):
-        needs = _plan_needs(database, kind, wanted, profile, definitive)
-        if _fingerprint(kind, profile, needs, inputs) == row.fingerprint:
+    for needs in _possible_needs(database, kind, row, inputs, profile):
+        if planned_fingerprint(kind, profile, needs, inputs) == row.fingerprint:
             return MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, inputs=inputs, needs=needs)
     raise MissingCalibration(
         f"{damage}; with the settings of {profile.name} its raw frames make another master now: "
@@ -206,42 +206,28 @@ def plan_again(database: Database, row: Master, profile: CameraProfile, damage: 
     )
 
 
-def _plan_group(
+def plan_needs(
     database: Database,
     kind: FrameKind,
-    found: Survey,
+    inputs: Sequence[MasterKey],
     profile: CameraProfile,
+    *,
     definitive: bool,
-) -> MasterPlan:
-    middle = found.group.inputs[len(found.group.inputs) // 2]
-    needs = _plan_needs(database, kind, middle, profile, definitive)
-    chosen = {one.identity for one in found.group.inputs}
-    inputs = tuple(frame for frame in found.raw if _identity(frame) in chosen)
-    made = _fingerprint(kind, profile, needs, inputs)
-    row = next((row for row in found.stored if row.fingerprint == made), None)
-    return MasterPlan(
-        kind=kind, fingerprint=made, row=row, inputs=() if row is not None else inputs, needs=needs
-    )
-
-
-def _fingerprint(
-    kind: FrameKind,
-    profile: CameraProfile,
-    needs: Mapping[FrameKind, MasterPlan],
-    inputs: Sequence[CalibrationFrame],
-) -> str:
-    used = {str(need): plan.fingerprint for need, plan in needs.items()}
-    content = recipe(profile, used, METHOD, inputs[0].frame.detector)
-    return fingerprint(str(kind), content, (frame.sha256 for frame in inputs))
-
-
-def _plan_needs(
-    database: Database, kind: FrameKind, wanted: MasterKey, profile: CameraProfile, definitive: bool
 ) -> dict[FrameKind, MasterPlan]:
-    """Plan what the inputs are calibrated with; what is missing is left out, and the master says so."""
+    """Plan what the inputs of a master are calibrated with; what is missing is left out.
+
+    Parameters
+    ----------
+    inputs : sequence of MasterKey
+        In order of time; the middle one stands for all. Flats of several exposures cannot share a dark that
+        is not scaled: they go without.
+    """
+    wanted = inputs[len(inputs) // 2]
     needs = {}
     for need in _NEEDS[kind]:
         if policy_of(profile, need) == "off":
+            continue
+        if need is FrameKind.DARK and not _share_a_dark(inputs, profile):
             continue
         try:
             needs[need] = plan_master(database, need, wanted, profile, definitive=definitive)
@@ -251,59 +237,116 @@ def _plan_needs(
     return needs
 
 
+def planned_fingerprint(
+    kind: FrameKind,
+    profile: CameraProfile,
+    needs: Mapping[FrameKind, MasterPlan],
+    inputs: Sequence[CalibrationFrame],
+) -> str:
+    """Return the fingerprint of the master that some inputs make, calibrated with ``needs``."""
+    used = {str(need): plan.fingerprint for need, plan in needs.items()}
+    content = recipe(profile, used, METHOD, inputs[0].frame.detector)
+    return fingerprint(str(kind), content, (frame.sha256 for frame in inputs))
+
+
+def _possible_needs(
+    database: Database,
+    kind: FrameKind,
+    row: Master,
+    inputs: Sequence[CalibrationFrame],
+    profile: CameraProfile,
+) -> Iterator[Mapping[FrameKind, MasterPlan]]:
+    """Yield what a master may have been made with: as its row says, then as it would be made today."""
+    noted: dict[str, str] = row.statistics.get("made_with", {})
+    stored = {one.fingerprint: one for one in masters(database, instrument=row.instrument)}
+    if all(one in stored for one in noted.values()):
+        yield {
+            FrameKind(need): MasterPlan(kind=FrameKind(need), fingerprint=one, row=stored[one], needs={})
+            for need, one in noted.items()
+        }
+    keys = [key_of_row(one.frame) for one in inputs]
+    for definitive in (True, False):
+        yield plan_needs(database, kind, keys, profile, definitive=definitive)
+
+
+def _in_order(
+    database: Database,
+    kind: FrameKind,
+    wanted: MasterKey,
+    found: Survey,
+    profile: CameraProfile,
+    definitive: bool,
+) -> Iterator[MasterPlan]:
+    """Yield all that fits, the best first: of the nearest night, of the store, of other nights."""
+    group = found.group
+    tonight = [group.inputs, *(one for one in group.alternatives if set(one) <= set(group.inputs))]
+    others = [one for one in group.alternatives if one not in tonight]
+    stored = [row for one in found.choice.fitting if (row := found.row(one.fingerprint)) is not None]
+    first = definitive or _nearer(wanted, group, found.choice)
+    for inputs in tonight if first else []:
+        yield from _of_inputs(database, kind, found, inputs, profile, definitive)
+    for row in stored:
+        yield MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, needs={})
+    for inputs in others if first else [*tonight, *others]:
+        yield from _of_inputs(database, kind, found, inputs, profile, definitive)
+
+
+def _of_inputs(
+    database: Database,
+    kind: FrameKind,
+    found: Survey,
+    inputs: Inputs,
+    profile: CameraProfile,
+    definitive: bool,
+) -> Iterator[MasterPlan]:
+    if inputs:
+        yield _plan_inputs(database, kind, found, inputs, profile, definitive)
+
+
+def _kept(database: Database, kind: FrameKind, block: FrameRow, found: Survey) -> MasterPlan | None:
+    """Return the master that a block has, if it still fits the frame and is not rejected."""
+    fitting = {one.fingerprint for one in found.choice.fitting}
+    for used in block_fingerprints(database, kind, block):
+        row = found.row(used)
+        if used in fitting and row is not None:
+            return MasterPlan(kind=kind, fingerprint=used, row=row, needs={}, kept=True)
+    return None
+
+
+def _is_doubtful(plan: MasterPlan, profile: CameraProfile) -> bool:
+    """Return whether a master is provisional, or will be when it is built of so few."""
+    if plan.row is not None:
+        return plan.row.state != "approved"
+    return len(plan.inputs) <= profile.masters.minimum_inputs
+
+
+def _plan_inputs(
+    database: Database,
+    kind: FrameKind,
+    found: Survey,
+    group: Inputs,
+    profile: CameraProfile,
+    definitive: bool,
+) -> MasterPlan:
+    needs = plan_needs(database, kind, group, profile, definitive=definitive)
+    chosen = {one.identity for one in group}
+    inputs = tuple(frame for frame in found.raw if identity_of(frame) in chosen)
+    made = planned_fingerprint(kind, profile, needs, inputs)
+    row = found.row(made)
+    return MasterPlan(
+        kind=kind, fingerprint=made, row=row, inputs=() if row is not None else inputs, needs=needs
+    )
+
+
+def _share_a_dark(inputs: Sequence[MasterKey], profile: CameraProfile) -> bool:
+    exposures = [one.exptime for one in inputs]
+    scaled = profile.calibration.dark_scaling == "scaled"
+    return scaled or same_exposure(min(exposures), max(exposures), profile.masters.exposure_tolerance)
+
+
 def _nearer(wanted: MasterKey, group: Group, choice: Choice) -> bool:
     """Return whether the raw frames are of a night nearer to the frame than the chosen master's."""
-    if choice.candidate is None:
+    if choice.candidate is None or not group.inputs:
         return True
     nearest = min(days_apart(wanted, frame) for frame in group.inputs)
     return nearest + NIGHT_GAP < days_apart(wanted, choice.candidate)
-
-
-def _raw_frames(
-    database: Database, kind: FrameKind, wanted: MasterKey, profile: CameraProfile
-) -> list[CalibrationFrame]:
-    reach = profile.masters.validity_days
-    return calibration_frames(
-        database,
-        str(kind),
-        instrument=wanted.instrument,
-        detector=wanted.detector,
-        mjd_from=wanted.mjd_mid - reach if wanted.mjd_mid is not None else None,
-        mjd_until=wanted.mjd_mid + reach if wanted.mjd_mid is not None else None,
-    )
-
-
-def _candidate(row: Master) -> Candidate:
-    key = key_of_row(row)
-    return Candidate(
-        **vars(key),
-        valid_from=row.valid_from,
-        valid_until=row.valid_until,
-        state=row.state,
-        fingerprint=row.fingerprint,
-    )
-
-
-def _raw(frame: CalibrationFrame) -> RawCalibration:
-    return RawCalibration(**vars(key_of_row(frame.frame)), identity=_identity(frame))
-
-
-def _identity(frame: CalibrationFrame) -> str:
-    return f"{frame.sha256}:{frame.frame.detector}"
-
-
-def _missing(
-    kind: FrameKind, wanted: MasterKey, found: Survey, profile: CameraProfile, refused: str
-) -> MissingCalibration:
-    error = missing_calibration(kind, wanted, found.choice.ruled_out)
-    group, needed = found.group, profile.masters.minimum_inputs
-    # A set of like frames is one reason, said once.
-    reasons = dict.fromkeys(f"raw {out.frame.describe(wanted)} ({out.detail})" for out in group.excluded)
-    raw = list(reasons)[:3]
-    if group.inputs:
-        raw.insert(
-            0, f"{len(group.inputs)} raw {kind} frames fit, but the master of them is rejected: {refused}"
-        )
-    elif group.found:
-        raw.insert(0, f"{group.found} raw {kind} frames fit, {needed} are needed")
-    return MissingCalibration(str(error), raw)

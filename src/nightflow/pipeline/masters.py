@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
-from nightflow.pipeline.master_plan import MasterPlan, key_of_row, plan_master, wanted_kinds
+from nightflow.instruments.profile import CameraProfile
+from nightflow.masters.keys import OF_A_FILTER
+from nightflow.pipeline.master_plan import MasterPlan, plan_set, wanted_kinds
+from nightflow.pipeline.obtain import built
 from nightflow.pipeline.reducer import Reducer
-from nightflow.store.masters import calibration_frames
+from nightflow.pipeline.sky_plan import plan_sky
+from nightflow.pipeline.survey import SKY_KINDS, key_of_row
+from nightflow.store.blocks import block_lights
+from nightflow.store.masters import calibration_frames, find_master
+from nightflow.store.models import Frame as FrameRow
 
-__all__ = ["build_all"]
+__all__ = ["build_all", "build_sky"]
 
 
 def build_all(
     reducer: Reducer, *, instrument: str | None = None, night: str | None = None
 ) -> list[dict[str, Any]]:
-    """Build every master that the calibration frames of the ledger make; those that exist stay as they are.
+    """Build every master that the frames of the ledger make; those that exist stay as they are.
 
     Parameters
     ----------
@@ -24,7 +32,7 @@ def build_all(
     instrument : str, optional
         Only this camera.
     night : str, optional
-        Only calibrations of this night, such as "2024-05-12".
+        Only of frames of this night, such as "2024-05-12".
 
     Returns
     -------
@@ -32,51 +40,101 @@ def build_all(
         One row a set: kind, instrument, filter, exptime, n_inputs, state, fingerprint, reason.
     """
     rows = []
-    for name, profile in reducer.context.profiles.items():
-        if instrument is not None and name != instrument:
-            continue
+    for name, profile in _cameras(reducer, instrument):
         for kind in wanted_kinds(profile):
-            rows.extend(_build_kind(reducer, name, kind, night))
+            if kind not in SKY_KINDS:
+                rows.extend(_build_sets(reducer, name, kind, night))
+    return rows + build_sky(reducer, instrument=instrument, night=night)
+
+
+def build_sky(
+    reducer: Reducer, *, instrument: str | None = None, night: str | None = None
+) -> list[dict[str, Any]]:
+    """Build the illumination and fringe masters that the lights of the ledger make; rows as `build_all`."""
+    rows: list[dict[str, Any]] = []
+    for name, profile in _cameras(reducer, instrument):
+        kinds = [kind for kind in wanted_kinds(profile) if kind in SKY_KINDS]
+        lights = block_lights(reducer.database, name, night) if kinds else []
+        rows.extend(_sky_row(reducer, kind, light) for kind in kinds for light in lights)
     return rows
 
 
-def _build_kind(
+def _cameras(reducer: Reducer, instrument: str | None) -> Iterator[tuple[str, CameraProfile]]:
+    for name, profile in reducer.context.profiles.items():
+        if instrument is None or name == instrument:
+            yield name, profile
+
+
+def _build_sets(
     reducer: Reducer, instrument: str, kind: FrameKind, night: str | None
 ) -> list[dict[str, Any]]:
+    """Build the master of each set, whatever other masters its frames might have for themselves."""
     profile = reducer.context.profiles[instrument]
     rows: dict[str, dict[str, Any]] = {}
     for raw in calibration_frames(reducer.database, str(kind), instrument=instrument):
         if night is not None and raw.frame.night != night:
             continue
-        wanted = key_of_row(raw.frame)
+
+        def plan(wanted: FrameRow = raw.frame) -> MasterPlan:
+            return plan_set(reducer.database, kind, key_of_row(wanted), profile)
+
         try:
-            plan = plan_master(reducer.database, kind, wanted, profile, definitive=True)
+            planned = plan().fingerprint
         except MissingCalibration as error:
-            rows.setdefault(
-                str(error), _row(kind, instrument, raw.frame.filter, raw.frame.exptime, str(error))
-            )
+            rows.setdefault(str(error), _missing(kind, raw.frame, str(error)))
             continue
-        if plan.fingerprint not in rows:
-            rows[plan.fingerprint] = _built(reducer, plan, instrument)
-    return list(rows.values())
+        if planned not in rows:
+            row = _built(reducer, kind, raw.frame, plan)
+            rows[planned] = row
+            rows.setdefault(row.pop("made"), row)
+    return list({id(row): row for row in rows.values()}.values())
 
 
-def _built(reducer: Reducer, plan: MasterPlan, instrument: str) -> dict[str, Any]:
+def _sky_row(reducer: Reducer, kind: FrameKind, light: FrameRow) -> dict[str, Any]:
+    profile = reducer.context.profiles[light.instrument]
+    row = _built(reducer, kind, light, lambda: plan_sky(reducer.database, kind, light, profile))
+    row.pop("made")
+    return row
+
+
+def _built(
+    reducer: Reducer, kind: FrameKind, frame: FrameRow, plan: Callable[[], MasterPlan]
+) -> dict[str, Any]:
+    """Return what became of a plan; ``made`` is the fingerprint in full, "" where there is none."""
+    profile = reducer.context.profiles[frame.instrument]
+    error = ""
     try:
-        master = reducer.context.masters.get(plan, reducer.context.profiles[instrument])
-    except MissingCalibration as error:
-        return _row(plan.kind, instrument, "", 0.0, str(error))
-    used = [file for file in master.inputs if not file.dropped]
-    row = _row(plan.kind, instrument, master.header.filter, master.header.exptime, "; ".join(master.warnings))
-    return {**row, "n_inputs": len(used), "state": "approved", "fingerprint": plan.fingerprint[:12]}
+        made = built(reducer.context.masters, profile, plan)[0].fingerprint
+    except MissingCalibration as missing:
+        error = str(missing)
+        made = _refused(plan)
+    row = find_master(reducer.database, made)
+    if row is None:
+        return {**_missing(kind, frame, error), "made": made}
+    return {
+        **_missing(kind, frame, "; ".join(dict.fromkeys([row.reason, *row.statistics.get("warnings", [])]))),
+        "filter": row.filter,
+        "exptime": row.exptime,
+        "n_inputs": row.n_inputs,
+        "state": row.state,
+        "fingerprint": made[:12],
+        "made": made,
+    }
 
 
-def _row(kind: FrameKind, instrument: str, filter_name: str, exptime: float, reason: str) -> dict[str, Any]:
+def _refused(plan: Callable[[], MasterPlan]) -> str:
+    try:
+        return plan().fingerprint
+    except MissingCalibration:
+        return ""
+
+
+def _missing(kind: FrameKind, frame: FrameRow, reason: str) -> dict[str, Any]:
     return {
         "kind": str(kind),
-        "instrument": instrument,
-        "filter": filter_name if kind is FrameKind.FLAT else "",
-        "exptime": exptime,
+        "instrument": frame.instrument,
+        "filter": frame.filter if kind in OF_A_FILTER else "",
+        "exptime": frame.exptime,
         "n_inputs": 0,
         "state": "missing",
         "fingerprint": "",

@@ -151,6 +151,7 @@ class Reducer:
             masters=MasterLibrary(self.database, settings.resolve(settings.paths.masters)),
             definitive_masters=definitive_masters,
             pointings=Pointings(),
+            clock=clock,
         )
 
     @property

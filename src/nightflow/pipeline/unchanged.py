@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
-from nightflow.pipeline.master_plan import key_of_row, plan_master, wanted_kinds
+from nightflow.pipeline.master_plan import wanted_kinds
+from nightflow.pipeline.obtain import plan_for
 from nightflow.pipeline.reducer import Reducer
 from nightflow.store.frames import frames_of
 from nightflow.store.ledger import TERMINAL
@@ -55,13 +56,7 @@ def planned_masters(reducer: Reducer, frame: FrameRow) -> dict[str, str]:
         return planned
     for kind in wanted_kinds(profile):
         try:
-            plan = plan_master(
-                reducer.database,
-                kind,
-                key_of_row(frame),
-                profile,
-                definitive=reducer.context.definitive_masters,
-            )
+            plan = plan_for(reducer.context, kind, frame)
         except MissingCalibration:
             continue
         planned[str(kind)] = plan.fingerprint

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
-from nightflow.pipeline.master_plan import key_of_row, plan_master, policy_of, wanted_kinds
+from nightflow.pipeline.master_plan import policy_of, wanted_kinds
+from nightflow.pipeline.obtain import plan_for
 from nightflow.pipeline.work import Context
 from nightflow.store.frames import frames_of
 from nightflow.store.ledger import held_for, requeue
@@ -49,11 +50,10 @@ def _complete(context: Context, frame: FrameRow) -> bool:
     profile = context.profiles.get(frame.instrument)
     if profile is None:
         return False
-    wanted = key_of_row(frame)
     try:
         for kind in wanted_kinds(profile):
             if policy_of(profile, kind) == "required":
-                plan_master(context.database, kind, wanted, profile, definitive=context.definitive_masters)
+                plan_for(context, kind, frame)
     except MissingCalibration:
         return False
     return True

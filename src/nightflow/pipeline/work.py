@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nightflow.astrometry.solution import Solution
@@ -40,6 +42,8 @@ class Context:
         Last verified solutions.
     saturation : SaturationMemory
         What the last exposures saturated.
+    clock : callable
+        Returns the time of day, aware.
     """
 
     settings: Settings
@@ -51,6 +55,7 @@ class Context:
     definitive_masters: bool
     pointings: Pointings
     saturation: SaturationMemory = field(default_factory=SaturationMemory)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property
     def index_folders(self) -> list[Path]:

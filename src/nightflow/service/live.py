@@ -7,6 +7,7 @@ import threading
 
 from nightflow.config import Settings
 from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.touched import BetterMasters
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.leases import free_dead_leases, service_tag
 from nightflow.service.live_service import LiveService, Runs
@@ -65,6 +66,7 @@ def watch(
             runs=_prefect_runs(settings, reducer),
             stop=stop,
             until_idle=until_idle,
+            housekeeping=BetterMasters(reducer.context).queue,
         )
         run_in_thread(service.run)
         return counts(database)

@@ -41,6 +41,8 @@ GRACE_SECONDS = 8.0
 CONNECT_SECONDS = 15.0
 """How long the start waits for the Prefect server; then the night begins without it."""
 STORE_PAUSE_SECONDS = 2.0
+HOUSEKEEPING_SECONDS = 60.0
+"""How often nights that are over are looked at for better masters."""
 
 
 class Runs(Protocol):
@@ -75,6 +77,8 @@ class LiveService:
         See `nightflow.service.live.watch`.
     reduce_directly : callable
         Reduces an exposure without the server.
+    housekeeping : callable, optional
+        Called with the time, now and then, whenever the service has a moment.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class LiveService:
         stop: threading.Event,
         until_idle: float | None = None,
         reduce_directly: Callable[[Any, int, str], Outcome] = reduce_exposure,
+        housekeeping: Callable[[datetime], object] | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -94,6 +99,7 @@ class LiveService:
         self._stop = stop
         self._until_idle = until_idle
         self._reduce_directly = reduce_directly
+        self._housekeeping = housekeeping
         self._worker = worker_name()
         self._reducer = reducer
         self._reducing: set[int] = set()
@@ -103,7 +109,7 @@ class LiveService:
     async def run(self) -> None:
         """Serve until stopped, then finish or hand back what is being reduced."""
         sensor, sensor_thread = self._start_sensor()
-        background = await self._start_runs()
+        background = [*await self._start_runs(), asyncio.create_task(self._keep_house())]
         workers = [asyncio.create_task(self._work()) for _ in range(self._settings.watch.workers)]
         try:
             while not self._stop.is_set() and not await self._idle(sensor):
@@ -145,6 +151,17 @@ class LiveService:
                 "the Prefect server did not answer in %.0f s; the night begins without it", CONNECT_SECONDS
             )
         return [asyncio.create_task(self._runs.keep_connected())]
+
+    async def _keep_house(self) -> None:
+        """Do from time to time what no arrival brings about; what goes wrong there is tried again."""
+        while self._housekeeping is not None:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            try:
+                await asyncio.to_thread(self._housekeeping, _now())
+            except RetryLater as error:
+                log.warning("housekeeping put off: %s", error)
+            except Exception:  # the night goes on whatever is wrong with it
+                log.exception("housekeeping failed; it is tried again")
 
     async def _work(self) -> None:
         """Lease and reduce one exposure after the other."""

@@ -1,10 +1,13 @@
 """The lock that lets one worker build a master once, while others wait for it.
 
-It is a row with a lease: what a dead builder left behind is taken over when its lease ends.
+It is a row with a lease, which is prolonged while the build goes on: what a dead builder left behind is taken
+over when its lease ends.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +21,8 @@ from nightflow.store.database import Database, serialise
 from nightflow.store.models import MasterBuild, plain_text
 
 __all__ = ["acquire_build", "building", "release_build"]
+
+log = logging.getLogger(__name__)
 
 
 def acquire_build(database: Database, key: str, worker: str, *, now: datetime, seconds: float) -> bool:
@@ -57,8 +62,8 @@ def building(
     key: str,
     worker: str,
     *,
-    seconds: float = 600.0,
-    patience: float = 600.0,
+    seconds: float = 60.0,
+    patience: float = 1800.0,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
@@ -69,7 +74,7 @@ def building(
     Parameters
     ----------
     seconds : float
-        Length of the lease: longer than any build.
+        Length of the lease, prolonged three times within it: so long a dead builder blocks the others.
     patience : float
         How long to wait.
 
@@ -79,10 +84,35 @@ def building(
         Another worker was still building when patience ended.
     """
     _wait(database, key, worker, seconds, patience, clock, sleep)
+    done = threading.Event()
+    keeper = threading.Thread(
+        target=_prolong, args=(database, key, worker, seconds, clock, done), name="build-lease", daemon=True
+    )
+    keeper.start()
     try:
         yield
     finally:
+        done.set()
+        keeper.join()
         release_build(database, key, worker)
+
+
+def _prolong(
+    database: Database,
+    key: str,
+    worker: str,
+    seconds: float,
+    clock: Callable[[], datetime],
+    done: threading.Event,
+) -> None:
+    """Prolong a lease until the build is done, or until another worker has taken over."""
+    while not done.wait(seconds / 3):
+        try:
+            if not acquire_build(database, key, worker, now=clock(), seconds=seconds):
+                log.warning("master %s: the lease was lost; another worker builds it, too", key)
+                return
+        except RetryLater as error:
+            log.warning("master %s: the lease is not prolonged: %s", key, error)
 
 
 def _wait(

@@ -20,6 +20,7 @@ __all__ = [
     "exposures_with_frames",
     "finite",
     "frames_of",
+    "get_frame",
     "record_frames",
     "settle_frame",
 ]
@@ -63,6 +64,21 @@ def settle_frame(
             .where(col(Frame.id) == frame_id)
             .values(state=state, reason=reason, traceback=traceback)
         )
+
+
+def get_frame(database: Database, frame_id: int) -> Frame:
+    """Return one frame.
+
+    Raises
+    ------
+    KeyError
+        The ledger has no such frame.
+    """
+    with database.session() as session:
+        frame = session.get(Frame, frame_id)
+    if frame is None:
+        raise KeyError(f"frame {frame_id} is not in the ledger")
+    return frame
 
 
 def frames_of(database: Database, exposure_id: int) -> list[Frame]:

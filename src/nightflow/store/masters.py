@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, col, or_, select
@@ -43,11 +44,14 @@ class CalibrationFrame:
         Its row.
     path, sha256 : str
         Of the file.
+    received_at : datetime or None
+        When it landed.
     """
 
     frame: Frame
     path: str
     sha256: str
+    received_at: datetime | None = None
 
 
 def calibration_frames(
@@ -190,12 +194,12 @@ def masters_of(database: Database, reduction: Reduction) -> list[Master]:
 
 def _with_files(session: Session, conditions: Sequence[Any]) -> list[CalibrationFrame]:
     statement = (
-        select(Frame, Exposure.path, Exposure.sha256)
+        select(Frame, Exposure.path, Exposure.sha256, Exposure.received_at)
         .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
         .where(*conditions)
         .order_by(col(Frame.mjd_mid).is_(None), col(Frame.mjd_mid), col(Exposure.sha256), col(Frame.detector))
     )
     return [
-        CalibrationFrame(frame=frame, path=path, sha256=sha256)
-        for frame, path, sha256 in session.exec(statement).all()
+        CalibrationFrame(frame=frame, path=path, sha256=sha256, received_at=received_at)
+        for frame, path, sha256, received_at in session.exec(statement).all()
     ]

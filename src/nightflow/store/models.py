@@ -195,6 +195,8 @@ class Master(SQLModel, table=True):
     """provisional, approved or rejected."""
     reason: str = Field(default="", sa_type=PlainText)
     created_at: datetime = Field(sa_type=UtcDateTime)
+    rotator: float | None = None
+    """Degrees; of flats, where it matters."""
 
 
 class MasterInput(SQLModel, table=True):

@@ -36,7 +36,7 @@ FRAME_COLUMNS = (
 
 _FROM_FRAME = ("hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "airmass")
 _FROM_REDUCTION = FRAME_COLUMNS[FRAME_COLUMNS.index("fwhm_px") : FRAME_COLUMNS.index("depth_5sigma") + 1]
-_MASTER_ORDER = ("bias", "dark", "flat")
+_MASTER_ORDER = ("bias", "dark", "flat", "illumination", "fringe")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _ENDED_BADLY = (State.FAILED, State.REJECTED, State.HELD)
 

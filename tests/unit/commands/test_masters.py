@@ -10,6 +10,10 @@ from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, Observatory
 pytestmark = pytest.mark.xdist_group("commands")
 
 
+STATES = {"bias": "approved", "dark": "provisional", "flat": "provisional"}
+"""Of the simulated night: three darks and three flats are no more than needed."""
+
+
 def listed(dome: Observatory, kind: str | None = None) -> list[dict[str, Any]]:
     words = ["--kind", kind] if kind else []
     return json.loads(dome("masters", "list", *words, "--format", "json").stdout)
@@ -23,9 +27,19 @@ def used(dome: Observatory) -> list[str]:
 def test_list_names_each_with_its_inputs(reduced: Observatory) -> None:
     rows = listed(reduced)
     assert {row["kind"]: row["n_inputs"] for row in rows} == {"bias": 5, "dark": 3, "flat": 3}
-    assert {row["state"] for row in rows} == {"approved"}
+    assert {row["kind"]: row["state"] for row in rows} == STATES
+    assert {row["kind"]: row["reason"] for row in rows} == {
+        "bias": "5 inputs; the first of its kind",
+        "dark": "3 inputs, no more than needed",
+        "flat": "3 inputs, no more than needed",
+    }
     assert [row["kind"] for row in listed(reduced, "flat")] == ["flat"]
     assert listed(reduced, "bias")[0]["fingerprint"][:6] in reduced("masters", "list").stdout
+    bias, _, flat = rows
+    assert bias["noise"] > bias["level"] > 0
+    assert flat["level"] == pytest.approx(1, abs=1e-3)
+    assert flat["measured_gain"] == pytest.approx(1.4, rel=0.1)
+    assert bias["measured_read_noise_adu"] > 0
     assert reduced("masters", "list", "--instrument", "nobodys", "--format", "csv").stdout.count("\n") == 1
 
 
@@ -36,7 +50,7 @@ def test_build_is_done_ahead_of_the_lights_and_once(empty: Observatory) -> None:
     empty("run", *calibrations)
     assert listed(empty) == []
     built = json.loads(empty("masters", "build", "--format", "json").stdout)
-    assert {row["kind"]: row["state"] for row in built} == dict.fromkeys(("bias", "dark", "flat"), "approved")
+    assert {row["kind"]: row["state"] for row in built} == STATES
     before = listed(empty)
     empty("masters", "build", "--night", "2025-10-24")
     assert listed(empty) == before
@@ -103,4 +117,4 @@ def test_what_cannot_be_meant_exits_with_1(reduced: Observatory, words: list[str
     result = reduced("masters", *words)
     assert result.exit_code == 1
     assert message in result.stderr
-    assert {row["state"] for row in listed(reduced)} == {"approved"}
+    assert {row["kind"]: row["state"] for row in listed(reduced)} == STATES

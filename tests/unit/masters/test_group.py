@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -7,7 +8,15 @@ from hypothesis import strategies as st
 
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import MasterSettings
-from nightflow.masters.group import Group, RawCalibration, group_inputs, night_blocks, raw_calibration
+from nightflow.masters.group import (
+    Group,
+    RawCalibration,
+    calibration_sets,
+    group_inputs,
+    is_closed,
+    night_blocks,
+    raw_calibration,
+)
 from nightflow.masters.keys import MasterKey
 from tests.unit.detector.frames import make_header
 
@@ -122,6 +131,79 @@ def test_frames_without_a_time_come_last() -> None:
 def test_a_header_gives_the_keys() -> None:
     frame = raw_calibration(make_header(kind=FLAT, filter="B"), "exposure 7")
     assert (frame.kind, frame.filter, frame.identity) == (FLAT, "B", "exposure 7")
+
+
+NOW = 60000.0
+MINUTE = 1 / 1440
+
+
+def landed(n: int, minutes_ago: float, prefix: str = "f", **changes: Any) -> list[RawCalibration]:
+    """Return frames taken and received a minute apart, the last one so long ago."""
+    times = [NOW - (minutes_ago + n - 1 - i) * MINUTE for i in range(n)]
+    changes = {"kind": FLAT} | changes
+    return [raw(identity=f"{prefix}{i}", mjd_mid=t, received=t, **changes) for i, t in enumerate(times)]
+
+
+def test_a_set_closes_on_a_gap_in_time() -> None:
+    assert not is_closed(landed(5, 14.9), SETTINGS, NOW)
+    assert is_closed(landed(5, 15.1), SETTINGS, NOW)
+
+
+def test_a_set_of_long_darks_waits_for_the_next() -> None:
+    assert not is_closed(landed(3, 25, kind=DARK, exptime=900.0), SETTINGS, NOW)
+    assert is_closed(landed(3, 31, kind=DARK, exptime=900.0), SETTINGS, NOW)
+
+
+def test_a_set_closes_on_its_count() -> None:
+    settings = MasterSettings(set_count=5)
+    assert not is_closed(landed(4, 1), settings, NOW)
+    assert is_closed(landed(5, 1), settings, NOW)
+
+
+def test_frames_are_parted_into_sets_where_a_gap_goes_by() -> None:
+    frames = [*landed(3, 60, "dusk"), *landed(4, 1, "dawn"), raw(FLAT, "untimed", None)]
+    assert [len(one) for one in calibration_sets(frames, SETTINGS)] == [3, 4, 1]
+
+
+def test_a_growing_set_is_kept_out_and_told() -> None:
+    frames = [*landed(3, 60, "dusk"), *landed(4, 1, "now")]
+    wanted = replace(WANTED, mjd_mid=NOW)
+    group = group_inputs(FLAT, wanted, frames, SETTINGS, now=NOW)
+    assert names(group) == ["dusk0", "dusk1", "dusk2"]
+    assert len(group.growing) == 7
+    later = group_inputs(FLAT, wanted, frames, SETTINGS, now=NOW + 15 * MINUTE)
+    assert (len(later.inputs), later.growing) == (7, ())
+
+
+def test_only_a_growing_set_is_no_input_yet() -> None:
+    group = group_inputs(FLAT, replace(WANTED, mjd_mid=NOW), landed(4, 1), SETTINGS, now=NOW)
+    assert group.inputs == ()
+    assert [frame.identity for frame in group.growing] == ["f0", "f1", "f2", "f3"]
+
+
+def test_other_sets_stand_by_the_parts_of_the_night_first() -> None:
+    frames = [
+        *series(FLAT, 3, MIDNIGHT - 0.3, "dusk"), *series(FLAT, 4, MIDNIGHT + 0.1, "dawn"),
+        *series(FLAT, 5, MIDNIGHT - 3, "old"),
+    ]  # fmt: skip
+    group = group_inputs(FLAT, WANTED, frames, SETTINGS)
+    assert len(group.inputs) == 7
+    assert [one[0].identity for one in group.alternatives] == ["dawn0", "dusk0", "old0"]
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "rotator", "fits"),
+    [(None, 90.0, True), (5.0, 3.0, True), (5.0, 356.0, True), (5.0, 10.0, False)],
+)
+def test_the_rotator_of_a_flat_matters_where_the_profile_says_so(
+    tolerance: float | None, rotator: float, fits: bool
+) -> None:
+    frames = series(FLAT, 3, 60000.0, rotator=rotator)
+    group = group_inputs(
+        FLAT, replace(WANTED, rotator=0.0), frames, MasterSettings(rotator_tolerance=tolerance)
+    )
+    assert bool(group.inputs) == fits
+    assert fits or group.excluded[0].detail == "rotator 10.0 deg, not within 5 of 0.0"
 
 
 FRAMES = st.lists(

@@ -3,6 +3,7 @@ import pytest
 
 from nightflow.flags import Flag
 from nightflow.instruments.header import FrameKind
+from nightflow.instruments.profile import InputLimits
 from nightflow.masters.vet import InputMeasures, measure_input, unusable, vet
 from tests.unit.detector.frames import make_frame
 
@@ -65,3 +66,44 @@ def test_measures_leave_unusable_pixels_out() -> None:
     assert result.raw_level == pytest.approx(1000 / 60000, rel=1e-3)
     assert result.saturated == pytest.approx(0.02)
     assert not unusable(raw).any()
+
+
+def with_areas(areas: np.ndarray, level: float = 1000.0) -> InputMeasures:
+    return InputMeasures(level=level, noise=5.0, raw_level=0.5, saturated=0.0, areas=areas, side=16)
+
+
+def test_an_input_with_a_light_leak_is_dropped_and_the_place_is_named() -> None:
+    flat = np.full((20, 20), 1000.0)
+    leak = flat + np.linspace(0, 40, 20)[None, :]
+    faults = vet(FrameKind.BIAS, [with_areas(flat), with_areas(flat), with_areas(leak), with_areas(flat)])
+    assert [bool(fault) for fault in faults] == [False, False, True, False]
+    assert faults[2].startswith(
+        "85.0% of its areas differ from the other inputs by more than 5.0 adu, most by 40.0 adu"
+    )
+    assert "at (312, 8)" in faults[2]
+
+
+def test_a_trail_across_a_flat_is_dropped_and_a_star_is_not() -> None:
+    clean, trail, star = (np.full((30, 30), 20000.0) for _ in range(3))
+    np.fill_diagonal(trail, 21000.0)
+    star[4, 4] = 40000.0
+    inputs = [with_areas(one, 20000.0) for one in (clean, trail, clean, star)]
+    assert [bool(fault) for fault in vet(FrameKind.FLAT, inputs)] == [False, True, False, False]
+
+
+def test_flats_of_any_brightness_are_alike() -> None:
+    shape = 1 - 0.3 * np.linspace(-1, 1, 20)[None, :] ** 2 * np.ones((20, 1))
+    inputs = [with_areas(shape * level, level) for level in (9000.0, 20000.0, 44000.0)]
+    assert vet(FrameKind.FLAT, inputs) == ["", "", ""]
+
+
+def test_two_inputs_cannot_outvote_each_other() -> None:
+    flat = np.full((20, 20), 1000.0)
+    assert vet(FrameKind.BIAS, [with_areas(flat), with_areas(flat + np.eye(20) * 500)]) == ["", ""]
+
+
+def test_limits_are_the_profiles() -> None:
+    flat = np.full((20, 20), 1000.0)
+    inputs = [with_areas(flat), with_areas(flat), with_areas(flat + np.eye(20) * 8)]
+    assert vet(FrameKind.DARK, inputs)[2]
+    assert vet(FrameKind.DARK, inputs, InputLimits(structure=2.0)) == ["", "", ""]

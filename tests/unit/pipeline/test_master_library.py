@@ -13,8 +13,9 @@ from nightflow.detector.master_frame import MasterFrame
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline import master_library
-from nightflow.pipeline.master_plan import MasterPlan, key_of_row, plan_master
+from nightflow.pipeline.master_plan import MasterPlan, plan_master
 from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.survey import key_of_row
 from nightflow.store.masters import master_inputs, masters
 from tests.unit.pipeline.station import BIAS_LEVEL, PROFILE, Station, only_frame, reduced, steps_of_straw
 from tests.unit.store.builders import in_processes

@@ -6,8 +6,9 @@ import pytest
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
-from nightflow.pipeline.master_plan import MasterPlan, key_of_row, plan_master, policy_of, wanted_kinds
+from nightflow.pipeline.master_plan import MasterPlan, plan_master, policy_of, wanted_kinds
 from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.survey import key_of_row
 from nightflow.store.ledger import settle_exposure
 from nightflow.store.masters import masters, set_master_state
 from nightflow.store.models import State
@@ -110,14 +111,14 @@ class TestWithMasters:
     def test_more_frames_make_a_new_one_only_when_definitive(
         self, station: Station, reducer: Reducer
     ) -> None:
-        take(station, reducer, "bias", hours=-4)
+        take(station, reducer, "bias", hours=-4, count=4)
         exposure_id = light(station, reducer)
         made = self.build(reducer, exposure_id)
         take(station, reducer, "bias", hours=2)
         assert plan(reducer, exposure_id, definitive=False).fingerprint == made.fingerprint
         better = plan(reducer, exposure_id, definitive=True)
         assert better.row is None
-        assert len(better.inputs) == 6
+        assert len(better.inputs) == 7
 
     def test_frames_of_a_nearer_night_win_in_mid_night_too(self, station: Station, reducer: Reducer) -> None:
         take(station, reducer, "bias", hours=-52)

@@ -32,12 +32,13 @@ def summary(rows: list[dict]) -> list[tuple[str, str, int, str]]:
 def test_every_set_makes_one(reducer: Reducer) -> None:
     rows = build_all(reducer)
     assert summary(rows) == [
-        ("bias", "", 3, "approved"),
-        ("bias", "", 3, "approved"),
-        ("flat", "V", 3, "approved"),
-        ("flat", "R", 3, "approved"),
+        ("bias", "", 3, "provisional"),
+        ("bias", "", 3, "provisional"),
+        ("flat", "V", 3, "provisional"),
+        ("flat", "R", 3, "provisional"),
         ("flat", "B", 0, "missing"),
     ]
+    assert {row["reason"] for row in rows[:-1]} == {"3 inputs, no more than needed"}
     assert "2 raw flat frames fit, 3 are needed" in rows[-1]["reason"]
     assert len(masters(reducer.database)) == 4
     assert {row["fingerprint"] for row in rows[:-1]} == {

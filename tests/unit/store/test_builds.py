@@ -87,3 +87,30 @@ def _build(url: str, folder: str, worker: str) -> bool:
 def test_processes_build_a_master_once(database: Database, tmp_path: Path) -> None:
     answers = in_processes(_build, [(database.url, str(tmp_path), f"w{number}") for number in range(3)])
     assert sorted(answers) == [False, False, True]
+
+
+def test_a_lease_is_prolonged_while_a_long_build_goes_on(database: Database) -> None:
+    with building(database, "flat", "a", seconds=0.6):
+        time.sleep(1.5)
+        assert not acquire_build(database, "flat", "b", now=datetime.now(UTC), seconds=10)
+    assert acquire_build(database, "flat", "b", now=datetime.now(UTC), seconds=10)
+
+
+def _die_while_building(url: str) -> None:
+    database = Database(url)
+    acquire_build(database, "flat", "dead", now=datetime.now(UTC), seconds=0.5)
+
+
+def test_a_builder_that_crashed_blocks_no_longer_than_its_lease(database: Database) -> None:
+    in_processes(_die_while_building, [(database.url,)])
+    with building(database, "flat", "b", patience=30):
+        assert count(database, "master_build", "worker = 'b'") == 1
+
+
+def test_a_lost_lease_is_said(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    with building(database, "flat", "a", seconds=0.3):
+        release_build(database, "flat", "a")
+        assert acquire_build(database, "flat", "b", now=datetime.now(UTC), seconds=10)
+        time.sleep(0.5)
+    assert "the lease was lost" in caplog.text
+    assert count(database, "master_build", "worker = 'b'") == 1

@@ -1,0 +1,80 @@
+"""The inputs of a master, read (and calibrated) when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+from nightflow.detector.chain import calibrate
+from nightflow.detector.master_frame import MasterSet
+from nightflow.errors import FrameRejected
+from nightflow.frame import Frame
+from nightflow.instruments.profile import CameraProfile
+from nightflow.pipeline.identify import identify_file, read_frame
+from nightflow.store.masters import CalibrationFrame
+
+__all__ = ["CalibratedLights", "RawFrames"]
+
+
+class RawFrames(Sequence[Frame]):
+    """Raw frames that are read when asked for, so that a set of any size needs the memory of one.
+
+    Parameters
+    ----------
+    inputs : sequence of CalibrationFrame
+    profile : CameraProfile
+        Of their camera.
+    """
+
+    def __init__(self, inputs: Sequence[CalibrationFrame], profile: CameraProfile) -> None:
+        self._inputs = inputs
+        self._profile = profile
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return self._read(self._inputs[index])
+
+    def _read(self, one: CalibrationFrame) -> Frame:
+        path = Path(one.path)
+        if not path.exists():
+            raise FrameRejected(f"{path}: the raw file is gone")
+        identified = identify_file(path, [self._profile])
+        header = next((one_of for one_of in identified.headers if one_of.hdu == one.frame.hdu), None)
+        if header is None:
+            raise FrameRejected(f"{path}: HDU {one.frame.hdu} is gone: the file is another one now")
+        return read_frame(path, header)
+
+
+class CalibratedLights(RawFrames):
+    """Lights that are read and calibrated when asked for.
+
+    Parameters
+    ----------
+    inputs : sequence of CalibrationFrame
+    profile : CameraProfile
+        Of their camera.
+    masters : MasterSet
+        With which all of them are calibrated; sky masters that are not among them are no step of theirs.
+    """
+
+    def __init__(
+        self, inputs: Sequence[CalibrationFrame], profile: CameraProfile, masters: MasterSet
+    ) -> None:
+        super().__init__(inputs, profile)
+        without = {kind: "off" for kind in ("illumination", "fringe") if getattr(masters, kind) is None}
+        self._steps = profile.model_copy(
+            update={"calibration": profile.calibration.model_copy(update=without)}
+        )
+        self._masters = masters
+
+    def _read(self, one: CalibrationFrame) -> Frame:
+        return calibrate(super()._read(one), self._steps, self._masters)

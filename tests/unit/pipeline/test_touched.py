@@ -1,0 +1,125 @@
+"""Frames that better masters touch are queued, once; the old reductions stay."""
+
+from __future__ import annotations
+
+import pytest
+
+from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.touched import BetterMasters, better_masters, touched_by, users_of
+from nightflow.store.blocks import reduced_lights
+from nightflow.store.masters import masters, set_master_state
+from nightflow.store.models import Priority, State
+from nightflow.store.overview import reductions_of
+from tests.unit.pipeline.station import Station, exposure, only_frame, reduced
+from tests.unit.pipeline.test_night_block import Clock, again, take
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def reducer(station: Station, clock: Clock) -> Reducer:
+    """A night in the ledger, reduced while it went on with the flats of two nights ago."""
+    reducer = station.reducer(definitive_masters=False, until="calibrate", clock=clock)
+    take(station, reducer, "bias", -4)
+    take(station, reducer, "flat", -50)
+    clock.after(20)
+    for number in range(2):
+        assert reduced(reducer, station.frame(f"light{number}.fits", hours=number)).state == "done"
+    return reducer
+
+
+def lights(reducer: Reducer) -> list[int]:
+    return [frame.exposure_id for frame, _ in reduced_lights(reducer.database)]
+
+
+def versions(reducer: Reducer, exposure_id: int) -> list[tuple[bool, str]]:
+    frame = only_frame(reducer, exposure_id)
+    return [(one.current, one.masters["flat"]) for one in reductions_of(reducer.database, frame.id or 0)]
+
+
+class TestDawn:
+    """Flats that are taken at dawn."""
+
+    def test_flats_at_dawn_make_new_versions_when_the_night_is_over(
+        self, station: Station, reducer: Reducer, clock: Clock
+    ) -> None:
+        ids, better = lights(reducer), BetterMasters(reducer.context)
+        take(station, reducer, "flat", 7)
+        assert better.queue(clock.after(30)) == 0
+        assert {exposure(reducer, one).state for one in ids} == {State.DONE}
+        assert better.queue(clock.after(61)) == 2
+        queued = [exposure(reducer, one) for one in ids]
+        assert {(one.state, one.priority) for one in queued} == {(State.RECEIVED, Priority.REDO)}
+        for number, exposure_id in enumerate(ids):
+            assert reduced(reducer, station.raw / f"light{number}.fits").state == "done"
+            (was, old), (now, new) = versions(reducer, exposure_id)
+            assert (was, now) == (False, True)
+            assert old != new
+        assert better.queue(clock.after(70)) == 0
+
+    def test_without_better_masters_nothing_is_queued(self, reducer: Reducer, clock: Clock) -> None:
+        better = BetterMasters(reducer.context)
+        assert [better.queue(clock.after(minutes)) for minutes in (30, 61, 120)] == [0, 0, 0]
+
+    def test_flats_that_vetting_refuses_touch_nothing(
+        self, station: Station, reducer: Reducer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from tests.unit.pipeline import station as module
+
+        plain = module.pixels
+        monkeypatch.setattr(module, "pixels", lambda kind, seed: plain(kind, seed) % 100 + 65400)
+        take(station, reducer, "flat", 7)
+        assert BetterMasters(reducer.context).queue(clock.after(61)) == 0
+        assert [row.state for row in masters(reducer.database, kind="flat")] == ["approved", "rejected"]
+
+    def test_old_nights_are_left_to_finish(self, station: Station, reducer: Reducer, clock: Clock) -> None:
+        take(station, reducer, "flat", 7)
+        assert BetterMasters(reducer.context).queue(clock.after(4 * 24 * 60)) == 0
+
+    def test_a_second_service_finds_nothing_to_do(
+        self, station: Station, reducer: Reducer, clock: Clock
+    ) -> None:
+        take(station, reducer, "flat", 7)
+        assert BetterMasters(reducer.context).queue(clock.after(61)) == 2
+        for number in range(2):
+            assert reduced(reducer, station.raw / f"light{number}.fits").state == "done"
+        assert BetterMasters(reducer.context).queue(clock.after(62)) == 0
+
+
+def test_what_would_be_better_is_said_by_kind(station: Station, reducer: Reducer, clock: Clock) -> None:
+    light = reduced_lights(reducer.database)[0]
+    take(station, reducer, "flat", 7)
+    assert better_masters(reducer.context, light) == {}
+    clock.after(61)
+    assert set(better_masters(reducer.context, light)) == {"flat"}
+
+
+def test_users_are_found_through_what_was_made_with_it(reducer: Reducer) -> None:
+    flat, bias = (masters(reducer.database, kind=kind)[0] for kind in ("flat", "bias"))
+    assert flat.statistics["made_with"] == {"bias": bias.fingerprint}
+    assert users_of(reducer.database, flat) == users_of(reducer.database, bias) == lights(reducer)
+
+
+def test_an_approved_master_touches_what_it_fits_best(
+    station: Station, reducer: Reducer, clock: Clock
+) -> None:
+    take(station, reducer, "flat", 7)
+    clock.after(61)
+    first = reduced_lights(reducer.database)[0]
+    again(reducer, station.raw / "light0.fits")
+    old, new = masters(reducer.database, kind="flat")
+    assert touched_by(reducer.context, new) == [lights(reducer)[1]]
+    assert touched_by(reducer.context, old) == []
+    set_master_state(reducer.database, new.id or 0, "rejected", "a test")
+    assert touched_by(reducer.context, old) == [first[0].exposure_id]
+
+
+def test_lights_of_a_night_that_goes_on_are_not_touched(
+    station: Station, reducer: Reducer, clock: Clock
+) -> None:
+    take(station, reducer, "flat", 7)
+    old, _ = masters(reducer.database, kind="flat")[0], clock.after(40)
+    assert touched_by(reducer.context, old) == []
