@@ -102,7 +102,10 @@ def _chip(group: _Group, profile: CameraProfile) -> FrameHeader:
     if not amplifiers:
         raise FrameHeld(f"detector.amplifiers has none for the chip {first.detector!r}; add its tables")
     _check_crosstalk(amplifiers, first.detector, profile)
-    return _joined(group, _anchored(_stacked(amplifiers, group), first.detector))
+    # The file is read in its own order, whatever the order in which the profile names the HDUs.
+    used = {one.hdu for one in amplifiers}
+    held = sorted((header for header in group if header.hdu in used), key=lambda header: header.hdu)
+    return _joined(held, _anchored(_stacked(amplifiers, held), first.detector), first.detector, profile)
 
 
 def _check_crosstalk(amplifiers: Sequence[Amplifier], detector: str, profile: CameraProfile) -> None:
@@ -114,21 +117,25 @@ def _check_crosstalk(amplifiers: Sequence[Amplifier], detector: str, profile: Ca
         )
 
 
-def _joined(group: _Group, amplifiers: tuple[Amplifier, ...]) -> FrameHeader:
+def _joined(
+    group: _Group, amplifiers: tuple[Amplifier, ...], detector: str, profile: CameraProfile
+) -> FrameHeader:
     kinds = sorted({str(header.kind) for header in group})
     if len(kinds) > 1:
-        raise FrameHeld(f"the HDUs of the chip {group[0].detector!r} call themselves {' and '.join(kinds)}")
+        raise FrameHeld(f"the HDUs of the chip {detector!r} call themselves {' and '.join(kinds)}")
+    given = profile.detector.tables_give
     return replace(
         group[0],
+        detector=detector,
         shape=_stacked_shape([header.shape for header in group]),
         overscan=None,
         trim=None,
         pedestal=0.0,
         amplifiers=amplifiers,
         gain=float(np.mean([one.gain for one in amplifiers])),
-        gain_known=all(header.gain_known for header in group),
+        gain_known=given("gain") or all(header.gain_known for header in group),
         read_noise=math.sqrt(float(np.mean([one.read_noise**2 for one in amplifiers]))),
-        read_noise_known=all(header.read_noise_known for header in group),
+        read_noise_known=given("read_noise") or all(header.read_noise_known for header in group),
         header_gain=_mean([header.header_gain for header in group]),
         header_read_noise=_mean([header.header_read_noise for header in group]),
         saturation=min(one.saturation for one in amplifiers),
