@@ -16,12 +16,23 @@ from numpy.typing import NDArray
 
 from nightflow.errors import FrameHeld
 from nightflow.instruments.amplifier_settings import AmplifierSettings, setting_for
-from nightflow.instruments.amplifiers import CORNERS, Amplifier, Region, overlapping, region_shape, shifted
+from nightflow.instruments.amplifiers import (
+    CORNERS,
+    Amplifier,
+    Region,
+    chip_shape,
+    overlapping,
+    region_shape,
+    shifted,
+)
 from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.values import parse_oriented_section, parse_section
 
 __all__ = ["join_chips", "stack_pixels"]
+
+SPARSEST = 2
+"""Pixels of a chip, gaps included, for each that is read; beyond that it is not one chip."""
 
 _Group = Sequence[FrameHeader]
 
@@ -175,7 +186,14 @@ def _anchored(amplifiers: Sequence[Amplifier], detector: str) -> tuple[Amplifier
             f"chip {detector!r}: the places of the amplifiers {pair[0]!r} and {pair[1]!r} overlap; "
             "mend keywords.chip_section or detector.amplifiers of the profile"
         )
-    return tuple(replace(one, place=shifted(one.place, -rows, -columns)) for one in amplifiers)
+    anchored = tuple(replace(one, place=shifted(one.place, -rows, -columns)) for one in amplifiers)
+    size, read = math.prod(chip_shape(anchored)), sum(math.prod(region_shape(one.data)) for one in anchored)
+    if size > SPARSEST * read:
+        raise FrameHeld(
+            f"chip {detector!r}: the amplifiers read {read} pixels of the {size} that their places span; "
+            "mend keywords.detector (are they one chip?), keywords.chip_section or detector.amplifiers"
+        )
+    return anchored
 
 
 def _placed(group: _Group) -> list[Amplifier]:

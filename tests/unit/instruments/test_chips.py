@@ -151,6 +151,7 @@ def test_without_amplifiers_every_hdu_is_a_chip() -> None:
     [
         (("[1:6,1:10]", "[11:6,1:10]"), {}, "the places of the amplifiers 'L' and 'R' overlap"),
         (("[1:6,1:10]", "[7:13,1:10]"), {}, "its data are 6 x 10 pixels, their place on the chip 7 x 10"),
+        (("[1:6,1:10]", "[900000006:900000001,1:10]"), {}, "read 120 pixels of the 9000000060 that"),
         (("[1:6,1:10]", ""), {}, "HDU 2 of the chip 'S1' does not say where its pixels belong"),
     ],
 )
