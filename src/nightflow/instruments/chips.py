@@ -16,12 +16,23 @@ from numpy.typing import NDArray
 
 from nightflow.errors import FrameHeld
 from nightflow.instruments.amplifier_settings import AmplifierSettings, setting_for
-from nightflow.instruments.amplifiers import CORNERS, Amplifier, Region, overlapping, region_shape, shifted
+from nightflow.instruments.amplifiers import (
+    CORNERS,
+    Amplifier,
+    Region,
+    chip_shape,
+    overlapping,
+    region_shape,
+    shifted,
+)
 from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.values import parse_oriented_section, parse_section
 
 __all__ = ["join_chips", "stack_pixels"]
+
+SPARSEST = 2
+"""Pixels of a chip, gaps included, for each that is read; beyond that it is not one chip."""
 
 _Group = Sequence[FrameHeader]
 
@@ -102,7 +113,10 @@ def _chip(group: _Group, profile: CameraProfile) -> FrameHeader:
     if not amplifiers:
         raise FrameHeld(f"detector.amplifiers has none for the chip {first.detector!r}; add its tables")
     _check_crosstalk(amplifiers, first.detector, profile)
-    return _joined(group, _anchored(_stacked(amplifiers, group), first.detector))
+    # The file is read in its own order, whatever the order in which the profile names the HDUs.
+    used = {one.hdu for one in amplifiers}
+    held = sorted((header for header in group if header.hdu in used), key=lambda header: header.hdu)
+    return _joined(held, _anchored(_stacked(amplifiers, held), first.detector), first.detector, profile)
 
 
 def _check_crosstalk(amplifiers: Sequence[Amplifier], detector: str, profile: CameraProfile) -> None:
@@ -114,21 +128,25 @@ def _check_crosstalk(amplifiers: Sequence[Amplifier], detector: str, profile: Ca
         )
 
 
-def _joined(group: _Group, amplifiers: tuple[Amplifier, ...]) -> FrameHeader:
+def _joined(
+    group: _Group, amplifiers: tuple[Amplifier, ...], detector: str, profile: CameraProfile
+) -> FrameHeader:
     kinds = sorted({str(header.kind) for header in group})
     if len(kinds) > 1:
-        raise FrameHeld(f"the HDUs of the chip {group[0].detector!r} call themselves {' and '.join(kinds)}")
+        raise FrameHeld(f"the HDUs of the chip {detector!r} call themselves {' and '.join(kinds)}")
+    given = profile.detector.tables_give
     return replace(
         group[0],
+        detector=detector,
         shape=_stacked_shape([header.shape for header in group]),
         overscan=None,
         trim=None,
         pedestal=0.0,
         amplifiers=amplifiers,
         gain=float(np.mean([one.gain for one in amplifiers])),
-        gain_known=all(header.gain_known for header in group),
+        gain_known=given("gain") or all(header.gain_known for header in group),
         read_noise=math.sqrt(float(np.mean([one.read_noise**2 for one in amplifiers]))),
-        read_noise_known=all(header.read_noise_known for header in group),
+        read_noise_known=given("read_noise") or all(header.read_noise_known for header in group),
         header_gain=_mean([header.header_gain for header in group]),
         header_read_noise=_mean([header.header_read_noise for header in group]),
         saturation=min(one.saturation for one in amplifiers),
@@ -168,7 +186,14 @@ def _anchored(amplifiers: Sequence[Amplifier], detector: str) -> tuple[Amplifier
             f"chip {detector!r}: the places of the amplifiers {pair[0]!r} and {pair[1]!r} overlap; "
             "mend keywords.chip_section or detector.amplifiers of the profile"
         )
-    return tuple(replace(one, place=shifted(one.place, -rows, -columns)) for one in amplifiers)
+    anchored = tuple(replace(one, place=shifted(one.place, -rows, -columns)) for one in amplifiers)
+    size, read = math.prod(chip_shape(anchored)), sum(math.prod(region_shape(one.data)) for one in anchored)
+    if size > SPARSEST * read:
+        raise FrameHeld(
+            f"chip {detector!r}: the amplifiers read {read} pixels of the {size} that their places span; "
+            "mend keywords.detector (are they one chip?), keywords.chip_section or detector.amplifiers"
+        )
+    return anchored
 
 
 def _placed(group: _Group) -> list[Amplifier]:

@@ -155,6 +155,11 @@ class DetectorSettings(_Model):
     crosstalk: dict[str, CrosstalkMatrix] = {}
     """Chip, or "all" -> [victim][source], in the order of the amplifiers; empty: none."""
 
+    def tables_give(self, name: str) -> bool:
+        """Return whether every amplifier has its own "gain", "read_noise" or "saturation" in its table."""
+        tables = [] if self.amplifiers == "header" else self.amplifiers
+        return bool(tables) and all(getattr(table, name) is not None for table in tables)
+
 
 class CalibrationSettings(_Model):
     """Which detector steps are run."""

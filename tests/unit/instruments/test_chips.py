@@ -151,6 +151,7 @@ def test_without_amplifiers_every_hdu_is_a_chip() -> None:
     [
         (("[1:6,1:10]", "[11:6,1:10]"), {}, "the places of the amplifiers 'L' and 'R' overlap"),
         (("[1:6,1:10]", "[7:13,1:10]"), {}, "its data are 6 x 10 pixels, their place on the chip 7 x 10"),
+        (("[1:6,1:10]", "[900000006:900000001,1:10]"), {}, "read 120 pixels of the 9000000060 that"),
         (("[1:6,1:10]", ""), {}, "HDU 2 of the chip 'S1' does not say where its pixels belong"),
     ],
 )
@@ -189,6 +190,40 @@ def test_tables_describe_amplifiers_of_one_hdu() -> None:
     assert (left.gain, left.read_noise, left.saturation, left.corner) == (1.5, 5.0, 6e4, "lower_left")
     assert (right.gain, right.read_noise, right.saturation, right.corner) == (2.0, 0.0, 5e4, "lower_right")
     assert right.overscan == (slice(0, 10), slice(14, 16))
+
+
+def test_what_the_tables_give_is_known_and_not_missed() -> None:
+    tables = [TABLES[0] | {"read_noise": 4.0, "saturation": 6e4}, TABLES[1] | {"gain": 1.6}]
+    silent = {"GAIN": "", "RDNOISE": "", "SATURATE": "", "BITPIX": -32}
+    used = camera(amplifiers=tables)
+    (chip,) = join_chips([readout(0, (10, 16), used, **silent)], used)
+    assert (chip.gain_known, chip.read_noise_known) == (True, True)
+    assert not [warning for warning in chip.warnings if "unknown" in warning]
+    used = camera(amplifiers=TABLES)
+    (chip,) = join_chips([readout(0, (10, 16), used, **silent)], used)
+    assert (chip.gain_known, chip.read_noise_known) == (False, False)
+    assert len([warning for warning in chip.warnings if "unknown" in warning]) == 3
+
+
+def test_hdus_are_stacked_in_the_order_of_the_file() -> None:
+    """Whatever the order in which the profile names them."""
+    used = camera()
+    left, right = halves(used)
+    (chip,) = join_chips([right, left], used)
+    (same,) = join_chips([left, right], used)
+    assert chip.hdu == 1
+    assert sorted(chip.amplifiers, key=lambda one: one.hdu) == list(same.amplifiers)
+
+
+def test_an_hdu_that_no_table_uses_is_not_read() -> None:
+    tables = [
+        {"name": "A", "detector": "S1", "data": "[1:6,1:10]", "chip": "[6:1,1:10]", "hdu": 2},
+        {"name": "B", "detector": "S2", "data": "[1:6,1:10]", "chip": "[1:6,1:10]", "hdu": 1},
+    ]
+    used = camera(amplifiers=tables)
+    (chip,) = join_chips([readout(hdu, (10, 6), used) for hdu in (1, 2)], used)
+    assert (chip.hdu, chip.hdus, chip.shape) == (2, (2,), (10, 6))
+    assert chip.amplifiers[0].data == (slice(0, 10), slice(0, 6))
 
 
 def test_a_table_holds_for_its_chip_alone() -> None:
