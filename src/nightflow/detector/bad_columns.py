@@ -8,9 +8,11 @@ ones. Where a stretch is bad the column is followed up and down in shorter piece
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
@@ -22,9 +24,13 @@ __all__ = ["BadColumn", "find_bad_columns"]
 _STRETCHES = 16
 """Stretches that a column is looked at in, beside as a whole."""
 _SHORTEST_STRETCH = 32
+_MOST_ROWS = 1024
+"""Rows of a stretch that are looked at."""
 _SCATTER_WINDOW = 65
 """Columns. Amplifier glow makes those near it noisier than the rest."""
 _NARROW = 7
+"""Columns of the running median near the edges."""
+_GATHERED, _THREADS = 16, 2
 _PIECE = 8
 """Rows by which the ends of a bad stretch are found."""
 
@@ -97,7 +103,7 @@ def _mark(
     least: float,
 ) -> None:
     """Mark the columns that are off in a stretch of rows, each from where to where it is."""
-    medians = _medians(values[rows])
+    medians = _medians(values[rows][:: max(1, (rows.stop - rows.start) // _MOST_ROWS)])
     off = _difference(medians, window)
     limit = np.maximum(sigma * _scatter(medians), least)
     for column in np.flatnonzero(np.abs(off) > limit):
@@ -124,12 +130,35 @@ def _scatter(medians: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _medians(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return each column's median; what is typical where nothing is known."""
-    known = np.isfinite(values).sum(axis=0) >= _PIECE // 2
-    medians = np.zeros(values.shape[1], np.float32)
-    if known.any():
-        medians[known] = np.nanmedian(values[:, known], axis=0)
-        medians[~known] = np.median(medians[known])
+    medians = np.empty(values.shape[1], np.float32)
+    edges = np.linspace(0, len(medians), _THREADS + 1).astype(int).tolist()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(lambda ends: _column_medians(values, medians, *ends), pairwise(edges)))
+    known = np.isfinite(medians)
+    medians[~known] = np.median(medians[known]) if known.any() else 0
     return medians
+
+
+@numba.njit(nogil=True, cache=True)
+def _column_medians(values: NDArray[np.float32], medians: NDArray[np.float32], start: int, stop: int) -> None:
+    """Write the medians of columns; NaN where fewer than half a piece of one is known.
+
+    Blocks of columns are gathered row by row, as they lie in memory.
+    """
+    rows = values.shape[0]
+    gathered = np.empty((_GATHERED, rows), np.float32)
+    for first in range(start, stop, _GATHERED):
+        last = min(first + _GATHERED, stop)
+        count = np.zeros(last - first, np.int64)
+        for y in range(rows):
+            for x in range(first, last):
+                value = values[y, x]
+                if np.isfinite(value):
+                    gathered[x - first, count[x - first]] = value
+                    count[x - first] += 1
+        for n in range(last - first):
+            known = count[n] >= _PIECE // 2
+            medians[first + n] = np.median(gathered[n, : count[n]]) if known else np.float32(np.nan)
 
 
 def _difference(medians: NDArray[np.float32], window: int) -> NDArray[np.float32]:

@@ -108,8 +108,16 @@ def _no_region(text: str, shape: tuple[int, int]) -> ConfigurationError:
 
 
 def flag_master_defects(frame: Frame, masters: MasterSet, settings: BadPixelSettings) -> Frame:
-    """Flag what the masters show to be bad in the frame's exposure: `nightflow.detector.master_flags`."""
+    """Flag what the masters show to be bad in the frame's exposure: `nightflow.detector.master_flags`.
+
+    Raises
+    ------
+    ValueError
+        The masters are not of the frame's shape.
+    """
     defects = master_defects(masters, frame.header.exptime, settings)
+    if defects.shape != frame.data.shape:
+        raise ValueError(f"bad_pixels: masters of {defects.shape}, the frame has {frame.data.shape}")
     flags = flag_plane(frame)
     defects.set_in(flags)
     counts = [f"{defects.count(flag)} {flag.name.lower()}" for flag in _SHOWN if flag.name]

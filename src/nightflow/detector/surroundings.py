@@ -27,7 +27,7 @@ class Surroundings:
     level : ndarray of float32, shape (ny, nx)
         Median, interpolated linearly between the cells' centres.
     scatter : ndarray of float32, shape (ny, nx)
-        Standard deviation of the pixels about it, by the median absolute deviation.
+        Standard deviation of the pixels about that level, by the median absolute deviation.
     """
 
     level: NDArray[np.float32]
@@ -50,17 +50,18 @@ def measure_surroundings(
         Pixels of one cell that are looked at; with 1024 its median is good to 4 % of the scatter.
     """
     rows, columns = (_edges(length, cell) for length in data.shape)
-    level, scatter = _mesh(data, usable, rows, columns, samples)
+    level = _medians(data, None, usable, rows, columns, samples)
     known = np.isfinite(level)
     if not known.any():
         return Surroundings(np.zeros_like(data), np.zeros_like(data))
     level[~known] = np.median(level[known])
+    # Beyond the outer centres the level goes on straight.
+    plane = _interpolated(level, rows, columns)
+    scatter = np.float32(MAD_TO_SIGMA) * _medians(data, plane, usable, rows, columns, samples)
     typical = np.median(scatter[known])
     scatter[~known] = typical
-    np.maximum(scatter, _LEAST_SCATTER * typical, out=scatter)
-    # Beyond the outer centres the level goes on straight; a scatter must not fall below zero there.
-    plane, spread = (_interpolated(mesh, rows, columns) for mesh in (level, scatter))
-    np.maximum(spread, np.float32(_LEAST_SCATTER * typical), out=spread)
+    spread = _interpolated(scatter, rows, columns)
+    np.maximum(spread, np.float32(_LEAST_SCATTER) * typical, out=spread)
     return Surroundings(plane, spread)
 
 
@@ -110,36 +111,46 @@ def _interpolate(
             plane[y, x] = (one - column_share[x]) * line[left] + column_share[x] * line[right]
 
 
-def _mesh(
+def _medians(
     data: NDArray[np.float32],
+    plane: NDArray[np.float32] | None,
     usable: NDArray[np.bool_],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     samples: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return median and scatter of each cell; NaN where it has no usable pixel."""
-    shape = (len(rows) - 1, len(columns) - 1)
-    level, scatter = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+) -> NDArray[np.float32]:
+    """Return the median of each cell, of the distances from ``plane`` where one is given; NaN of nothing."""
+    medians = np.full((len(rows) - 1, len(columns) - 1), np.nan, np.float32)
 
     def work(row: int) -> None:
-        _measure_row(data, usable, rows[row : row + 2], columns, samples, level[row], scatter[row])
+        _row_of_medians(
+            data,
+            data if plane is None else plane,
+            plane is not None,
+            usable,
+            rows[row : row + 2],
+            columns,
+            samples,
+            medians[row],
+        )
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(work, range(shape[0])))
-    return level, scatter
+        list(pool.map(work, range(len(medians))))
+    return medians
 
 
 @numba.njit(nogil=True, cache=True)
-def _measure_row(
+def _row_of_medians(
     data: NDArray[np.float32],
+    plane: NDArray[np.float32],
+    distances: bool,
     usable: NDArray[np.bool_],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     most: int,
-    level: NDArray[np.float32],
-    scatter: NDArray[np.float32],
+    medians: NDArray[np.float32],
 ) -> None:
-    """Write median and scatter of one row of cells; what no usable pixel tells stays as it is."""
+    """Write the medians of one row of cells; what no usable pixel tells stays as it is."""
     for cell in range(columns.size - 1):
         width = columns[cell + 1] - columns[cell]
         size = (rows[1] - rows[0]) * width
@@ -152,9 +163,7 @@ def _measure_row(
         for k in range(0, size, step):
             y, x = rows[0] + k // width, columns[cell] + k % width
             if usable[y, x]:
-                values[count] = data[y, x]
+                values[count] = abs(data[y, x] - plane[y, x]) if distances else data[y, x]
                 count += 1
         if count:
-            middle = np.median(values[:count])
-            level[cell] = middle
-            scatter[cell] = np.float32(MAD_TO_SIGMA) * np.median(np.abs(values[:count] - middle))
+            medians[cell] = np.median(values[:count])

@@ -72,3 +72,5 @@ def test_what_the_masters_show_is_added_to_what_was_known() -> None:
     assert (frame.flags[7, 8], frame.flags[9, 10]) == (Flag.WARM, Flag.DEAD)
     assert known.flags[5, 6] == Flag.BAD | Flag.INTERPOLATED
     assert "1 hot, 1 warm, 1 dead, 0 bad in master_dark" in frame.history[-1]
+    with pytest.raises(ValueError, match=r"masters of \(64, 64\), the frame has \(4, 4\)"):
+        flag_master_defects(make_frame(np.ones((4, 4))), masters, BadPixelSettings())

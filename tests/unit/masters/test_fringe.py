@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nightflow.detector.fringe import fit_amplitude, subtract_fringe
+from nightflow.detector.fringe import subtract_fringe
 from nightflow.detector.master_frame import InputFile
 from nightflow.errors import MissingCalibration
 from nightflow.flags import Flag
@@ -105,26 +105,9 @@ def test_masked_pixels_are_left_out_of_the_fit(master) -> None:
     assert "not significant" in subtract_fringe(nothing, master, background=160).history[-1]
 
 
-def test_the_noise_of_the_pattern_does_not_make_the_amplitude_too_small() -> None:
-    rng = np.random.default_rng(5)
-    noisy = pattern() + rng.normal(0, 2, SHAPE)
-    residual = (7 * pattern() + rng.normal(0, 5, SHAPE)).astype(np.float32)
-    everywhere = np.ones(SHAPE, bool)
-    fit = fit_amplitude(residual, noisy.astype(np.float32), np.full(SHAPE, 2, np.float32), everywhere)
-    assert fit.value == pytest.approx(7, rel=0.02)
-    assert fit.significant
-    noise = rng.normal(0, 2, SHAPE).astype(np.float32)
-    assert not fit_amplitude(residual, noise, np.full(SHAPE, 2, np.float32), everywhere).significant
-
-
 def test_frames_without_fringes_make_no_master() -> None:
     frames = [light(n, 50.0) for n in range(3)] + [light(10, 0.0)]
     master = build_fringe(frames, PROFILE, inputs=files(4))
     assert [file.dropped for file in master.inputs] == ["", "", "", "no fringes to be seen"]
     with pytest.raises(MissingCalibration, match=r"inputs usable, 3 needed.*no fringes to be seen"):
         build_fringe([light(n, 0.0) for n in range(4)], PROFILE, inputs=files(4))
-
-
-def test_the_fringe_needs_electrons_and_a_fringe(master) -> None:
-    with pytest.raises(ValueError, match="needs counts in electron"):
-        subtract_fringe(make_frame(np.ones(SHAPE)), master)
