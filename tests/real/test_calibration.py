@@ -26,6 +26,7 @@ from nightflow.instruments.registry import load_profiles, recognise
 from nightflow.masters.build import build_master
 from nightflow.masters.fits_io import read_master, write_master
 from nightflow.masters.group import group_inputs, raw_calibration
+from nightflow.masters.judge import judge
 from nightflow.masters.keys import key_of
 
 pytestmark = pytest.mark.real
@@ -271,3 +272,30 @@ def test_a_real_master_survives_its_file(lowell_masters: MasterSet, tmp_path: Pa
     np.testing.assert_array_equal(copy.data, flat.data)
     assert copy.inputs == flat.inputs
     assert key_of(copy.header) == key_of(flat.header)
+
+
+@pytest.mark.parametrize("night", ["nickel", "lowell", "mit"])
+@pytest.mark.parametrize("kind", [BIAS, DARK, FLAT])
+def test_vetting_rejects_no_healthy_master(
+    night: str, kind: FrameKind, request: pytest.FixtureRequest
+) -> None:
+    """Each half of a night's set is approved against the other half, and no input is dropped."""
+    taken: Night = request.getfixturevalue(night)
+    masters: MasterSet = request.getfixturevalue(f"{night}_masters")
+    names = taken.inputs(kind, next(iter(taken.of_kind(LIGHT).values())))
+    if not names:
+        pytest.skip(f"{night} has no {kind} frames")
+    settings = taken.profile.masters.model_copy(update={"minimum_inputs": 1})
+    profile = taken.profile.model_copy(update={"masters": settings})
+    made_with = MasterSet() if kind is BIAS else masters
+
+    def half(start: int) -> MasterFrame:
+        chosen = names[start::2]
+        files = [InputFile(name=name, sha256=name) for name in chosen]
+        return build_master(kind, [taken.frames[name] for name in chosen], profile, made_with, inputs=files)
+
+    whole = taken.master(kind, next(iter(taken.of_kind(LIGHT).values())), made_with)
+    assert not [file for file in whole.inputs if file.dropped]
+    assert judge(half(0), profile, made_with, half(1)).state == "approved"
+    few = len(names) == taken.profile.masters.minimum_inputs
+    assert judge(whole, taken.profile, made_with).state == ("provisional" if few else "approved")

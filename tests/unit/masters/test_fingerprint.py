@@ -56,6 +56,27 @@ def test_what_does_not_bear_on_the_pixels_leaves_it() -> None:
     assert of(photometry={"minimum_stars": 9}, astrometry={"scale": 1.0}) == of()
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"validity_days": 5},
+        {"set_count": 7},
+        {"rotator_tolerance": 2.0},
+        {"minimum_inputs": 2},
+        {"sky_offset": 9},
+    ],
+    ids=lambda choice: next(iter(choice)),
+)
+def test_what_only_chooses_masters_leaves_them(choice: dict[str, Any]) -> None:
+    assert fingerprint("bias", recipe(make_profile(masters=choice), {}, "median"), INPUTS) == of()
+    assert of(vetting={"structure": 9.0}) == of()
+
+
+def test_where_an_input_is_dropped_bears_on_the_pixels() -> None:
+    profile = make_profile(masters={"inputs": {"outlier": 3.0}})
+    assert fingerprint("bias", recipe(profile, {}, "median"), INPUTS) != of()
+
+
 def test_each_chip_of_a_mosaic_has_its_own_masters() -> None:
     """One file holds the readouts of all chips: its hash says nothing of which."""
     profile = make_profile()

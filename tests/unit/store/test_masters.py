@@ -27,7 +27,7 @@ def _flat(database: Database, name: str, **changes: Any) -> int:
     return add_frame(database, name, **({"kind": FrameKind.FLAT} | changes))
 
 
-def _master(fingerprint: str = "f1", **changes: Any) -> Master:
+def a_master(fingerprint: str = "f1", **changes: Any) -> Master:
     values: dict[str, Any] = {
         "kind": "flat",
         "instrument": "testcam",
@@ -83,8 +83,8 @@ def test_an_unknown_key_to_match_is_a_bug(database: Database) -> None:
 
 def test_a_master_is_entered_once_with_its_inputs(database: Database) -> None:
     inputs = [_flat(database, "a.fits"), _flat(database, "b.fits")]
-    first = add_master(database, _master(), inputs)
-    again = add_master(database, _master(), inputs)
+    first = add_master(database, a_master(), inputs)
+    again = add_master(database, a_master(), inputs)
     assert first.id == again.id
     assert count(database, "master") == 1
     assert first.id is not None
@@ -94,7 +94,7 @@ def test_a_master_is_entered_once_with_its_inputs(database: Database) -> None:
 
 def _add_in_process(url: str) -> int | None:
     with Database(url) as database:
-        return add_master(database, _master(), []).id
+        return add_master(database, a_master(), []).id
 
 
 def test_processes_that_enter_one_master_at_once(database: Database) -> None:
@@ -103,8 +103,8 @@ def test_processes_that_enter_one_master_at_once(database: Database) -> None:
 
 
 def test_masters_by_kind_and_state(database: Database) -> None:
-    flat = add_master(database, _master("f"), [])
-    bias = add_master(database, _master("b", kind="bias", filter=""), [])
+    flat = add_master(database, a_master("f"), [])
+    bias = add_master(database, a_master("b", kind="bias", filter=""), [])
     assert [one.id for one in masters(database, kind="bias")] == [bias.id]
     assert flat.id is not None
     changed = set_master_state(database, flat.id, "rejected", "thumbprint")
@@ -120,8 +120,8 @@ def test_a_state_that_masters_have_not_is_a_bug(database: Database) -> None:
 
 
 def test_masters_of_a_reduction(database: Database) -> None:
-    add_master(database, _master("unused"), [])
-    used = add_master(database, _master("used"), [])
+    add_master(database, a_master("unused"), [])
+    used = add_master(database, a_master("used"), [])
     frame_id = add_frame(database, "light.fits")
     append(database, frame_id, record(masters={"flat": "used"}), columns(*stars(1)), now=later(1))
     reduction = current_reduction(database, frame_id)
@@ -131,7 +131,7 @@ def test_masters_of_a_reduction(database: Database) -> None:
 
 def test_a_person_means_a_master_by_number_or_by_the_beginning_of_its_fingerprint(database: Database) -> None:
     for fingerprint in ("abcdef01", "abcdff02", "12345678", "99"):
-        add_master(database, _master(fingerprint), [])
+        add_master(database, a_master(fingerprint), [])
 
     def meant(text: str) -> list[str]:
         return [row.fingerprint for row in find_masters(database, text)]
@@ -146,8 +146,8 @@ def test_a_person_means_a_master_by_number_or_by_the_beginning_of_its_fingerprin
 
 def test_a_raw_frame_knows_the_masters_that_it_went_into(database: Database) -> None:
     a, b = _flat(database, "a"), _flat(database, "b")
-    add_master(database, _master("first"), [a])
-    add_master(database, _master("second"), [a, b])
+    add_master(database, a_master("first"), [a])
+    add_master(database, a_master("second"), [a, b])
     assert [row.fingerprint for row in masters_with(database, a)] == ["first", "second"]
     assert [row.fingerprint for row in masters_with(database, b)] == ["second"]
     assert masters_with(database, 99) == []

@@ -9,8 +9,10 @@ from sqlalchemy import Connection, inspect, text
 from sqlmodel import SQLModel
 
 from nightflow.store.database import Database
+from nightflow.store.masters import add_master, masters
 from nightflow.store.targets import add_target, list_targets
 from tests.unit.store.builders import add_frame, count
+from tests.unit.store.test_masters import a_master
 
 
 def _shape(connection: Connection) -> dict[str, Any]:
@@ -70,6 +72,14 @@ def test_back_and_forth_with_rows_in_the_tables(database: Database) -> None:
     assert list_targets(database) == []
     add_frame(database)
     assert count(database, "frame") == 1
+
+
+def test_the_rotator_of_masters_comes_and_goes_and_the_masters_stay(database: Database) -> None:
+    add_master(database, a_master(rotator=12.5), [])
+    database.downgrade("0002")
+    database.upgrade()
+    (row,) = masters(database)
+    assert (row.fingerprint, row.rotator) == ("f1", None)
 
 
 def test_a_step_up_keeps_the_rows(database: Database) -> None:
