@@ -41,9 +41,12 @@ def calibrate_case(workshop: Workshop) -> Iterator[Case]:
 
 
 def without_cosmic_rays(profile: CameraProfile) -> CameraProfile:
-    """Return the profile with cosmic rays left alone."""
-    settings = profile.cosmic_rays.model_copy(update={"enabled": False})
-    return profile.model_copy(update={"cosmic_rays": settings})
+    """Return the profile with cosmic rays and trails left alone."""
+    off = {
+        name: getattr(profile, name).model_copy(update={"enabled": False})
+        for name in ("cosmic_rays", "trails")
+    }
+    return profile.model_copy(update=off)
 
 
 def ccdproc_masters(masters: MasterSet) -> dict[str, CCDData]:

@@ -49,9 +49,11 @@ def fill_pixels(frame: Frame, settings: BadPixelSettings) -> Frame:
     Frame
         Pixels without enough good neighbours keep their value, and are not flagged INTERPOLATED.
     """
+    if settings.fill == "none":
+        return frame
     flags = flag_plane(frame)
     holes = np.flatnonzero(flags & int(FILLED))
-    if settings.fill == "none" or len(holes) == 0:
+    if len(holes) == 0:
         return frame
     unusable = (flags & int(UNUSABLE)) != 0
     values, variances = _values(frame, holes, unusable, settings)

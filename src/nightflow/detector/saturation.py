@@ -77,10 +77,14 @@ def grow_bleed(saturated: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
     rows = saturated.shape[0]
     if length <= 0 or rows < MINIMUM_RUN:
         return saturated.copy()
-    middle = np.zeros_like(saturated)
-    middle[1:-1] = saturated[:-2] & saturated[1:-1] & saturated[2:]
     grown = saturated.copy()
-    for shift in range(1, min(length + 1, rows - 1) + 1):
-        grown[shift:] |= middle[:-shift]
-        grown[:-shift] |= middle[shift:]
+    # Few pixels saturate: their places are gone through, not the planes.
+    y, x = np.nonzero(saturated)
+    within = (y > 0) & (y < rows - 1)
+    y, x = y[within], x[within]
+    middle = saturated[y - 1, x] & saturated[y + 1, x]
+    y, x = y[middle], x[middle]
+    for shift in range(1, length + 2):
+        grown[np.maximum(y - shift, 0), x] = True
+        grown[np.minimum(y + shift, rows - 1), x] = True
     return grown
