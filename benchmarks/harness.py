@@ -18,6 +18,7 @@ __all__ = [
     "Skipped",
     "both",
     "close",
+    "is_another_due",
     "run_benchmark",
     "time_in_turns",
 ]
@@ -27,6 +28,9 @@ SECONDS = 12.0
 
 FEWEST, MOST = 3, 15
 """Rounds."""
+
+PATIENCE = 60.0
+"""Seconds after which fewer than `FEWEST` rounds must do: one, where a peer takes a minute."""
 
 
 class Skipped(Exception):  # noqa: N818 - an answer, not a fault: the peer is not installed here
@@ -180,10 +184,17 @@ def time_in_turns(case: Case, seconds: float) -> tuple[float, float, int]:
     """
     ours: list[float] = []
     peer: list[float] = []
-    while len(ours) < FEWEST or (len(ours) < MOST and sum(ours) + sum(peer) < seconds):
+    while is_another_due(len(ours), sum(ours) + sum(peer), seconds):
         ours.append(case.ours.once()[1])
         peer.append(case.peer.once()[1])
     return statistics.median(ours), statistics.median(peer), len(ours)
+
+
+def is_another_due(rounds: int, spent: float, seconds: float) -> bool:
+    """Return whether to go on after so many rounds that took ``spent`` seconds, ``seconds`` being meant."""
+    if rounds < FEWEST:
+        return rounds == 0 or spent < PATIENCE
+    return rounds < MOST and spent < seconds
 
 
 def close(label: str, value: float, limit: float, unit: str = "") -> Agreement:

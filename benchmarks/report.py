@@ -73,8 +73,8 @@ def write(outcomes: Sequence[Outcome], scale: Scale, output: Path) -> None:
 def table(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print one row a benchmark, then what the agreement rests on or why there is no timing."""
     grid = Table(title="median seconds, ours and the peers'", title_justify="left")
-    for column in ("benchmark", "ours", "peer", "ratio", "agree", "against"):
-        justify = "right" if column in ("ours", "peer", "ratio") else "left"
+    for column in ("benchmark", "ours", "peer", "ratio", "rounds", "agree", "against"):
+        justify = "right" if column in ("ours", "peer", "ratio", "rounds") else "left"
         grid.add_column(column, justify=justify, no_wrap=column != "against")
     for one in outcomes:
         ratio = "" if one.ratio is None else f"{one.ratio:.1f}"
@@ -83,6 +83,7 @@ def table(outcomes: Sequence[Outcome], console: Console) -> None:
             _seconds(one.ours),
             _seconds(one.peer),
             ratio,
+            str(one.rounds or ""),
             _VERDICTS[one.state],
             escape(one.peer_name),
         )

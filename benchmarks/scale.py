@@ -21,6 +21,8 @@ class Scale:
     side : int
         Pixels along each side of a frame of 40'. It holds 1,500 stars that can be measured where it is 2048,
         6,000 where it is 4096.
+    detector_side : int
+        The same for the benchmarks of the detector's steps alone, whose peers can be waited for at full size.
     n_bias : int
         Frames in the stack of the combination.
     n_stored_frames, n_stored_stars : int
@@ -33,6 +35,7 @@ class Scale:
 
     name: str
     side: int
+    detector_side: int
     n_bias: int
     n_stored_frames: int
     n_stored_stars: int
@@ -52,6 +55,7 @@ class Scale:
 QUICK = Scale(
     name="quick",
     side=768,
+    detector_side=768,
     n_bias=30,
     n_stored_frames=20,
     n_stored_stars=200,
@@ -61,6 +65,7 @@ QUICK = Scale(
 STANDARD = Scale(
     name="standard",
     side=2048,
+    detector_side=4096,
     n_bias=30,
     n_stored_frames=200,
     n_stored_stars=1_500,
@@ -70,6 +75,7 @@ STANDARD = Scale(
 FULL = Scale(
     name="full",
     side=4096,
+    detector_side=4096,
     n_bias=30,
     n_stored_frames=400,
     n_stored_stars=6_000,

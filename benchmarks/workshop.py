@@ -86,6 +86,18 @@ class Workshop:
         self._stack.close()
 
     @cached_property
+    def detector(self) -> Workshop:
+        """The workshop of the detector's benchmarks, with a night of its own where its frames are larger."""
+        if self.scale.detector_side == self.scale.side:
+            return self
+        return self._stack.enter_context(Workshop(replace(self.scale, side=self.scale.detector_side)))
+
+    @property
+    def size(self) -> str:
+        """Of its frames, in words."""
+        return f"{self.scale.side} x {self.scale.side}"
+
+    @cached_property
     def folder(self) -> Path:
         """Temporary."""
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nightflow-bench-")))

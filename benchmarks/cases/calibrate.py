@@ -29,13 +29,13 @@ __all__ = ["agree", "calibrate_case", "ccdproc_chain", "ccdproc_masters", "witho
 @contextmanager
 def calibrate_case(workshop: Workshop) -> Iterator[Case]:
     """One light frame with bias, dark and flat, in memory on both sides."""
-    profile = without_cosmic_rays(workshop.profile)
-    raw, masters = workshop.raw, workshop.masters
+    shop = workshop.detector
+    profile, raw, masters = without_cosmic_rays(shop.profile), shop.raw, shop.masters
     theirs = ccdproc_masters(masters)
     yield Case(
         ours=Side(run=lambda: calibrate(raw, profile, masters)),
         peer=Side(run=lambda: ccdproc_chain(raw.data, raw.header, theirs, profile.calibration)),
-        peer_name=f"{peers.name('ccdproc')}: overscan, trim, deviation, bias, dark, flat, gain",
+        peer_name=f"{peers.name('ccdproc')}: overscan, trim, deviation, bias, dark, flat, gain; {shop.size}",
         agree=agree,
     )
 

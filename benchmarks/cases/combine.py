@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ccdproc
 import numpy as np
@@ -17,19 +19,33 @@ from nightflow.masters.combine import CombinedFrame, combine
 
 __all__ = ["agree", "ccdproc_combine", "combine_case"]
 
+MEMORY_LIMIT = 2.0
+"""GiB."""
+
 
 @contextmanager
 def combine_case(workshop: Workshop) -> Iterator[Case]:
-    """Raw counts in memory on both sides."""
-    stack, sigma = workshop.bias_stack, workshop.profile.masters.clip_sigma
+    """Raw counts in memory on both sides; beside it, the memory of a build from the files."""
+    shop = workshop.detector
+    stack, sigma = shop.bias_stack, shop.profile.masters.clip_sigma
     frames = [CCDData(frame.astype(np.float32), unit=u.adu) for frame in stack]
+    memory = _peak_memory(shop)
     yield Case(
         # Without the floor under the MAD, which ccdproc does not have.
         ours=Side(run=lambda: combine(stack, sigma=sigma, noise_floor=0.0, threads=peers.THREADS)),
         peer=Side(run=lambda: ccdproc_combine(frames, sigma)),
-        peer_name=f"{peers.name('ccdproc')}: combine, {len(frames)} frames, median and MAD clipped once",
-        agree=agree,
+        peer_name=f"{peers.name('ccdproc')}: combine, {len(frames)} frames, median and MAD once; {shop.size}",
+        agree=lambda ours, theirs: both(agree(ours, theirs), memory),
     )
+
+
+def _peak_memory(workshop: Workshop) -> Agreement:
+    """Return whether a process that builds a master bias of the files stays within its bound."""
+    files = [str(path) for path in workshop.files("bias", workshop.scale.n_bias)]
+    said = peers.run(
+        [sys.executable, "-m", "benchmarks.peak_memory", str(workshop.cameras), *files], Path.cwd()
+    )
+    return close("peak memory of a build from files", int(said) / 2**30, MEMORY_LIMIT, " GiB")
 
 
 def ccdproc_combine(frames: list[CCDData], sigma: float) -> CCDData:

@@ -25,12 +25,13 @@ __all__ = ["agree", "astroscrappy_mask", "cosmic_ray_case"]
 @contextmanager
 def cosmic_ray_case(workshop: Workshop) -> Iterator[Case]:
     """A frame that went through the chain but for its cosmic rays."""
-    frame = calibrate(workshop.raw, without_cosmic_rays(workshop.profile), workshop.masters)
-    settings = workshop.profile.cosmic_rays
+    shop = workshop.detector
+    frame = calibrate(shop.raw, without_cosmic_rays(shop.profile), shop.masters)
+    settings = shop.profile.cosmic_rays
     yield Case(
         ours=Side(run=lambda: flag_cosmic_rays(frame, settings)),
         peer=Side(run=lambda: astroscrappy_mask(frame, settings)),
-        peer_name=f"{peers.name('astroscrappy')}: niter {settings.niter}, true medians (sepmed False)",
+        peer_name=f"{peers.name('astroscrappy')}: niter {settings.niter}, sepmed False; {shop.size}",
         agree=agree,
     )
 

@@ -17,11 +17,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from nightflow.errors import ConfigurationError
 
-__all__ = ["DEFAULT_FILE", "MissingCalibrationPolicy", "Settings", "load_settings"]
+__all__ = ["DEFAULT_FILE", "Engine", "MissingCalibrationPolicy", "Settings", "load_settings"]
 
 DEFAULT_FILE = "nightflow.toml"
 
 MissingCalibrationPolicy = Literal["warn", "hold"]
+
+Engine = Literal["fast", "reference"]
 
 
 class _Section(BaseModel):
@@ -96,6 +98,9 @@ class Settings(BaseSettings):
 
     root: Path = Path()
     """Folder of the settings file."""
+    engine: Engine = "fast"
+    """What computes: our kernels and sep; or, to be compared with, ccdproc, astroscrappy and photutils, which
+    take some twenty times as long."""
     store: StoreSettings = StoreSettings()
     paths: PathSettings = PathSettings()
     run: RunSettings = RunSettings()

@@ -28,22 +28,24 @@ class Flag(IntFlag):
     EDGE = 128
     NEIGHBOUR = 256
     TRAIL = 512
+    PERSISTENCE = 1024
 
 
 MEANINGS: dict[Flag, str] = {
-    Flag.BAD: "pixel unusable (flat response out of bounds, user region, not finite)",
-    Flag.HOT: "dark current beyond the typical one as noisy as a normal pixel in the dark, or noisier",
-    Flag.WARM: "half as much dark current beyond the typical one, or more",
+    Flag.BAD: "pixel unusable (flat response out of bounds, bad column, user region, not finite)",
+    Flag.HOT: "dark current above the master's noise that adds as much variance as a normal pixel has",
+    Flag.WARM: "dark current above the master's noise that adds less than that: still usable",
     Flag.SATURATED: "raw counts at or above the saturation level, or bled into",
     Flag.COSMIC_RAY: "hit by a cosmic ray",
-    Flag.DEAD: "no response to light",
+    Flag.DEAD: "no response to light, or far less than the pixels around",
     Flag.INTERPOLATED: "value filled from the neighbours",
     Flag.EDGE: "aperture reaches over the edge of the frame",
     Flag.NEIGHBOUR: "light of a neighbour in the aperture",
     Flag.TRAIL: "on the trail of a satellite or an aircraft",
+    Flag.PERSISTENCE: "saturated in an exposure shortly before: may hold its afterglow",
 }
 
-UNUSABLE = Flag.BAD | Flag.HOT | Flag.SATURATED | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL
+UNUSABLE = Flag.BAD | Flag.HOT | Flag.SATURATED | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE
 """Pixels with any of these bits carry no usable light."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,12 +24,19 @@ def test_the_bits_are_those_that_were_agreed() -> None:
         "EDGE": 128,
         "NEIGHBOUR": 256,
         "TRAIL": 512,
+        "PERSISTENCE": 1024,
     }
 
 
 def test_each_has_a_meaning_and_fits_the_plane() -> None:
     assert set(MEANINGS) == set(Flag)
     assert sum(Flag) <= np.iinfo(FLAG_DTYPE).max
+
+
+def test_the_table_of_the_documentation_is_the_one_in_the_code() -> None:
+    text = (Path(__file__).parents[2] / "docs/cameras.md").read_text()
+    for flag, meaning in MEANINGS.items():
+        assert f"| {int(flag)} | {flag.name} | {meaning} | {'yes' if flag & UNUSABLE else ''} |\n" in text
 
 
 @pytest.mark.parametrize("flag", [Flag.WARM, Flag.INTERPOLATED, Flag.EDGE, Flag.NEIGHBOUR])

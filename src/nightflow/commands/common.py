@@ -17,7 +17,6 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
 from nightflow.config import Settings, load_settings
@@ -49,8 +48,10 @@ console = Console(highlight=False)
 
 _LONG = frozenset({"reason", "warnings"})
 """Columns that may take several lines."""
-_LEAST_WIDTH = 24
-_WIDEST = 1000
+_LEAST_WIDTH, _GAP = 24, 3
+"""Characters that such a column needs, and those between two columns."""
+_NAMING = 4
+"""Cells of a row that tell which it is."""
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -123,8 +124,7 @@ def print_rows(
             writer.writeheader()
             writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
         case TableFormat.TABLE:
-            table = _table(rows, columns, title)
-            console.print(table, width=max(console.width, _least_width(table)), crop=False)
+            _print_table(rows, columns, title)
 
 
 def printable(text: str) -> str:
@@ -153,28 +153,38 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _least_width(table: Table) -> int:
-    """Return the width that a table needs so that no value is cut; a narrower terminal wraps its lines."""
-    return Measurement.get(console, console.options.update(max_width=_WIDEST), table).minimum
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> None:
+    """Print the columns that are not empty in all rows, each value in full.
 
-
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], title: str) -> Table:
-    """Return the rows as a table without the columns that are empty in all of them.
-
-    Values stand in full; what does not fit into the terminal's width is the reason's to give way, over
-    several lines.
+    Reasons give way where the terminal is narrow: over several lines, or below the table.
     """
     texts = {name: [printable(_short(row.get(name))) for row in rows] for name in columns}
     filled = [name for name in columns if any(texts[name])] or list(columns)
+    long = [name for name in filled if name in _LONG]
+    fixed = {name: max(map(len, [name, *texts[name]])) for name in filled if name not in _LONG}
+    below = bool(long) and sum(fixed.values()) + _GAP * len(filled) + _LEAST_WIDTH > console.width
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in filled:
-        if name in _LONG:
-            table.add_column(name, overflow="fold", min_width=_LEAST_WIDTH)
-        else:
-            table.add_column(name, no_wrap=True, min_width=max(map(len, [name, *texts[name]])))
+    for name, width in fixed.items():
+        table.add_column(name, no_wrap=True, min_width=width)
+    for name in () if below else long:
+        table.add_column(name, overflow="fold")
+    shown = [column.header for column in table.columns]
     for number in range(len(rows)):
-        table.add_row(*(escape(texts[name][number]) for name in filled))
-    return table
+        table.add_row(*(escape(texts[str(name)][number]) for name in shown))
+    # Cells that the terminal is too narrow for wrap as lines of text do: none is cut.
+    least = sum(fixed.values()) + _GAP * (len(filled) + 1)
+    console.print(table, width=max(console.width, least), crop=False)
+    for number in range(len(rows)) if below else ():
+        _print_reasons(number, texts, shown, long)
+
+
+def _print_reasons(
+    number: int, texts: Mapping[str, list[str]], shown: Sequence[Any], long: Sequence[str]
+) -> None:
+    """Print what has no room in its row, after the first cells of that row."""
+    name = " ".join(filter(None, (texts[str(one)][number] for one in shown[:_NAMING])))
+    for text in (texts[one][number] for one in long if texts[one][number]):
+        console.print(f"{name}: {text}", markup=False)
 
 
 def _short(value: Any) -> str:

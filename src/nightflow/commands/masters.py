@@ -49,7 +49,7 @@ _COLUMNS = (
     "valid_from", "valid_until", "n_inputs", "level", "noise", *_MEASURED, "state", "fingerprint", "reason",
 )  # fmt: skip
 _SHORT = (
-    "id", "kind", "instrument", "filter", "exptime", "ccd_temp", "n_inputs", "level", "noise",
+    "id", "kind", "instrument", "detector", "filter", "exptime", "ccd_temp", "n_inputs", "level", "noise",
     "measured_gain", "state", "fingerprint", "reason",
 )  # fmt: skip
 _TAKEN_UP = "`nightflow watch` takes them up, or `nightflow finish NIGHT`"

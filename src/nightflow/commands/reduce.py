@@ -25,6 +25,13 @@ __all__ = ["backfill", "finish", "run", "watch"]
 _NO_FRAMES = 2
 
 
+class EngineName(StrEnum):
+    """What computes."""
+
+    FAST = "fast"
+    REFERENCE = "reference"
+
+
 class Until(StrEnum):
     """Last step of a reduction."""
 
@@ -42,12 +49,18 @@ def run(
         Until, typer.Option(help="Stop after this step; what was found is recorded.")
     ] = Until.APPEND,
     force: Annotated[bool, typer.Option(help="Also files for which nothing has changed.")] = False,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="fast, or ccdproc, astroscrappy and photutils; default: as in the settings."),
+    ] = None,
 ) -> None:
     """Reduce now, in this process: calibrations first, then lights in order of time.
 
     Exits with 0 when every file reached a terminal state other than `failed`; rejected garbage is no failure.
     """
     settings = settings_or_exit(config)
+    if engine is not None:
+        settings = settings.model_copy(update={"engine": str(engine)})
     try:
         reducer = batch_reducer(settings, str(until))
         with _progress() as bar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,17 @@ import typer
 
 from nightflow.commands.common import console, fail, note
 from nightflow.errors import NightflowError
-from nightflow.simulate import NightPlan, write_night
+from nightflow.simulate import NightPlan, four_amplifiers, four_chips, write_mosaic, write_night
 
 __all__ = ["demo", "simulate"]
+
+
+class CameraKind(StrEnum):
+    """Cameras that can be simulated."""
+
+    CHIP = "chip"
+    AMPLIFIERS = "amplifiers"
+    MOSAIC = "mosaic"
 
 
 def simulate(
@@ -22,16 +31,32 @@ def simulate(
     lights: Annotated[int | None, typer.Option(help="Number of light frames.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same night.")] = 1,
     small: Annotated[bool, typer.Option(help="A few frames of 768 x 768 pixels.")] = False,
+    camera: Annotated[
+        CameraKind, typer.Option(help="One chip, one of four amplifiers in an HDU each, or four chips.")
+    ] = CameraKind.CHIP,
 ) -> None:
-    """Write a night of raw frames with known truth: OUT/raw, OUT/catalog.csv, OUT/truth*."""
+    """Write a night of raw frames with known truth: OUT/raw, OUT/catalog.csv, OUT/truth*.
+
+    Of a mosaic the truth is in OUT/CCD1 to OUT/CCD4.
+    """
     plan = replace(NightPlan.small() if small else NightPlan(), seed=seed)
     if lights is not None:
         plan = replace(plan, n_lights=lights)
     try:
-        truth = write_night(plan, out)
+        count = _write(plan, camera, out)
     except (NightflowError, OSError) as error:
         fail(str(error))
-    console.print(f"{len(truth.frames)} frames in {out / 'raw'}", soft_wrap=True)
+    console.print(f"{count} frames in {out / 'raw'}", soft_wrap=True)
+
+
+def _write(plan: NightPlan, camera: CameraKind, out: Path) -> int:
+    """Write the night; return the number of files."""
+    if camera is CameraKind.MOSAIC:
+        truths = write_mosaic(replace(plan, mosaic=four_chips(plan.camera)), out)
+        return len(next(iter(truths.values())).frames)
+    if camera is CameraKind.AMPLIFIERS:
+        plan = replace(plan, camera=four_amplifiers(plan.camera))
+    return len(write_night(plan, out).frames)
 
 
 def demo(

@@ -9,19 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nightflow.detector.bad_pixels import flag_hot_pixels, flag_not_finite, flag_regions
+from nightflow.detector.bad_pixels import flag_master_defects, flag_not_finite, flag_regions
+from nightflow.detector.balance import balance_amplifiers
 from nightflow.detector.bias import subtract_bias
 from nightflow.detector.cosmic_rays import flag_cosmic_rays
+from nightflow.detector.crosstalk import subtract_crosstalk
 from nightflow.detector.dark import subtract_dark
+from nightflow.detector.fill_pixels import fill_pixels
 from nightflow.detector.flat import divide_flat
+from nightflow.detector.fringe import subtract_fringe
 from nightflow.detector.gain import apply_gain
+from nightflow.detector.illumination import divide_illumination
+from nightflow.detector.linearity import linearise
 from nightflow.detector.master_frame import MasterFrame, MasterSet
-from nightflow.detector.overscan import overscan_variance, subtract_overscan
+from nightflow.detector.overscan import LevelCurve, overscan_variance, subtract_overscan
 from nightflow.detector.pedestal import subtract_pedestal
+from nightflow.detector.persistence import flag_persistence
 from nightflow.detector.saturation import flag_saturation
+from nightflow.detector.trails import flag_trails
 from nightflow.detector.trim import trim
-from nightflow.detector.variance import attach_variance
+from nightflow.detector.variance import attach_readout_variance, attach_variance
 from nightflow.frame import Frame
+from nightflow.instruments.amplifier_settings import setting_for
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 
@@ -112,6 +121,25 @@ def _run(frame: Frame, kind: FrameKind, profile: CameraProfile, masters: MasterS
     return frame
 
 
+def _overscan(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    return subtract_overscan(frame, profile.calibration.overscan, level_curve(profile))
+
+
+def level_curve(profile: CameraProfile) -> LevelCurve:
+    """Return the curve of the overscan that a profile asks for."""
+    settings = profile.calibration
+    return LevelCurve(
+        order=settings.overscan_order, knots=settings.overscan_knots, clip=settings.overscan_clip
+    )
+
+
+def _crosstalk(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    matrix = setting_for(profile.detector.crosstalk, frame.header.detector)
+    if matrix is None or not profile.calibration.crosstalk or not frame.header.amplifiers:
+        return frame
+    return subtract_crosstalk(frame, matrix)
+
+
 def _bias(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     if profile.calibration.bias == "off":
         if not _level_removed(frame, profile):
@@ -125,17 +153,47 @@ def _bias(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     return _left_out(frame, "bias")
 
 
+def _linearity(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    curves = profile.detector.linearity
+    if not curves or not profile.calibration.linearity:
+        return frame
+    if frame.header.bias_included and not _level_removed(frame, profile):
+        return frame.after(
+            "linearity: not done", "linearity: the bias level is still in the counts; not corrected"
+        )
+    return linearise(_with_readout_variance(frame, profile, masters), curves)
+
+
+def _balance(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if not frame.header.amplifiers:
+        return frame
+    return balance_amplifiers(_with_readout_variance(frame, profile, masters))
+
+
+def _with_readout_variance(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    return attach_readout_variance(
+        frame,
+        master_bias=_subtracted_bias(frame, profile, masters),
+        mode=profile.calibration.overscan,
+        curve=level_curve(profile),
+    )
+
+
 def _variance(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
-    bias_left = frame.header.bias_included
-    dark = _bias_in_dark(profile, masters) if bias_left else None
-    ours = profile.calibration.bias != "off" and "bias" not in frame.header.steps_done
+    dark = _bias_in_dark(profile, masters) if frame.header.bias_included else None
     return attach_variance(
         frame,
-        master_bias=masters.bias if ours and not bias_left else None,
+        master_bias=_subtracted_bias(frame, profile, masters),
         zero_level=dark.data if dark is not None else None,
-        extra=overscan_variance(frame.header, profile.calibration.overscan),
+        extra=overscan_variance(frame.header, profile.calibration.overscan, level_curve(profile)),
         level_removed=_level_removed(frame, profile),
     )
+
+
+def _subtracted_bias(frame: Frame, profile: CameraProfile, masters: MasterSet) -> MasterFrame | None:
+    """Return the master bias where it is what took the bias out of the frame."""
+    ours = profile.calibration.bias != "off" and "bias" not in frame.header.steps_done
+    return masters.bias if ours and not frame.header.bias_included else None
 
 
 def _dark(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
@@ -166,10 +224,34 @@ def _flat(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     return divide_flat(frame, masters.flat, low=settings.flat_low, high=settings.flat_high)
 
 
-def _hot_pixels(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
-    if profile.calibration.dark == "off" or masters.dark is None:
+def _illumination(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if profile.calibration.illumination == "off":
         return frame
-    return flag_hot_pixels(frame, masters.dark)
+    if masters.illumination is None:
+        return _left_out(frame, "illumination")
+    return divide_illumination(frame, masters.illumination)
+
+
+def _fringe(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    if profile.calibration.fringe == "off":
+        return frame
+    if masters.fringe is None:
+        return _left_out(frame, "fringe")
+    return subtract_fringe(frame, masters.fringe, background=profile.masters.fringe_background)
+
+
+def _hot_pixels(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    settings = profile.calibration
+    used = {
+        kind: getattr(masters, kind) for kind in ("bias", "dark", "flat") if getattr(settings, kind) != "off"
+    }
+    if all(master is None for master in used.values()):
+        return frame
+    return flag_master_defects(frame, MasterSet(**used), profile.bad_pixels)
+
+
+def _persistence(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    return flag_persistence(frame, masters.saturated_before, profile.bad_pixels.persistence_seconds)
 
 
 def _mosaic(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
@@ -182,6 +264,10 @@ def _cosmic_rays(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Fr
     if not profile.cosmic_rays.enabled:
         return frame
     return flag_cosmic_rays(frame, profile.cosmic_rays)
+
+
+def _trails(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    return flag_trails(frame, profile.trails) if profile.trails.enabled else frame
 
 
 def _left_out(frame: Frame, kind: str) -> Frame:
@@ -198,7 +284,7 @@ def _bias_in_dark(profile: CameraProfile, masters: MasterSet) -> MasterFrame | N
 
 def _level_removed(frame: Frame, profile: CameraProfile) -> bool:
     """Whether the overscan took the bias level away (its structure may still be there)."""
-    return profile.calibration.overscan != "off" and frame.header.overscan is not None
+    return profile.calibration.overscan != "off" and frame.header.has_overscan
 
 
 _ALL = frozenset({BIAS, DARK, FLAT, LIGHT})
@@ -211,21 +297,26 @@ STEPS: tuple[Step, ...] = (
         lambda frame, profile, masters: flag_regions(frame, profile.detector.bad_pixel_regions),
         _ALL,
     ),
-    Step(
-        "overscan",
-        lambda frame, profile, masters: subtract_overscan(frame, profile.calibration.overscan),
-        _ALL,
-    ),
+    Step("overscan", _overscan, _ALL),
+    Step("crosstalk", _crosstalk, _ALL),
     Step("trim", lambda frame, profile, masters: trim(frame), _ALL),
     Step("pedestal", lambda frame, profile, masters: subtract_pedestal(frame), _ALL),
     Step("bias", _bias, frozenset({DARK, FLAT, LIGHT})),
+    Step("linearity", _linearity, frozenset({DARK, FLAT, LIGHT})),
+    Step("balance", _balance, frozenset({DARK, FLAT, LIGHT})),
     Step("variance", _variance, frozenset({LIGHT})),
     Step("dark", _dark, frozenset({FLAT, LIGHT})),
     Step("flat", _flat, frozenset({LIGHT})),
+    Step("illumination", _illumination, frozenset({LIGHT})),
     Step("gain", lambda frame, profile, masters: apply_gain(frame), frozenset({LIGHT})),
+    Step("fringe", _fringe, frozenset({LIGHT})),
     Step("hot_pixels", _hot_pixels, frozenset({LIGHT})),
+    Step("persistence", _persistence, frozenset({LIGHT})),
     Step("mosaic", _mosaic, frozenset({LIGHT})),
     Step("cosmic_rays", _cosmic_rays, frozenset({LIGHT})),
+    Step("trails", _trails, frozenset({LIGHT})),
+    Step("fill", lambda frame, profile, masters: fill_pixels(frame, profile.bad_pixels), frozenset({LIGHT})),
 )
-"""Saturation and bad regions need raw coordinates and raw counts; the variance needs the dark current
-still in and the flat not yet divided; cosmic rays need electrons with their sky."""
+"""Saturation and bad regions need raw coordinates and raw counts, crosstalk the order in which pixels were
+read, linearity the counts of each amplifier above its bias; the variance needs the dark current still in and
+the flat not yet divided; cosmic rays need electrons with their sky."""

@@ -6,6 +6,7 @@ no more than these two classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -13,7 +14,14 @@ from numpy.typing import NDArray
 
 from nightflow.instruments.header import FrameHeader, FrameKind
 
-__all__ = ["InputFile", "MasterFrame", "MasterSet", "MasterStatistics", "PhotonTransfer"]
+__all__ = [
+    "InputFile",
+    "MasterFrame",
+    "MasterSet",
+    "MasterStatistics",
+    "PhotonTransfer",
+    "SaturatedPixels",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +130,31 @@ class MasterFrame:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaturatedPixels:
+    """The pixels that one exposure saturated.
+
+    Attributes
+    ----------
+    mjd_end : float
+        UTC, when the exposure ended.
+    shape : tuple of int
+        (ny, nx) of the trimmed frame.
+    index : ndarray of int32, shape (n,)
+        Into the flattened frame.
+    """
+
+    mjd_end: float
+    shape: tuple[int, int]
+    index: NDArray[np.int32] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MasterSet:
     """The masters of one frame; None where there is none.
 
     For a flat field frame, ``dark`` is the one that fits the flat's exposure (the dark-flat). What a dark-sky
     flat adds to the flat is ``illumination``; ``fringe`` is the pattern of the night sky's lines.
+    ``saturated_before`` is no master: what earlier exposures of the detector saturated, for the persistence.
     """
 
     bias: MasterFrame | None = None
@@ -134,9 +162,21 @@ class MasterSet:
     flat: MasterFrame | None = None
     illumination: MasterFrame | None = None
     fringe: MasterFrame | None = None
+    saturated_before: tuple[SaturatedPixels, ...] = ()
+
+    @classmethod
+    def of(cls, masters: Mapping[str, MasterFrame]) -> MasterSet:
+        """Return the set of masters given by kind."""
+        return cls(
+            bias=masters.get("bias"),
+            dark=masters.get("dark"),
+            flat=masters.get("flat"),
+            illumination=masters.get("illumination"),
+            fringe=masters.get("fringe"),
+        )
 
     @property
     def fingerprints(self) -> dict[str, str]:
         """Kind -> fingerprint of the masters that are present."""
         present = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {kind: master.fingerprint for kind, master in present.items() if master is not None}
+        return {kind: one.fingerprint for kind, one in present.items() if isinstance(one, MasterFrame)}

@@ -1,36 +1,56 @@
-"""Subtract the electronic level that the overscan strip shows."""
+"""Subtract the electronic level that the overscan strip shows, of each amplifier its own."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.detector.checks import require_raw_shape, require_unit
+from nightflow.detector.overscan_levels import (
+    DEFAULT_CURVE,
+    LevelCurve,
+    level_profile,
+    line_axis,
+    line_levels,
+    strip_variance,
+)
 from nightflow.frame import Frame
+from nightflow.instruments.amplifiers import Amplifier, Region
 from nightflow.instruments.header import FrameHeader
+from nightflow.instruments.profile import OverscanMode
 
-__all__ = ["OverscanMode", "level_profile", "line_axis", "overscan_variance", "subtract_overscan"]
+__all__ = [
+    "LevelCurve",
+    "OverscanMode",
+    "level_profile",
+    "line_axis",
+    "line_levels",
+    "overscan_variance",
+    "subtract_overscan",
+]
 
-OverscanMode = Literal["off", "median", "row_median"]
 
-
-def subtract_overscan(frame: Frame, mode: OverscanMode) -> Frame:
+def subtract_overscan(frame: Frame, mode: OverscanMode, curve: LevelCurve = DEFAULT_CURVE) -> Frame:
     """Subtract the overscan level.
 
     Parameters
     ----------
     frame : Frame
         ADU, untrimmed.
-    mode : {"off", "median", "row_median"}
-        One level for the whole frame, or one for each line that the strip crosses. Medians, because the
-        strip holds cosmic rays and the trail of charge that a bright pixel leaves behind.
+    mode : {"off", "median", "row_median", "polynomial", "spline"}
+        One level for the whole frame, one for each line that the strip crosses, or a curve through those.
+        Medians, because the strip holds cosmic rays and the trail of charge that a bright pixel leaves
+        behind. See `nightflow.detector.overscan_levels.line_levels`.
+    curve : LevelCurve
+        Of the last two modes.
 
     Returns
     -------
     Frame
-        With a warning, and unchanged counts, where the strip is not known.
+        With a warning, and unchanged counts, where the strip is not known. Amplifiers have their own
+        strips, and the level of each is subtracted from its own pixels.
 
     Raises
     ------
@@ -41,65 +61,63 @@ def subtract_overscan(frame: Frame, mode: OverscanMode) -> Frame:
     require_raw_shape(frame, "overscan")
     if mode == "off":
         return frame
+    if frame.header.amplifiers:
+        return _of_amplifiers(frame, frame.header.amplifiers, mode, curve)
     section = frame.header.overscan
-    if section is None:
-        return frame.after(
-            "overscan: not done", "overscan: neither header nor profile names the strip; not subtracted"
-        )
-    strip = frame.data[section]
-    if not np.isfinite(strip).any():
-        return frame.after("overscan: not done", f"overscan: no finite pixel in {section}; not subtracted")
-    level = np.float32(np.nanmedian(strip))
-    lines = level_profile(frame.data, section)
-    drift = float(np.nanpercentile(lines, 95) - np.nanpercentile(lines, 5))
-    subtracted = level if mode == "median" else _along_frame(lines, line_axis(section))
+    fault = _fault(frame.data, section)
+    if section is None or fault:
+        return frame.after("overscan: not done", f"overscan: {fault}; not subtracted")
+    levels = line_levels(frame.data, section, mode, curve)
     return frame.after(
-        f"overscan: {mode} {level:.2f} adu subtracted, lines spread over {drift:.2f} adu",
-        data=frame.data - subtracted,
+        f"overscan: {mode} {_described(frame.data, section, mode, levels)}",
+        data=frame.data - _along_frame(levels, line_axis(section)),
     )
 
 
-def line_axis(section: tuple[slice, slice]) -> int:
-    """Return the axis along which the strip runs: 0 for a strip of columns, 1 for a strip of rows."""
-    rows, columns = section
-    return 0 if rows.stop - rows.start >= columns.stop - columns.start else 1
-
-
-def level_profile(data: NDArray[np.float32], section: tuple[slice, slice]) -> NDArray[np.float32]:
-    """Return the level of each line of the frame, from the medians across the strip.
-
-    Lines that the strip does not reach, or where it holds nothing finite, take the value of the
-    nearest ones by linear interpolation.
-
-    Parameters
-    ----------
-    data : ndarray of float32, shape (ny, nx)
-    section : tuple of slice
-        (rows, columns) of the strip.
-
-    Returns
-    -------
-    ndarray of float32, shape (ny,) or (nx,)
-        One level a row for a strip of columns, one a column for a strip of rows.
-    """
-    axis = line_axis(section)
-    strip = data[section]
-    usable = np.isfinite(strip).any(axis=1 - axis)
-    medians = np.nanmedian(np.compress(usable, strip, axis=axis), axis=1 - axis)
-    lines = np.flatnonzero(usable) + section[axis].start
-    return np.interp(np.arange(data.shape[axis]), lines, medians).astype(np.float32)
-
-
-def overscan_variance(header: FrameHeader, mode: OverscanMode) -> float:
+def overscan_variance(header: FrameHeader, mode: OverscanMode, curve: LevelCurve = DEFAULT_CURVE) -> float:
     """Return the variance in ADU^2 that the subtracted level itself brings in.
 
-    The median of n Gaussian values has the variance pi / 2n (Kenney & Keeping 1962). One level for the
-    whole frame averages thousands of pixels and adds nothing that counts.
+    Of a chip with one amplifier; see `nightflow.detector.overscan_levels.strip_variance`.
     """
-    if mode != "row_median" or header.overscan is None:
+    if header.overscan is None:
         return 0.0
-    across = header.overscan[1 - line_axis(header.overscan)]
-    return float(np.pi / 2 * (header.read_noise / header.gain) ** 2 / (across.stop - across.start))
+    return strip_variance(header.overscan, header.read_noise / header.gain, mode, curve)
+
+
+def _of_amplifiers(
+    frame: Frame, amplifiers: Sequence[Amplifier], mode: OverscanMode, curve: LevelCurve
+) -> Frame:
+    data = frame.data.copy()
+    done, warnings = [], []
+    for amplifier in amplifiers:
+        section = amplifier.overscan
+        fault = _fault(frame.data, section)
+        if section is None or fault:
+            warnings.append(f"overscan: amplifier {amplifier.name}: {fault}; not subtracted")
+            continue
+        levels = line_levels(frame.data, section, mode, curve)
+        for region in (amplifier.data, section):
+            axis = line_axis(section)
+            data[region] -= _along_frame(levels[region[axis]], axis)
+        done.append(f"{amplifier.name}: {_described(frame.data, section, mode, levels)}")
+    history = f"overscan: {mode}; {'; '.join(done)}" if done else "overscan: not done"
+    return frame.after(history, *warnings, data=data)
+
+
+def _fault(data: NDArray[np.float32], section: Region | None) -> str:
+    """Return why a strip tells nothing; "" where it does."""
+    if section is None:
+        return "neither header nor profile names the strip"
+    return "" if np.isfinite(data[section]).any() else f"no finite pixel in {section}"
+
+
+def _described(
+    data: NDArray[np.float32], section: Region, mode: OverscanMode, levels: NDArray[np.float32]
+) -> str:
+    along = section[line_axis(section)]
+    lines = levels if mode == "row_median" else level_profile(data, section)
+    low, high = np.percentile(lines[along], [5, 95])
+    return f"{np.median(levels[along]):.2f} adu subtracted, lines spread over {high - low:.2f} adu"
 
 
 def _along_frame(lines: NDArray[np.float32], axis: int) -> NDArray[np.float32]:

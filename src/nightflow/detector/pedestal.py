@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nightflow.detector.amplifiers import amplifier_plane
 from nightflow.detector.checks import require_unit
 from nightflow.frame import Frame
 
@@ -9,7 +10,9 @@ __all__ = ["subtract_pedestal"]
 
 
 def subtract_pedestal(frame: Frame) -> Frame:
-    """Subtract ``header.pedestal`` ADU, which may differ from frame to frame.
+    """Subtract ``header.pedestal`` ADU, or what each amplifier has; it may differ from frame to frame.
+
+    To be called when the amplifiers' pixels are one chip.
 
     Raises
     ------
@@ -17,6 +20,11 @@ def subtract_pedestal(frame: Frame) -> Frame:
         The counts are not in ADU.
     """
     require_unit(frame, "pedestal", "adu")
+    pedestals = {amplifier.name: amplifier.pedestal for amplifier in frame.header.amplifiers}
+    if any(pedestals.values()):
+        words = ", ".join(f"{name} {pedestal:g}" for name, pedestal in pedestals.items())
+        plane = amplifier_plane(frame, lambda amplifier: amplifier.pedestal)
+        return frame.after(f"pedestal: {words} adu subtracted", data=frame.data - plane)
     if frame.header.pedestal == 0:
         return frame
     return frame.after(

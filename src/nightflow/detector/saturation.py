@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.detector.checks import flag_plane, require_raw_shape, require_unit, set_flag
 from nightflow.flags import Flag
 from nightflow.frame import Frame
+from nightflow.instruments.amplifiers import Amplifier
 
 __all__ = ["MINIMUM_RUN", "flag_saturation", "grow_bleed"]
 
@@ -16,7 +19,7 @@ MINIMUM_RUN = 3
 
 
 def flag_saturation(frame: Frame, bleed: int = 2) -> Frame:
-    """Flag the pixels at or above the header's saturation level, and what they bled into.
+    """Flag the pixels at or above the saturation level of their amplifier, and what they bled into.
 
     Parameters
     ----------
@@ -33,12 +36,27 @@ def flag_saturation(frame: Frame, bleed: int = 2) -> Frame:
     """
     require_unit(frame, "saturation", "adu")
     require_raw_shape(frame, "saturation")
+    if frame.header.amplifiers:
+        return _of_amplifiers(frame, frame.header.amplifiers, bleed)
     saturated = frame.data >= frame.header.saturation
     count = int(np.count_nonzero(saturated))
     flags = flag_plane(frame)
     if count:
         set_flag(flags, grow_bleed(saturated, bleed), Flag.SATURATED)
     return frame.after(f"saturation: {count} pixels at or above {frame.header.saturation:g} adu", flags=flags)
+
+
+def _of_amplifiers(frame: Frame, amplifiers: Sequence[Amplifier], bleed: int) -> Frame:
+    """Judge each amplifier's pixels by its own level; a bleed does not cross into the next one's."""
+    flags = flag_plane(frame)
+    found = []
+    for amplifier in amplifiers:
+        saturated = frame.data[amplifier.data] >= amplifier.saturation
+        set_flag(flags[amplifier.data], grow_bleed(saturated, bleed), Flag.SATURATED)
+        found.append(
+            f"{amplifier.name}: {np.count_nonzero(saturated)} pixels at or above {amplifier.saturation:g} adu"
+        )
+    return frame.after(f"saturation: {'; '.join(found)}", flags=flags)
 
 
 def grow_bleed(saturated: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""Cut the frame down to the pixels that see light."""
+"""Cut the frame down to the pixels that see light; put those of several amplifiers together."""
 
 from __future__ import annotations
 
+from nightflow.detector.amplifiers import assemble
 from nightflow.detector.checks import require_raw_shape
 from nightflow.frame import Frame
 
@@ -11,6 +12,8 @@ __all__ = ["trim"]
 def trim(frame: Frame) -> Frame:
     """Return the header's trim section of the frame; the frame itself where there is none.
 
+    The parts of several amplifiers are put together to one chip in its own orientation.
+
     ``header.shape`` stays that of the raw frame, by which masters are matched.
 
     Raises
@@ -19,6 +22,8 @@ def trim(frame: Frame) -> Frame:
         The frame was trimmed before, or the section lies outside it.
     """
     require_raw_shape(frame, "trim")
+    if frame.header.amplifiers:
+        return assemble(frame)
     section = frame.header.trim
     if section is None:
         return frame

@@ -5,11 +5,62 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.detector.amplifiers import amplifier_plane
 from nightflow.detector.checks import require_unit
 from nightflow.detector.master_frame import MasterFrame
+from nightflow.detector.overscan_levels import DEFAULT_CURVE, LevelCurve, strip_variance
 from nightflow.frame import Frame
+from nightflow.instruments.amplifiers import Amplifier
+from nightflow.instruments.header import FrameHeader
+from nightflow.instruments.profile import OverscanMode
 
-__all__ = ["attach_variance", "noise_variance"]
+__all__ = ["attach_readout_variance", "attach_variance", "noise_variance"]
+
+
+def attach_readout_variance(
+    frame: Frame,
+    *,
+    master_bias: MasterFrame | None = None,
+    mode: OverscanMode = "off",
+    curve: LevelCurve = DEFAULT_CURVE,
+) -> Frame:
+    """Attach the part of the variance that no light makes: read noise, overscan level, master bias.
+
+    To be called where the counts are still those that each amplifier has read, before a step that stretches
+    them (linearity, balance): it is to be stretched along, unlike the noise of the photons, which
+    follows from the true counts. `attach_variance` adds that.
+
+    Parameters
+    ----------
+    frame : Frame
+        ADU, put together. One that has a variance is returned as it is.
+    master_bias : MasterFrame, optional
+        The one that was subtracted.
+    mode, curve
+        How the overscan level was found; see `nightflow.detector.overscan_levels.strip_variance`.
+
+    Raises
+    ------
+    ValueError
+        The counts are not in ADU.
+    """
+    require_unit(frame, "variance", "adu")
+    if frame.variance is not None:
+        return frame
+    header = frame.header
+
+    def of(amplifier: Amplifier | FrameHeader) -> float:
+        noise = amplifier.read_noise / amplifier.gain
+        strip = amplifier.overscan
+        return noise**2 + (0.0 if strip is None else strip_variance(strip, noise, mode, curve))
+
+    if header.amplifiers:
+        variance = amplifier_plane(frame, of)
+    else:
+        variance = np.full(frame.data.shape, of(header), np.float32)
+    if master_bias is not None:
+        variance += master_bias.uncertainty**2
+    return frame.after("variance: of the readout, as each amplifier counts", variance=variance)
 
 
 def attach_variance(
@@ -23,7 +74,8 @@ def attach_variance(
     """Attach the variance plane.
 
     To be called when the bias is gone and the dark current still there: its electrons are as noisy as
-    those of the sky.
+    those of the sky. Where `attach_readout_variance` was called before, the photons' share is added to that
+    and ``master_bias`` and ``extra`` are in it already.
 
     Parameters
     ----------
@@ -46,11 +98,14 @@ def attach_variance(
     require_unit(frame, "variance", "adu")
     header = frame.header
     counts = frame.data if zero_level is None else frame.data - zero_level
-    variance = noise_variance(counts, header.gain, header.read_noise)
-    if extra:
-        variance += np.float32(extra)
-    if master_bias is not None:
-        variance += master_bias.uncertainty**2
+    if frame.variance is not None:
+        variance = noise_variance(counts, header.gain, 0.0) + frame.variance
+    else:
+        variance = noise_variance(counts, header.gain, header.read_noise)
+        if extra:
+            variance += np.float32(extra)
+        if master_bias is not None:
+            variance += master_bias.uncertainty**2
     warnings = []
     if not header.gain_known:
         warnings.append(

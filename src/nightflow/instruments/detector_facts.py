@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from nightflow.errors import FrameHeld
 from nightflow.instruments.header_reader import Found, HeaderReader, card_value
-from nightflow.instruments.profile import CameraProfile
+from nightflow.instruments.profile import CameraProfile, DetectorSettings
 from nightflow.instruments.values import parse_binning, parse_number, parse_section
 
 __all__ = ["Conversion", "binning_of", "conversion_of", "region_of", "saturation_of", "steps_done"]
@@ -58,9 +58,9 @@ def conversion_of(reader: HeaderReader, profile: CameraProfile) -> Conversion:
     header_read_noise = _stated(reader, "read_noise", (0.0, 1e4), known.read_noise)
     gain = known.gain or header_gain
     read_noise = header_read_noise if known.read_noise is None else known.read_noise
-    if gain is None:
+    if gain is None and not known.tables_give("gain"):
         reader.warnings.append("gain unknown: 1 electron per ADU assumed, error bars are not to be trusted")
-    if read_noise is None:
+    if read_noise is None and not known.tables_give("read_noise"):
         reader.warnings.append(
             "read noise unknown: the noise of the sky is measured instead; "
             "give detector.read_noise in the profile"
@@ -98,17 +98,18 @@ def saturation_of(reader: HeaderReader, profile: CameraProfile, raw_header: fits
     if profile.detector.saturation is not None:
         return profile.detector.saturation
     level = reader.number("saturation", within=(1.0, 1e10))
-    return _largest_integer(reader, raw_header) if level is None else level
+    return _largest_integer(reader, profile.detector, raw_header) if level is None else level
 
 
-def _largest_integer(reader: HeaderReader, raw_header: fits.Header) -> float:
+def _largest_integer(reader: HeaderReader, known: DetectorSettings, raw_header: fits.Header) -> float:
     bits = parse_number(card_value(raw_header, "BITPIX"))
     zero = parse_number(card_value(raw_header, "BZERO")) or 0.0
     if bits == 8:
         return 255.0
     if bits == 16:
         return 32767.0 + zero
-    reader.warnings.append("saturation unknown: 65535 ADU assumed")
+    if not known.tables_give("saturation"):
+        reader.warnings.append("saturation unknown: 65535 ADU assumed")
     return 65535.0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from nightflow.instruments.amplifiers import Amplifier
+
 __all__ = ["FrameHeader", "FrameKind", "Site"]
 
 
@@ -54,7 +56,7 @@ class FrameHeader:
     detector : str
         Name of the chip inside the camera ("1" where there is only one).
     hdu : int
-        Index of the image HDU in the file.
+        Index of the image HDU in the file; of the first one, where the chip is spread over several.
     kind : FrameKind
         What the frame was taken for.
     object, filter : str
@@ -101,7 +103,11 @@ class FrameHeader:
     site : Site or None
         None where neither header nor profile says.
     overscan, trim : tuple of slice or None
-        (rows, columns), 0-based, of the raw array.
+        (rows, columns), 0-based, of the raw array. None where the amplifiers have their own.
+    amplifiers : tuple of Amplifier
+        Those that read the chip, where there are several or one that reads backwards; () for one
+        amplifier, of which all is said above. Where they differ, ``gain`` is the one that they are all
+        brought to, ``read_noise`` their root mean square, ``saturation`` the lowest of them.
     bayer : str
         Colour filter mosaic such as "RGGB"; "" for a monochrome chip.
     warnings : tuple of str
@@ -139,5 +145,18 @@ class FrameHeader:
     site: Site | None = None
     overscan: tuple[slice, slice] | None = None
     trim: tuple[slice, slice] | None = None
+    amplifiers: tuple[Amplifier, ...] = ()
     bayer: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def hdus(self) -> tuple[int, ...]:
+        """The HDUs that hold the chip's pixels, in the order in which the raw array stacks them."""
+        return tuple(sorted({amplifier.hdu for amplifier in self.amplifiers})) or (self.hdu,)
+
+    @property
+    def has_overscan(self) -> bool:
+        """Whether the strip is known, of every amplifier where there are several."""
+        if self.amplifiers:
+            return all(amplifier.overscan is not None for amplifier in self.amplifiers)
+        return self.overscan is not None

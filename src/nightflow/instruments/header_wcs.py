@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, WcsError
+from astropy.wcs import WCS, Sip, WcsError
+from numpy.typing import NDArray
 
+from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.header_reader import card_value
 from nightflow.instruments.values import parse_number, parse_text
 
-__all__ = ["header_wcs"]
+__all__ = ["header_wcs", "on_chip"]
 
 _NUMERIC = re.compile(
     r"^(CRVAL[12]|CRPIX[12]|CDELT[12]|CROTA[12]|CD[12]_[12]|PC[12]_[12]|LONPOLE|LATPOLE|EQUINOX|PV[12]_\d{1,2})$"
@@ -61,6 +64,58 @@ def header_wcs(raw_header: fits.Header) -> WCS | None:
     if frame.upper() in _FRAMES:
         clean["RADESYS"] = frame.upper()
     return _evaluable(clean)
+
+
+def on_chip(wcs: WCS, header: FrameHeader) -> WCS | None:
+    """Return a WCS of raw pixels as one of the trimmed chip; None where the chip is no part of one raw image.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        Of the first HDU of the chip, as `header_wcs` gives it.
+    header : FrameHeader
+        Of the chip.
+    """
+    first = [one for one in header.amplifiers if one.hdu == header.hdus[0]]
+    if not first:
+        rows, columns = header.trim or (slice(0, 0), slice(0, 0))
+        return _moved(wcs, np.array([1.0, 1.0]), -np.array([columns.start, rows.start], float))
+    # A flipped axis counts down from the end of the place: chip = offset - raw, both counted from 1.
+    moves = {
+        tuple(
+            (-1, place.stop + data.start + 1) if flip else (1, place.start - data.start)
+            for data, place, flip in zip(one.data, one.place, (one.flip_y, one.flip_x), strict=True)
+        )
+        for one in first
+    }
+    if len(moves) > 1:
+        return None
+    signs, offsets = np.array(moves.pop(), float)[::-1].T
+    return _moved(wcs, signs, offsets)
+
+
+def _moved(wcs: WCS, signs: NDArray[np.float64], offsets: NDArray[np.float64]) -> WCS:
+    """Return the WCS for pixels that are ``signs`` times the old ones plus ``offsets``, x first."""
+    moved = wcs.deepcopy()
+    moved.wcs.crpix = signs * wcs.wcs.crpix + offsets
+    matrix = "cd" if wcs.wcs.has_cd() else "pc"
+    setattr(moved.wcs, matrix, getattr(wcs.wcs, matrix) * signs)
+    if wcs.sip is not None:
+        moved.sip = _moved_sip(wcs.sip, signs, moved.wcs.crpix)
+    return moved
+
+
+def _moved_sip(sip: Sip, signs: NDArray[np.float64], crpix: NDArray[np.float64]) -> Sip:
+    """Return the polynomials of flipped axes: each term changes sign with its powers, and with its result."""
+
+    def flipped(terms: NDArray[np.float64] | None, result: float) -> NDArray[np.float64] | None:
+        if terms is None:
+            return None
+        powers = np.arange(len(terms))
+        return result * terms * signs[0] ** powers[:, np.newaxis] * signs[1] ** powers
+
+    x, y = signs
+    return Sip(flipped(sip.a, x), flipped(sip.b, y), flipped(sip.ap, x), flipped(sip.bp, y), crpix)
 
 
 def _axis_type(header: fits.Header, axis: int) -> tuple[str, str] | None:

@@ -19,6 +19,7 @@ from nightflow.instruments.detector_facts import (
     steps_done,
 )
 from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.instruments.header_amplifier import header_amplifier, whole
 from nightflow.instruments.header_reader import Found, HeaderReader
 from nightflow.instruments.header_time import ExposureTimes, exposure_time, exposure_times
 from nightflow.instruments.kinds import frame_kind
@@ -38,7 +39,10 @@ def normalise(
     primary_header: fits.Header | None = None,
     path: Path | None = None,
 ) -> FrameHeader:
-    """Return what the header says, in nightflow's terms.
+    """Return what the header of one HDU says, in nightflow's terms.
+
+    Where the HDUs name the amplifiers of a chip themselves, it holds the one of this HDU, and
+    `nightflow.instruments.chips.join_chips` makes one header of those of a chip.
 
     Parameters
     ----------
@@ -116,6 +120,12 @@ def _assemble(
     site = site_of(reader, profile)
     conversion = conversion_of(reader, profile)
     done = steps_done(reader)
+    saturation = saturation_of(reader, profile, raw_header)
+    overscan = region_of(reader, "overscan", profile.detector.overscan, shape)
+    trim = region_of(reader, "trim", profile.detector.trim, shape)
+    amplifier = None
+    if profile.detector.amplifiers == "header":
+        amplifier = header_amplifier(reader, hdu, trim or whole(shape), overscan, conversion, saturation)
     light = kind is FrameKind.LIGHT
     return FrameHeader(
         instrument=profile.name,
@@ -135,7 +145,7 @@ def _assemble(
         read_noise_known=conversion.read_noise_known,
         header_gain=conversion.header_gain,
         header_read_noise=conversion.header_read_noise,
-        saturation=saturation_of(reader, profile, raw_header),
+        saturation=saturation,
         pedestal=conversion.pedestal,
         bias_included="bias" not in done,
         steps_done=done,
@@ -147,8 +157,9 @@ def _assemble(
         rotator=reader.number("rotator"),
         airmass=frame_airmass(reader, site, ra, dec, times.middle) if light else None,
         site=site,
-        overscan=region_of(reader, "overscan", profile.detector.overscan, shape),
-        trim=region_of(reader, "trim", profile.detector.trim, shape),
+        overscan=overscan,
+        trim=trim,
+        amplifiers=() if amplifier is None else (amplifier,),
         bayer=profile.detector.bayer or reader.text("bayer"),
         warnings=tuple(dict.fromkeys(reader.warnings)),
     )

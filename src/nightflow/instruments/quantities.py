@@ -65,6 +65,10 @@ _ROWS = (
     Quantity("overscan", "", "FITS section", "region that saw no light"),
     Quantity("trim", "", "FITS section", "region that saw light"),
     Quantity("detector", "", "text", "name of the chip, where a camera has several"),
+    Quantity("amplifier", "", "text", "name of the amplifier, where a chip has several"),
+    Quantity("chip_section", "", "FITS section, reversed for a flip", "where an amplifier's pixels belong"),
+    Quantity("readout_x", "", "number; negative: from the right", "side on which the amplifier sits"),
+    Quantity("readout_y", "", "number; negative: from the top", "side on which the amplifier sits"),
     Quantity("bayer", "", "text such as RGGB", "colour filter mosaic"),
     Quantity("calibrated", "", "letters B, D, F as in CALSTAT", "steps that the camera program has done"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from nightflow.config import describe_validation
 from nightflow.errors import ConfigurationError, FrameHeld
+from nightflow.instruments.bad_regions import read_bad_pixel_file
 from nightflow.instruments.header_reader import HeaderReader, card_value, matches, quoted
 from nightflow.instruments.profile import CameraProfile
 
@@ -124,17 +126,19 @@ def _builtin() -> dict[str, _Source]:
     files = sorted(
         (entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda e: e.name
     )
-    return _by_name((f"profiles/{entry.name}", entry.read_text("utf-8")) for entry in files)
+    texts = ((f"profiles/{entry.name}", entry.read_text("utf-8")) for entry in files)
+    return _by_name(texts, folder)
 
 
 def _read_folder(folder: Path) -> dict[str, _Source]:
     try:
-        return _by_name((str(file), file.read_text("utf-8")) for file in sorted(folder.glob("*.toml")))
+        texts = [(str(file), file.read_text("utf-8")) for file in sorted(folder.glob("*.toml"))]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{folder}: a camera profile cannot be read: {error}") from error
+    return _by_name(texts, folder)
 
 
-def _by_name(texts: Iterable[tuple[str, str]]) -> dict[str, _Source]:
+def _by_name(texts: Iterable[tuple[str, str]], folder: Traversable) -> dict[str, _Source]:
     sources: dict[str, _Source] = {}
     for origin, text in texts:
         try:
@@ -146,8 +150,23 @@ def _by_name(texts: Iterable[tuple[str, str]]) -> dict[str, _Source]:
             raise ConfigurationError(
                 f"{origin}: name = {name!r} is also that of {sources[name][0]}; rename one"
             )
-        sources[name] = origin, content
+        sources[name] = origin, _with_bad_pixels(content, folder)
     return sources
+
+
+def _with_bad_pixels(content: dict[str, Any], folder: Traversable) -> dict[str, Any]:
+    """Return ``content`` with the regions of its bad pixel file behind those that it lists.
+
+    What the file holds is part of the profile from here on: another file makes other masters.
+    """
+    detector = content.get("detector")
+    if not isinstance(detector, dict) or not isinstance(detector.get("bad_pixel_file"), str):
+        return content
+    listed = detector.get("bad_pixel_regions", [])
+    if not detector["bad_pixel_file"] or not isinstance(listed, list):
+        return content
+    regions = read_bad_pixel_file(folder.joinpath(detector["bad_pixel_file"]))
+    return {**content, "detector": {**detector, "bad_pixel_regions": [*listed, *regions]}}
 
 
 def _build(name: str, sources: Mapping[str, _Source]) -> CameraProfile:

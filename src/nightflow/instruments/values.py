@@ -15,6 +15,7 @@ __all__ = [
     "parse_dec",
     "parse_exposure",
     "parse_number",
+    "parse_oriented_section",
     "parse_ra",
     "parse_section",
     "parse_temperature",
@@ -129,13 +130,23 @@ def parse_section(value: object) -> tuple[slice, slice] | None:
     FITS counts from 1, includes both ends and names columns first. Reversed ranges are turned round;
     a step is not taken.
     """
+    oriented = parse_oriented_section(value)
+    return None if oriented is None else oriented[:2]
+
+
+def parse_oriented_section(value: object) -> tuple[slice, slice, bool, bool] | None:
+    """Return (rows, columns, flip_y, flip_x) of a FITS section whose ranges may be reversed.
+
+    "[2048:1025,1:2048]" is columns 1024 to 2047 counted from 0, taken from the right to the left.
+    """
     match = _SECTION.match(value.strip()) if isinstance(value, str) else None
     if match is None:
         return None
     x1, x2, y1, y2 = (int(number) for number in match.groups())
     if min(x1, x2, y1, y2) < 1:
         return None
-    return slice(min(y1, y2) - 1, max(y1, y2)), slice(min(x1, x2) - 1, max(x1, x2))
+    rows, columns = slice(min(y1, y2) - 1, max(y1, y2)), slice(min(x1, x2) - 1, max(x1, x2))
+    return rows, columns, y2 < y1, x2 < x1
 
 
 def parse_binning(value: object) -> tuple[int, int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,14 +19,15 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile, InputLimits
 from nightflow.masters.combine import CombinedFrame, CombineMethod, combine
 from nightflow.masters.fingerprint import fingerprint, recipe
-from nightflow.masters.kernels import MAD_TO_SIGMA
 from nightflow.masters.photon_transfer import doubts, photon_transfer
+from nightflow.masters.plane_on_disk import Plane, PlaneOnDisk, divide
 from nightflow.masters.vet import InputMeasures, measure_input, unusable, vet
+from nightflow.robust import MAD_TO_SIGMA
 
 __all__ = ["build_master", "input_of", "master_fingerprint", "moderated_uncertainty"]
 
-MEMORY_LIMIT = 2 * 2**30
-"""Bytes of prepared inputs above which they go to a temporary file."""
+MEMORY_LIMIT = 2**30
+"""Bytes of prepared inputs above which they go to temporary files; the rest of a build needs as much."""
 
 PRIOR_WEIGHT = 4.0
 """Degrees of freedom by which the typical noise stands in for a pixel's own scatter."""
@@ -156,7 +156,7 @@ def moderated_uncertainty(combined: CombinedFrame, method: CombineMethod) -> NDA
 class _Prepared:
     """One input after its steps; unusable pixels are NaN."""
 
-    plane: NDArray[np.float32]
+    plane: Plane
     header: FrameHeader
     measures: InputMeasures
     history: tuple[str, ...]
@@ -182,20 +182,12 @@ def _prepare(
         return str(error)
     plane = np.where(unusable(frame), np.float32(np.nan), frame.data)
     return _Prepared(
-        plane=_on_disk(plane) if plane.nbytes > share else plane,
+        plane=PlaneOnDisk(plane) if plane.nbytes > share else plane,
         header=frame.header,
         measures=measure_input(raw, frame),
         history=frame.history,
         warnings=frame.warnings,
     )
-
-
-def _on_disk(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a copy in a temporary file that has no name and vanishes with the array."""
-    with tempfile.TemporaryFile(prefix="nightflow-masters-") as file:
-        copy: NDArray[np.float32] = np.memmap(file, np.float32, "w+", shape=plane.shape)
-    copy[...] = plane
-    return copy
 
 
 def _judge(
@@ -235,12 +227,13 @@ def _require_enough(kind: FrameKind, judged: Sequence[InputFile], profile: Camer
         )
 
 
-def _normalised(kind: FrameKind, kept: Sequence[_Prepared]) -> list[NDArray[np.float32]]:
+def _normalised(kind: FrameKind, kept: Sequence[_Prepared]) -> list[Plane]:
     """Return the planes; flats each divided by its own level, so that a bright one weighs no more."""
+    planes = [item.plane for item in kept]
     if kind == FrameKind.FLAT:
-        for item in kept:
-            item.plane[...] /= np.float32(item.measures.level)
-    return [item.plane for item in kept]
+        for plane, item in zip(planes, kept, strict=True):
+            divide(plane, item.measures.level)
+    return planes
 
 
 def _planes(

@@ -17,7 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nightflow.masters.kernels import MAD_TO_SIGMA, combine_tile
+from nightflow.masters.kernels import combine_tile, merging_network, sorting_network
+from nightflow.masters.plane_on_disk import PlaneOnDisk
+from nightflow.robust import MAD_TO_SIGMA
 
 __all__ = ["CombineMethod", "CombinedFrame", "combine", "typical_noise"]
 
@@ -49,12 +51,12 @@ class CombinedFrame:
 
 
 def combine(
-    stack: NDArray[Any] | Iterable[NDArray[Any]],
+    stack: NDArray[Any] | Iterable[NDArray[Any] | PlaneOnDisk],
     method: CombineMethod = "clipped_mean",
     sigma: float = 4.0,
     *,
     noise_floor: float | None = None,
-    tile_bytes: int = 32 * 2**20,
+    tile_bytes: int = 8 * 2**20,
     threads: int = 2,
 ) -> CombinedFrame:
     """Combine frames of one shape.
@@ -62,7 +64,8 @@ def combine(
     Parameters
     ----------
     stack : ndarray, shape (n, ny, nx), or iterable of ndarray, shape (ny, nx)
-        Any number type and byte order; memory maps are read tile by tile. NaN does not count.
+        Any number type and byte order; memory maps and planes on disk are read tile by tile. NaN does not
+        count.
     method : {"clipped_mean", "median"}
         Mean of what is left after clipping, or the median of all.
     sigma : float
@@ -87,20 +90,22 @@ def combine(
     data, scatter = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
     n_used = np.empty((ny, nx), np.uint16)
     height = max(1, tile_bytes // (threads * 4 * nx * len(arrays)))
+    networks = sorting_network(len(arrays)), merging_network(len(arrays))
+    clip = method == "clipped_mean"
 
     def work(start: int) -> None:
         rows = slice(start, min(start + height, ny))
         tile = np.empty((len(arrays), rows.stop - rows.start, nx), np.float32)
         for plane, array in zip(tile, arrays, strict=True):
             plane[...] = array[rows]
-        combine_tile(tile, sigma, floor, method == "clipped_mean", data[rows], scatter[rows], n_used[rows])
+        combine_tile(tile, networks, sigma, floor, clip, data[rows], scatter[rows], n_used[rows])
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(0, ny, height)))
     return CombinedFrame(data=data, scatter=scatter, n_used=n_used, noise=noise)
 
 
-def typical_noise(arrays: Sequence[NDArray[Any]]) -> float:
+def typical_noise(arrays: Sequence[NDArray[Any] | PlaneOnDisk]) -> float:
     """Return the standard deviation that is typical of one frame's pixel, from a sample of rows.
 
     From the differences of successive frames, which hold no structure of the sky or the chip; of a single
@@ -116,7 +121,7 @@ def typical_noise(arrays: Sequence[NDArray[Any]]) -> float:
     return float(MAD_TO_SIGMA * np.median(differences) / np.sqrt(2))
 
 
-def _check(arrays: tuple[NDArray[Any], ...], method: str, sigma: float) -> None:
+def _check(arrays: tuple[NDArray[Any] | PlaneOnDisk, ...], method: str, sigma: float) -> None:
     if not 1 <= len(arrays) <= np.iinfo(np.uint16).max:
         raise ValueError(f"combine: needs 1 to 65535 frames, got {len(arrays)}")
     shapes = {array.shape for array in arrays}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nightflow.detector.master_frame import MasterFrame, PhotonTransfer
 from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.masters.plane_on_disk import Plane
 from nightflow.robust import MAD_TO_SIGMA, robust_sigma
 
 __all__ = ["Measured", "doubts", "measure_gain", "measure_read_noise", "photon_transfer"]
@@ -54,7 +55,7 @@ class Measured:
 
 
 def photon_transfer(
-    kind: FrameKind, planes: Sequence[NDArray[np.float32]], master_bias: MasterFrame | None
+    kind: FrameKind, planes: Sequence[Plane], master_bias: MasterFrame | None
 ) -> PhotonTransfer | None:
     """Return what the inputs of a master tell of gain and read noise.
 
@@ -62,7 +63,7 @@ def photon_transfer(
     ----------
     kind : FrameKind
         Biases give the read noise; flats the gain, if the read noise is known from their master bias.
-    planes : sequence of ndarray of float32, shape (ny, nx)
+    planes : sequence of planes of float32, shape (ny, nx)
         The inputs as they are combined, ADU; NaN where a pixel has no value.
     master_bias : MasterFrame or None
         That was taken off flats.
@@ -140,12 +141,12 @@ def _is_off(value: float, measured: float) -> bool:
     return abs(value / measured - 1) > TOLERATED
 
 
-def measure_read_noise(planes: Sequence[NDArray[np.float32]]) -> Measured | None:
+def measure_read_noise(planes: Sequence[Plane]) -> Measured | None:
     """Return the read noise of one pixel in ADU, from successive bias frames.
 
     Parameters
     ----------
-    planes : sequence of ndarray of float32, shape (ny, nx)
+    planes : sequence of planes of float32, shape (ny, nx)
         Bias frames in ADU, overscan subtracted; NaN where a pixel has no value.
 
     Returns
@@ -161,7 +162,7 @@ def measure_read_noise(planes: Sequence[NDArray[np.float32]]) -> Measured | None
     return Measured(noise, found.error / (2 * noise))
 
 
-def measure_gain(planes: Sequence[NDArray[np.float32]], read_noise: float) -> Measured | None:
+def measure_gain(planes: Sequence[Plane], read_noise: float) -> Measured | None:
     """Return the gain in electrons per ADU, from successive flats.
 
     With F the counts of two flats and r their ratio, the variance of F1 - r F2 is F1 (1 + r) / gain and the
@@ -169,7 +170,7 @@ def measure_gain(planes: Sequence[NDArray[np.float32]], read_noise: float) -> Me
 
     Parameters
     ----------
-    planes : sequence of ndarray of float32, shape (ny, nx)
+    planes : sequence of planes of float32, shape (ny, nx)
         Flats in ADU, bias and dark subtracted, of whatever level; NaN where a pixel has no value.
     read_noise : float
         ADU.
@@ -186,9 +187,7 @@ def measure_gain(planes: Sequence[NDArray[np.float32]], read_noise: float) -> Me
     return Measured(gain, inverse.error * gain**2)
 
 
-def _inverse_gain(
-    one: NDArray[np.float32], other: NDArray[np.float32], read_noise: float
-) -> NDArray[np.float64]:
+def _inverse_gain(one: Plane, other: Plane, read_noise: float) -> NDArray[np.float64]:
     """Return ADU per electron of each box, NaN where it has no light."""
     first, second = _boxes(one), _boxes(other)
     gap = np.isnan(first) | np.isnan(second)
@@ -210,7 +209,7 @@ def _level(boxes: Boxes) -> NDArray[np.float64]:
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
-def _boxes(plane: NDArray[np.float32]) -> Boxes:
+def _boxes(plane: Plane) -> Boxes:
     """Return boxes spread evenly over a plane, shape (n, BOX, BOX); smaller ones of a plane that is small."""
     ny, nx = plane.shape
     side = min(BOX, ny, nx)

@@ -13,7 +13,7 @@ from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import InputLimits
 from nightflow.masters.areas import area_map, area_side, center_of
-from nightflow.masters.kernels import MAD_TO_SIGMA
+from nightflow.robust import MAD_TO_SIGMA
 
 __all__ = ["InputMeasures", "measure_input", "unusable", "vet"]
 

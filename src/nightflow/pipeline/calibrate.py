@@ -10,6 +10,7 @@ import numpy as np
 from nightflow.detector.chain import MasterSet
 from nightflow.detector.chain import calibrate as run_chain
 from nightflow.detector.master_frame import MasterFrame
+from nightflow.detector.persistence import saturated_pixels
 from nightflow.errors import MissingCalibration
 from nightflow.flags import Flag
 from nightflow.instruments.header import FrameHeader, FrameKind
@@ -34,16 +35,27 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
         A master that the profile requires is missing, and the policy is to wait for it.
     """
     frame = read_frame(work.path, work.header)
-    masters = MasterSet(**_masters(work, context))
+    earlier = context.saturation.earlier(work.header)
+    masters = replace(MasterSet.of(_masters(work, context)), saturated_before=earlier)
     work.masters = masters.fingerprints
     work.warnings.extend(_wrong_conversion(work.header, masters.flat))
     work.frame = run_chain(frame, work.profile, masters)
     work.warnings.extend(work.frame.warnings)
+    _remember_saturation(work, context)
     assert work.frame.flags is not None
     return {
         "masters": {kind: fingerprint[:12] for kind, fingerprint in work.masters.items()},
         "n_cosmic": int(np.count_nonzero(work.frame.flags & np.uint16(Flag.COSMIC_RAY))),
     }
+
+
+def _remember_saturation(work: Work, context: Context) -> None:
+    """Keep what this exposure saturated for those that come after it."""
+    if work.frame is None or work.profile.bad_pixels.persistence_seconds <= 0:
+        return
+    saturated = saturated_pixels(work.frame)
+    if saturated is not None:
+        context.saturation.remember(work.header, saturated)
 
 
 def _masters(work: Work, context: Context) -> dict[str, MasterFrame]:

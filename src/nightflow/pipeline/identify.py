@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from nightflow.errors import FrameHeld, FrameRejected
 from nightflow.frame import Frame
+from nightflow.instruments.chips import join_chips, stack_pixels
 from nightflow.instruments.fits_file import (
     RawHeader,
     check_pixels,
@@ -42,9 +43,9 @@ class Identified:
     ----------
     profile : CameraProfile
     headers : tuple of FrameHeader
-        One a readout.
+        One a chip.
     kind : FrameKind
-        Of all readouts.
+        Of all chips.
     title : str
         File, object and filter, for people.
     """
@@ -72,8 +73,8 @@ def identify_file(path: Path, profiles: Sequence[CameraProfile]) -> Identified:
     primary = raw[0].header
     images = {one.hdu: one for one in raw if one.shape}
     chosen = select_hdus(path, profile.hdus, [(hdu, one.name) for hdu, one in images.items()])
-    headers = tuple(_normalised(path, images[hdu], profile, primary) for hdu in chosen)
-    headers = with_names_of_their_own(headers)
+    readouts = [_normalised(path, images[hdu], profile, primary) for hdu in chosen]
+    headers = with_names_of_their_own(_chips(path, readouts, profile))
     kind = headers[0].kind
     parts = [path.name, headers[0].object or str(kind), headers[0].filter]
     return Identified(
@@ -95,6 +96,13 @@ def _normalised(path: Path, raw: RawHeader, profile: CameraProfile, primary: fit
     return normalise(raw.header, profile, hdu=raw.hdu, shape=shape, primary_header=primary, path=path)
 
 
+def _chips(path: Path, readouts: Sequence[FrameHeader], profile: CameraProfile) -> tuple[FrameHeader, ...]:
+    try:
+        return join_chips(readouts, profile)
+    except FrameHeld as error:
+        raise FrameHeld(f"{path}: camera {profile.name}: {error}") from error
+
+
 def with_names_of_their_own(headers: tuple[FrameHeader, ...]) -> tuple[FrameHeader, ...]:
     """Return the headers with a detector's name for each: the HDU's number where several share one.
 
@@ -109,7 +117,7 @@ def with_names_of_their_own(headers: tuple[FrameHeader, ...]) -> tuple[FrameHead
             detector=f"hdu{header.hdu}",
             warnings=(
                 *header.warnings,
-                f"{names[header.detector]} HDUs call themselves {header.detector!r}: named by number",
+                f"{names[header.detector]} chips call themselves {header.detector!r}: named by number",
             ),
         )
         for header in headers
@@ -140,26 +148,27 @@ def check_calibration(path: Path, identified: Identified) -> None:
     FrameRejected
         Not one pixel is finite, or all are equal.
     """
-    for readout in read_readouts(path, [header.hdu for header in identified.headers]):
+    for readout in read_readouts(path, [hdu for header in identified.headers for hdu in header.hdus]):
         check_pixels(readout.data, path, readout.hdu)
 
 
 def read_frame(path: Path, header: FrameHeader) -> Frame:
-    """Read the pixels of one readout.
+    """Read the pixels of one chip, from all the HDUs that hold them.
 
     Raises
     ------
     FrameRejected
-        The file is unusable, or the pixels hold nothing.
+        The file is unusable, or the pixels of an HDU hold nothing.
     RetryLater
         The file cannot be read now.
     """
-    readout = read_readouts(path, [header.hdu])[0]
-    check_pixels(readout.data, path, readout.hdu)
+    readouts = read_readouts(path, header.hdus)
+    for readout in readouts:
+        check_pixels(readout.data, path, readout.hdu)
     return Frame(
-        data=readout.data,
+        data=stack_pixels([readout.data for readout in readouts]),
         unit="adu",
         header=header,
-        raw_header=readout.header,
+        raw_header=readouts[0].header,
         warnings=header.warnings,
     )

@@ -121,7 +121,7 @@ class MasterLibrary:
                 except (CorruptMaster, FileNotFoundError) as damage:
                     plan = plan_again(self._database, row, profile, str(damage))
             needs = {str(kind): self.get(need, profile) for kind, need in plan.needs.items()}
-            return self._enter(plan, profile, MasterSet(**needs))
+            return self._enter(plan, profile, MasterSet.of(needs))
 
     def _enter(self, plan: MasterPlan, profile: CameraProfile, needs: MasterSet) -> MasterFrame:
         """Build a master, write it, vet it and give it its row."""

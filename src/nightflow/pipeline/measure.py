@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nightflow.config import Engine
 from nightflow.errors import FrameRejected
 from nightflow.pipeline.work import Context, Work
-from nightflow.sources.measure import measure_frame
+from nightflow.sources.measure import FAST, Tools, measure_frame
 
 __all__ = ["measure"]
 
@@ -21,7 +22,9 @@ def measure(work: Work, context: Context) -> dict[str, Any]:
     """
     assert work.frame is not None
     try:
-        work.measured = measure_frame(work.frame, work.profile.detection, work.profile.photometry)
+        work.measured = measure_frame(
+            work.frame, work.profile.detection, work.profile.photometry, _tools(context.settings.engine)
+        )
     except FrameRejected as error:
         raise FrameRejected(f"{work.path.name}: {error}") from error
     work.warnings.extend(work.measured.warnings)
@@ -31,3 +34,13 @@ def measure(work: Work, context: Context) -> dict[str, Any]:
         "ellipticity": round(work.measured.ellipticity, 3),
         "sky": round(work.measured.sky, 1),
     }
+
+
+def _tools(engine: Engine) -> Tools:
+    if engine == "fast":
+        return FAST
+    from nightflow.sources.reference import (
+        PHOTUTILS,  # seconds of import that a night at the telescope is spared
+    )
+
+    return PHOTUTILS

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightflow.astrometry.solution import Quality
+from nightflow.config import Engine
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.work import Context
@@ -21,8 +22,8 @@ from nightflow.store.overview import current_reduction
 __all__ = ["is_complete", "plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint"]
 
 
-def plan_fingerprint(profile: CameraProfile | None, until: str = "append") -> str:
-    """Return the fingerprint of how an exposure is reduced: software, camera profile, last step.
+def plan_fingerprint(profile: CameraProfile | None, until: str = "append", engine: Engine = "fast") -> str:
+    """Return the fingerprint of how an exposure is reduced: software, camera profile, last step, engine.
 
     The policy on missing calibrations is not in it: it decides whether a frame waits, never what its
     reduction gives.
@@ -33,9 +34,11 @@ def plan_fingerprint(profile: CameraProfile | None, until: str = "append") -> st
         None where no camera was recognised.
     until : str
         Last step.
+    engine : {"fast", "reference"}
+        What computes; the results differ in rounding.
     """
     content = profile.model_dump(mode="json") if profile is not None else None
-    return _digest([software_fingerprint(), content, until])
+    return _digest([software_fingerprint(), content, until, engine])
 
 
 def reduction_fingerprint(

@@ -1,7 +1,7 @@
 """The reducer: one exposure's steps on the ledger, for whoever calls them.
 
-The flows call it through tasks, one call a step; `reduce_exposure` calls it in a row, for `nightflow run`
-and for the night when the Prefect server is away. Pixels stay in here, between `identify` and
+The flows call it through tasks, one call a step; `nightflow.pipeline.reduce_exposure` calls it in a row, for
+`nightflow run` and for the night when the Prefect server is away. Pixels stay in here, between `identify` and
 `Reducer.settle_frame`.
 """
 
@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
-from nightflow.errors import NoSolution, RetryLater
+from nightflow.errors import NoSolution
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.append import append
@@ -42,7 +41,7 @@ from nightflow.store.models import Frame as FrameRow
 from nightflow.store.overview import frame_rows, get_exposure
 from nightflow.store.supersede import supersede_replaced
 
-__all__ = ["STEPS", "IdentifiedExposure", "Outcome", "Reducer", "reduce_exposure"]
+__all__ = ["STEPS", "IdentifiedExposure", "Outcome", "Reducer"]
 
 STEPS = ("calibrate", "measure", "solve", "flux", "append")
 """The steps of a light frame, in order."""
@@ -53,9 +52,6 @@ _WORKERS: dict[str, Callable[[Work, Context], dict[str, Any]]] = {
     "solve": solve,
     "flux": flux,
 }
-_T = TypeVar("_T")
-_TRIES = 3
-_FIRST_PAUSE = 0.5
 _RETRY_HELD = timedelta(minutes=5)
 
 
@@ -167,7 +163,7 @@ class Reducer:
     def plan(self, instrument: str | None) -> str:
         """Return the fingerprint of how this reducer treats a camera's frames."""
         profile = self.context.profiles.get(instrument) if instrument else None
-        return plan_fingerprint(profile, self.until)
+        return plan_fingerprint(profile, self.until, self.settings.engine)
 
     def plan_fingerprint(self, exposure_id: int) -> str:
         """Return the fingerprint of the plan of an exposure, as far as its camera is known."""
@@ -368,46 +364,3 @@ class Reducer:
             now=self._clock(),
             with_measurements=with_measurements,
         )
-
-
-def reduce_exposure(reducer: Reducer, exposure_id: int, worker: str | None = None) -> Outcome:
-    """Take one exposure from its file to a terminal state; no error gets out of here but a broken store's.
-
-    Parameters
-    ----------
-    reducer : Reducer
-    exposure_id : int
-        Leased by the caller.
-    worker : str, optional
-        In whose name it is leased; see `Reducer.conclude`.
-    """
-    try:
-        exposure = _patiently(partial(reducer.identify, exposure_id))
-    except Exception as error:  # noqa: BLE001 - a bug in one frame must not stop the night: it is recorded
-        return reducer.conclude(exposure_id, error, worker)
-    steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()
-    for frame_id in exposure.frame_ids:
-        _reduce_frame(reducer, frame_id, steps)
-    return reducer.conclude(exposure_id, worker=worker)
-
-
-def _reduce_frame(reducer: Reducer, frame_id: int, steps: tuple[str, ...]) -> None:
-    try:
-        for step in steps:
-            _patiently(partial(reducer.perform, frame_id, step))
-        if steps:
-            reducer.products(frame_id)
-    except Exception as error:  # noqa: BLE001 - settle_frame records it: by consequence, or as a bug
-        reducer.settle_frame(frame_id, error)
-    else:
-        reducer.settle_frame(frame_id)
-
-
-def _patiently(action: Callable[[], _T]) -> _T:
-    """Try again, with growing pauses, while something outside is away."""
-    for attempt in range(_TRIES - 1):
-        try:
-            return action()
-        except RetryLater:
-            time.sleep(_FIRST_PAUSE * 2**attempt)
-    return action()

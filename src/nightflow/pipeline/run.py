@@ -10,7 +10,8 @@ from pathlib import Path
 from nightflow.errors import NightflowError
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.identify import identify_file
-from nightflow.pipeline.reducer import Outcome, Reducer, reduce_exposure
+from nightflow.pipeline.reduce_exposure import reduce_exposure
+from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.register import find_files, register
 from nightflow.pipeline.run_lease import free_dead_runs, hand_back, run_worker, take
 from nightflow.pipeline.unchanged import is_duplicate, is_unchanged

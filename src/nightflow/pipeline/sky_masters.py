@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +12,8 @@ from nightflow.flags import UNUSABLE
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
+from nightflow.masters.fringe import build_fringe
+from nightflow.masters.sky_flat import build_illumination
 from nightflow.pipeline.input_frames import CalibratedLights
 from nightflow.pipeline.master_plan import MasterPlan, plan_needs
 from nightflow.pipeline.survey import key_of_row
@@ -24,25 +25,18 @@ __all__ = ["SKY_BUILDERS", "SkyBuilder", "build_sky_master"]
 Getter = Callable[[MasterPlan, CameraProfile], MasterFrame]
 
 
-class SkyBuilder(Protocol):
-    """Makes a master of calibrated lights.
+SkyBuilder = Callable[..., MasterFrame]
+"""Makes a master of calibrated lights: (frames, profile, inputs=...).
 
-    ``levels`` are the sky's on the first chip of each exposure, so that the ratio of the chips stays; None:
-    each frame's own.
-    """
-
-    def __call__(
-        self,
-        frames: Sequence[Frame],
-        profile: CameraProfile,
-        *,
-        inputs: Sequence[InputFile],
-        levels: Sequence[float] | None = None,
-    ) -> MasterFrame:
-        """Return the master."""
+An illumination also takes ``levels``, the sky's on the first chip of each exposure, so that the ratio of the
+chips stays; None: each frame's own.
+"""
 
 
-SKY_BUILDERS: dict[FrameKind, SkyBuilder] = {}
+SKY_BUILDERS: dict[FrameKind, SkyBuilder] = {
+    FrameKind.ILLUMINATION: build_illumination,
+    FrameKind.FRINGE: build_fringe,
+}
 """Kind -> what builds it."""
 
 
@@ -100,7 +94,7 @@ def _first_chip_levels(
         return None
     keys = [key_of_row(one.frame) for one in firsts]
     planned = plan_needs(database, plan.kind, keys, profile, definitive=True)
-    masters = MasterSet(**{str(kind): get(need, profile) for kind, need in planned.items()})
+    masters = MasterSet.of({str(kind): get(need, profile) for kind, need in planned.items()})
     return [_level(frame) for frame in CalibratedLights(firsts, profile, masters)]
 
 

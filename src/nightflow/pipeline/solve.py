@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-from astropy.wcs import WCS, Sip
+from astropy.wcs import WCS
 
 from nightflow.astrometry.ladder import select_stars
 from nightflow.astrometry.ladder import solve as climb
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.errors import NoSolution
-from nightflow.instruments.header_wcs import header_wcs
+from nightflow.instruments.header_wcs import header_wcs, on_chip
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.table import SourceTable
 
@@ -100,14 +99,7 @@ def _trusted_wcs(work: Work) -> WCS | None:
     if work.profile.astrometry.trust_header == "none":
         return None
     wcs = header_wcs(work.frame.raw_header)
-    if wcs is not None and work.header.trim is not None:
-        rows, columns = work.header.trim
-        shift = np.array([columns.start or 0, rows.start or 0], float)
-        wcs.wcs.crpix -= shift
-        if wcs.sip is not None:
-            sip = wcs.sip
-            wcs.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix - shift)
-    return wcs
+    return None if wcs is None else on_chip(wcs, work.header)
 
 
 def _accept(work: Work, context: Context, solution: Solution) -> None:

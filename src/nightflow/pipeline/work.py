@@ -10,6 +10,7 @@ from pathlib import Path
 from nightflow.astrometry.solution import Solution
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
+from nightflow.detector.persistence import SaturationMemory
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.profile import CameraProfile
@@ -39,6 +40,8 @@ class Context:
         See `nightflow.pipeline.master_plan.plan_master`.
     pointings : Pointings
         Last verified solutions.
+    saturation : SaturationMemory
+        What the last exposures saturated.
     clock : callable
         Returns the time of day, aware.
     """
@@ -51,6 +54,7 @@ class Context:
     masters: MasterLibrary
     definitive_masters: bool
     pointings: Pointings
+    saturation: SaturationMemory = field(default_factory=SaturationMemory)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

@@ -41,7 +41,7 @@ STALE = re.compile(
     # counts that are no more what they were
     r"|BSCALE|BZERO|BLANK|BUNIT|PEDESTAL|DATAMIN|DATAMAX|GAIN|EGAIN|CBLACK|CWHITE|CALSTAT|SWMODIFY"
     # sections of the raw frame
-    r"|BIASSEC|TRIMSEC|DATASEC|CCDSEC|AMPSEC|DETSEC|COVER|ROVER|LT[MV]\d(_\d)?"
+    r"|BIASSEC|TRIMSEC|DATASEC|CCDSEC|AMPSEC|DETSEC|AMPNAME|ATM\d_\d|ATV\d|COVER|ROVER|LT[MV]\d(_\d)?"
     # what `remove_wcs` leaves of a WCS of the raw frame: alternate ones
     r"|(WCSNAME|CTYPE\d|CUNIT\d|CRVAL\d|CRPIX\d|CDELT\d|CD\d_\d|PC\d_\d|PV\d_\d+)[A-Z]|EPOCH|PLTSOLVD"
     # times and places that are written anew in UTC and degrees east

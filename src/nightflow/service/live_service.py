@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from nightflow.config import Settings
 from nightflow.errors import RetryLater
-from nightflow.pipeline.reducer import Outcome, reduce_exposure
+from nightflow.pipeline.reduce_exposure import reduce_exposure
+from nightflow.pipeline.reducer import Outcome
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Sensor
 from nightflow.service.frame_log import log_exposure

@@ -9,11 +9,15 @@ The way of one frame::
     atmosphere, optics   what the night does to each frame
     render    electrons on the chip
     detector  pixel response, dark current, cosmic rays, readout
+    amplifiers, mosaic   a chip that several amplifiers read, a camera of several chips
     write     FITS files, the field's catalogue and the truth
 """
 
+from nightflow.simulate.cameras import four_amplifiers, four_chips
+from nightflow.simulate.mosaic import write_mosaic
 from nightflow.simulate.night import SimulatedFrame, simulate_night
 from nightflow.simulate.plan import (
+    AmplifierPlan,
     AtmospherePlan,
     CameraPlan,
     FieldPlan,
@@ -21,12 +25,14 @@ from nightflow.simulate.plan import (
     SitePlan,
     TelescopePlan,
     TransitPlan,
+    quadrants,
 )
 from nightflow.simulate.scene import Asteroid, Sinusoid
 from nightflow.simulate.truth import FrameTruth, NightTruth
 from nightflow.simulate.write import write_night
 
 __all__ = [
+    "AmplifierPlan",
     "Asteroid",
     "AtmospherePlan",
     "CameraPlan",
@@ -39,6 +45,10 @@ __all__ = [
     "SitePlan",
     "TelescopePlan",
     "TransitPlan",
+    "four_amplifiers",
+    "four_chips",
+    "quadrants",
     "simulate_night",
+    "write_mosaic",
     "write_night",
 ]

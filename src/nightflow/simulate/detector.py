@@ -8,10 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from nightflow.simulate.instrument_plan import CameraPlan, Side
 from nightflow.simulate.optics import vignetting
-from nightflow.simulate.plan import CameraPlan
 
-__all__ = ["ADC_MAXIMUM", "Detector", "make_detector", "read_out", "saturation_level"]
+__all__ = [
+    "ADC_MAXIMUM",
+    "Detector",
+    "compressed",
+    "digitised",
+    "make_detector",
+    "read_out",
+    "saturation_level",
+    "with_overscan",
+]
 
 Array = NDArray[np.float64]
 
@@ -19,6 +28,7 @@ ADC_MAXIMUM = 65535
 """Highest count of a 16-bit converter."""
 
 _LINEAR_SHARE = 0.985
+_NONLINEARITY_LEVEL = 50_000.0
 _DEAD_RESPONSE = 0.02
 _HOT_RATES = (0.5, 100.0)
 
@@ -122,7 +132,7 @@ def read_out(
     electrons: Array,
     bias_level: float,
 ) -> NDArray[np.uint16]:
-    """Return the raw frame: wells cut off, overscan added to the right, noise, offset, conversion.
+    """Return the raw frame of a chip of one amplifier: wells cut off, overscan, noise, offset, conversion.
 
     Parameters
     ----------
@@ -137,11 +147,33 @@ def read_out(
 
     Returns
     -------
-    ndarray of uint16, shape (ny, nx + overscan)
+    ndarray of uint16, shape (ny, nx + overscan), or (ny + overscan, nx) for rows of it
     """
-    ny, nx = camera.shape
-    counts = rng.standard_normal((ny, nx + camera.overscan), dtype=np.float32)
+    shape, light = with_overscan(camera.shape, camera.overscan, camera.overscan_side)
+    counts = rng.standard_normal(shape, dtype=np.float32)
     counts *= camera.read_noise / camera.gain
     counts += bias_level
-    counts[:, :nx] += detector.bias + np.minimum(electrons, camera.full_well) / camera.gain
+    signal = np.minimum(electrons, camera.full_well) / camera.gain
+    counts[light] += detector.bias + compressed(signal, camera.nonlinearity)
+    return digitised(counts)
+
+
+def with_overscan(
+    shape: tuple[int, int], overscan: int, side: Side
+) -> tuple[tuple[int, int], tuple[slice, slice]]:
+    """Return the shape of a readout with its overscan, and the part of it that sees light."""
+    ny, nx = shape
+    start = overscan if side in ("left", "bottom") else 0
+    if side in ("left", "right"):
+        return (ny, nx + overscan), (slice(0, ny), slice(start, start + nx))
+    return (ny + overscan, nx), (slice(start, start + ny), slice(0, nx))
+
+
+def compressed(signal: Array, nonlinearity: float) -> Array:
+    """Return what an amplifier shows of a signal in ADU; it loses ``nonlinearity`` of 50,000 ADU."""
+    return signal * (1.0 - nonlinearity / _NONLINEARITY_LEVEL * signal) if nonlinearity else signal
+
+
+def digitised(counts: NDArray[np.floating]) -> NDArray[np.uint16]:
+    """Return counts as the converter writes them."""
     return np.clip(np.rint(counts), 0, ADC_MAXIMUM).astype(np.uint16)

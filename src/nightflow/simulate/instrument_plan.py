@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["CameraPlan", "Passband", "TelescopePlan", "default_passbands"]
+__all__ = ["AmplifierPlan", "CameraPlan", "Passband", "TelescopePlan", "default_passbands", "quadrants"]
+
+Side = Literal["right", "left", "top", "bottom"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,69 @@ class TelescopePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AmplifierPlan:
+    """One of several amplifiers of a chip; each is written as an HDU of its own, in the order of its readout.
+
+    Attributes
+    ----------
+    name : str
+        AMPNAME.
+    columns, rows : tuple of int
+        First pixel and end, counted from 0, of the part of the chip that it reads.
+    corner : tuple of str
+        ("lower" or "upper", "left" or "right"): the corner of its part that it reads first.
+    overscan_side : str
+        Where in its HDU the overscan lies; to the right is after a row's last pixel was read.
+    gain, read_noise : float
+        Electrons per ADU; electrons.
+    bias_offset : float
+        ADU above the camera's bias level.
+    nonlinearity : float
+        Share of the signal that is lost at 50,000 ADU; it grows in proportion to the signal.
+    """
+
+    name: str
+    columns: tuple[int, int]
+    rows: tuple[int, int]
+    corner: tuple[Literal["lower", "upper"], Literal["left", "right"]] = ("lower", "left")
+    overscan_side: Side = "right"
+    gain: float = 1.5
+    read_noise: float = 8.0
+    bias_offset: float = 0.0
+    nonlinearity: float = 0.0
+
+
+def quadrants(
+    shape: tuple[int, int],
+    *,
+    gains: tuple[float, float, float, float] = (1.40, 1.52, 1.61, 1.47),
+    read_noises: tuple[float, float, float, float] = (7.0, 8.5, 9.5, 6.5),
+    bias_offsets: tuple[float, float, float, float] = (0.0, 140.0, -90.0, 310.0),
+    overscan_sides: tuple[Side, Side, Side, Side] = ("right", "left", "top", "bottom"),
+    nonlinearities: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+) -> tuple[AmplifierPlan, ...]:
+    """Return amplifiers A to D for a chip of ``shape``: lower left, lower right, upper left, upper right."""
+    (ny, nx), (middle_y, middle_x) = shape, (shape[0] // 2, shape[1] // 2)
+    plans = []
+    for number, name in enumerate("ABCD"):
+        upper, right = divmod(number, 2)
+        plans.append(
+            AmplifierPlan(
+                name=name,
+                columns=(middle_x, nx) if right else (0, middle_x),
+                rows=(middle_y, ny) if upper else (0, middle_y),
+                corner=("upper" if upper else "lower", "right" if right else "left"),
+                overscan_side=overscan_sides[number],
+                gain=gains[number],
+                read_noise=read_noises[number],
+                bias_offset=bias_offsets[number],
+                nonlinearity=nonlinearities[number],
+            )
+        )
+    return tuple(plans)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CameraPlan:
     """The chip and its electronics.
 
@@ -110,7 +176,9 @@ class CameraPlan:
     center_offset : tuple of float
         (x, y) of the optical axis from the middle of the chip, pixels; not (0, 0) for a chip of a mosaic.
     overscan : int
-        Columns of overscan to the right.
+        Columns (rows, where it lies at the top or the bottom) of overscan.
+    overscan_side : str
+        Where it lies in the file.
     gain : float
         Electrons per ADU.
     read_noise : float
@@ -137,6 +205,14 @@ class CameraPlan:
         Cosmic-ray hits per minute on the chip.
     temperature : float
         Degrees Celsius.
+    nonlinearity : float
+        Share of the signal that is lost at 50,000 ADU; it grows in proportion to the signal.
+    amplifiers : tuple of AmplifierPlan
+        Empty: one, described by this plan. Else gain, read noise, side of the overscan and non-linearity are
+        theirs, and the plan's gain is no more than a measure of the light in the flats.
+    crosstalk : tuple of tuple of float
+        [victim][source] in the order of the amplifiers: share of the source's signal that the victim adds to
+        its own at the same time. Empty: none.
     """
 
     name: str = "1"
@@ -156,3 +232,7 @@ class CameraPlan:
     n_dust: int = 0
     cosmic_rate: float = 20.0
     temperature: float = -20.0
+    overscan_side: Side = "right"
+    nonlinearity: float = 0.0
+    amplifiers: tuple[AmplifierPlan, ...] = ()
+    crosstalk: tuple[tuple[float, ...], ...] = ()

@@ -10,18 +10,19 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from nightflow.simulate.amplifiers import ceiling_plane, read_out_amplifiers
 from nightflow.simulate.atmosphere import scintillation, sky_rate
 from nightflow.simulate.cosmic_rays import CosmicRays, draw_cosmic_rays
 from nightflow.simulate.detector import read_out, saturation_level
-from nightflow.simulate.header import frame_header
-from nightflow.simulate.plan import NightPlan
+from nightflow.simulate.header import amplifier_header, chip_header, exposure_header, frame_header
+from nightflow.simulate.plan import CameraPlan, NightPlan
 from nightflow.simulate.prepare import LightConditions, Night, frame_stream, prepare_night
 from nightflow.simulate.render import collect_light, paint_stars, sky_plane, star_rates
 from nightflow.simulate.scene import PointSources
 from nightflow.simulate.schedule import ScheduledFrame
 from nightflow.simulate.truth import FrameTruth
 
-__all__ = ["SimulatedFrame", "expected_light", "render_frame", "simulate_night"]
+__all__ = ["Readout", "SimulatedFrame", "expected_light", "render_frame", "simulate_night"]
 
 Array = NDArray[np.float64]
 
@@ -30,17 +31,40 @@ _FLAT_LEVEL = 0.42
 
 
 @dataclass(frozen=True, kw_only=True)
+class Readout:
+    """What one amplifier wrote.
+
+    Attributes
+    ----------
+    name : str
+        EXTNAME, where it is an extension.
+    pixels : ndarray of uint16, shape (ny, nx), overscan included
+        Raw counts.
+    header : astropy.io.fits.Header
+        Of the HDU.
+    """
+
+    name: str
+    pixels: NDArray[np.uint16]
+    header: fits.Header
+
+    def hdu(self) -> fits.ImageHDU:
+        """Return the extension ready for writing."""
+        return fits.ImageHDU(self.pixels, self.header, name=self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimulatedFrame:
-    """One rendered frame.
+    """One rendered frame of one chip.
 
     Attributes
     ----------
     name : str
         File name; names sort by time.
-    pixels : ndarray of uint16, shape (ny, nx + overscan)
-        Raw counts.
     header : astropy.io.fits.Header
-        Without a WCS.
+        Of the file, without a WCS.
+    readouts : tuple of Readout
+        One an amplifier.
     truth : FrameTruth
         What went into it.
     cosmic_rays : CosmicRays
@@ -48,14 +72,25 @@ class SimulatedFrame:
     """
 
     name: str
-    pixels: NDArray[np.uint16]
     header: fits.Header
+    readouts: tuple[Readout, ...]
     truth: FrameTruth
     cosmic_rays: CosmicRays
 
+    @property
+    def pixels(self) -> NDArray[np.uint16]:
+        """Raw counts, shape (ny, nx + overscan); of the first amplifier, where there are several."""
+        return self.readouts[0].pixels
+
     def hdu(self) -> fits.PrimaryHDU:
-        """Return the frame ready for writing."""
+        """Return the frame of a chip of one amplifier ready for writing."""
         return fits.PrimaryHDU(self.pixels, self.header)
+
+    def hdus(self) -> fits.HDUList:
+        """Return the file: one HDU, or the exposure's header and an extension for each amplifier."""
+        if self.readouts[0].header is self.header:
+            return fits.HDUList([self.hdu()])
+        return fits.HDUList([fits.PrimaryHDU(header=self.header), *(one.hdu() for one in self.readouts)])
 
 
 def simulate_night(plan: NightPlan) -> Iterator[SimulatedFrame]:
@@ -124,16 +159,39 @@ def render_frame(night: Night, frame: ScheduledFrame) -> SimulatedFrame:
     _, electrons = collect_light(rng, night.detector, incoming, frame.exptime)
     cosmics = draw_cosmic_rays(rng, plan.camera.shape, plan.camera.cosmic_rate, frame.exptime)
     electrons[cosmics.y, cosmics.x] += cosmics.electrons
-    pixels = read_out(rng, plan.camera, night.detector, electrons, bias_level)
+    planes = _planes(night, rng, electrons, bias_level)
     truth = _frame_truth(night, frame, bias_level, cosmics, electrons)
     temperature = plan.camera.temperature + 0.05 * float(rng.standard_normal())
+    alone = not plan.chip and not plan.camera.amplifiers
+    header = (frame_header if alone else exposure_header)(plan, frame, truth.airmass, temperature)
+    headers = [header] if alone else _extension_headers(plan.camera)
     return SimulatedFrame(
         name=truth.name,
-        pixels=pixels,
-        header=frame_header(plan, frame, truth.airmass, temperature),
+        header=header,
+        readouts=tuple(
+            Readout(name=_extension_name(one), pixels=pixels, header=one)
+            for one, pixels in zip(headers, planes, strict=True)
+        ),
         truth=truth,
         cosmic_rays=cosmics,
     )
+
+
+def _planes(
+    night: Night, rng: np.random.Generator, electrons: Array, bias_level: float
+) -> list[NDArray[np.uint16]]:
+    camera = night.plan.camera
+    if camera.amplifiers:
+        return read_out_amplifiers(rng, camera, night.detector, electrons, bias_level)
+    return [read_out(rng, camera, night.detector, electrons, bias_level)]
+
+
+def _extension_headers(camera: CameraPlan) -> list[fits.Header]:
+    return [amplifier_header(camera, one) for one in camera.amplifiers] or [chip_header(camera)]
+
+
+def _extension_name(header: fits.Header) -> str:
+    return f"{header['DETECTOR']}{header.get('AMPNAME', '')}"
 
 
 def _incoming(night: Night, frame: ScheduledFrame, rng: np.random.Generator) -> Array:
@@ -149,8 +207,7 @@ def _incoming(night: Night, frame: ScheduledFrame, rng: np.random.Generator) -> 
 def _frame_truth(
     night: Night, frame: ScheduledFrame, bias_level: float, cosmics: CosmicRays, electrons: Array
 ) -> FrameTruth:
-    camera = night.plan.camera
-    ceiling = min(camera.full_well, (saturation_level(camera) - bias_level) * camera.gain)
+    ceiling = ceiling_plane(night.plan.camera, bias_level)
     return FrameTruth(
         name=f"{frame.number:04d}-{frame.kind}{'-' * bool(frame.filter)}{frame.filter}.fits",
         kind=frame.kind,

@@ -8,11 +8,19 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 from nightflow.errors import ConfigurationError
-from nightflow.simulate.instrument_plan import CameraPlan, Passband, TelescopePlan, default_passbands
+from nightflow.simulate.instrument_plan import (
+    AmplifierPlan,
+    CameraPlan,
+    Passband,
+    TelescopePlan,
+    default_passbands,
+    quadrants,
+)
 from nightflow.simulate.sky import BAND_SLOPES
 from nightflow.simulate.sky_plan import AtmospherePlan, FieldPlan, SitePlan, TransitPlan
 
 __all__ = [
+    "AmplifierPlan",
     "AtmospherePlan",
     "CameraPlan",
     "FieldPlan",
@@ -21,6 +29,8 @@ __all__ = [
     "SitePlan",
     "TelescopePlan",
     "TransitPlan",
+    "chip_plans",
+    "quadrants",
 ]
 
 
@@ -48,6 +58,11 @@ class NightPlan:
         None: the target is constant.
     passbands : dict of str to Passband
         What each filter lets through.
+    mosaic : tuple of CameraPlan
+        The chips of a camera that has several, in the order of the file's HDUs; ``camera`` counts for nothing
+        then. See `nightflow.simulate.mosaic`.
+    chip : int
+        Which of them this plan is for, counted from 1; 0 for a camera of one chip. See `chip_plans`.
     """
 
     seed: int = 1
@@ -67,6 +82,8 @@ class NightPlan:
     camera: CameraPlan = dataclasses.field(default_factory=CameraPlan)
     transit: TransitPlan | None = dataclasses.field(default_factory=TransitPlan)
     passbands: dict[str, Passband] = dataclasses.field(default_factory=default_passbands)
+    mosaic: tuple[CameraPlan, ...] = ()
+    chip: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated.
@@ -89,8 +106,8 @@ class NightPlan:
                 f"exptime = {self.exptime}: must be above 0 s and not above the cadence of {self.cadence} s"
             )
         _check_not_negative(self, ("seed", "n_bias", "n_dark", "n_flat", "n_lights"))
-        if min(self.camera.shape) < 32:
-            raise ConfigurationError(f"camera.shape = {self.camera.shape}: at least 32 pixels a side")
+        for camera in (self.camera, *self.mosaic):
+            _check_camera(camera)
         try:
             datetime.date.fromisoformat(self.date)
         except ValueError as error:
@@ -118,6 +135,25 @@ class NightPlan:
         if unknown:
             raise ConfigurationError(f"NightPlan has no {', '.join(sorted(unknown))}")
         return cls(**{**quick, **changes})  # type: ignore[arg-type]
+
+
+def chip_plans(plan: NightPlan) -> list[NightPlan]:
+    """Return a plan for each chip of a mosaic: the same night and sky, another chip."""
+    return [
+        dataclasses.replace(plan, camera=camera, chip=number)
+        for number, camera in enumerate(plan.mosaic, start=1)
+    ]
+
+
+def _check_camera(camera: CameraPlan) -> None:
+    if min(camera.shape) < 32:
+        raise ConfigurationError(f"camera.shape = {camera.shape}: at least 32 pixels a side")
+    count = len(camera.amplifiers)
+    read = sum((a.columns[1] - a.columns[0]) * (a.rows[1] - a.rows[0]) for a in camera.amplifiers)
+    if count and read != camera.shape[0] * camera.shape[1]:
+        raise ConfigurationError(f"camera.amplifiers: together they must read a chip of {camera.shape}")
+    if camera.crosstalk and [len(row) for row in camera.crosstalk] != [count] * count:
+        raise ConfigurationError(f"camera.crosstalk: give {count} rows of {count} numbers, one an amplifier")
 
 
 def _check_not_negative(plan: NightPlan, names: tuple[str, ...]) -> None:

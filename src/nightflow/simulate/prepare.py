@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from nightflow.errors import ConfigurationError
 from nightflow.simulate import ephemeris
 from nightflow.simulate.atmosphere import Weather, draw_weather, wander
 from nightflow.simulate.catalog import make_catalog
@@ -27,6 +28,7 @@ Array = NDArray[np.float64]
 
 _BIAS_HOURS = 2.0
 _STREAMS = ("field", "detector", "weather", "pointing", "shape", "bias", "variables", "catalog")
+_STREAMS_OF_A_CHIP = ("detector", "bias")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +80,12 @@ def prepare_night(plan: NightPlan) -> Night:
     Raises
     ------
     ConfigurationError
-        The field cannot be observed on that date.
+        The field cannot be observed on that date, or the plan is that of a whole mosaic.
     """
+    if plan.mosaic and not plan.chip:
+        raise ConfigurationError(
+            "mosaic: each of its chips is a night of its own; see nightflow.simulate.mosaic"
+        )
     schedule = schedule_night(plan)
     transit = _transit(plan)
     hours = np.array([frame.mjd_mid for frame in schedule]) * 24.0
@@ -108,13 +114,17 @@ def field_catalog(night: Night) -> Table:
 
 
 def _stream(plan: NightPlan, purpose: str) -> np.random.Generator:
-    """Return a random stream of its own for each purpose, so that a change of one leaves the others."""
-    return np.random.default_rng([plan.seed, _STREAMS.index(purpose)])
+    """Return a random stream of its own for each purpose, so that a change of one leaves the others.
+
+    The chips of a mosaic have faults and levels of their own under one sky.
+    """
+    chip = [plan.chip] if plan.chip and purpose in _STREAMS_OF_A_CHIP else []
+    return np.random.default_rng([plan.seed, _STREAMS.index(purpose), *chip])
 
 
 def frame_stream(plan: NightPlan, number: int) -> np.random.Generator:
     """Return the random stream of one frame, whatever was rendered before it."""
-    return np.random.default_rng([plan.seed, len(_STREAMS), number])
+    return np.random.default_rng([plan.seed, len(_STREAMS), number, *([plan.chip] if plan.chip else [])])
 
 
 def _transit(plan: NightPlan) -> Transit | None:

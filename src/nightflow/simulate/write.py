@@ -30,7 +30,7 @@ from nightflow.simulate.plan import NightPlan
 from nightflow.simulate.prepare import field_catalog, night_truth, prepare_night
 from nightflow.simulate.truth import NightTruth, frame_table, star_table
 
-__all__ = ["RAW_FOLDER", "write_catalog", "write_frame", "write_night", "write_truth"]
+__all__ = ["RAW_FOLDER", "write_catalog", "write_frame", "write_hdus", "write_night", "write_truth"]
 
 RAW_FOLDER = "raw"
 """Where the frames go, inside the folder of the night."""
@@ -78,9 +78,13 @@ def write_night(
 
 def write_frame(frame: SimulatedFrame, folder: Path) -> Path:
     """Write one frame under a temporary name, then rename it, so that no watcher sees half a file."""
-    path = folder / frame.name
-    partial = folder / f".{frame.name}.part"
-    frame.hdu().writeto(partial, overwrite=True)
+    return write_hdus(frame.hdus(), folder / frame.name)
+
+
+def write_hdus(hdus: fits.HDUList, path: Path) -> Path:
+    """Write a raw file under a temporary name, then rename it."""
+    partial = path.with_name(f".{path.name}.part")
+    hdus.writeto(partial, overwrite=True)
     partial.replace(path)
     return path
 

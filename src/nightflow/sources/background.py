@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nightflow.errors import FrameRejected
 
-__all__ = ["Background", "measure_background"]
+__all__ = ["Background", "box_that_fits", "measure_background"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ def measure_background(
     """
     if mask.all():
         raise FrameRejected("no usable pixel: every pixel is flagged bad, saturated or hit")
-    while box > 16 and 3 * box > min(data.shape):
-        box //= 2
+    box = box_that_fits((data.shape[0], data.shape[1]), box)
     mesh = sep.Background(data, mask=mask, bw=box, bh=box, fw=filter_size, fh=filter_size)
     rms = mesh.rms()
     # sep answers a global rms of 1 where there is no noise; the mesh itself is honest.
@@ -66,3 +65,10 @@ def measure_background(
     # A box without noise (all of it masked) would make every pixel in it a detection.
     np.maximum(rms, 0.1 * mesh.globalrms, out=rms)
     return Background(mesh.back(), rms, float(mesh.globalback), float(mesh.globalrms))
+
+
+def box_that_fits(shape: tuple[int, int], box: int) -> int:
+    """Return the mesh size, halved until at least three boxes fit along each side."""
+    while box > 16 and 3 * box > min(shape):
+        box //= 2
+    return box

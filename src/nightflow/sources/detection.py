@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nightflow.errors import FrameRejected
 from nightflow.instruments.profile import DetectionSettings
 
-__all__ = ["Detections", "detect"]
+__all__ = ["Detections", "convolution_threshold", "detect", "is_thin", "matched_filter"]
 
 _OVERFLOWS = ("overflow", "internal pixel buffer full")
 """How sep says that more is above the threshold than it has room for."""
@@ -56,11 +56,22 @@ class Detections:
         return len(self.x)
 
 
-def _matched_filter(fwhm: float) -> NDArray[np.float32]:
+def matched_filter(fwhm: float) -> NDArray[np.float32]:
+    """Return a Gaussian of that width in pixels whose sum is 1."""
     half = max(1, int(np.ceil(fwhm)))
     yy, xx = np.mgrid[-half : half + 1, -half : half + 1]
     kernel: NDArray[np.float32] = np.exp(-4 * np.log(2) * (xx**2 + yy**2) / fwhm**2).astype(np.float32)
     return kernel / kernel.sum()
+
+
+def convolution_threshold(settings: DetectionSettings, kernel: NDArray[np.float32]) -> float:
+    """Return the threshold of a convolved image in units of the noise of a pixel before the convolution."""
+    return settings.threshold * float(np.sqrt(np.sum(kernel**2)))
+
+
+def is_thin(semi_major: NDArray[np.float64], semi_minor: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return what is no image of a star or galaxy: a row, a column, a trail, a cosmic ray that was missed."""
+    return (semi_minor < _SMALLEST_AXIS) | (semi_major > _LONGEST * semi_minor)
 
 
 def detect(
@@ -70,6 +81,11 @@ def detect(
     settings: DetectionSettings,
 ) -> Detections:
     """Find sources with sep (Barbary 2016; the algorithm of Bertin & Arnouts 1996).
+
+    Where the noise changes over scales much larger than the filter, as that of the sky does, a convolved
+    image has the noise of a pixel times the root of the kernel's squared sum: thresholded there, it is the
+    matched filter. sep's own finds the same pixels in eight times the time, but its cleaning compares counts
+    with signal-to-noise ratios, and takes most of the faint stars for wings of bright ones.
 
     Parameters
     ----------
@@ -88,15 +104,16 @@ def detect(
         More objects or pixels above the threshold than any sky holds: the background failed.
     """
     sep.set_extract_pixstack(max(_PIXEL_STACK, data.size // 4))
+    kernel = matched_filter(settings.expected_fwhm)
     try:
         objects, segments = sep.extract(
             data,
-            settings.threshold,
+            convolution_threshold(settings, kernel),
             err=rms,
             mask=mask,
             minarea=settings.minimum_area,
-            filter_kernel=_matched_filter(settings.expected_fwhm),
-            filter_type="matched",
+            filter_kernel=kernel,
+            filter_type="conv",
             deblend_nthresh=settings.deblend_levels,
             deblend_cont=settings.deblend_contrast,
             segmentation_map=True,
@@ -107,7 +124,7 @@ def detect(
         raise FrameRejected(
             f"a quarter of the frame is above the threshold of {settings.threshold} sigma: no star field"
         ) from error
-    objects = objects[(objects["b"] >= _SMALLEST_AXIS) & (objects["a"] <= _LONGEST * objects["b"])]
+    objects = objects[~is_thin(objects["a"], objects["b"])]
     return Detections(
         objects["x"],
         objects["y"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from nightflow.flags import UNUSABLE, Flag
 from nightflow.frame import Frame
 from nightflow.instruments.profile import DetectionSettings, PhotometrySettings
 from nightflow.quality.measures import frame_ellipticity, frame_fwhm
-from nightflow.sources.aperture import aperture_flags, measure_apertures
+from nightflow.sources.aperture import ApertureFluxes, aperture_flags, measure_apertures
 from nightflow.sources.aperture_correction import FEWEST, ApertureCorrection, aperture_correction
 from nightflow.sources.background import Background, measure_background
 from nightflow.sources.detection import Detections, detect
@@ -21,7 +22,7 @@ from nightflow.sources.luminance import CELL_NOISE, luminance
 from nightflow.sources.stellar_profile import SEEING_BETA, StellarProfile, stacked_profile
 from nightflow.sources.table import SourceTable
 
-__all__ = ["MeasuredFrame", "measure_frame"]
+__all__ = ["FAST", "MeasuredFrame", "Tools", "measure_frame"]
 
 _FWHM_TO_SIGMA = 1 / 2.3548
 _LARGEST_HALF_LIGHT = 12.0
@@ -91,8 +92,21 @@ class _Shapes:
     median_ellipticity: float
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What measures pixels: `FAST`, or photutils (`nightflow.sources.reference`) by the same signatures."""
+
+    background: Callable[..., Background]
+    detect: Callable[..., Detections]
+    apertures: Callable[..., ApertureFluxes]
+
+
+FAST = Tools(measure_background, detect, measure_apertures)
+"""sep and our kernels."""
+
+
 def measure_frame(
-    frame: Frame, detection: DetectionSettings, photometry: PhotometrySettings
+    frame: Frame, detection: DetectionSettings, photometry: PhotometrySettings, tools: Tools = FAST
 ) -> MeasuredFrame:
     """Measure every source of a calibrated frame.
 
@@ -102,6 +116,8 @@ def measure_frame(
         In electrons, with variance and flags.
     detection, photometry : DetectionSettings, PhotometrySettings
         Of the camera's profile.
+    tools : Tools
+        By which the pixels are measured.
 
     Raises
     ------
@@ -114,14 +130,14 @@ def measure_frame(
         frame = _luminance_frame(frame)
     assert frame.flags is not None
     unusable = (frame.flags & int(UNUSABLE)) > 0
-    background = measure_background(frame.data, unusable, detection.box)
+    background = tools.background(frame.data, unusable, detection.box)
     # Saturated stars must be found whole, so that their rims are not taken for stars of their own.
     without_value = (frame.flags & int(UNUSABLE & ~Flag.SATURATED)) > 0
     clean, empty = fill_flagged(frame.data - background.level, without_value | ~np.isfinite(frame.data))
-    detections = detect(clean, background.rms, empty, detection)
+    detections = tools.detect(clean, background.rms, empty, detection)
     sky_mask = unusable | (detections.segments > 0)
     shapes = _measure_shapes(clean, frame.flags, background, detections, photometry)
-    return _measure_fluxes(frame, clean, sky_mask, background, detections, shapes, photometry)
+    return _measure_fluxes(frame, clean, sky_mask, background, detections, shapes, photometry, tools)
 
 
 def _pixel_noise(frame: Frame) -> float:
@@ -193,13 +209,14 @@ def _measure_fluxes(
     detections: Detections,
     shapes: _Shapes,
     photometry: PhotometrySettings,
+    tools: Tools,
 ) -> MeasuredFrame:
     assert frame.flags is not None
     x, y, profile, noise = shapes.x, shapes.y, shapes.profile, _pixel_noise(frame)
     reach = _or_expected(profile.fwhm, photometry)
     radius, annulus = _radii(reach, photometry)
     variance = _trusted_variance(frame, clean, background)
-    apertures = measure_apertures(clean, variance, sky_mask, x, y, radius, annulus, noise)
+    apertures = tools.apertures(clean, variance, sky_mask, x, y, radius, annulus, noise)
     correction = aperture_correction(
         clean, sky_mask, x, y, shapes.bright, profile, radius, photometry.total_fwhm, faint=shapes.stars
     )

@@ -20,7 +20,7 @@ _MAS_PER_DEGREE = 3.6e6
 _FASTEST = 60.0
 """Arcsec that a source may have moved since its epoch and still be found."""
 
-_DOUBTFUL = int(Flag.BAD | Flag.HOT | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL)
+_DOUBTFUL = int(Flag.BAD | Flag.HOT | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE)
 """A detection with any of these may be seen on a known source, but makes no new one."""
 
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.xdist_group("benchmarks")
 TINY = Scale(
     name="tiny",
     side=640,
+    detector_side=640,
     n_bias=8,
     n_stored_frames=12,
     n_stored_stars=60,

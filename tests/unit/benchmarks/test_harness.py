@@ -13,6 +13,7 @@ from benchmarks.harness import (
     Skipped,
     both,
     close,
+    is_another_due,
     run_benchmark,
     time_in_turns,
 )
@@ -115,3 +116,19 @@ def test_all_parts_must_agree() -> None:
     together = both(Agreement(True, "a"), Agreement(False, "b"))
     assert not together.ok
     assert together.detail == "a; b"
+
+
+@pytest.mark.parametrize(
+    ("rounds", "spent", "due"),
+    [
+        (0, 0.0, True),
+        (0, 999.0, True),
+        (1, 59.0, True),
+        (1, 61.0, False),
+        (3, 11.0, True),
+        (3, 13.0, False),
+        (15, 1.0, False),
+    ],
+)
+def test_slow_peers_get_fewer_rounds(rounds: int, spent: float, due: bool) -> None:
+    assert is_another_due(rounds, spent, 12.0) is due

@@ -50,7 +50,7 @@ def test_every_flag_is_counted_and_decoded(reduced: Observatory) -> None:
         )
         words = [word for (word,) in rows]
     bits = {"bad": 1, "hot": 2, "warm": 4, "saturated": 8, "cosmic_ray": 16, "dead": 32, "interpolated": 64}
-    bits |= {"edge": 128, "neighbour": 256, "trail": 512}
+    bits |= {"edge": 128, "neighbour": 256, "trail": 512, "persistence": 1024}
     wanted = {name: sum(bool(word & bit) for word in words) for name, bit in bits.items()}
     counted = {flag["flag"]: flag["measurements"] for flag in frame["flags"]}
     assert counted == {name: number for name, number in wanted.items() if number}

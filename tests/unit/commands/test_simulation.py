@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 from typer.testing import CliRunner
 
 from nightflow.cli import app
@@ -16,6 +17,18 @@ def test_simulate_writes_frames_catalogue_and_truth(tmp_path: Path) -> None:
     assert f"12 frames in {tmp_path / 'n' / 'raw'}" in result.stdout.replace("\n", "")
     assert len(list((tmp_path / "n" / "raw").glob("*.fits"))) == 12
     assert (tmp_path / "n" / "catalog.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("camera", "hdus"), [("amplifiers", "1A 1B 1C 1D"), ("mosaic", "CCD1 CCD2 CCD3 CCD4")]
+)
+def test_simulate_has_cameras_of_several_hdus(tmp_path: Path, camera: str, hdus: str) -> None:
+    words = ["simulate", str(tmp_path), "--small", "--lights", "1", "--camera", camera]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0
+    assert "12 frames in" in result.stdout
+    with fits.open(tmp_path / "raw" / "0012-light-R.fits") as light:
+        assert [hdu.name for hdu in light[1:]] == hdus.split()
 
 
 def test_simulate_into_a_file_exits_with_1(tmp_path: Path) -> None:

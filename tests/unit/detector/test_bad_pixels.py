@@ -1,15 +1,11 @@
 import numpy as np
 import pytest
 
-from nightflow.detector.bad_pixels import (
-    flag_hot_pixels,
-    flag_not_finite,
-    flag_regions,
-    hot_pixel_limits,
-    parse_region,
-)
+from nightflow.detector.bad_pixels import flag_master_defects, flag_not_finite, flag_regions, parse_region
+from nightflow.detector.master_frame import MasterSet
 from nightflow.errors import ConfigurationError, FrameRejected
 from nightflow.flags import Flag
+from nightflow.instruments.profile import BadPixelSettings
 from tests.unit.detector.frames import make_frame, make_master
 
 
@@ -51,35 +47,30 @@ def test_regions_need_raw_coordinates() -> None:
         flag_regions(make_frame(np.ones((6, 8)), shape=(6, 9)), ["[1:1,1:1]"])
 
 
-def dark_with(values: list[float], typical: float = 10.0, **changes: float):
-    """A dark of 60 s, gain 2, read noise 8: 64 electrons^2 of read noise, 20 electrons of typical current."""
-    data = np.full((20, 20), typical)
-    data[0, : len(values)] = values
-    return make_master("dark", data, **changes)
+def test_regions_may_be_words_and_concern_one_chip() -> None:
+    regions = ["column 3", "rows 6 7:8", "detector 2: row 1"]
+    first = flag_regions(make_frame(np.ones((6, 8)), detector="1"), regions)
+    second = flag_regions(make_frame(np.ones((6, 8)), detector="2"), regions)
+    expected = np.zeros((6, 8), bool)
+    expected[:, 2] = True
+    expected[5, 6:8] = True
+    np.testing.assert_array_equal(first.flags == Flag.BAD, expected)
+    assert "2 regions" in first.history[-1]
+    expected[0] = True
+    np.testing.assert_array_equal(second.flags == Flag.BAD, expected)
 
 
-def test_hot_and_warm_are_in_units_of_the_normal_pixels_variance() -> None:
-    """64 + 20 electrons of excess are hot: 42 ADU above the typical 10; half of it is warm."""
-    frame = flag_hot_pixels(make_frame(np.ones((20, 20))), dark_with([52.1, 51.9, 31.1, 30.9]))
-    assert frame.flags[0, :4].tolist() == [Flag.HOT, Flag.WARM, Flag.WARM, 0]
-    assert not frame.flags[1:].any()
-    assert "1 hot, 2 warm" in frame.history[-1]
-
-
-def test_a_longer_exposure_makes_more_pixels_hot() -> None:
-    short, long = (hot_pixel_limits(dark_with([]), exptime) for exptime in (60.0, 600.0))
-    assert long.hot - 10 < short.hot - 10
-    assert long.hot - 10 == pytest.approx((64 + 200) / (2 * 10))
-
-
-def test_a_warm_chip_is_not_flagged_as_a_whole() -> None:
-    frame = flag_hot_pixels(make_frame(np.ones((20, 20))), dark_with([], typical=5000))
-    assert not frame.flags.any()
-
-
-def test_noise_of_the_master_makes_no_pixel_warm_where_the_read_noise_is_unknown() -> None:
-    data = np.random.default_rng(4).normal(0, 3, (100, 100))
-    data[5, 5] = 300
-    frame = flag_hot_pixels(make_frame(np.ones((100, 100))), make_master("dark", data, read_noise=0.0))
-    assert frame.flags[5, 5] == Flag.HOT
-    assert np.count_nonzero(frame.flags) == 1
+def test_what_the_masters_show_is_added_to_what_was_known() -> None:
+    dark = np.random.default_rng(3).normal(10, 1, (64, 64))
+    dark[5, 6], dark[7, 8] = 500, 40
+    response = np.random.default_rng(4).normal(1, 0.01, (64, 64))
+    response[9, 10] = 0.3
+    masters = MasterSet(dark=make_master("dark", dark), flat=make_master("flat", response))
+    known = flag_not_finite(make_frame(np.where(np.arange(64) == 6, np.nan, np.ones((64, 64)))))
+    frame = flag_master_defects(known, masters, BadPixelSettings())
+    assert frame.flags[5, 6] == Flag.BAD | Flag.INTERPOLATED | Flag.HOT
+    assert (frame.flags[7, 8], frame.flags[9, 10]) == (Flag.WARM, Flag.DEAD)
+    assert known.flags[5, 6] == Flag.BAD | Flag.INTERPOLATED
+    assert "1 hot, 1 warm, 1 dead, 0 bad in master_dark" in frame.history[-1]
+    with pytest.raises(ValueError, match=r"masters of \(64, 64\), the frame has \(4, 4\)"):
+        flag_master_defects(make_frame(np.ones((4, 4))), masters, BadPixelSettings())

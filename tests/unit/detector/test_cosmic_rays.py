@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from nightflow.detector.cosmic_rays import excluded_pixels, flag_cosmic_rays
 from nightflow.flags import Flag, new_plane
@@ -51,18 +52,43 @@ def test_hits_are_found_and_stars_are_not() -> None:
     assert (flagged & ~hit).sum() < 0.2 * hit.sum()
 
 
-def test_data_stay_as_they_are_unless_asked() -> None:
+@pytest.mark.parametrize(
+    "changes", [{}, {"method": "astroscrappy"}, {"method": "astroscrappy", "cleantype": "medmask"}]
+)
+def test_data_stay_as_they_are_unless_asked(changes: dict[str, str]) -> None:
     random = np.random.default_rng(12)
     data = observe(random, np.full(SHAPE, SKY))
     data[100, 100] += 5000
     frame = electrons(data)
-    kept, replaced = (flag_cosmic_rays(frame, SETTINGS, replace_data=r) for r in (False, True))
+    kept, replaced = (
+        flag_cosmic_rays(frame, CosmicRaySettings(clean=clean, **changes)) for clean in (False, True)
+    )
     np.testing.assert_array_equal(kept.data, frame.data)
     assert kept.flags[100, 100] == Flag.COSMIC_RAY
     assert replaced.flags[100, 100] == Flag.COSMIC_RAY | Flag.INTERPOLATED
     assert replaced.data[100, 100] == pytest.approx(SKY, abs=50)
     untouched = replaced.flags == 0
     np.testing.assert_array_equal(replaced.data[untouched], frame.data[untouched])
+    np.testing.assert_array_equal(replaced.variance[untouched], frame.variance[untouched])
+    assert replaced.variance[100, 100] < 2 * np.median(frame.variance)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"fsmode": "convolve"}, {"sepmed": True}, {"cleantype": "idw"}, {"psfsize": 8}]
+)
+def test_what_the_fast_way_does_not_do_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        CosmicRaySettings(**wrong)
+
+
+def test_astroscrappy_takes_its_own_parameters() -> None:
+    """By the model of a star of its width, a star's core is none."""
+    random = np.random.default_rng(15)
+    y, x = np.indices(SHAPE)
+    image = SKY + 4e4 * np.exp(-((x - 60) ** 2 + (y - 60) ** 2) / 2)
+    settings = CosmicRaySettings(method="astroscrappy", fsmode="convolve", psffwhm=2.4, psfsize=9)
+    flags = flag_cosmic_rays(electrons(observe(random, image)), settings).flags
+    assert flags[60, 60] == 0
 
 
 def test_saturated_stars_and_bad_columns_are_left_alone() -> None:

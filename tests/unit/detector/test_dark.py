@@ -74,3 +74,23 @@ def test_an_unmatched_dark_is_named_with_both_exposures() -> None:
         exposure_scale(180, 60, "exposure_matched", 0.02)
     with pytest.raises(MissingCalibration, match="cannot be scaled"):
         exposure_scale(180, 0, "scaled", 0.02)
+
+
+@pytest.mark.parametrize("exptime", [20.0, 60.0, 300.0])
+def test_amplifier_glow_goes_with_the_exposure(exptime: float) -> None:
+    """The glow of a corner grows with time as dark current does, and is scaled with it."""
+    y, x = np.indices((40, 50))
+    rate = 0.1 + 20 * np.exp(-np.hypot(x, y) / 8)
+    frame = make_frame(500 + rate * exptime, exptime=exptime, bias_included=False)
+    master = make_master("dark", rate * 60, exptime=60.0)
+    done = subtract_dark(frame, master, scaling="scaled")
+    np.testing.assert_allclose(done.data, 500, atol=1e-2)
+
+
+def test_a_dark_may_be_a_rate() -> None:
+    """A master of 1 second is counts per second."""
+    frame = make_frame(np.full((4, 4), 500 + 0.5 * 180), exptime=180.0, bias_included=False)
+    rate = make_master("dark", np.full((4, 4), 0.5), 0.01, exptime=1.0)
+    done = subtract_dark(frame.after("v", variance=np.zeros((4, 4), np.float32)), rate, scaling="scaled")
+    np.testing.assert_allclose(done.data, 500, rtol=1e-6)
+    np.testing.assert_allclose(done.variance, 1.8**2, rtol=1e-5)

@@ -7,7 +7,9 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from nightflow.instruments.header_wcs import header_wcs
+from nightflow.instruments.amplifiers import Amplifier
+from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.instruments.header_wcs import header_wcs, on_chip
 
 TAN: dict[str, object] = {
     "NAXIS": 2,
@@ -103,3 +105,41 @@ def test_what_is_no_celestial_wcs(changes: dict[str, object]) -> None:
 
 def test_a_header_without_a_wcs() -> None:
     assert header_wcs(fits.Header()) is None
+
+
+def chip(**changes: object) -> FrameHeader:
+    return FrameHeader(instrument="test", kind=FrameKind.LIGHT, exptime=1.0, shape=(800, 1000), **changes)
+
+
+def part(name: str, **changes: object) -> Amplifier:
+    values = {"data": (slice(5, 400), slice(20, 500)), "place": (slice(0, 395), slice(0, 480)), **changes}
+    return Amplifier(name=name, **values)
+
+
+def test_a_trimmed_chip_starts_where_its_section_does() -> None:
+    raw = header_wcs(fits.Header(SIP))
+    trimmed = on_chip(raw, chip(trim=(slice(4, 700), slice(30, 900))))
+    expected = raw.all_pix2world([[100.0, 100.0]], 0)
+    np.testing.assert_allclose(trimmed.all_pix2world([[70.0, 96.0]], 0), expected)
+    np.testing.assert_allclose(on_chip(raw, chip()).all_pix2world([[100.0, 100.0]], 0), expected)
+
+
+@pytest.mark.parametrize("cards", [TAN, SIP, TPV])
+@pytest.mark.parametrize("flip_x", [False, True])
+@pytest.mark.parametrize("flip_y", [False, True])
+def test_an_amplifiers_wcs_becomes_the_chips(cards: dict[str, object], flip_x: bool, flip_y: bool) -> None:
+    """Every raw pixel keeps its place on the sky: here that of column 120, row 55."""
+    raw = header_wcs(fits.Header(cards))
+    amplifier = part("A", place=(slice(400, 795), slice(480, 960)), flip_x=flip_x, flip_y=flip_y)
+    x = 959 - 100 if flip_x else 480 + 100
+    y = 794 - 50 if flip_y else 400 + 50
+    found = on_chip(raw, chip(amplifiers=(amplifier,))).all_pix2world([[x, y]], 0)
+    np.testing.assert_allclose(found, raw.all_pix2world([[120.0, 55.0]], 0), atol=1e-9)
+
+
+def test_amplifiers_with_an_overscan_between_them_have_no_common_wcs() -> None:
+    raw = header_wcs(fits.Header(TAN))
+    apart = part("B", data=(slice(5, 400), slice(540, 1000)), place=(slice(0, 395), slice(480, 940)))
+    assert on_chip(raw, chip(amplifiers=(part("A"), apart))) is None
+    beside = part("B", data=(slice(5, 400), slice(500, 980)), place=(slice(0, 395), slice(480, 960)))
+    assert on_chip(raw, chip(amplifiers=(part("A"), beside))) is not None

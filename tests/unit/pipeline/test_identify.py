@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -71,3 +73,72 @@ def test_a_calibration_frame_without_content_is_refused(station: Station, profil
         hdus.writeto(path, overwrite=True)
     with pytest.raises(FrameRejected, match=r"flat\.fits"):
         check_calibration(path, identify_file(path, profiles))
+
+
+AMPLIFIERS = """
+name = "tinyquad"
+extends = "tinycam"
+recognise = { INSTRUME = "^tinyquad$" }
+[keywords]
+detector = "CHIP"
+amplifier = "AMP"
+trim = "DATASEC"
+overscan = "BIASSEC"
+chip_section = "DETSEC"
+gain = "GAIN"
+pedestal = "PEDESTAL"
+[detector]
+amplifiers = "header"
+"""
+
+
+def two_amplifiers(station: Station, *planes: np.ndarray) -> Path:
+    """Write a chip of two HDUs of 4 x 6 pixels; the second one reads from the right and holds a pedestal."""
+    (station.root / "cameras" / "tinyquad.toml").write_text(AMPLIFIERS)
+    template = station.frame("template.fits", "light", INSTRUME="tinyquad")
+    with fits.open(template) as hdus:
+        primary = hdus[0].copy()
+    template.unlink()
+    sections = ("[11:14,1:4]", "[18:15,1:4]")
+    amplifiers = [
+        fits.ImageHDU(
+            plane,
+            fits.Header(
+                {"CHIP": "c", "AMP": f"a{number}", "DETSEC": section, "PEDESTAL": 100 * number}
+                | {"DATASEC": "[1:4,1:4]", "BIASSEC": "[5:6,1:4]", "INSTRUME": "tinyquad"}
+            ),
+        )
+        for number, (plane, section) in enumerate(zip(planes, sections, strict=True))
+    ]
+    fits.HDUList([primary, *amplifiers]).writeto(station.raw / "quad.fits")
+    return station.raw / "quad.fits"
+
+
+def test_the_hdus_of_a_chip_are_one_frame(station: Station) -> None:
+    """Unsigned counts in one HDU, signed ones in the other: neither wraps round."""
+    unsigned = np.arange(24, dtype=np.uint16).reshape(4, 6) + 65500
+    signed = np.arange(24, dtype=np.int16).reshape(4, 6) - 5
+    path = two_amplifiers(station, unsigned, signed)
+    found = identify_file(path, load_profiles(station.root / "cameras"))
+    (header,) = found.headers
+    assert (header.detector, header.hdu, header.hdus, header.shape) == ("c", 1, (1, 2), (8, 6))
+    assert [one.pedestal for one in header.amplifiers] == [0.0, 100.0]
+    assert [one.saturation for one in header.amplifiers] == [65535.0, 32767.0]
+    frame = read_frame(path, header)
+    np.testing.assert_array_equal(frame.data, np.vstack([unsigned.astype(float), signed.astype(float)]))
+    assert header.amplifiers[1].on_chip(frame.data)[0].tolist() == [-2, -3, -4, -5]
+
+
+def test_an_amplifier_without_content_is_refused(station: Station) -> None:
+    path = two_amplifiers(station, np.arange(24, dtype=np.int16).reshape(4, 6), np.full((4, 6), 9, np.int16))
+    found = identify_file(path, load_profiles(station.root / "cameras"))
+    for check in (lambda: read_frame(path, found.headers[0]), lambda: check_calibration(path, found)):
+        with pytest.raises(FrameRejected, match=r"quad\.fits: HDU 2: constant"):
+            check()
+
+
+def test_sections_that_make_no_chip_hold_the_file_by_name(station: Station) -> None:
+    path = two_amplifiers(station, *[np.arange(24, dtype=np.int16).reshape(4, 6)] * 2)
+    fits.setval(path, "DETSEC", value="[12:15,1:4]", ext=2)
+    with pytest.raises(FrameHeld, match=r"quad\.fits: camera tinyquad: chip 'c': the places .* overlap"):
+        identify_file(path, load_profiles(station.root / "cameras"))

@@ -22,11 +22,12 @@ def test_profile_last_step_and_software_are_in_it(monkeypatch) -> None:
         plan_fingerprint(PROFILES["lowell42"]),
         plan_fingerprint(NICKEL.model_copy(update={"masters": masters})),
         plan_fingerprint(NICKEL, "calibrate"),
+        plan_fingerprint(NICKEL, engine="reference"),
         plan_fingerprint(None),
     }
     monkeypatch.setattr(plan_module, "software_fingerprint", lambda: "mended")
     prints.add(plan_fingerprint(NICKEL))
-    assert len(prints) == 6
+    assert len(prints) == 7
 
 
 def test_a_reduction_rests_on_plan_masters_and_catalogue() -> None:

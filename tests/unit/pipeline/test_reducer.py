@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from astropy.io import fits
 
 from nightflow.errors import FrameRejected, MissingCalibration, NoSolution, RetryLater
 from nightflow.pipeline import reducer as reducer_module
+from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.store.frames import frames_of
 from nightflow.store.models import State
@@ -31,7 +33,7 @@ from tests.unit.pipeline.station import (
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses between tries are noted, not made."""
     noted: list[float] = []
-    monkeypatch.setattr(reducer_module.time, "sleep", noted.append)
+    monkeypatch.setattr(time, "sleep", noted.append)
     return noted
 
 
@@ -149,7 +151,7 @@ class TestOutsideIsAway:
         path = station.frame("light.fits")
         exposure_id = entered(reducer, path)
         path.unlink()
-        outcome = reducer_module.reduce_exposure(reducer, exposure_id)
+        outcome = reduce_exposure(reducer, exposure_id)
         assert outcome.state == "held"
         assert "light.fits" in outcome.reason
 

@@ -16,7 +16,8 @@ import pytest
 
 from nightflow.config import Settings
 from nightflow.errors import RetryLater
-from nightflow.pipeline.reducer import Outcome, Reducer, reduce_exposure
+from nightflow.pipeline.reduce_exposure import reduce_exposure
+from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service import live_service
 from nightflow.service.live_service import LiveService
 from nightflow.store.database import Database

@@ -61,3 +61,30 @@ def test_light_everywhere_is_no_star_field():
             np.zeros((1600, 1600), bool),
             DetectionSettings(),
         )
+
+
+def test_faint_stars_are_found_in_a_field_of_bright_ones():
+    """Stars 8 times as bright as their noise, every second one 20 pixels from a very bright one."""
+    image, faint = sky(3, (400, 400)), []
+    for row in range(20, 400, 40):
+        for column in range(20, 400, 40):
+            add_star(image, column, row, total=8 * 5 * np.sqrt(4 * np.pi) * 1.4)
+            faint.append((column, row))
+            if (row + column) % 80 == 0:
+                add_star(image, column + 20, row, total=5e5)
+    found = find(image)
+    distance = [np.hypot(found.x - x, found.y - y).min() for x, y in faint]
+    assert np.mean(np.array(distance) < 1.5) > 0.97
+    assert len(found) < 1.6 * len(faint)
+
+
+def test_the_threshold_is_in_units_of_the_filtered_noise():
+    """A star of n times the noise of the matched filter is seen at a threshold below n, not at one above."""
+    kernel_noise = 5 * np.sqrt(4 * np.pi) * 1.4
+    image = sky(4, (300, 300)) * np.float32(0.01)
+    add_star(image, 150, 150, total=6 * kernel_noise)
+    seen = {
+        threshold: len(find(image, threshold=threshold, expected_fwhm=1.4 * 2.355))
+        for threshold in (5.0, 7.0)
+    }
+    assert seen == {5.0: 1, 7.0: 0}

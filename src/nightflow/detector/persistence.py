@@ -1,0 +1,115 @@
+"""Flag pixels that were saturated in an exposure shortly before and may still glow.
+
+The chain knows one frame at a time. What was saturated in earlier ones is kept by its caller, in a
+`SaturationMemory`, and handed over with the masters.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from nightflow.detector.checks import flag_plane, set_flag
+from nightflow.detector.master_frame import SaturatedPixels
+from nightflow.flags import Flag
+from nightflow.frame import Frame
+from nightflow.instruments.header import FrameHeader
+
+__all__ = ["SaturationMemory", "flag_persistence", "saturated_pixels"]
+
+_SECONDS_A_DAY = 86400.0
+_SLACK = 1.0
+"""Seconds by which an exposure may seem to begin before the one before it ended: headers round."""
+
+
+def saturated_pixels(frame: Frame) -> SaturatedPixels | None:
+    """Return what a calibrated frame saturated; None where its time is unknown."""
+    if frame.header.mjd_mid is None or frame.flags is None:
+        return None
+    ny, nx = frame.data.shape
+    index = np.flatnonzero(frame.flags & int(Flag.SATURATED)).astype(np.int32)
+    return SaturatedPixels(mjd_end=_begin_and_end(frame.header)[1], shape=(ny, nx), index=index)
+
+
+def flag_persistence(frame: Frame, earlier: Sequence[SaturatedPixels], seconds: float) -> Frame:
+    """Flag what was saturated in exposures that ended up to ``seconds`` before this one began.
+
+    Parameters
+    ----------
+    frame : Frame
+        Trimmed. Without a time it is left as it is, with a warning.
+    earlier : sequence of SaturatedPixels
+        Exposures of the same detector, in any order; later ones, and those of another shape, do not count.
+    seconds : float
+        0: nothing is flagged.
+    """
+    if seconds <= 0 or not earlier:
+        return frame
+    if frame.header.mjd_mid is None:
+        return frame.after("persistence: not done", "persistence: the time of the exposure is unknown")
+    begin = _begin_and_end(frame.header)[0]
+    counted = [one for one in earlier if one.shape == frame.data.shape and _is_recent(one, begin, seconds)]
+    flags = flag_plane(frame)
+    for one in counted:
+        set_flag(flags.reshape(-1), one.index, Flag.PERSISTENCE)
+    count = np.count_nonzero(flags & int(Flag.PERSISTENCE))
+    return frame.after(
+        f"persistence: {count} pixels saturated in {len(counted)} exposures of the last {seconds:g} s",
+        flags=flags,
+    )
+
+
+def _begin_and_end(header: FrameHeader) -> tuple[float, float]:
+    assert header.mjd_mid is not None
+    half = header.exptime / 2 / _SECONDS_A_DAY
+    return header.mjd_mid - half, header.mjd_mid + half
+
+
+def _is_recent(earlier: SaturatedPixels, begin: float, seconds: float) -> bool:
+    age = (begin - earlier.mjd_end) * _SECONDS_A_DAY
+    return -_SLACK <= age <= seconds
+
+
+class SaturationMemory:
+    """What the last exposures of each detector saturated; safe for threads.
+
+    Frames may come in any order: a frame asks for what was exposed before it, not for what was reduced
+    before it. An exposure that is reduced again takes the place of its former self.
+
+    Parameters
+    ----------
+    exposures : int
+        Kept of each detector; the oldest by time of exposure are forgotten first.
+    detectors : int
+        Kept; the one that was heard of least recently is forgotten first.
+    """
+
+    def __init__(self, exposures: int = 32, detectors: int = 64) -> None:
+        self._exposures = exposures
+        self._detectors = detectors
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str], dict[float, SaturatedPixels]] = OrderedDict()
+
+    def earlier(self, header: FrameHeader) -> tuple[SaturatedPixels, ...]:
+        """Return what exposures before this one saturated on its detector, in order of time."""
+        if header.mjd_mid is None:
+            return ()
+        begin = _begin_and_end(header)[0] + _SLACK / _SECONDS_A_DAY
+        with self._lock:
+            kept = self._kept.get((header.instrument, header.detector), {})
+            return tuple(kept[end] for end in sorted(kept) if end <= begin)
+
+    def remember(self, header: FrameHeader, saturated: SaturatedPixels) -> None:
+        """Keep what an exposure saturated."""
+        key = (header.instrument, header.detector)
+        with self._lock:
+            kept = self._kept.setdefault(key, {})
+            self._kept.move_to_end(key)
+            kept[saturated.mjd_end] = saturated
+            for end in sorted(kept)[: -self._exposures]:
+                del kept[end]
+            while len(self._kept) > self._detectors:
+                self._kept.popitem(last=False)

@@ -1,0 +1,213 @@
+"""What masters made of the night's own lights have in common: sky pixels, inputs, header, fingerprint."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightflow.detector.checks import require_unit, set_flag
+from nightflow.detector.master_frame import InputFile, MasterFrame, MasterStatistics
+from nightflow.detector.sky_pixels import sky_pixels
+from nightflow.errors import MissingCalibration
+from nightflow.flags import Flag, new_plane
+from nightflow.frame import Frame
+from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.instruments.profile import CameraProfile
+from nightflow.masters.combine import CombinedFrame, CombineMethod
+from nightflow.masters.fingerprint import fingerprint, recipe
+from nightflow.robust import robust_sigma
+
+__all__ = ["SkyPlane", "collect", "finished", "flags_of", "sky_master_fingerprint", "zero_where"]
+
+METHOD: CombineMethod = "clipped_mean"
+MEMORY_LIMIT = 2 * 2**30
+"""Bytes of sky planes above which they go to a temporary file."""
+LEAST_SKY = 0.2
+"""Share of the pixels that must show sky."""
+
+
+@dataclass
+class SkyPlane:
+    """The sky of one frame; NaN where there is none to be seen."""
+
+    plane: NDArray[np.float32]
+    level: float
+    """Median of the sky, electrons."""
+    header: FrameHeader
+    history: tuple[str, ...]
+
+
+def collect(
+    kind: FrameKind,
+    frames: Sequence[Frame],
+    profile: CameraProfile,
+    inputs: Sequence[InputFile],
+    cell: int,
+    prepare: Callable[[Frame, NDArray[np.bool_], float], NDArray[np.float32]],
+) -> tuple[list[SkyPlane | None], list[InputFile]]:
+    """Mask the objects of each frame and prepare its sky.
+
+    Parameters
+    ----------
+    kind : FrameKind
+        What is made, for messages.
+    frames : sequence of Frame
+        Calibrated, electrons, of one chip and filter. Taken one at a time.
+    profile : CameraProfile
+        ``masters.minimum_inputs``.
+    inputs : sequence of InputFile
+        Name and hash of each frame.
+    cell : int
+        Pixels; see `nightflow.detector.sky_pixels.sky_pixels`.
+    prepare : callable
+        (frame, sky pixels, level) -> plane.
+
+    Returns
+    -------
+    planes : list of SkyPlane or None
+        One for each frame; None where it is left out.
+    judged : list of InputFile
+        The inputs, with the reason where one is left out.
+
+    Raises
+    ------
+    MissingCalibration
+        Too few frames show enough sky.
+    ValueError
+        The frames are of several chips, shapes or filters, or not in electrons, or ``inputs`` is of another
+        length.
+    """
+    if len(frames) != len(inputs):
+        raise ValueError(f"master {kind}: {len(frames)} frames, but {len(inputs)} inputs")
+    planes: list[SkyPlane | None] = []
+    judged = []
+    for frame, file in zip(frames, inputs, strict=True):
+        require_unit(frame, f"master {kind}", "electron")
+        _require_alike(kind, next((one.header for one in planes if one), frame.header), frame.header)
+        plane, fault = _sky_plane(frame, cell, prepare, MEMORY_LIMIT // max(1, len(frames)))
+        planes.append(plane)
+        judged.append(replace(file, dropped=fault))
+    require_enough(kind, judged, profile)
+    return planes, judged
+
+
+def _sky_plane(
+    frame: Frame,
+    cell: int,
+    prepare: Callable[[Frame, NDArray[np.bool_], float], NDArray[np.float32]],
+    share: int,
+) -> tuple[SkyPlane | None, str]:
+    sky = sky_pixels(frame, cell)
+    if np.mean(sky) < LEAST_SKY:
+        return None, f"only {np.mean(sky):.0%} of its pixels show sky, {LEAST_SKY:.0%} needed"
+    level = float(np.median(frame.data[sky]))
+    if not level > 0:
+        return None, f"no light of the sky: level {level:.1f} electrons"
+    plane = np.where(sky, prepare(frame, sky, level), np.float32(np.nan))
+    if plane.nbytes > share:
+        plane = _on_disk(plane)
+    return SkyPlane(plane, level, frame.header, frame.history), ""
+
+
+def _on_disk(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a copy in a temporary file that has no name and vanishes with the array."""
+    with tempfile.TemporaryFile(prefix="nightflow-masters-") as file:
+        copy: NDArray[np.float32] = np.memmap(file, np.float32, "w+", shape=plane.shape)
+    copy[...] = plane
+    return copy
+
+
+def _require_alike(kind: FrameKind, one: FrameHeader, other: FrameHeader) -> None:
+    for key in ("instrument", "detector", "shape", "binning", "gain_setting", "readout_mode", "filter"):
+        if getattr(one, key) != getattr(other, key):
+            values = f"{getattr(one, key)!r} and {getattr(other, key)!r}"
+            raise ValueError(f"master {kind}: inputs differ in {key}: {values}")
+
+
+def require_enough(kind: FrameKind, judged: Sequence[InputFile], profile: CameraProfile) -> None:
+    """Check that enough inputs are left.
+
+    Raises
+    ------
+    MissingCalibration
+        There are not; each that was left out is named.
+    """
+    usable = sum(not file.dropped for file in judged)
+    if usable < profile.masters.minimum_inputs:
+        raise MissingCalibration(
+            f"master {kind} for {profile.name}: {usable} of {len(judged)} inputs usable, "
+            f"{profile.masters.minimum_inputs} needed (masters.minimum_inputs)",
+            [f"{file.name}: {file.dropped}" for file in judged if file.dropped],
+        )
+
+
+def sky_master_fingerprint(
+    kind: FrameKind, profile: CameraProfile, inputs: Sequence[InputFile], detector: str = "1"
+) -> str:
+    """Return the fingerprint that the builder will give, without building."""
+    return fingerprint(kind, recipe(profile, {}, METHOD, detector), (file.sha256 for file in inputs))
+
+
+def flags_of(known: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    """Return the flags of a master: BAD where nothing is known."""
+    flags = new_plane((known.shape[0], known.shape[1]))
+    set_flag(flags, ~known, Flag.BAD)
+    return flags
+
+
+def zero_where(unknown: NDArray[np.bool_], plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the plane with zeros where nothing is known."""
+    filled: NDArray[np.float32] = np.where(unknown, np.float32(0), plane)
+    return filled
+
+
+def finished(
+    kind: FrameKind,
+    profile: CameraProfile,
+    kept: Sequence[SkyPlane],
+    judged: Sequence[InputFile],
+    combined: CombinedFrame,
+    data: NDArray[np.float32],
+    uncertainty: NDArray[np.float32],
+    flags: NDArray[np.uint16],
+) -> MasterFrame:
+    """Put a master of lights together."""
+    good = data[flags == 0]
+    return MasterFrame(
+        header=_common_header(kind, [one.header for one in kept]),
+        data=data,
+        uncertainty=uncertainty,
+        flags=flags,
+        inputs=tuple(judged),
+        fingerprint=sky_master_fingerprint(kind, profile, judged, kept[0].header.detector),
+        statistics=MasterStatistics(
+            median=float(np.median(good)),
+            mad=robust_sigma(good),
+            noise=combined.noise,
+            n_used=float(np.mean(combined.n_used)),
+        ),
+        history=(*kept[0].history, f"combine: {METHOD} of the sky of {len(kept)} light frames"),
+        warnings=tuple(f"left out {file.name}: {file.dropped}" for file in judged if file.dropped),
+    )
+
+
+def _common_header(kind: FrameKind, headers: Sequence[FrameHeader]) -> FrameHeader:
+    times = [header.mjd_mid for header in headers if header.mjd_mid is not None]
+    temperatures = [header.ccd_temp for header in headers if header.ccd_temp is not None]
+    return replace(
+        headers[0],
+        kind=kind,
+        object="",
+        exptime=float(np.median([header.exptime for header in headers])),
+        mjd_mid=float(np.mean(times)) if times else None,
+        ccd_temp=float(np.mean(temperatures)) if temperatures else None,
+        pedestal=0.0,
+        ra=None,
+        dec=None,
+        airmass=None,
+        warnings=(),
+    )

@@ -1,0 +1,61 @@
+"""One exposure from its file to a terminal state, without Prefect: the reducer's steps in a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from nightflow.errors import RetryLater
+from nightflow.instruments.header import FrameKind
+from nightflow.pipeline.reducer import Outcome, Reducer
+
+__all__ = ["reduce_exposure"]
+
+_T = TypeVar("_T")
+_TRIES = 3
+_FIRST_PAUSE = 0.5
+
+
+def reduce_exposure(reducer: Reducer, exposure_id: int, worker: str | None = None) -> Outcome:
+    """Take one exposure from its file to a terminal state; no error gets out of here but a broken store's.
+
+    Parameters
+    ----------
+    reducer : Reducer
+    exposure_id : int
+        Leased by the caller.
+    worker : str, optional
+        In whose name it is leased; see `Reducer.conclude`.
+    """
+    try:
+        exposure = _patiently(partial(reducer.identify, exposure_id))
+    except Exception as error:  # noqa: BLE001 - a bug in one frame must not stop the night: it is recorded
+        return reducer.conclude(exposure_id, error, worker)
+    steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()
+    for frame_id in exposure.frame_ids:
+        _reduce_frame(reducer, frame_id, steps)
+    return reducer.conclude(exposure_id, worker=worker)
+
+
+def _reduce_frame(reducer: Reducer, frame_id: int, steps: tuple[str, ...]) -> None:
+    try:
+        for step in steps:
+            _patiently(partial(reducer.perform, frame_id, step))
+        if steps:
+            reducer.products(frame_id)
+    except Exception as error:  # noqa: BLE001 - settle_frame records it: by consequence, or as a bug
+        reducer.settle_frame(frame_id, error)
+    else:
+        reducer.settle_frame(frame_id)
+
+
+def _patiently(action: Callable[[], _T]) -> _T:
+    """Try again, with growing pauses, while something outside is away."""
+    for attempt in range(_TRIES - 1):
+        try:
+            return action()
+        except RetryLater:
+            time.sleep(_FIRST_PAUSE * 2**attempt)
+    return action()
