@@ -17,7 +17,14 @@ from nightflow.frame import Frame
 from nightflow.instruments.bad_regions import MEND, BadRegion, parse_bad_region
 from nightflow.instruments.profile import BadPixelSettings
 
-__all__ = ["flag_master_defects", "flag_not_finite", "flag_regions", "parse_region"]
+__all__ = [
+    "flag_master_defects",
+    "flag_not_finite",
+    "flag_regions",
+    "parse_region",
+    "region_mask",
+    "regions_line",
+]
 
 
 def flag_not_finite(frame: Frame) -> Frame:
@@ -55,14 +62,19 @@ def flag_regions(frame: Frame, regions: Sequence[str]) -> Frame:
     if not regions:
         return frame
     require_raw_shape(frame, "bad_pixels")
-    own, mask = _region_mask(tuple(regions), frame.header.detector, frame.header.shape)
+    own, mask = region_mask(tuple(regions), frame.header.detector, frame.header.shape)
     flags = flag_plane(frame)
     set_flag(flags, mask, Flag.BAD)
-    return frame.after(f"bad_pixels: {own} regions of the profile", flags=flags)
+    return frame.after(regions_line(own), flags=flags)
+
+
+def regions_line(count: int) -> str:
+    """Return the line of history."""
+    return f"bad_pixels: {count} regions of the profile"
 
 
 @lru_cache(maxsize=16)
-def _region_mask(
+def region_mask(
     regions: tuple[str, ...], detector: str, shape: tuple[int, int]
 ) -> tuple[int, NDArray[np.bool_]]:
     """Return how many of the regions are the detector's, and where they are; the same for all its frames."""

@@ -8,7 +8,7 @@ from nightflow.detector.checks import flag_plane, require_master, require_unit
 from nightflow.detector.master_frame import MasterFrame
 from nightflow.frame import Frame
 
-__all__ = ["subtract_bias"]
+__all__ = ["bias_line", "subtract_bias"]
 
 
 def subtract_bias(frame: Frame, master_bias: MasterFrame) -> Frame:
@@ -36,8 +36,13 @@ def subtract_bias(frame: Frame, master_bias: MasterFrame) -> Frame:
     if not frame.header.bias_included:
         return frame.after("bias: already subtracted, says the header")
     return frame.after(
-        f"bias: {master_bias.label} subtracted",
+        bias_line(master_bias),
         data=frame.data - master_bias.data,
         flags=flag_plane(frame) | master_bias.flags,
         header=replace(frame.header, bias_included=False),
     )
+
+
+def bias_line(master_bias: MasterFrame) -> str:
+    """Return the line of history."""
+    return f"bias: {master_bias.label} subtracted"

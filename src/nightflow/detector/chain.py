@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from nightflow.detector.bad_pixels import flag_master_defects, flag_not_finite, flag_regions
 from nightflow.detector.balance import balance_amplifiers
 from nightflow.detector.bias import subtract_bias
+from nightflow.detector.choices import bias_in_dark, left_out, level_curve, level_removed
 from nightflow.detector.cosmic_rays import flag_cosmic_rays
 from nightflow.detector.crosstalk import subtract_crosstalk
 from nightflow.detector.dark import subtract_dark
 from nightflow.detector.fill_pixels import fill_pixels
 from nightflow.detector.flat import divide_flat
 from nightflow.detector.fringe import subtract_fringe
+from nightflow.detector.fused import FUSED_STEPS, calibrate_fused, can_be_fused
 from nightflow.detector.gain import apply_gain
 from nightflow.detector.illumination import divide_illumination
 from nightflow.detector.linearity import linearise
 from nightflow.detector.master_frame import MasterFrame, MasterSet
-from nightflow.detector.overscan import LevelCurve, overscan_variance, subtract_overscan
+from nightflow.detector.overscan import overscan_variance, subtract_overscan
 from nightflow.detector.pedestal import subtract_pedestal
 from nightflow.detector.persistence import flag_persistence
 from nightflow.detector.saturation import flag_saturation
@@ -34,7 +37,17 @@ from nightflow.instruments.amplifier_settings import setting_for
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 
-__all__ = ["STEPS", "MasterFrame", "MasterSet", "Step", "calibrate", "prepare_for_master"]
+__all__ = [
+    "STEPS",
+    "DetectorEngine",
+    "MasterFrame",
+    "MasterSet",
+    "Step",
+    "calibrate",
+    "prepare_for_master",
+]
+
+DetectorEngine = Literal["fast", "steps", "reference"]
 
 BIAS, DARK, FLAT, LIGHT = FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT, FrameKind.LIGHT
 
@@ -58,7 +71,9 @@ class Step:
     kinds: frozenset[FrameKind]
 
 
-def calibrate(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+def calibrate(
+    frame: Frame, profile: CameraProfile, masters: MasterSet, engine: DetectorEngine = "fast"
+) -> Frame:
     """Calibrate a light frame.
 
     Parameters
@@ -70,6 +85,9 @@ def calibrate(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame
     masters : MasterSet
         Those that fit the frame. A step whose master is absent is left out with a warning; whether that
         may be is the caller's policy.
+    engine : {"fast", "steps", "reference"}
+        "fast": all that can be in one pass (`nightflow.detector.fused`); "steps": one after another;
+        "reference": the same with ccdproc's arithmetic and astroscrappy. The results are equal to rounding.
 
     Returns
     -------
@@ -85,6 +103,12 @@ def calibrate(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame
     ValueError
         A frame that is not raw, or masters of the wrong kind or shape.
     """
+    if engine == "reference":
+        return _run_reference(frame, profile, masters)
+    if engine == "fast" and can_be_fused(frame, profile, masters):
+        fused = calibrate_fused(frame, profile, masters)
+        if fused is not None:
+            return _run(fused, LIGHT, profile, masters, done=FUSED_STEPS)
     return _run(frame, LIGHT, profile, masters)
 
 
@@ -114,23 +138,33 @@ def prepare_for_master(
     return _run(frame, kind, profile, masters or MasterSet())
 
 
-def _run(frame: Frame, kind: FrameKind, profile: CameraProfile, masters: MasterSet) -> Frame:
+def _run(
+    frame: Frame,
+    kind: FrameKind,
+    profile: CameraProfile,
+    masters: MasterSet,
+    done: frozenset[str] = frozenset(),
+) -> Frame:
     for step in STEPS:
-        if kind in step.kinds:
+        if kind in step.kinds and step.name not in done:
             frame = step.apply(frame, profile, masters)
+    return frame
+
+
+def _run_reference(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
+    # A second of import that the fast engine is spared.
+    from nightflow.detector.reference import by_ccdproc
+
+    cosmic_rays = profile.cosmic_rays.model_copy(update={"method": "astroscrappy"})
+    profile = profile.model_copy(update={"cosmic_rays": cosmic_rays})
+    for step in STEPS:
+        if LIGHT in step.kinds:
+            frame = by_ccdproc(step.name, frame, step.apply(frame, profile, masters), profile, masters)
     return frame
 
 
 def _overscan(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     return subtract_overscan(frame, profile.calibration.overscan, level_curve(profile))
-
-
-def level_curve(profile: CameraProfile) -> LevelCurve:
-    """Return the curve of the overscan that a profile asks for."""
-    settings = profile.calibration
-    return LevelCurve(
-        order=settings.overscan_order, knots=settings.overscan_knots, clip=settings.overscan_clip
-    )
 
 
 def _crosstalk(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
@@ -142,22 +176,22 @@ def _crosstalk(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Fram
 
 def _bias(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     if profile.calibration.bias == "off":
-        if not _level_removed(frame, profile):
+        if not level_removed(frame, profile):
             return frame
         header = replace(frame.header, bias_included=False)
         return frame.after("bias: off; the level went with the overscan", header=header)
     if masters.bias is not None:
         return subtract_bias(frame, masters.bias)
-    if not frame.header.bias_included or _bias_in_dark(profile, masters) is not None:
+    if not frame.header.bias_included or bias_in_dark(profile, masters) is not None:
         return frame
-    return _left_out(frame, "bias")
+    return left_out(frame, "bias")
 
 
 def _linearity(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     curves = profile.detector.linearity
     if not curves or not profile.calibration.linearity:
         return frame
-    if frame.header.bias_included and not _level_removed(frame, profile):
+    if frame.header.bias_included and not level_removed(frame, profile):
         return frame.after(
             "linearity: not done", "linearity: the bias level is still in the counts; not corrected"
         )
@@ -180,13 +214,13 @@ def _with_readout_variance(frame: Frame, profile: CameraProfile, masters: Master
 
 
 def _variance(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
-    dark = _bias_in_dark(profile, masters) if frame.header.bias_included else None
+    dark = bias_in_dark(profile, masters) if frame.header.bias_included else None
     return attach_variance(
         frame,
         master_bias=_subtracted_bias(frame, profile, masters),
         zero_level=dark.data if dark is not None else None,
         extra=overscan_variance(frame.header, profile.calibration.overscan, level_curve(profile)),
-        level_removed=_level_removed(frame, profile),
+        level_removed=level_removed(frame, profile),
     )
 
 
@@ -203,7 +237,7 @@ def _dark(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     if "dark" in frame.header.steps_done:
         return frame.after("dark: already subtracted, says the header")
     if masters.dark is None:
-        return _left_out(frame, "dark")
+        return left_out(frame, "dark")
     return subtract_dark(
         frame,
         masters.dark,
@@ -220,7 +254,7 @@ def _flat(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     if "flat" in frame.header.steps_done:
         return frame.after("flat: already divided, says the header")
     if masters.flat is None:
-        return _left_out(frame, "flat")
+        return left_out(frame, "flat")
     return divide_flat(frame, masters.flat, low=settings.flat_low, high=settings.flat_high)
 
 
@@ -228,7 +262,7 @@ def _illumination(frame: Frame, profile: CameraProfile, masters: MasterSet) -> F
     if profile.calibration.illumination == "off":
         return frame
     if masters.illumination is None:
-        return _left_out(frame, "illumination")
+        return left_out(frame, "illumination")
     return divide_illumination(frame, masters.illumination)
 
 
@@ -236,7 +270,7 @@ def _fringe(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     if profile.calibration.fringe == "off":
         return frame
     if masters.fringe is None:
-        return _left_out(frame, "fringe")
+        return left_out(frame, "fringe")
     return subtract_fringe(frame, masters.fringe, background=profile.masters.fringe_background)
 
 
@@ -268,23 +302,6 @@ def _cosmic_rays(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Fr
 
 def _trails(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     return flag_trails(frame, profile.trails) if profile.trails.enabled else frame
-
-
-def _left_out(frame: Frame, kind: str) -> Frame:
-    return frame.after(f"{kind}: not done", f"{kind}: no master {kind}; not corrected")
-
-
-def _bias_in_dark(profile: CameraProfile, masters: MasterSet) -> MasterFrame | None:
-    """Return the master dark where it is to be subtracted and still holds the bias."""
-    dark = masters.dark
-    if profile.calibration.dark == "off" or dark is None or not dark.header.bias_included:
-        return None
-    return dark
-
-
-def _level_removed(frame: Frame, profile: CameraProfile) -> bool:
-    """Whether the overscan took the bias level away (its structure may still be there)."""
-    return profile.calibration.overscan != "off" and frame.header.has_overscan
 
 
 _ALL = frozenset({BIAS, DARK, FLAT, LIGHT})

@@ -13,7 +13,7 @@ from nightflow.detector.master_frame import MasterFrame
 from nightflow.errors import MissingCalibration
 from nightflow.frame import Frame
 
-__all__ = ["DarkScaling", "dark_counts", "exposure_scale", "subtract_dark"]
+__all__ = ["DarkScaling", "dark_counts", "dark_line", "exposure_scale", "subtract_dark"]
 
 DarkScaling = Literal["exposure_matched", "scaled"]
 
@@ -57,13 +57,17 @@ def subtract_dark(
         variance = variance + (scale * master_dark.uncertainty) ** 2
     removes_bias = frame.header.bias_included and master_dark.header.bias_included
     return frame.after(
-        f"dark: {master_dark.label} of {master_dark.header.exptime:g} s times {scale:g} subtracted"
-        + (", bias with it" if removes_bias else ""),
+        dark_line(master_dark, scale) + (", bias with it" if removes_bias else ""),
         data=frame.data - counts,
         variance=variance,
         flags=flag_plane(frame) | master_dark.flags,
         header=replace(frame.header, bias_included=frame.header.bias_included and not removes_bias),
     )
+
+
+def dark_line(master_dark: MasterFrame, scale: float) -> str:
+    """Return the line of history."""
+    return f"dark: {master_dark.label} of {master_dark.header.exptime:g} s times {scale:g} subtracted"
 
 
 def exposure_scale(exptime: float, dark_exptime: float, scaling: DarkScaling, tolerance: float) -> float:

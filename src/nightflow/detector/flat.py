@@ -9,7 +9,7 @@ from nightflow.detector.master_frame import MasterFrame
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 
-__all__ = ["divide_flat"]
+__all__ = ["divide_flat", "flat_line"]
 
 
 def divide_flat(frame: Frame, master_flat: MasterFrame, *, low: float = 0.2, high: float = 5.0) -> Frame:
@@ -46,8 +46,13 @@ def divide_flat(frame: Frame, master_flat: MasterFrame, *, low: float = 0.2, hig
     if variance is not None:
         variance = (variance + (data * master_flat.uncertainty) ** 2) / (response * response)
     return frame.after(
-        f"flat: {master_flat.label} divided, {np.count_nonzero(dead)} dead, {np.count_nonzero(bad)} bad",
+        flat_line(master_flat, int(np.count_nonzero(dead)), int(np.count_nonzero(bad))),
         data=data,
         variance=variance,
         flags=flags,
     )
+
+
+def flat_line(master_flat: MasterFrame, dead: int, bad: int) -> str:
+    """Return the line of history."""
+    return f"flat: {master_flat.label} divided, {dead} dead, {bad} bad"

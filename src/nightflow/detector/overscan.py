@@ -27,6 +27,7 @@ __all__ = [
     "level_profile",
     "line_axis",
     "line_levels",
+    "overscan_line",
     "overscan_variance",
     "subtract_overscan",
 ]
@@ -69,9 +70,16 @@ def subtract_overscan(frame: Frame, mode: OverscanMode, curve: LevelCurve = DEFA
         return frame.after("overscan: not done", f"overscan: {fault}; not subtracted")
     levels = line_levels(frame.data, section, mode, curve)
     return frame.after(
-        f"overscan: {mode} {_described(frame.data, section, mode, levels)}",
+        overscan_line(frame.data, section, mode, levels),
         data=frame.data - _along_frame(levels, line_axis(section)),
     )
+
+
+def overscan_line(
+    data: NDArray[np.float32], section: Region, mode: OverscanMode, levels: NDArray[np.float32]
+) -> str:
+    """Return the line of history of a chip with one amplifier."""
+    return f"overscan: {mode} {_described(data, section, mode, levels)}"
 
 
 def overscan_variance(header: FrameHeader, mode: OverscanMode, curve: LevelCurve = DEFAULT_CURVE) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from nightflow.detector.amplifiers import amplifier_plane
 from nightflow.detector.checks import require_unit
 from nightflow.frame import Frame
+from nightflow.instruments.header import FrameHeader
 
-__all__ = ["subtract_pedestal"]
+__all__ = ["pedestal_line", "subtract_pedestal"]
 
 
 def subtract_pedestal(frame: Frame) -> Frame:
@@ -27,6 +28,9 @@ def subtract_pedestal(frame: Frame) -> Frame:
         return frame.after(f"pedestal: {words} adu subtracted", data=frame.data - plane)
     if frame.header.pedestal == 0:
         return frame
-    return frame.after(
-        f"pedestal: {frame.header.pedestal:g} adu subtracted", data=frame.data - frame.header.pedestal
-    )
+    return frame.after(pedestal_line(frame.header), data=frame.data - frame.header.pedestal)
+
+
+def pedestal_line(header: FrameHeader) -> str:
+    """Return the line of history."""
+    return f"pedestal: {header.pedestal:g} adu subtracted"

@@ -11,14 +11,18 @@ from nightflow.detector.checks import flag_plane, require_raw_shape, require_uni
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.amplifiers import Amplifier
+from nightflow.instruments.header import FrameHeader
 
-__all__ = ["MINIMUM_RUN", "flag_saturation", "grow_bleed"]
+__all__ = ["BLEED", "MINIMUM_RUN", "flag_saturation", "grow_bleed", "saturation_line"]
 
 MINIMUM_RUN = 3
 """Saturated pixels in a row along a column that count as a bleed."""
 
+BLEED = 2
+"""Pixels by which such a run is grown at both ends."""
 
-def flag_saturation(frame: Frame, bleed: int = 2) -> Frame:
+
+def flag_saturation(frame: Frame, bleed: int = BLEED) -> Frame:
     """Flag the pixels at or above the saturation level of their amplifier, and what they bled into.
 
     Parameters
@@ -43,7 +47,12 @@ def flag_saturation(frame: Frame, bleed: int = 2) -> Frame:
     flags = flag_plane(frame)
     if count:
         set_flag(flags, grow_bleed(saturated, bleed), Flag.SATURATED)
-    return frame.after(f"saturation: {count} pixels at or above {frame.header.saturation:g} adu", flags=flags)
+    return frame.after(saturation_line(count, frame.header), flags=flags)
+
+
+def saturation_line(count: int, header: FrameHeader) -> str:
+    """Return the line of history."""
+    return f"saturation: {count} pixels at or above {header.saturation:g} adu"
 
 
 def _of_amplifiers(frame: Frame, amplifiers: Sequence[Amplifier], bleed: int) -> Frame:

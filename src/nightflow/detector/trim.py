@@ -5,8 +5,9 @@ from __future__ import annotations
 from nightflow.detector.amplifiers import assemble
 from nightflow.detector.checks import require_raw_shape
 from nightflow.frame import Frame
+from nightflow.instruments.amplifiers import Region
 
-__all__ = ["trim"]
+__all__ = ["trim", "trim_line"]
 
 
 def trim(frame: Frame) -> Frame:
@@ -30,10 +31,15 @@ def trim(frame: Frame) -> Frame:
     data = frame.data[section]
     if data.size == 0:
         raise ValueError(f"trim: section {section} holds no pixel of a frame of {frame.header.shape}")
-    rows, columns = section
     return frame.after(
-        f"trim: rows {rows.start}:{rows.stop}, columns {columns.start}:{columns.stop} kept (0-based)",
+        trim_line(section),
         data=data.copy(),
         variance=None if frame.variance is None else frame.variance[section].copy(),
         flags=None if frame.flags is None else frame.flags[section].copy(),
     )
+
+
+def trim_line(section: Region) -> str:
+    """Return the line of history."""
+    rows, columns = section
+    return f"trim: rows {rows.start}:{rows.stop}, columns {columns.start}:{columns.stop} kept (0-based)"

@@ -14,7 +14,13 @@ from nightflow.instruments.amplifiers import Amplifier
 from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.profile import OverscanMode
 
-__all__ = ["attach_readout_variance", "attach_variance", "noise_variance"]
+__all__ = [
+    "attach_readout_variance",
+    "attach_variance",
+    "noise_variance",
+    "variance_line",
+    "variance_warnings",
+]
 
 
 def attach_readout_variance(
@@ -106,18 +112,22 @@ def attach_variance(
             variance += np.float32(extra)
         if master_bias is not None:
             variance += master_bias.uncertainty**2
-    warnings = []
-    if not header.gain_known:
-        warnings.append(
-            f"variance: gain unknown, {header.gain:g} electron/adu assumed; error bars say little"
-        )
+    warnings = variance_warnings(header)
     if header.bias_included and zero_level is None and not level_removed:
         warnings.append("variance: the bias level was not removed and counts as light")
-    return frame.after(
-        f"variance: gain {header.gain:g} electron/adu, read noise {header.read_noise:g} electron",
-        *warnings,
-        variance=variance,
-    )
+    return frame.after(variance_line(header), *warnings, variance=variance)
+
+
+def variance_line(header: FrameHeader) -> str:
+    """Return the line of history."""
+    return f"variance: gain {header.gain:g} electron/adu, read noise {header.read_noise:g} electron"
+
+
+def variance_warnings(header: FrameHeader) -> list[str]:
+    """Return what makes the error bars doubtful."""
+    if header.gain_known:
+        return []
+    return [f"variance: gain unknown, {header.gain:g} electron/adu assumed; error bars say little"]
 
 
 def noise_variance(counts: NDArray[np.float32], gain: float, read_noise: float) -> NDArray[np.float32]:

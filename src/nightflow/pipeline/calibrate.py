@@ -39,7 +39,7 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
     masters = replace(MasterSet.of(_masters(work, context)), saturated_before=earlier)
     work.masters = masters.fingerprints
     work.warnings.extend(_wrong_conversion(work.header, masters.flat))
-    work.frame = run_chain(frame, work.profile, masters)
+    work.frame = run_chain(frame, work.profile, masters, context.settings.engine)
     work.warnings.extend(work.frame.warnings)
     _remember_saturation(work, context)
     assert work.frame.flags is not None

@@ -1,0 +1,108 @@
+"""The loop over pixels of `nightflow.detector.fused`, compiled by numba.
+
+Every plane is read once and written once: the pass takes as long as the memory needs to deliver them.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from nightflow.flags import Flag
+
+__all__ = ["calibrate_rows"]
+
+_SATURATED, _DEAD, _BAD = np.uint16(Flag.SATURATED), np.uint16(Flag.DEAD), np.uint16(Flag.BAD)
+_NONE = np.uint16(0)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _faults(row: NDArray[np.float32], saturation: np.float32) -> tuple[int, int]:
+    """Return how many pixels of a raw row are saturated, and how many are not finite."""
+    saturated = odd = 0
+    for x in range(row.size):
+        saturated += 1 if row[x] >= saturation else 0
+        odd += 0 if row[x] - row[x] == np.float32(0) else 1
+    return saturated, odd
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _row_of(plane: NDArray[np.float32], y: int) -> NDArray[np.float32]:
+    """Return a row of a plane, or the only one of what stands in for a plane that there is not."""
+    return plane[y if plane.shape[0] > 1 else 0]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def calibrate_rows(
+    raw: NDArray[np.float32],
+    corner: tuple[int, int],
+    levels: tuple[NDArray[np.float32], NDArray[np.float32]],
+    planes: tuple[NDArray[np.float32], ...],
+    master_flags: tuple[NDArray[np.uint16], ...],
+    numbers: NDArray[np.float32],
+    data: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    flags: NDArray[np.uint16],
+    start: int,
+    stop: int,
+) -> tuple[int, int, int, int]:
+    """Calibrate rows ``start`` to ``stop`` of the trimmed frame.
+
+    Parameters
+    ----------
+    raw : ndarray of float32
+        Raw counts, and the (row, column) of the first pixel that is kept.
+    levels : tuple of ndarray
+        Overscan level of each kept row, and of each kept column, ADU; one of them is all zero.
+    planes : tuple of ndarray of float32
+        Bias, its uncertainty, dark, its uncertainty, response, its uncertainty; a single row stands in for
+        what there is not.
+    master_flags : tuple of ndarray of uint16
+        Of bias, dark and flat, likewise.
+    numbers : ndarray of float32
+        Pedestal, saturation, inverse gain, variance of the readout, scale of the dark, gain, its square,
+        lowest and highest response.
+    data, variance, flags : ndarray
+        Output.
+
+    Returns
+    -------
+    saturated, odd, dead, bad : int
+        Saturated pixels and pixels that are not finite, of whole raw rows; responses out of bounds.
+    """
+    pedestal, saturation, inverse_gain, readout, scale = numbers[:5]
+    gain, squared_gain, low, high = numbers[5:]
+    zero, one = np.float32(0), np.float32(1)
+    row_level, column_level = levels
+    n_saturated = n_odd = n_dead = n_bad = 0
+    for y in range(start, stop):
+        source = raw[y + corner[0]]
+        saturated, odd = _faults(source, saturation)
+        n_saturated += saturated
+        n_odd += odd
+        light = source[corner[1] :]
+        bias, bias_error = _row_of(planes[0], y), _row_of(planes[1], y)
+        dark, dark_error = _row_of(planes[2], y), _row_of(planes[3], y)
+        response, response_error = _row_of(planes[4], y), _row_of(planes[5], y)
+        bits = _row_of(master_flags[0], y), _row_of(master_flags[1], y), _row_of(master_flags[2], y)
+        level = row_level[y]
+        for x in range(data.shape[1]):
+            counts = light[x] - level - column_level[x] - pedestal - bias[x]
+            noise = max(counts, zero) * inverse_gain + readout + bias_error[x] * bias_error[x]
+            current_error = scale * dark_error[x]
+            noise += current_error * current_error
+            is_dead, is_bad = response[x] < low, response[x] > high
+            divisor = response[x] if response[x] > zero else one
+            flat = (counts - scale * dark[x]) / divisor
+            flat_error = flat * response_error[x]
+            data[y, x] = flat * gain
+            variance[y, x] = (noise + flat_error * flat_error) / (divisor * divisor) * squared_gain
+            flag = bits[0][x] | bits[1][x] | bits[2][x]
+            flag |= _SATURATED if light[x] >= saturation else _NONE
+            flag |= _DEAD if is_dead else _NONE
+            flag |= _BAD if is_bad else _NONE
+            flags[y, x] = flag
+            n_dead += 1 if is_dead else 0
+            n_bad += 1 if is_bad else 0
+    return n_saturated, n_odd, n_dead, n_bad
