@@ -149,7 +149,9 @@ def test_runs_by_hand_take_the_lease(
     assert observatory.rows()[light.name]["state"] == State.DONE
     [(exposure_id,)] = observatory.query(f"SELECT id FROM exposure WHERE path LIKE '%{light.name}'")
     again = f"flows.ingest import ingest_exposure as flow; ask = dict(exposure_id={exposure_id})"
-    assert "COMPLETED Completed in" in run_by_hand(prefect_server, observatory, again)
+    said = run_by_hand(prefect_server, observatory, again)
+    assert "COMPLETED Completed " in said
+    assert "flat: master" in said, "three flats make a provisional master, and the run says so"
 
     requeue(database, [exposure_id], now=datetime.now(UTC))
     held = lease_exposure(database, exposure_id, "watch:dome:1", now=datetime.now(UTC), seconds=600)

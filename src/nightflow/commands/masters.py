@@ -163,6 +163,8 @@ def _set_state(database: Database, which: str, state: str, reason: str) -> Maste
         fail(f"no master is called {which!r}; `nightflow masters list` names them")
     if len(found) > 1:
         fail(f"{len(found)} masters begin with {which!r}; give more of the fingerprint, or the number")
+    if state == "approved" and not found[0].path:
+        fail(f"{_name(found[0])} was never made: {found[0].reason}")
     row = set_master_state(database, found[0].id or 0, state, reason)
     if row is None:
         fail(f"master {which!r} is gone")

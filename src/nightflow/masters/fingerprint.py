@@ -14,6 +14,12 @@ __all__ = ["RECIPE_VERSION", "fingerprint", "recipe"]
 RECIPE_VERSION = 2
 """To be raised when the same inputs and settings would give other pixels."""
 
+_OF_THE_PIXELS = {"name", "hdus", "keywords", "filters", "detector", "calibration", "masters"}
+"""Sections of a profile that bear on the pixels of every master."""
+
+_OF_THE_FLAGS = {"bad_pixels", "cosmic_rays", "trails"}
+"""Those that bear on which pixels of a light are left out of a master made of lights."""
+
 _OF_THE_CHOICE = {
     "match", "minimum_inputs", "minimum_sky_inputs", "rotator_tolerance", "set_count", "set_gap_minutes",
     "block_gap_minutes", "sky_offset", "temperature_tolerance", "validity_days",
@@ -23,7 +29,12 @@ stand for the former; every other setting of the section counts, whoever adds it
 
 
 def recipe(
-    profile: CameraProfile, masters: Mapping[str, str], method: str, detector: str = "1"
+    profile: CameraProfile,
+    masters: Mapping[str, str],
+    method: str,
+    detector: str = "1",
+    *,
+    of_lights: bool = False,
 ) -> dict[str, Any]:
     """Return what, besides its inputs, decides a master's pixels.
 
@@ -37,10 +48,12 @@ def recipe(
         How they are combined.
     detector : str
         Which chip: the files of a mosaic hold the inputs of several masters.
+    of_lights : bool
+        Its inputs are lights: what their pixels are flagged by counts, too.
     """
     settings = profile.model_dump(
         mode="json",
-        include={"name", "hdus", "keywords", "filters", "detector", "calibration", "masters"},
+        include=_OF_THE_PIXELS | (_OF_THE_FLAGS if of_lights else set()),
         exclude={"masters": _OF_THE_CHOICE},
     )
     return {

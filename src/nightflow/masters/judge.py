@@ -89,11 +89,15 @@ def judge(
     Judgement
         Rejected where any measure says so, else provisional where any does, else approved.
     """
+    limits = profile.vetting
+    seen_before = doubted is not None and not list(_by_comparison(new, doubted.master, limits))
     faults = list(_by_itself(new, profile, masters or MasterSet()))
+    if new.kind is FrameKind.BIAS and not seen_before:
+        faults += _structured_bias(new, limits)
     changes: list[Fault] = []
     if approved is not None:
-        changes = list(_by_comparison(new, approved, profile.vetting))
-        if changes and doubted is not None and not list(_by_comparison(new, doubted.master, profile.vetting)):
+        changes = list(_by_comparison(new, approved, limits))
+        if doubted is not None and seen_before:
             changes = [_lasting(fault, doubted) for fault in changes]
     return _verdict(new, [*faults, *changes], approved)
 
@@ -143,8 +147,6 @@ def _by_itself(new: MasterFrame, profile: CameraProfile, masters: MasterSet) -> 
     yield from _graded(
         _unusable(new, profile), profile.vetting.unusable, profile.vetting, "{:.1%} of its pixels unusable"
     )
-    if new.kind is FrameKind.BIAS:
-        yield from _structured_bias(new, profile.vetting)
     if new.kind is FrameKind.DARK:
         yield from _bias_in_dark(new, profile, masters)
 

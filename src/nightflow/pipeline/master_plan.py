@@ -20,7 +20,7 @@ from nightflow.masters.fingerprint import fingerprint, recipe
 from nightflow.masters.group import NIGHT_GAP, Group, Inputs
 from nightflow.masters.keys import MasterKey, days_apart, same_exposure
 from nightflow.pipeline.night_block import block_fingerprints
-from nightflow.pipeline.survey import Survey, identity_of, key_of_row, missing, survey
+from nightflow.pipeline.survey import SKY_KINDS, Survey, identity_of, key_of_row, missing, survey
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame, master_inputs, masters
 from nightflow.store.models import Frame as FrameRow
@@ -245,7 +245,8 @@ def planned_fingerprint(
 ) -> str:
     """Return the fingerprint of the master that some inputs make, calibrated with ``needs``."""
     used = {str(need): plan.fingerprint for need, plan in needs.items()}
-    content = recipe(profile, used, METHOD, inputs[0].frame.detector)
+    detector, of_lights = inputs[0].frame.detector, kind in SKY_KINDS
+    content = recipe(profile, used, METHOD, detector, of_lights=of_lights)
     return fingerprint(str(kind), content, (frame.sha256 for frame in inputs))
 
 

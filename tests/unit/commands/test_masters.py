@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import Any
 
 import pytest
 
+from nightflow.store.models import Master
 from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, Observatory
 
 pytestmark = pytest.mark.xdist_group("commands")
@@ -78,6 +81,15 @@ def test_a_rejected_master_is_used_no_more_and_an_approved_one_again(dome: Obser
     assert all(f"flat:{flat['fingerprint'][:8]}" in masters for masters in used(dome))
 
 
+def test_frames_that_used_a_rejected_master_are_queued(dome: Observatory) -> None:
+    (bias,) = listed(dome, "bias")
+    rejected = dome("masters", "reject", str(bias["id"]), "--reason", "light leak")
+    assert f"{LIGHTS} exposures that used it are queued" in rejected.stderr
+    rows = json.loads(dome("frames", "--format", "json").stdout)
+    assert {row["state"] for row in rows if row["kind"] == "light"} == {"received"}
+    assert all("bias:" in masters for masters in used(dome)), "the old reductions stay until then"
+
+
 def test_a_rejected_bias_makes_a_new_flat_that_does_without(dome: Observatory) -> None:
     (bias,) = listed(dome, "bias")
     (flat,) = listed(dome, "flat")
@@ -102,6 +114,27 @@ def test_frames_held_for_a_master_go_on_when_it_is_approved(dome: Observatory) -
     approved = dome("masters", "approve", str(flat["id"]))
     assert f"{LIGHTS} exposures that waited" in approved.stderr
     assert f"{LIGHTS} done" in dome("run", str(dome.raw)).stdout
+
+
+def test_csv_has_every_number_and_the_reason(reduced: Observatory) -> None:
+    (row, *_) = csv.DictReader(
+        io.StringIO(reduced("masters", "list", "--kind", "flat", "--format", "csv").stdout)
+    )
+    assert (row["state"], row["reason"]) == ("provisional", "3 inputs, no more than needed")
+    assert float(row["measured_gain"]) > 0
+    assert float(row["noise"]) > 0
+    assert float(row["valid_until"]) - float(row["valid_from"]) == pytest.approx(60)
+
+
+def test_a_set_that_made_none_cannot_be_approved(dome: Observatory) -> None:
+    (flat,) = listed(dome, "flat")
+    with dome.database as database, database.write() as session:
+        row = session.get(Master, flat["id"])
+        assert row is not None
+        row.path, row.state, row.reason = "", "rejected", "0 of 3 inputs usable"
+    refused = dome("masters", "approve", str(flat["id"]))
+    assert refused.exit_code == 1
+    assert "was never made: 0 of 3 inputs usable" in refused.stderr
 
 
 @pytest.mark.parametrize(

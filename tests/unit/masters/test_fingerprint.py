@@ -72,6 +72,16 @@ def test_what_only_chooses_masters_leaves_them(choice: dict[str, Any]) -> None:
     assert of(vetting={"structure": 9.0}) == of()
 
 
+def test_what_flags_lights_bears_on_masters_of_lights_alone() -> None:
+    def of_lights(**settings: Any) -> str:
+        return fingerprint(
+            "illumination", recipe(make_profile(**settings), {}, "median", of_lights=True), INPUTS
+        )
+
+    assert of_lights(cosmic_rays={"sigclip": 7.0}) != of_lights()
+    assert of(cosmic_rays={"sigclip": 7.0}) == of()
+
+
 def test_where_an_input_is_dropped_bears_on_the_pixels() -> None:
     profile = make_profile(masters={"inputs": {"outlier": 3.0}})
     assert fingerprint("bias", recipe(profile, {}, "median"), INPUTS) != of()

@@ -81,6 +81,11 @@ def test_a_first_bias_with_too_much_structure_is_provisional() -> None:
     assert "a light leak, unless this chip is so" in found.reason
 
 
+def test_structure_that_other_frames_had_too_is_the_chips_own() -> None:
+    found = judge(of(bias(1, 500 * across())), PROFILE, doubted=Doubted(bias(2, 500 * across())))
+    assert (found.state, found.reason) == ("approved", "10 inputs; the first of its kind")
+
+
 @pytest.mark.parametrize(("level", "state"), [(24.0, "approved"), (40.0, "provisional"), (510.0, "rejected")])
 def test_the_level_of_a_dark(level: float, state: str) -> None:
     found = judge(dark(1, level), PROFILE, approved=dark(2))

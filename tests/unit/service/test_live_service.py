@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from nightflow.config import Settings
+from nightflow.errors import RetryLater
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service import live_service
@@ -104,6 +105,28 @@ def serve(
         ).run()  # fmt: skip
 
     asyncio.run(main())
+
+
+def test_house_is_kept_whatever_goes_wrong_there(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.01)
+    faults = iter([RetryLater("locked"), ZeroDivisionError("a bug")])
+    calls: list[datetime] = []
+
+    def housekeeping(now: datetime) -> None:
+        calls.append(now)
+        if fault := next(faults, None):
+            raise fault
+
+    service = LiveService(
+        settings, database=straw.database, reducer=None, runs=None, stop=threading.Event(), until_idle=0.3,
+        reduce_directly=straw.reduce_directly, housekeeping=housekeeping,
+    )  # fmt: skip
+    asyncio.run(service.run())
+    assert len(calls) > 2
+    assert "housekeeping put off: locked" in caplog.text
+    assert "housekeeping failed; it is tried again" in caplog.text
 
 
 def enqueue(database: Database, number: int) -> list[int]:
