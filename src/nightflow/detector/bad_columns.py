@@ -26,6 +26,8 @@ _STRETCHES = 16
 _SHORTEST_STRETCH = 32
 _MOST_ROWS = 1024
 """Rows of a stretch that are looked at."""
+_MOST_PIECES = 0.8
+"""Share of the pieces of a stretch that must be off for all of it to be bad."""
 _SCATTER_WINDOW = 65
 """Columns. Amplifier glow makes those near it noisier than the rest."""
 _NARROW = 7
@@ -106,10 +108,9 @@ def _mark(
     medians = _medians(values[rows][:: max(1, (rows.stop - rows.start) // _MOST_ROWS)])
     off = _difference(medians, window)
     limit = np.maximum(sigma * _scatter(medians), least)
-    for column in np.flatnonzero(np.abs(off) > limit):
+    for column in np.flatnonzero((np.abs(off) > limit) & ~bad[rows].all(axis=0)):
         sign, depth = np.sign(off[column]), np.abs(off[column]) / 2
-        for piece in _pieces(values, int(column), rows, window, sign, depth):
-            bad[piece, column] = True
+        bad[_pieces(values, int(column), rows, window, sign, depth), column] = True
 
 
 def _scatter(medians: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -199,25 +200,37 @@ def _robust_line(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _pieces(
     values: NDArray[np.float32], column: int, rows: slice, window: int, sign: float, depth: float
-) -> list[slice]:
-    """Return the pieces of a column that are off by ``depth``, from those in ``rows`` outwards."""
-    edges = [*range(0, len(values) - _PIECE + 1, _PIECE), len(values)]
-    half = window // 2
-    around = values[:, max(0, column - half) : column + half + 1]
-    own = column - max(0, column - half)
-    off = []
-    for top, bottom in pairwise(edges):
-        part = around[top:bottom]
-        known = part[:, own][np.isfinite(part[:, own])]
-        rest = part[np.isfinite(part)]
-        off.append(bool(known.size and sign * (np.median(known) - np.median(rest)) > depth))
-    first = next((n for n, top in enumerate(edges) if top >= rows.start), 0)
-    last = max(first, next((n for n, top in enumerate(edges) if top >= rows.stop), len(off)) - 1)
+) -> slice | NDArray[np.intp]:
+    """Return the rows in which a column is off by ``depth``, from those in ``rows`` outwards.
+
+    Where most of its pieces are off the others are too: eight rows are noisy.
+    """
+    off = _pieces_off(values, column, window, sign, depth)
+    first = -(-rows.start // _PIECE)
+    last = max(first, min(rows.stop // _PIECE, len(off)) - 1)
     while first > 0 and off[first - 1]:
         first -= 1
     while last + 1 < len(off) and off[last + 1]:
         last += 1
-    return [slice(edges[n], edges[n + 1]) for n in range(first, last + 1) if off[n]]
+    stop = len(values) if last + 1 == len(off) else (last + 1) * _PIECE
+    if off[first : last + 1].mean() >= _MOST_PIECES:
+        return slice(first * _PIECE, stop)
+    number = np.minimum(np.arange(first * _PIECE, stop) // _PIECE, len(off) - 1)
+    return np.arange(first * _PIECE, stop)[off[number]]
+
+
+def _pieces_off(
+    values: NDArray[np.float32], column: int, window: int, sign: float, depth: float
+) -> NDArray[np.bool_]:
+    """Return for each piece of a column whether its median is off that of the columns around."""
+    number, left = len(values) // _PIECE, max(0, column - window // 2)
+    around = values[: number * _PIECE, left : column + window // 2 + 1]
+    own = around[:, column - left].reshape(number, _PIECE)
+    known = np.isfinite(own).any(axis=1)
+    off = np.zeros(number, bool)
+    rest = around.reshape(number, -1)[known]
+    off[known] = sign * (np.nanmedian(own[known], axis=1) - np.nanmedian(rest, axis=1)) > depth
+    return off
 
 
 def _runs(bad: NDArray[np.bool_]) -> list[slice]:

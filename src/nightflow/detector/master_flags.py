@@ -13,12 +13,7 @@ is negligible. Both: HOT. Only the first: WARM, which may be used.
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +21,7 @@ from numpy.typing import NDArray
 from nightflow.detector.bad_columns import BadColumn, find_bad_columns
 from nightflow.detector.checks import set_flag
 from nightflow.detector.master_frame import MasterFrame, MasterSet
+from nightflow.detector.seen_masters import SeenMasters
 from nightflow.detector.surroundings import measure_surroundings
 from nightflow.flags import UNUSABLE, Flag, new_plane
 from nightflow.instruments.profile import BadPixelSettings
@@ -42,7 +38,6 @@ _SAMPLED_PIXELS = 200_000
 _TWO_SIGMA = 0.97725
 """Share of a Gaussian below two standard deviations."""
 _MOST_SKEWED = 1.5
-_CAPACITY = 64
 
 
 @dataclass(frozen=True)
@@ -157,7 +152,7 @@ def _dark_defects(
 ) -> _Defects:
     taken = bias if dark.header.bias_included else None
     arrays = (dark.data, dark.flags) if taken is None else (dark.data, dark.flags, taken.data)
-    found = _CACHE.get("dark", arrays, settings, lambda: _look_through_dark(dark, taken, settings))
+    found = _SEEN.get("dark", arrays, settings, lambda: _look_through_dark(dark, taken, settings))
     header = dark.header
     to_electrons = header.gain * (exptime / header.exptime if header.exptime > 0 else 1.0)
     level_is_current = taken is not None or not header.bias_included
@@ -208,7 +203,7 @@ def _skewness(excess: NDArray[np.float32], scatter: NDArray[np.float32], usable:
 
 
 def _flat_defects(flat: MasterFrame, settings: BadPixelSettings) -> _Defects:
-    return _CACHE.get("flat", (flat.data, flat.flags), settings, lambda: _look_through_flat(flat, settings))
+    return _SEEN.get("flat", (flat.data, flat.flags), settings, lambda: _look_through_flat(flat, settings))
 
 
 def _look_through_flat(flat: MasterFrame, settings: BadPixelSettings) -> _Defects:
@@ -236,7 +231,7 @@ def _bias_defects(bias: MasterFrame, settings: BadPixelSettings) -> _Defects:
         usable = (bias.flags & int(UNUSABLE)) == 0
         return _columns(bias.data, usable, settings, _LEAST_COLUMN_NOISE * bias.statistics.noise)
 
-    return _CACHE.get("bias", (bias.data, bias.flags), settings, look_through)
+    return _SEEN.get("bias", (bias.data, bias.flags), settings, look_through)
 
 
 def _columns(
@@ -262,31 +257,4 @@ def _joined(defects: _Defects, index: NDArray[np.int64], flag: Flag) -> _Defects
     return np.concatenate([defects[0], index]), np.concatenate([defects[1], flags])
 
 
-class _Cache:
-    """What was found in masters that are still in memory, by the identity of their pixels."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._lock = threading.Lock()
-        self._found: OrderedDict[Hashable, tuple[tuple[weakref.ref[Any], ...], Any]] = OrderedDict()
-
-    def get(
-        self, kind: str, arrays: tuple[NDArray[Any], ...], settings: BadPixelSettings, look: Callable[[], Any]
-    ) -> Any:
-        """Return what ``look`` found in these arrays; they are looked through once, others wait for it."""
-        key = (kind, *map(id, arrays), settings.model_dump_json())
-        with self._lock:
-            known = self._found.pop(key, None)
-            # A number that was an array's may have become another's.
-            alive = known is not None and all(
-                ref() is array for ref, array in zip(known[0], arrays, strict=True)
-            )
-            if known is None or not alive:
-                known = tuple(weakref.ref(array) for array in arrays), look()
-            self._found[key] = known
-            while len(self._found) > self._capacity:
-                self._found.popitem(last=False)
-            return known[1]
-
-
-_CACHE = _Cache(_CAPACITY)
+_SEEN = SeenMasters()

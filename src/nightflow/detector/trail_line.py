@@ -26,6 +26,10 @@ _LEAST_DRIFT = 1.0
 """Squares by which a trail changes both row and column, as bleeding and bad columns do not."""
 _MOST_FADING = 0.15
 """Ratio of a trail's faint fifth to its bright fifth. A star's spike fades as the distance squared."""
+_LEAST_AT_ENDS = 0.5
+"""Of the light in the middle third of a trail, at its brighter end: a galaxy ends by fading at both."""
+_LEAST_SLENDER = 10
+"""Length of a trail in units of its width."""
 _BLOCK = 16
 """Places along a trail that are taken together for that."""
 _TO_THE_EDGE = 0.15
@@ -211,7 +215,9 @@ def _width(
         return None
     if _fades(_by_block(samples[:, peak - 1 : peak + 2]) - _by_block(samples[:, sky])):
         return None
-    first, last, _ = _extent(profile > max(_WING * profile[peak], 2 * noise), peak)
+    first, last, width = _extent(profile > max(_WING * profile[peak], 2 * noise), peak)
+    if width * _LEAST_SLENDER > length:
+        return None
     return float(distance[first] - 1), float(distance[last] + 1)
 
 
@@ -225,9 +231,16 @@ def _by_block(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _fades(light: NDArray[np.float32]) -> bool:
-    """Return whether the light along a trail is that of a star's spike."""
-    faint, bright = np.nanquantile(light, [0.2, 0.8])
-    return bool(faint < _MOST_FADING * bright)
+    """Return whether the light along a trail is that of a star's spike, or of a galaxy seen edge-on."""
+    light = light[np.isfinite(light)]
+    sixth = len(light) // 6
+    if sixth == 0:
+        return True
+    faint, bright = np.quantile(light, [0.2, 0.8])
+    ends = max(light[:sixth].mean(), light[-sixth:].mean())
+    return bool(
+        faint < _MOST_FADING * bright or ends < _LEAST_AT_ENDS * np.median(light[2 * sixth : -2 * sixth])
+    )
 
 
 def _extent(above: NDArray[np.bool_], peak: int) -> tuple[int, int, int]:

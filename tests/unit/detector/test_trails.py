@@ -105,11 +105,12 @@ def test_bleeding_and_bad_columns_are_none() -> None:
     assert not masked(exposed(np.random.default_rng(10), light)).any()
 
 
-def test_a_galaxy_edge_on_is_none() -> None:
+@pytest.mark.parametrize("brightness", [150, 400, 1000, 4000])
+def test_a_galaxy_edge_on_is_none(brightness: float) -> None:
     y, x = np.indices(SHAPE)
     along = (x - 300) * np.cos(0.5) + (y - 256) * np.sin(0.5)
     across = distance_from_line(SHAPE, 0.5 + np.pi / 2, 0.0)
-    light = 4000 * np.exp(-np.abs(along) / 40 - np.abs(across) / 4)
+    light = brightness * np.exp(-np.abs(along) / 50 - np.abs(across) / 4)
     assert not masked(exposed(np.random.default_rng(11), light)).any()
 
 
