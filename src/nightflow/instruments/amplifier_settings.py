@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from nightflow.instruments.amplifiers import Corner
+from nightflow.instruments.settings_model import SettingsModel
 from nightflow.instruments.values import parse_section
 
 __all__ = [
@@ -24,10 +25,6 @@ EVERY = "all"
 """Key of the setting that holds where no closer one is given."""
 
 _Setting = TypeVar("_Setting")
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _section(text: str) -> str:
@@ -56,7 +53,7 @@ CrosstalkMatrix = Annotated[list[list[float]], AfterValidator(_crosstalk)]
 """[victim][source]: fraction of the source's counts that appears in the victim's."""
 
 
-class AmplifierSettings(_Model):
+class AmplifierSettings(SettingsModel):
     """One amplifier of a chip; what is not given here is read from the header of its HDU."""
 
     name: str = Field(min_length=1)
@@ -104,7 +101,7 @@ AmplifiersSetting = Annotated[
 """Either "header" or a list of tables, told apart so that a fault is reported for the one that was meant."""
 
 
-class LinearitySettings(_Model):
+class LinearitySettings(SettingsModel):
     """True counts for measured ones, both ADU above the bias; either a polynomial or a table."""
 
     polynomial: list[float] = []

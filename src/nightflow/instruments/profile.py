@@ -7,27 +7,28 @@ neighbour. Everything but ``name``, ``recognise`` and the keyword map has a defa
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
-    model_validator,
 )
 
-from nightflow.instruments.amplifier_settings import (
-    AmplifierSettings,
-    AmplifiersSetting,
-    CrosstalkMatrix,
-    LinearitySettings,
-    Section,
+from nightflow.instruments.amplifier_settings import AmplifierSettings, LinearitySettings
+from nightflow.instruments.detector_settings import (
+    BadPixelSettings,
+    CalibrationSettings,
+    CosmicRaySettings,
+    DetectorSettings,
+    OverscanMode,
+    Policy,
+    TrailSettings,
 )
-from nightflow.instruments.bad_regions import MEND, parse_bad_region
+from nightflow.instruments.master_settings import InputLimits, MasterSettings, VettingSettings
 from nightflow.instruments.quantities import known_quantity
+from nightflow.instruments.settings_model import SettingsModel
 
 __all__ = [
     "AmplifierSettings",
@@ -48,16 +49,7 @@ __all__ = [
     "VettingSettings",
 ]
 
-Policy = Literal["off", "optional", "required"]
-"""A calibration step: never done; done where a master exists (else a warning); needed."""
-
-OverscanMode = Literal["off", "median", "row_median", "polynomial", "spline"]
-
 Rung = Literal["previous", "header", "hint", "astrometry_net"]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _expression(text: str) -> str:
@@ -69,18 +61,8 @@ def _expression(text: str) -> str:
     return text
 
 
-def _bad_region(text: str) -> str:
-    """Check a region of bad pixels."""
-    if parse_bad_region(text) is None:
-        raise ValueError(f"no region of bad pixels; {MEND}")
-    return text
-
-
 Expression = Annotated[str, AfterValidator(_expression)]
 """A regular expression, searched anywhere, case ignored."""
-
-BadRegionText = Annotated[str, AfterValidator(_bad_region)]
-"""See `nightflow.instruments.bad_regions`."""
 
 QuantityName = Annotated[str, AfterValidator(known_quantity)]
 
@@ -94,7 +76,7 @@ def _keys(value: Any) -> Any:
     return value
 
 
-class KeywordRule(_Model):
+class KeywordRule(SettingsModel):
     """Where one of our quantities stands in the camera's header.
 
     The first key that exists, is not blank and can be read wins; then the ``fallback``, another such rule;
@@ -122,7 +104,7 @@ class KeywordRule(_Model):
 Rule = Annotated[KeywordRule, BeforeValidator(_keys)]
 
 
-class SiteSettings(_Model):
+class SiteSettings(SettingsModel):
     """Fixed site; header keywords win where the profile maps them."""
 
     latitude: float = Field(ge=-90, le=90)
@@ -130,231 +112,7 @@ class SiteSettings(_Model):
     height: float = 0.0
 
 
-class DetectorSettings(_Model):
-    """What the header of this camera does not say, or says wrongly. Values here win over the header."""
-
-    gain: float | None = Field(None, gt=0)
-    read_noise: float | None = Field(None, ge=0)
-    saturation: float | None = Field(None, gt=0)
-    overscan: Section | None = None
-    """FITS section of the raw frame, such as "[1025:1056,1:1024]"; else the header's keyword."""
-    trim: Section | None = None
-    bayer: str = ""
-    bad_pixel_regions: list[BadRegionText] = []
-    """Regions of the raw frame that are flagged bad: "[256:256,1:1024]", "column 256", "pixel 40 512"."""
-    bad_pixel_file: str = ""
-    """A text file of such regions, one a line; its path starts at the folder of the profile's own file."""
-    amplifiers: AmplifiersSetting = []
-    """Where a chip is read by several amplifiers: "header" where the HDUs say themselves which pixels go
-    where (keywords ``trim``, ``overscan``, ``chip_section``), else a table for each."""
-    hdus_per_chip: int = Field(0, ge=0)
-    """HDUs that follow one another and make one chip; 0: those of one ``detector`` name, or as many as
-    ``amplifiers`` speaks of."""
-    linearity: dict[str, LinearitySettings] = {}
-    """Amplifier, chip, or "all" -> true counts for measured ones; empty: the counts are taken as linear."""
-    crosstalk: dict[str, CrosstalkMatrix] = {}
-    """Chip, or "all" -> [victim][source], in the order of the amplifiers; empty: none."""
-
-    def tables_give(self, name: str) -> bool:
-        """Return whether every amplifier has its own "gain", "read_noise" or "saturation" in its table."""
-        tables = [] if self.amplifiers == "header" else self.amplifiers
-        return bool(tables) and all(getattr(table, name) is not None for table in tables)
-
-
-class CalibrationSettings(_Model):
-    """Which detector steps are run."""
-
-    overscan: OverscanMode = "off"
-    """One level a frame ("median"), one a line of the strip ("row_median"), or a curve along the strip."""
-    overscan_order: int = Field(3, ge=0, le=9)
-    """Degree of the curve with overscan = "polynomial"."""
-    overscan_knots: int = Field(8, ge=1, le=200)
-    """Pieces of the cubic curve with overscan = "spline"."""
-    overscan_clip: float = Field(3.5, gt=1)
-    """Lines that lie off the curve by more than so many standard deviations do not count."""
-    crosstalk: bool = True
-    """Whether ``detector.crosstalk`` is applied."""
-    linearity: bool = True
-    """Whether ``detector.linearity`` is applied."""
-    bias: Policy = "required"
-    dark: Policy = "optional"
-    dark_scaling: Literal["exposure_matched", "scaled"] = "exposure_matched"
-    flat: Policy = "required"
-    flat_low: float = 0.2
-    """Pixels of the normalised flat below this are dead."""
-    flat_high: float = 5.0
-    illumination: Policy = "off"
-    """A dark-sky flat on top of the flat, made of the night's own lights."""
-    fringe: Policy = "off"
-    """The pattern of the night sky's lines, scaled to each frame and subtracted."""
-
-
-class BadPixelSettings(_Model):
-    """Which pixels the masters show to be bad, and whether they are filled."""
-
-    hot_sigma: float = Field(5.0, gt=0)
-    """Dark counts above the surroundings, in units of the master dark's noise, from which a pixel is warm or
-    hot. With 5, 99 of 100 pixels that are truly 6.1 or more above are found."""
-    hot_variance: float = Field(1.0, gt=0)
-    """A pixel is hot where its excess of dark current adds so many times the variance of a typical pixel."""
-    cold_sigma: float = Field(0.0, ge=0)
-    """Dark counts below the surroundings, in the same units, from which a pixel is bad; 0: off."""
-    dead_sigma: float = Field(10.0, gt=0)
-    """Response below the surroundings, in units of the master flat's own scatter, from which a pixel is dead,
-    if it is below ``dead_response`` too."""
-    dead_response: float = Field(0.7, gt=0, le=1)
-    """In units of the surroundings. A pixel that sees more light than that is mended by the flat."""
-    column_sigma: float = Field(5.0, ge=0)
-    """Columns off the median of their neighbours by so many times the columns' scatter are bad; 0: off."""
-    column_window: int = Field(11, ge=3, le=101)
-    """Columns in that median."""
-    method: Literal["threshold", "ccdmask"] = "threshold"
-    """"ccdmask" also flags what `ccdproc.ccdmask` finds in the master flat."""
-    persistence_seconds: float = Field(0.0, ge=0)
-    """For how long pixels stay flagged after an exposure that saturated them; 0: not at all."""
-    fill: Literal["none", "gaussian", "median"] = "none"
-    """What takes the place of bad, hot and dead pixels; their flags stay."""
-    fill_sigma: float = Field(1.0, gt=0, le=10)
-    """Pixels; standard deviation of the Gaussian that weights the neighbours."""
-    fill_radius: int = Field(2, ge=1, le=20)
-    """The median is that of the good pixels in a square of 2 * fill_radius + 1."""
-    fill_minimum: int = Field(4, ge=1)
-    """A pixel with fewer good ones in that square is left as it is."""
-
-
-class TrailSettings(_Model):
-    """Trails of satellites and aircraft."""
-
-    enabled: bool = True
-    threshold: float = Field(2.5, gt=0)
-    """In units of the noise of 4 x 4 pixels, from which they count as part of a trail."""
-    minimum_length: float = Field(0.3, gt=0, le=1)
-    """In units of the frame's shorter side."""
-    maximum_count: int = Field(8, ge=1, le=100)
-    """Trails looked for in one frame."""
-
-
-class InputLimits(_Model):
-    """Where an input of a master is dropped."""
-
-    outlier: float = Field(5.0, gt=0)
-    """Bias, dark: level off the median of all inputs by so many robust standard deviations of the levels (and
-    by as much as one pixel's noise, below which it does no harm)."""
-    noise_ratio: float = Field(2.0, gt=1)
-    """Bias, dark: noise above so many times the median of all inputs."""
-    structure: float = Field(1.0, gt=0)
-    """Bias, dark: areas that differ from the median of all inputs by so many times one pixel's noise, but by
-    2 ADU at least."""
-    flat_structure: float = Field(0.03, gt=0)
-    """Flat: the same, relative to its level."""
-    flat_low: float = Field(0.02, ge=0)
-    """Flat: median level in units of the saturation level."""
-    flat_high: float = Field(0.9, gt=0)
-    flat_saturated: float = Field(0.02, ge=0)
-    """Flat: fraction of saturated pixels beyond that of the least saturated input."""
-
-
-class MasterSettings(_Model):
-    """How masters are grouped, combined and chosen."""
-
-    minimum_inputs: int = Field(3, ge=1)
-    """A set of exactly so many makes a provisional master."""
-    temperature_tolerance: float = 1.0
-    exposure_tolerance: float = 0.02
-    """Relative; 0.02 means 2 %."""
-    rotator_tolerance: float | None = Field(None, ge=0)
-    """Degrees by which a flat's rotator may differ from the frame's; None: the rotator does not matter."""
-    validity_days: float = 30.0
-    clip_sigma: float = 4.0
-    illumination_scale: int = Field(51, ge=3)
-    """Pixels; a dark-sky flat is smoothed over squares of this side: only the large scale is kept."""
-    fringe_background: int = Field(256, ge=32)
-    """Pixels; the sky is taken off on a mesh of this size, which must be wider than a fringe."""
-    match: list[str] = ["instrument", "detector", "binning", "gain_setting", "readout_mode", "shape"]
-    set_count: int | None = Field(None, ge=1)
-    """A set of calibration frames is complete when it has so many; None: after a gap in time alone."""
-    set_gap_minutes: float = Field(15.0, gt=0)
-    """A set is complete when none was added for so long, or for twice the exposure if that is longer."""
-    block_gap_minutes: float = Field(60.0, gt=0)
-    """A night's lights are over when none has come for so long: then better masters replace those in use."""
-    minimum_sky_inputs: int = Field(5, ge=1)
-    """Lights of one night, filter and chip that an illumination or fringe master needs."""
-    sky_offset: float = Field(20.0, ge=0)
-    """Arcsec by which their pointings must differ, so that no star stays on its pixel."""
-    inputs: InputLimits = InputLimits()
-
-
-class VettingSettings(_Model):
-    """What a new master may differ by from the last approved one of its kind.
-
-    Beyond a limit it is provisional, beyond ``rejected_at`` times the limit it is rejected.
-    """
-
-    outliers: float = Field(0.02, gt=0)
-    """Fraction of pixels off by more than 6 standard deviations."""
-    level: float = Field(10.0, gt=0)
-    """Bias: change of the level in units of one pixel's noise."""
-    dark_level: float = Field(0.5, gt=0)
-    """Dark: change of the level relative to it, or to one pixel's noise where that is more."""
-    noise: float = Field(0.5, gt=0)
-    """Bias, dark: relative change of one pixel's noise."""
-    structure: float = Field(1.5, gt=0)
-    """Bias, dark: change of an area or across the chip in units of one pixel's noise."""
-    flat_gradient: float = Field(0.03, gt=0)
-    """Flat: smooth change across the chip, relative."""
-    flat_defect: float = Field(0.01, gt=0)
-    """Flat: change of an area against its surroundings, relative: dust, a thumbprint."""
-    unusable: float = Field(0.1, gt=0)
-    """Fraction of pixels without a usable value, of flats also those outside ``calibration.flat_low`` and
-    ``flat_high``."""
-    bias_structure: float = Field(40.0, gt=0)
-    """First bias of its kind: range of its large-scale structure in units of one pixel's noise."""
-    rejected_at: float = Field(3.0, ge=1)
-
-
-class CosmicRaySettings(_Model):
-    """L.A.Cosmic (van Dokkum 2001), with astroscrappy's parameter names."""
-
-    enabled: bool = True
-    method: Literal["fast", "astroscrappy"] = "fast"
-    """"fast" evaluates L.A.Cosmic only where it can find anything; "astroscrappy" everywhere, with the same
-    result: it is there to be compared with."""
-    sigclip: float = 4.5
-    sigfrac: float = 0.3
-    objlim: float = 3.5
-    """Of hits 10 sigma high, 97 to 99 of 100 are found; of the star cores at a FWHM of 1.5 pixels 1 of 100 is
-    taken for one, at 2.3 and more none. astroscrappy's own default, 5, finds 96 to 98."""
-    niter: int = Field(1, ge=1)
-    """The first iteration finds 98 of 100 pixels that four find, in 40 % of the time."""
-    clean: bool = False
-    """Replace the pixels that were hit, too, and flag them INTERPOLATED; by default they are only flagged."""
-    sepmed: bool = False
-    """Take the separable approximation of medians, as astroscrappy does by default: it is quicker there, and
-    takes a fifth of the star cores of a well-focused frame for hits."""
-    cleantype: Literal["median", "medmask", "meanmask", "idw"] = "meanmask"
-    fsmode: Literal["median", "convolve"] = "median"
-    psfmodel: Literal["gauss", "gaussx", "gaussy", "moffat"] = "gauss"
-    psffwhm: float = Field(2.5, gt=0)
-    """Pixels; of the model that ``fsmode = "convolve"`` compares with."""
-    psfsize: int = Field(7, ge=3)
-    """Pixels, odd."""
-
-    @model_validator(mode="after")
-    def _fast_is_one_of_many(self) -> Self:
-        """Refuse what the fast implementation does not do, rather than do something else."""
-        asked = {"sepmed": self.sepmed, "cleantype": self.cleantype, "fsmode": self.fsmode}
-        known = {"sepmed": False, "cleantype": "meanmask", "fsmode": "median"}
-        for key, value in asked.items():
-            if self.method == "fast" and value != known[key]:
-                raise ValueError(
-                    f'{key} = {value!r} needs method = "astroscrappy"; "fast" knows {known[key]!r}'
-                )
-        if self.psfsize % 2 == 0:
-            raise ValueError(f"psfsize = {self.psfsize}: must be odd")
-        return self
-
-
-class DetectionSettings(_Model):
+class DetectionSettings(SettingsModel):
     """Background and source detection with sep."""
 
     box: int = 64
@@ -367,7 +125,7 @@ class DetectionSettings(_Model):
     """Pixels; the width of the matched filter."""
 
 
-class AstrometrySettings(_Model):
+class AstrometrySettings(SettingsModel):
     """The solver ladder and the bar that a solution must pass."""
 
     scale: float | None = None
@@ -394,7 +152,7 @@ class AstrometrySettings(_Model):
     """A frame with less than this is held."""
 
 
-class PhotometrySettings(_Model):
+class PhotometrySettings(SettingsModel):
     """Apertures and the flux calibration."""
 
     aperture_fwhm: float = 1.5
@@ -415,7 +173,7 @@ class PhotometrySettings(_Model):
     """Arcsec; never below 1.5 pixels."""
 
 
-class CameraProfile(_Model):
+class CameraProfile(SettingsModel):
     """One camera.
 
     Attributes
