@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from nightflow.detector.chain import prepare_for_master
 from nightflow.detector.checks import set_flag
-from nightflow.detector.master_frame import InputFile, MasterFrame, MasterSet, MasterStatistics
+from nightflow.detector.master_frame import (
+    InputFile,
+    MasterFrame,
+    MasterSet,
+    MasterStatistics,
+    PhotonTransfer,
+)
 from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration
 from nightflow.flags import Flag, new_plane
 from nightflow.frame import Frame
@@ -19,7 +25,7 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile, InputLimits
 from nightflow.masters.combine import CombinedFrame, CombineMethod, combine
 from nightflow.masters.fingerprint import fingerprint, recipe
-from nightflow.masters.photon_transfer import doubts, photon_transfer
+from nightflow.masters.photon_transfer import amplifier_doubts, doubts, photon_transfer
 from nightflow.masters.plane_on_disk import Plane, PlaneOnDisk, divide
 from nightflow.masters.vet import InputMeasures, measure_input, unusable, vet
 from nightflow.robust import MAD_TO_SIGMA
@@ -93,6 +99,7 @@ def build_master(
     ]
     _require_enough(kind, judged, profile)
     transfer = photon_transfer(kind, [item.plane for item in kept], masters.bias)
+    wrong_gains = _wrong_gains(kind, kept, transfer)
     combined = combine(_normalised(kind, kept), method, profile.masters.clip_sigma)
     data, uncertainty, flags = _planes(kind, combined, method)
     first = kept[0]
@@ -108,7 +115,7 @@ def build_master(
         history=(*first.history, f"combine: {method} of {len(kept)} {kind} frames"),
         warnings=(
             *first.warnings,
-            *doubts(first.header, transfer),
+            *wrong_gains,
             *(f"left out {i.name}: {i.dropped}" for i in judged if i.dropped),
         ),
     )
@@ -225,6 +232,16 @@ def _require_enough(kind: FrameKind, judged: Sequence[InputFile], profile: Camer
             f"{profile.masters.minimum_inputs} needed (masters.minimum_inputs)",
             [f"{file.name}: {file.dropped}" for file in judged if file.dropped],
         )
+
+
+def _wrong_gains(
+    kind: FrameKind, kept: Sequence[_Prepared], transfer: PhotonTransfer | None
+) -> tuple[str, ...]:
+    """Return what the inputs say against the gains and read noises in use; flats not yet normalised."""
+    header = kept[0].header
+    if kind != FrameKind.FLAT or transfer is None or not header.amplifiers:
+        return doubts(header, transfer)
+    return amplifier_doubts(header, [item.plane for item in kept], transfer.read_noise)
 
 
 def _normalised(kind: FrameKind, kept: Sequence[_Prepared]) -> list[Plane]:

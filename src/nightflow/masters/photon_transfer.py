@@ -20,7 +20,14 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.masters.plane_on_disk import Plane
 from nightflow.robust import MAD_TO_SIGMA, robust_sigma
 
-__all__ = ["Measured", "doubts", "measure_gain", "measure_read_noise", "photon_transfer"]
+__all__ = [
+    "Measured",
+    "amplifier_doubts",
+    "doubts",
+    "measure_gain",
+    "measure_read_noise",
+    "photon_transfer",
+]
 
 BOX = 32
 """Side of a box, pixels."""
@@ -101,6 +108,9 @@ def doubts(header: FrameHeader, transfer: PhotonTransfer | None) -> tuple[str, .
     """
     if transfer is None or transfer.gain is None or transfer.gain_err is None:
         return ()
+    if header.amplifiers:
+        # A chip's gain is the mean of its amplifiers', each read noise its own: see `amplifier_doubts`.
+        return ()
     gain = f"{transfer.gain:.3g} +- {transfer.gain_err:.2g} electron/adu"
     noise = transfer.read_noise * transfer.gain
     return (
@@ -115,6 +125,37 @@ def doubts(header: FrameHeader, transfer: PhotonTransfer | None) -> tuple[str, .
             f"{noise:.3g} electron",
         ),
     )
+
+
+def amplifier_doubts(header: FrameHeader, planes: Sequence[Plane], read_noise: float) -> tuple[str, ...]:
+    """Return which amplifiers of a chip have another gain than they are said to have.
+
+    After the amplifiers are balanced, all of them ought to show the chip's gain.
+
+    Parameters
+    ----------
+    header : FrameHeader
+        Of one input.
+    planes : sequence of planes of float32, shape (ny, nx)
+        Balanced flats, as for `measure_gain`.
+    read_noise : float
+        ADU.
+
+    Returns
+    -------
+    tuple of str
+        A sentence for each that is off by more than `TOLERATED`, with the mend.
+    """
+    said = []
+    for amplifier in header.amplifiers if header.gain_known else ():
+        measured = measure_gain([plane[amplifier.place] for plane in planes], read_noise)
+        if measured is not None and _is_off(header.gain, measured.value):
+            said.append(
+                f"gain: photon transfer of the flats gives amplifier {amplifier.name} "
+                f"{measured.value / header.gain:.2f} times the gain that it is said to have: "
+                "correct its gain in the profile's detector.amplifiers"
+            )
+    return tuple(said)
 
 
 def _contradicted(

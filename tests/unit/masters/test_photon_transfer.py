@@ -9,8 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from nightflow.detector.master_frame import PhotonTransfer
+from nightflow.instruments.amplifiers import Amplifier
 from nightflow.instruments.header import FrameHeader, FrameKind
-from nightflow.masters.photon_transfer import doubts, measure_gain, measure_read_noise, photon_transfer
+from nightflow.masters.photon_transfer import (
+    amplifier_doubts,
+    doubts,
+    measure_gain,
+    measure_read_noise,
+    photon_transfer,
+)
 from tests.unit.detector.frames import make_header, make_master
 
 SHAPE = (512, 640)
@@ -129,3 +136,23 @@ def test_an_unknown_gain_is_offered_the_measured_one() -> None:
     assert len(said) == 2
     assert "set detector.gain in the profile" in said[0]
     assert "4.6 electron; neither header nor profile has one: set detector.read_noise" in said[1]
+
+
+def halves() -> tuple[Amplifier, Amplifier]:
+    rows = slice(0, SHAPE[0])
+    left, right = (rows, slice(0, 320)), (rows, slice(320, 640))
+    return (
+        Amplifier(name="A", hdu=0, data=left, place=left, gain=2.0, read_noise=6.0),
+        Amplifier(name="B", hdu=0, data=right, place=right, gain=2.0, read_noise=6.0),
+    )
+
+
+def test_the_amplifier_with_another_gain_is_named() -> None:
+    planes = flats(np.random.default_rng(8), 2.0, 6.0, 3)
+    chip = header(gain=2.0, amplifiers=halves())
+    assert amplifier_doubts(chip, planes, 3.0) == ()
+    for plane in planes:
+        plane[:, 320:] /= 1.6  # counted with 1.6 times the gain that balances it
+    (said,) = amplifier_doubts(chip, planes, 3.0)
+    assert "amplifier B 1.60 times the gain" in said
+    assert doubts(chip, MEASURED) == ()
