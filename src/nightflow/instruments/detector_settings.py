@@ -114,7 +114,7 @@ class BadPixelSettings(SettingsModel):
     dead_sigma: float = Field(10.0, gt=0)
     """Response below the surroundings, in units of the master flat's own scatter, from which a pixel is dead,
     if it is below ``dead_response`` too."""
-    dead_response: float = Field(0.7, gt=0, le=1)
+    dead_response: float = Field(0.5, gt=0, le=1)
     """In units of the surroundings. A pixel that sees more light than that is mended by the flat."""
     column_sigma: float = Field(5.0, ge=0)
     """Columns off the median of their neighbours by so many times the columns' scatter are bad; 0: off."""

@@ -126,8 +126,8 @@ def test_dead_is_far_below_the_surroundings_not_below_the_middle_of_the_chip() -
     response = flat_with()
     corner, weak, dead = (2, 2), (100, 100), (101, 140)
     assert response[corner] < 0.6
-    response[weak] *= 0.8
-    response[dead] *= 0.6
+    response[weak] *= 0.6
+    response[dead] *= 0.4
     plane = master_flags(None, make_master("flat", response), 60.0, SETTINGS)
     assert np.argwhere(plane).tolist() == [list(dead)]
     assert plane[dead] == Flag.DEAD
