@@ -19,12 +19,12 @@ from nightflow.detector.checks import require_master, require_raw_shape, require
 from nightflow.detector.choices import left_out, level_curve
 from nightflow.detector.dark import dark_line, exposure_scale
 from nightflow.detector.flat import flat_line
-from nightflow.detector.fused_kernel import calibrate_rows
+from nightflow.detector.fused_kernel import calibrate_rows, flag_bleeds
 from nightflow.detector.gain import gain_line
 from nightflow.detector.master_frame import MasterFrame, MasterSet
 from nightflow.detector.overscan import line_axis, line_levels, overscan_line, overscan_variance
 from nightflow.detector.pedestal import pedestal_line
-from nightflow.detector.saturation import BLEED, grow_bleed, saturation_line
+from nightflow.detector.saturation import BLEED, saturation_line
 from nightflow.detector.trim import trim_line
 from nightflow.detector.variance import variance_line, variance_warnings
 from nightflow.flags import FLAG_DTYPE, Flag
@@ -53,7 +53,7 @@ class _Result:
     data: Plane
     variance: Plane
     flags: NDArray[np.uint16]
-    saturated: int = 0
+    saturated_rows: NDArray[np.int32]
     odd: int = 0
     dead: int = 0
     bad: int = 0
@@ -168,13 +168,18 @@ def _run(
     shape = rows.stop - rows.start, columns.stop - columns.start
     if min(shape) <= 0:
         raise ValueError(f"trim: section {region} holds no pixel of a frame of {frame.header.shape}")
-    result = _Result(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, FLAG_DTYPE))
     raw = np.ascontiguousarray(frame.data, np.float32)
+    result = _Result(
+        data=np.empty(shape, np.float32),
+        variance=np.empty(shape, np.float32),
+        flags=np.empty(shape, FLAG_DTYPE),
+        saturated_rows=np.zeros(len(raw), np.int32),
+    )
     planes, flags = _planes((used.bias, used.dark, used.flat), shape[1])
     numbers = _numbers(frame, profile, used, scale)
     lines = _lines(frame, region, levels)
 
-    def work(start: int) -> tuple[int, int, int, int]:
+    def work(start: int) -> tuple[int, int, int]:
         stop = min(start + _ROWS, shape[0])
         return calibrate_rows(
             raw,
@@ -186,16 +191,17 @@ def _run(
             result.data,
             result.variance,
             result.flags,
+            result.saturated_rows,
             start,
             stop,
         )
 
     with ThreadPoolExecutor(threads) as pool:
         counts = np.sum(list(pool.map(work, range(0, shape[0], _ROWS))), axis=0)
-    result.saturated, result.odd, result.dead, result.bad = (int(count) for count in counts)
-    for beyond in (raw[: rows.start], raw[rows.stop :]):
-        result.saturated += int(np.count_nonzero(beyond >= frame.header.saturation))
-        result.odd += int(np.count_nonzero(~np.isfinite(beyond)))
+    result.odd, result.dead, result.bad = (int(count) for count in counts)
+    for beyond in (slice(0, rows.start), slice(rows.stop, None)):
+        result.saturated_rows[beyond] = np.count_nonzero(raw[beyond] >= frame.header.saturation, axis=1)
+        result.odd += int(np.count_nonzero(~np.isfinite(raw[beyond])))
     return result
 
 
@@ -240,9 +246,9 @@ def _lines(frame: Frame, region: Region, levels: Plane | None) -> tuple[Plane, P
 
 def _flag_the_rest(result: _Result, frame: Frame, region: Region, profile: CameraProfile) -> None:
     """Flag what the pixel itself does not tell: what bled, and the user's regions."""
-    if result.saturated:
-        saturated = frame.data >= frame.header.saturation
-        set_flag(result.flags, grow_bleed(saturated, BLEED)[region], Flag.SATURATED)
+    corner = (region[0].start, region[1].start)
+    saturation = np.float32(frame.header.saturation)
+    flag_bleeds(frame.data, saturation, result.saturated_rows, corner, BLEED, result.flags)
     if profile.detector.bad_pixel_regions:
         set_flag(result.flags, _regions(frame, profile)[1][region], Flag.BAD)
     if frame.flags is not None:
@@ -264,7 +270,7 @@ def _history(
 ) -> Frame:
     """Return the frame with the lines of history and the warnings of the steps, its pixels untouched."""
     header, settings = frame.header, profile.calibration
-    told = frame.after(saturation_line(result.saturated, header))
+    told = frame.after(saturation_line(int(result.saturated_rows.sum()), header))
     if profile.detector.bad_pixel_regions:
         told = told.after(regions_line(_regions(frame, profile)[0]))
     if levels is not None and header.overscan is not None:

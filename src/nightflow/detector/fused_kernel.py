@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nightflow.flags import Flag
 
-__all__ = ["calibrate_rows"]
+__all__ = ["calibrate_rows", "flag_bleeds"]
 
 _SATURATED, _DEAD, _BAD = np.uint16(Flag.SATURATED), np.uint16(Flag.DEAD), np.uint16(Flag.BAD)
 _NONE = np.uint16(0)
@@ -44,9 +44,10 @@ def calibrate_rows(
     data: NDArray[np.float32],
     variance: NDArray[np.float32],
     flags: NDArray[np.uint16],
+    saturated_rows: NDArray[np.int32],
     start: int,
     stop: int,
-) -> tuple[int, int, int, int]:
+) -> tuple[int, int, int]:
     """Calibrate rows ``start`` to ``stop`` of the trimmed frame.
 
     Parameters
@@ -65,21 +66,22 @@ def calibrate_rows(
         lowest and highest response.
     data, variance, flags : ndarray
         Output.
+    saturated_rows : ndarray of int32, shape (rows of ``raw``,)
+        Output: how many pixels of each raw row are saturated.
 
     Returns
     -------
-    saturated, odd, dead, bad : int
-        Saturated pixels and pixels that are not finite, of whole raw rows; responses out of bounds.
+    odd, dead, bad : int
+        Pixels of whole raw rows that are not finite; responses out of bounds.
     """
     pedestal, saturation, inverse_gain, readout, scale = numbers[:5]
     gain, squared_gain, low, high = numbers[5:]
     zero, one = np.float32(0), np.float32(1)
     row_level, column_level = levels
-    n_saturated = n_odd = n_dead = n_bad = 0
+    n_odd = n_dead = n_bad = 0
     for y in range(start, stop):
         source = raw[y + corner[0]]
-        saturated, odd = _faults(source, saturation)
-        n_saturated += saturated
+        saturated_rows[y + corner[0]], odd = _faults(source, saturation)
         n_odd += odd
         light = source[corner[1] :]
         bias, bias_error = _row_of(planes[0], y), _row_of(planes[1], y)
@@ -105,4 +107,28 @@ def calibrate_rows(
             flags[y, x] = flag
             n_dead += 1 if is_dead else 0
             n_bad += 1 if is_bad else 0
-    return n_saturated, n_odd, n_dead, n_bad
+    return n_odd, n_dead, n_bad
+
+
+@numba.njit(nogil=True, cache=True)
+def flag_bleeds(
+    raw: NDArray[np.float32],
+    saturation: float,
+    saturated_rows: NDArray[np.int32],
+    corner: tuple[int, int],
+    reach: int,
+    flags: NDArray[np.uint16],
+) -> None:
+    """Flag what `nightflow.detector.saturation.grow_bleed` adds, looking at rows with saturated pixels."""
+    for y in range(1, raw.shape[0] - 1):
+        if saturated_rows[y] == 0 or saturated_rows[y - 1] == 0 or saturated_rows[y + 1] == 0:
+            continue
+        for x in range(flags.shape[1]):
+            column = x + corner[1]
+            if raw[y, column] < saturation or raw[y - 1, column] < saturation:
+                continue
+            if raw[y + 1, column] < saturation:
+                continue
+            for row in range(y - reach - 1 - corner[0], y + reach + 2 - corner[0]):
+                if 0 <= row < flags.shape[0]:
+                    flags[row, x] |= _SATURATED
