@@ -28,8 +28,9 @@ from nightflow.instruments.profile import BadPixelSettings
 
 __all__ = ["MasterDefects", "master_defects", "master_flags"]
 
-_LEAST_COLUMN_NOISE = 1.0
-"""Of one dark's or bias's noise: a column that is off by less is hidden in it, and goes with the master."""
+_LEAST_COLUMN_NOISE = 3.0
+"""In units of one dark's or bias's noise: a column that is off by less goes with the master, and every column
+that is flagged costs the stars on it."""
 _LEAST_COLUMN_RESPONSE = 0.05
 """A column that sees light by this much more or less is taken care of by the flat."""
 _HALF = 0.5
