@@ -7,7 +7,7 @@ from nightflow.detector.overscan_levels import LevelCurve
 from nightflow.frame import Frame
 from nightflow.instruments.profile import CameraProfile
 
-__all__ = ["bias_in_dark", "left_out", "level_curve", "level_removed"]
+__all__ = ["bias_in_dark", "left_out", "left_out_warning", "level_curve", "level_removed"]
 
 
 def level_curve(profile: CameraProfile) -> LevelCurve:
@@ -33,4 +33,9 @@ def bias_in_dark(profile: CameraProfile, masters: MasterSet) -> MasterFrame | No
 
 def left_out(frame: Frame, kind: str) -> Frame:
     """Return the frame with the word that a step had no master."""
-    return frame.after(f"{kind}: not done", f"{kind}: no master {kind}; not corrected")
+    return frame.after(f"{kind}: not done", left_out_warning(kind))
+
+
+def left_out_warning(kind: str) -> str:
+    """Return the word itself."""
+    return f"{kind}: no master {kind}; not corrected"

@@ -9,6 +9,7 @@ import numpy as np
 
 from nightflow.detector.chain import MasterSet
 from nightflow.detector.chain import calibrate as run_chain
+from nightflow.detector.choices import left_out_warning
 from nightflow.detector.master_frame import MasterFrame
 from nightflow.detector.persistence import saturated_pixels
 from nightflow.errors import MissingCalibration
@@ -40,7 +41,9 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
     work.masters = masters.fingerprints
     work.warnings.extend(_wrong_conversion(work.header, masters.flat))
     work.frame = run_chain(frame, work.profile, masters, context.settings.engine)
-    work.warnings.extend(work.frame.warnings)
+    # Why a master is missing was said already, with the nearest candidates.
+    known = {left_out_warning(str(kind)) for kind in wanted_kinds(work.profile)}
+    work.warnings.extend(warning for warning in work.frame.warnings if warning not in known)
     _remember_saturation(work, context)
     assert work.frame.flags is not None
     return {
