@@ -66,10 +66,15 @@ def masters_list(
     """List the masters that there are."""
     with open_store(config) as (_, database):
         rows = stored(database, kind=str(kind) if kind is not None else None, instrument=instrument)
-    table = [_listed(row) for row in rows]
+    table = [_listed(row) for row in sorted(rows, key=_place)]
     if output is TableFormat.TABLE:
         table = [{**row, "fingerprint": row["fingerprint"][:12]} for row in table]
     print_rows(table, _SHORT if output is TableFormat.TABLE else _COLUMNS, output)
+
+
+def _place(row: Master) -> tuple[object, ...]:
+    """Return what a list is ordered by: one that people find their master in."""
+    return row.instrument, row.kind, row.filter, row.exptime, row.detector, row.mjd_mid, row.id
 
 
 @masters.command("build")
