@@ -6,7 +6,6 @@ history. What it does not do goes step by step: see `can_be_fused`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ from nightflow.detector.choices import left_out, level_curve
 from nightflow.detector.dark import dark_line, exposure_scale
 from nightflow.detector.flat import flat_line
 from nightflow.detector.fused_kernel import calibrate_rows, flag_bleeds
+from nightflow.detector.fused_masters import PreparedCache, PreparedMasters
 from nightflow.detector.gain import gain_line
 from nightflow.detector.master_frame import MasterFrame, MasterSet
 from nightflow.detector.overscan import line_axis, line_levels, overscan_line, overscan_variance
@@ -45,6 +45,8 @@ FUSED_STEPS = frozenset(
 _ROWS = 64
 """Rows that a thread takes at a time."""
 
+_PREPARED = PreparedCache()
+
 Plane = NDArray[np.float32]
 
 
@@ -55,8 +57,6 @@ class _Result:
     flags: NDArray[np.uint16]
     saturated_rows: NDArray[np.int32]
     odd: int = 0
-    dead: int = 0
-    bad: int = 0
 
 
 def can_be_fused(frame: Frame, profile: CameraProfile, masters: MasterSet) -> bool:
@@ -119,11 +119,14 @@ def calibrate_fused(
     levels = None
     if settings.overscan != "off" and header.overscan is not None:
         levels = line_levels(frame.data, header.overscan, settings.overscan, level_curve(profile))
-    result = _run(frame, region, profile, used, levels, scale, threads)
+    low, high = settings.flat_low, settings.flat_high
+    prepared = _PREPARED.get(used, scale, low, high)
+    numbers = _numbers(frame, profile, scale)
+    result = _run(frame, region, used, prepared, numbers, _lines(frame, region, levels), threads)
     if result.odd:
         return None
     _flag_the_rest(result, frame, region, profile)
-    told = _history(frame, profile, used, levels, scale, result)
+    told = _history(frame, profile, used, levels, scale, prepared, result)
     return replace(
         told,
         data=result.data,
@@ -158,10 +161,10 @@ def _used_masters(frame: Frame, region: Region, profile: CameraProfile, masters:
 def _run(
     frame: Frame,
     region: Region,
-    profile: CameraProfile,
     used: MasterSet,
-    levels: Plane | None,
-    scale: float,
+    prepared: PreparedMasters,
+    numbers: Plane,
+    lines: tuple[Plane, Plane],
     threads: int,
 ) -> _Result:
     rows, columns = region
@@ -175,18 +178,17 @@ def _run(
         flags=np.empty(shape, FLAG_DTYPE),
         saturated_rows=np.zeros(len(raw), np.int32),
     )
-    planes, flags = _planes((used.bias, used.dark, used.flat), shape[1])
-    numbers = _numbers(frame, profile, used, scale)
-    lines = _lines(frame, region, levels)
+    counts = [_counts(master, shape[1]) for master in (used.bias, used.dark)]
+    planes = (*counts, prepared.inverse, prepared.flat_error, prepared.variance)
 
-    def work(start: int) -> tuple[int, int, int]:
+    def work(start: int) -> int:
         stop = min(start + _ROWS, shape[0])
-        return calibrate_rows(
+        odd: int = calibrate_rows(
             raw,
             (rows.start, columns.start),
             lines,
             planes,
-            flags,
+            prepared.flags,
             numbers,
             result.data,
             result.variance,
@@ -195,44 +197,32 @@ def _run(
             start,
             stop,
         )
+        return odd
 
     with ThreadPoolExecutor(threads) as pool:
-        counts = np.sum(list(pool.map(work, range(0, shape[0], _ROWS))), axis=0)
-    result.odd, result.dead, result.bad = (int(count) for count in counts)
+        result.odd = sum(pool.map(work, range(0, shape[0], _ROWS)))
     for beyond in (slice(0, rows.start), slice(rows.stop, None)):
         result.saturated_rows[beyond] = np.count_nonzero(raw[beyond] >= frame.header.saturation, axis=1)
         result.odd += int(np.count_nonzero(~np.isfinite(raw[beyond])))
     return result
 
 
-def _planes(
-    masters: Sequence[MasterFrame | None], width: int
-) -> tuple[tuple[Plane, ...], tuple[NDArray[np.uint16], ...]]:
-    """Return the planes of bias, dark and flat; a row stands in for what there is not."""
-    planes: list[Plane] = []
-    flags: list[NDArray[np.uint16]] = []
-    for master, neutral in zip(masters, (0.0, 0.0, 1.0), strict=True):
-        if master is None:
-            planes += [np.full((1, width), neutral, np.float32), np.zeros((1, width), np.float32)]
-            flags.append(np.zeros((1, width), FLAG_DTYPE))
-        else:
-            planes += [np.ascontiguousarray(plane, np.float32) for plane in (master.data, master.uncertainty)]
-            flags.append(np.ascontiguousarray(master.flags))
-    return tuple(planes), tuple(flags)
+def _counts(master: MasterFrame | None, width: int) -> Plane:
+    """Return the counts of a master; a row of zeros where there is none."""
+    return (
+        np.zeros((1, width), np.float32) if master is None else np.ascontiguousarray(master.data, np.float32)
+    )
 
 
-def _numbers(frame: Frame, profile: CameraProfile, used: MasterSet, scale: float) -> Plane:
+def _numbers(frame: Frame, profile: CameraProfile, scale: float) -> Plane:
     """Return the numbers that `calibrate_rows` takes, in its order."""
     header, settings = frame.header, profile.calibration
     if not header.gain > 0:
         raise ValueError(f"variance: gain must be positive, got {header.gain}")
     readout = (header.read_noise / header.gain) ** 2
     readout += overscan_variance(header, settings.overscan, level_curve(profile))
-    bounds = (settings.flat_low, settings.flat_high) if used.flat is not None else (-np.inf, np.inf)
     gain = header.gain
-    return np.array(
-        [header.pedestal, header.saturation, 1 / gain, readout, scale, gain, gain**2, *bounds], np.float32
-    )
+    return np.array([header.pedestal, header.saturation, 1 / gain, readout, scale, gain, gain**2], np.float32)
 
 
 def _lines(frame: Frame, region: Region, levels: Plane | None) -> tuple[Plane, Plane]:
@@ -266,6 +256,7 @@ def _history(
     used: MasterSet,
     levels: Plane | None,
     scale: float,
+    prepared: PreparedMasters,
     result: _Result,
 ) -> Frame:
     """Return the frame with the lines of history and the warnings of the steps, its pixels untouched."""
@@ -286,7 +277,7 @@ def _history(
     elif settings.dark != "off":
         told = left_out(told, "dark")
     if used.flat is not None:
-        told = told.after(flat_line(used.flat, result.dead, result.bad))
+        told = told.after(flat_line(used.flat, prepared.n_dead, prepared.n_bad))
     elif settings.flat != "off":
         told = left_out(told, "flat")
     return told.after(gain_line(header))

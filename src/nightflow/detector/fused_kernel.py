@@ -13,8 +13,7 @@ from nightflow.flags import Flag
 
 __all__ = ["calibrate_rows", "flag_bleeds"]
 
-_SATURATED, _DEAD, _BAD = np.uint16(Flag.SATURATED), np.uint16(Flag.DEAD), np.uint16(Flag.BAD)
-_NONE = np.uint16(0)
+_SATURATED, _NONE = np.uint16(Flag.SATURATED), np.uint16(0)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -39,7 +38,7 @@ def calibrate_rows(
     corner: tuple[int, int],
     levels: tuple[NDArray[np.float32], NDArray[np.float32]],
     planes: tuple[NDArray[np.float32], ...],
-    master_flags: tuple[NDArray[np.uint16], ...],
+    master_flags: NDArray[np.uint16],
     numbers: NDArray[np.float32],
     data: NDArray[np.float32],
     variance: NDArray[np.float32],
@@ -47,7 +46,7 @@ def calibrate_rows(
     saturated_rows: NDArray[np.int32],
     start: int,
     stop: int,
-) -> tuple[int, int, int]:
+) -> int:
     """Calibrate rows ``start`` to ``stop`` of the trimmed frame.
 
     Parameters
@@ -57,57 +56,47 @@ def calibrate_rows(
     levels : tuple of ndarray
         Overscan level of each kept row, and of each kept column, ADU; one of them is all zero.
     planes : tuple of ndarray of float32
-        Bias, its uncertainty, dark, its uncertainty, response, its uncertainty; a single row stands in for
-        what there is not.
-    master_flags : tuple of ndarray of uint16
-        Of bias, dark and flat, likewise.
+        Bias, dark, inverse response, its relative uncertainty, the variance of bias and dark; a single row
+        stands in for what there is not.
+    master_flags : ndarray of uint16
+        Of bias, dark and flat together.
     numbers : ndarray of float32
-        Pedestal, saturation, inverse gain, variance of the readout, scale of the dark, gain, its square,
-        lowest and highest response.
+        Pedestal, saturation, inverse gain, variance of the readout, scale of the dark, gain, its square.
     data, variance, flags : ndarray
         Output.
-    saturated_rows : ndarray of int32, shape (rows of ``raw``,)
-        Output: how many pixels of each raw row are saturated.
+    saturated_rows : ndarray of int32
+        Output: saturated pixels of each raw row.
 
     Returns
     -------
-    odd, dead, bad : int
-        Pixels of whole raw rows that are not finite; responses out of bounds.
+    int
+        Pixels that are not finite, of whole raw rows.
     """
-    pedestal, saturation, inverse_gain, readout, scale = numbers[:5]
-    gain, squared_gain, low, high = numbers[5:]
-    zero, one = np.float32(0), np.float32(1)
+    pedestal, saturation, inverse_gain, readout, scale, gain, squared_gain = numbers
+    zero = np.float32(0)
     row_level, column_level = levels
-    n_odd = n_dead = n_bad = 0
+    n_odd = 0
     for y in range(start, stop):
         source = raw[y + corner[0]]
-        saturated_rows[y + corner[0]], odd = _faults(source, saturation)
+        saturated, odd = _faults(source, saturation)
+        saturated_rows[y + corner[0]] = saturated
         n_odd += odd
         light = source[corner[1] :]
-        bias, bias_error = _row_of(planes[0], y), _row_of(planes[1], y)
-        dark, dark_error = _row_of(planes[2], y), _row_of(planes[3], y)
-        response, response_error = _row_of(planes[4], y), _row_of(planes[5], y)
-        bits = _row_of(master_flags[0], y), _row_of(master_flags[1], y), _row_of(master_flags[2], y)
+        bias, dark, inverse = _row_of(planes[0], y), _row_of(planes[1], y), _row_of(planes[2], y)
+        flat_error, masters_variance = _row_of(planes[3], y), _row_of(planes[4], y)
         level = row_level[y]
         for x in range(data.shape[1]):
             counts = light[x] - level - column_level[x] - pedestal - bias[x]
-            noise = max(counts, zero) * inverse_gain + readout + bias_error[x] * bias_error[x]
-            current_error = scale * dark_error[x]
-            noise += current_error * current_error
-            is_dead, is_bad = response[x] < low, response[x] > high
-            divisor = response[x] if response[x] > zero else one
-            flat = (counts - scale * dark[x]) / divisor
-            flat_error = flat * response_error[x]
+            noise = max(counts, zero) * inverse_gain + readout + masters_variance[x]
+            flat = (counts - scale * dark[x]) * inverse[x]
+            error = flat * flat_error[x]
             data[y, x] = flat * gain
-            variance[y, x] = (noise + flat_error * flat_error) / (divisor * divisor) * squared_gain
-            flag = bits[0][x] | bits[1][x] | bits[2][x]
-            flag |= _SATURATED if light[x] >= saturation else _NONE
-            flag |= _DEAD if is_dead else _NONE
-            flag |= _BAD if is_bad else _NONE
-            flags[y, x] = flag
-            n_dead += 1 if is_dead else 0
-            n_bad += 1 if is_bad else 0
-    return n_odd, n_dead, n_bad
+            variance[y, x] = (noise * inverse[x] * inverse[x] + error * error) * squared_gain
+        flags[y] = master_flags[y]
+        if saturated:
+            for x in range(data.shape[1]):
+                flags[y, x] |= _SATURATED if light[x] >= saturation else _NONE
+    return n_odd
 
 
 @numba.njit(nogil=True, cache=True)
