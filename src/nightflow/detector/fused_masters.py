@@ -107,10 +107,14 @@ class PreparedCache:
             OrderedDict()
         )
 
+    def __len__(self) -> int:
+        """Return how many sets of masters are known."""
+        return len(self._kept)
+
     def get(self, used: MasterSet, scale: float, low: float, high: float) -> PreparedMasters:
         """Return what `prepare_masters` returns; the same masters are prepared once, others wait for it."""
         planes = _planes(used)
-        key = (scale, low, high, used.dark is None, *map(id, planes))
+        key = (scale, low, high, used.dark is None, used.flat is None, *map(id, planes))
         with self._lock:
             known = self._kept.pop(key, None)
             # A number that was a plane's may have become another's.
