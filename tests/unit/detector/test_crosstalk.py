@@ -61,7 +61,8 @@ def test_what_leaked_is_taken_back(seed: int, flip_x: bool, flip_y: bool, corner
             seen[row, column] += MATRIX[0][1] * true[other]
             seen[other] += MATRIX[1][0] * true[row, column]
     frame = subtract_crosstalk(raw_frame(seen, right=right), MATRIX)
-    np.testing.assert_allclose(frame.data[:, :12], true[:, :12], rtol=1e-5)
+    # A ghost of up to 40000 counts times the coupling was added and taken back, in float32.
+    np.testing.assert_allclose(frame.data[:, :12], true[:, :12], rtol=1e-5, atol=1e-3)
     np.testing.assert_allclose(frame.data[:, 12:], true[:, 12:], rtol=1e-6)
 
 
