@@ -85,6 +85,7 @@ def region_mask(
         if region.detector in ("", detector):
             mask[_placed(text, region, shape)] = True
             own += 1
+    mask.setflags(write=False)  # it is kept and shared
     return own, mask
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from nightflow.detector.bad_pixels import flag_master_defects, flag_not_finite, flag_regions
 from nightflow.detector.balance import balance_amplifiers
 from nightflow.detector.bias import subtract_bias
-from nightflow.detector.choices import bias_in_dark, left_out, level_curve, level_removed
+from nightflow.detector.choices import bias_in_dark, bias_share, left_out, level_curve, level_removed
 from nightflow.detector.cosmic_rays import flag_cosmic_rays
 from nightflow.detector.crosstalk import subtract_crosstalk
 from nightflow.detector.dark import subtract_dark
@@ -208,6 +208,7 @@ def _with_readout_variance(frame: Frame, profile: CameraProfile, masters: Master
     return attach_readout_variance(
         frame,
         master_bias=_subtracted_bias(frame, profile, masters),
+        bias_share=bias_share(frame, profile, masters),
         mode=profile.calibration.overscan,
         curve=level_curve(profile),
     )
@@ -218,6 +219,7 @@ def _variance(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame
     return attach_variance(
         frame,
         master_bias=_subtracted_bias(frame, profile, masters),
+        bias_share=bias_share(frame, profile, masters),
         zero_level=dark.data if dark is not None else None,
         extra=overscan_variance(frame.header, profile.calibration.overscan, level_curve(profile)),
         level_removed=level_removed(frame, profile),
@@ -308,13 +310,13 @@ _ALL = frozenset({BIAS, DARK, FLAT, LIGHT})
 
 STEPS: tuple[Step, ...] = (
     Step("saturation", lambda frame, profile, masters: flag_saturation(frame), _ALL),
-    Step("not_finite", lambda frame, profile, masters: flag_not_finite(frame), _ALL),
     Step(
         "bad_regions",
         lambda frame, profile, masters: flag_regions(frame, profile.detector.bad_pixel_regions),
         _ALL,
     ),
     Step("overscan", _overscan, _ALL),
+    Step("not_finite", lambda frame, profile, masters: flag_not_finite(frame), _ALL),
     Step("crosstalk", _crosstalk, _ALL),
     Step("trim", lambda frame, profile, masters: trim(frame), _ALL),
     Step("pedestal", lambda frame, profile, masters: subtract_pedestal(frame), _ALL),
@@ -334,6 +336,6 @@ STEPS: tuple[Step, ...] = (
     Step("trails", _trails, frozenset({LIGHT})),
     Step("fill", lambda frame, profile, masters: fill_pixels(frame, profile.bad_pixels), frozenset({LIGHT})),
 )
-"""Saturation and bad regions need raw coordinates and raw counts, crosstalk the order in which pixels were
-read, linearity the counts of each amplifier above its bias; the variance needs the dark current still in and
+"""Saturation and bad regions need raw coordinates and raw counts; the overscan must not see values that were
+filled in, and what follows it no NaN; crosstalk needs the order in which pixels were read, linearity the counts of each amplifier above its bias; the variance needs the dark current still in and
 the flat not yet divided; cosmic rays need electrons with their sky."""

@@ -13,7 +13,7 @@ from nightflow.detector.master_frame import MasterFrame
 from nightflow.errors import MissingCalibration
 from nightflow.frame import Frame
 
-__all__ = ["DarkScaling", "dark_counts", "dark_line", "exposure_scale", "subtract_dark"]
+__all__ = ["DarkScaling", "dark_counts", "dark_line", "dark_scale", "exposure_scale", "subtract_dark"]
 
 DarkScaling = Literal["exposure_matched", "scaled"]
 
@@ -50,7 +50,7 @@ def subtract_dark(
     """
     require_unit(frame, "dark", "adu")
     require_master(frame, "dark", master_dark)
-    scale = exposure_scale(frame.header.exptime, master_dark.header.exptime, scaling, exposure_tolerance)
+    scale = dark_scale(frame, master_dark, master_bias, scaling, exposure_tolerance)
     counts = dark_counts(frame, master_dark, master_bias, scale)
     variance = frame.variance
     if variance is not None:
@@ -70,6 +70,30 @@ def dark_line(master_dark: MasterFrame, scale: float) -> str:
     return f"dark: {master_dark.label} of {master_dark.header.exptime:g} s times {scale:g} subtracted"
 
 
+def dark_scale(
+    frame: Frame,
+    master_dark: MasterFrame,
+    master_bias: MasterFrame | None,
+    scaling: DarkScaling,
+    tolerance: float,
+) -> float:
+    """Return the factor for a master dark; 1 where it is close enough and its bias cannot be told apart.
+
+    Raises
+    ------
+    MissingCalibration
+        As `exposure_scale`.
+    """
+    exptime, dark_exptime = frame.header.exptime, master_dark.header.exptime
+    if master_dark.header.bias_included and master_bias is None and _match(exptime, dark_exptime, tolerance):
+        return 1.0
+    return exposure_scale(exptime, dark_exptime, scaling, tolerance)
+
+
+def _match(exptime: float, other: float, tolerance: float) -> bool:
+    return abs(exptime - other) <= tolerance * max(exptime, other)
+
+
 def exposure_scale(exptime: float, dark_exptime: float, scaling: DarkScaling, tolerance: float) -> float:
     """Return the factor for a dark of ``dark_exptime`` seconds in a frame of ``exptime`` seconds.
 
@@ -78,9 +102,11 @@ def exposure_scale(exptime: float, dark_exptime: float, scaling: DarkScaling, to
     MissingCalibration
         Matched exposures are asked for and these differ, or the dark has no exposure to scale by.
     """
-    if abs(exptime - dark_exptime) <= tolerance * max(exptime, dark_exptime):
+    if exptime == dark_exptime:
         return 1.0
     if scaling == "exposure_matched":
+        if _match(exptime, dark_exptime, tolerance):
+            return 1.0
         raise MissingCalibration(
             f"dark: a dark of {dark_exptime:g} s does not match an exposure of {exptime:g} s; "
             'take such darks, or set calibration.dark_scaling = "scaled" in the camera profile'

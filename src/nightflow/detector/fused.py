@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from nightflow.detector.bad_pixels import region_mask, regions_line
 from nightflow.detector.bias import bias_line
 from nightflow.detector.checks import require_master, require_raw_shape, require_unit, set_flag
-from nightflow.detector.choices import left_out, level_curve
-from nightflow.detector.dark import dark_line, exposure_scale
+from nightflow.detector.choices import bias_share, left_out, level_curve
+from nightflow.detector.dark import dark_line, dark_scale
 from nightflow.detector.flat import flat_line
 from nightflow.detector.fused_kernel import calibrate_rows, flag_bleeds
 from nightflow.detector.fused_masters import PreparedCache, PreparedMasters
@@ -115,12 +115,12 @@ def calibrate_fused(
     scale = 1.0
     if used.dark is not None:
         tolerance = profile.masters.exposure_tolerance
-        scale = exposure_scale(header.exptime, used.dark.header.exptime, settings.dark_scaling, tolerance)
+        scale = dark_scale(frame, used.dark, used.bias, settings.dark_scaling, tolerance)
     levels = None
     if settings.overscan != "off" and header.overscan is not None:
         levels = line_levels(frame.data, header.overscan, settings.overscan, level_curve(profile))
     low, high = settings.flat_low, settings.flat_high
-    prepared = _PREPARED.get(used, scale, low, high)
+    prepared = _PREPARED.get(used, scale, bias_share(frame, profile, used), low, high)
     numbers = _numbers(frame, profile, scale)
     result = _run(frame, region, used, prepared, numbers, _lines(frame, region, levels), threads)
     if result.odd:

@@ -54,7 +54,9 @@ class PreparedMasters:
         return sum(plane.nbytes for plane in (self.inverse, self.flat_error, self.variance, self.flags))
 
 
-def prepare_masters(used: MasterSet, scale: float, low: float, high: float) -> PreparedMasters:
+def prepare_masters(
+    used: MasterSet, scale: float, bias_share: float, low: float, high: float
+) -> PreparedMasters:
     """Work out the planes.
 
     Parameters
@@ -63,12 +65,14 @@ def prepare_masters(used: MasterSet, scale: float, low: float, high: float) -> P
         The bias, and dark and flat where they are applied.
     scale : float
         Factor of the dark.
+    bias_share : float
+        Share of the bias's variance that stays; see `nightflow.detector.choices.bias_share`.
     low, high : float
         Bounds of a usable response.
     """
     assert used.bias is not None
     flags = used.bias.flags.astype(FLAG_DTYPE)
-    variance = np.square(used.bias.uncertainty, dtype=np.float32)
+    variance = np.float32(bias_share) * np.square(used.bias.uncertainty, dtype=np.float32)
     if used.dark is not None:
         flags |= used.dark.flags
         variance += np.square(np.float32(scale) * used.dark.uncertainty, dtype=np.float32)
@@ -111,15 +115,17 @@ class PreparedCache:
         """Return how many sets of masters are known."""
         return len(self._kept)
 
-    def get(self, used: MasterSet, scale: float, low: float, high: float) -> PreparedMasters:
+    def get(
+        self, used: MasterSet, scale: float, bias_share: float, low: float, high: float
+    ) -> PreparedMasters:
         """Return what `prepare_masters` returns; the same masters are prepared once, others wait for it."""
         planes = _planes(used)
-        key = (scale, low, high, used.dark is None, used.flat is None, *map(id, planes))
+        key = (scale, bias_share, low, high, used.dark is None, used.flat is None, *map(id, planes))
         with self._lock:
             known = self._kept.pop(key, None)
             # A number that was a plane's may have become another's.
             if known is None or any(ref() is not plane for ref, plane in zip(known[0], planes, strict=True)):
-                known = tuple(map(weakref.ref, planes)), prepare_masters(used, scale, low, high)
+                known = tuple(map(weakref.ref, planes)), prepare_masters(used, scale, bias_share, low, high)
             self._kept[key] = known
             self._make_room()
             return known[1]

@@ -103,6 +103,8 @@ class MasterFrame:
     statistics : MasterStatistics
     photon_transfer : PhotonTransfer or None
         Of biases and flats of which at least two were used.
+    made_with : mapping of str to str
+        Kind -> fingerprint of the masters that were taken off the inputs.
     history, warnings : tuple of str
         What was done to the inputs; what was guessed or left out.
     """
@@ -115,6 +117,7 @@ class MasterFrame:
     fingerprint: str
     statistics: MasterStatistics
     photon_transfer: PhotonTransfer | None = None
+    made_with: Mapping[str, str] = field(default_factory=dict)
     history: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

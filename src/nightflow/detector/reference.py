@@ -15,7 +15,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from nightflow.detector.choices import bias_in_dark, level_curve
+from nightflow.detector.choices import bias_in_dark, bias_share, level_curve
 from nightflow.detector.master_frame import MasterFrame, MasterSet
 from nightflow.detector.overscan import line_axis, overscan_variance
 from nightflow.frame import Frame
@@ -66,10 +66,12 @@ def _overscan(before: Frame, profile: CameraProfile, masters: MasterSet) -> CCDD
     section = before.header.overscan
     if before.header.amplifiers or section is None or profile.calibration.overscan != "row_median":
         return None
+    axis = line_axis(section)
+    covers = section[axis].start == 0 and section[axis].stop == before.data.shape[axis]
     ccd = _ccd(before)
-    return ccdproc.subtract_overscan(
-        ccd, overscan=ccd[section], overscan_axis=1 - line_axis(section), median=True
-    )
+    if not covers or not np.isfinite(ccd.data[section]).all():
+        return None  # ccdproc knows nothing of lines without a level
+    return ccdproc.subtract_overscan(ccd, overscan=ccd[section], overscan_axis=1 - axis, median=True)
 
 
 def _trim(before: Frame, profile: CameraProfile, masters: MasterSet) -> CCDData | None:
@@ -95,7 +97,8 @@ def _variance(before: Frame, profile: CameraProfile, masters: MasterSet) -> CCDD
     )
     bias = masters.bias if not header.bias_included and "bias" not in header.steps_done else None
     if bias is not None and profile.calibration.bias != "off":
-        ccd.uncertainty = StdDevUncertainty(np.hypot(ccd.uncertainty.array, bias.uncertainty))
+        share = np.sqrt(bias_share(before, profile, masters))
+        ccd.uncertainty = StdDevUncertainty(np.hypot(ccd.uncertainty.array, share * bias.uncertainty))
     return ccd
 
 

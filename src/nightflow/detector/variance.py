@@ -27,6 +27,7 @@ def attach_readout_variance(
     frame: Frame,
     *,
     master_bias: MasterFrame | None = None,
+    bias_share: float = 1.0,
     mode: OverscanMode = "off",
     curve: LevelCurve = DEFAULT_CURVE,
 ) -> Frame:
@@ -42,6 +43,8 @@ def attach_readout_variance(
         ADU, put together. One that has a variance is returned as it is.
     master_bias : MasterFrame, optional
         The one that was subtracted.
+    bias_share : float
+        Share of its variance that stays; see `nightflow.detector.choices.bias_share`.
     mode, curve
         How the overscan level was found; see `nightflow.detector.overscan_levels.strip_variance`.
 
@@ -65,7 +68,7 @@ def attach_readout_variance(
     else:
         variance = np.full(frame.data.shape, of(header), np.float32)
     if master_bias is not None:
-        variance += master_bias.uncertainty**2
+        variance += np.float32(bias_share) * master_bias.uncertainty**2
     return frame.after("variance: of the readout, as each amplifier counts", variance=variance)
 
 
@@ -73,6 +76,7 @@ def attach_variance(
     frame: Frame,
     *,
     master_bias: MasterFrame | None = None,
+    bias_share: float = 1.0,
     zero_level: NDArray[np.float32] | None = None,
     extra: float = 0.0,
     level_removed: bool = False,
@@ -89,6 +93,8 @@ def attach_variance(
         ADU.
     master_bias : MasterFrame, optional
         The one that was subtracted; its variance is added.
+    bias_share : float
+        Share of its variance that stays; see `nightflow.detector.choices.bias_share`.
     zero_level : ndarray of float32, optional
         ADU in the counts that are not electrons of this exposure (a dark that holds the bias).
     extra : float
@@ -111,7 +117,7 @@ def attach_variance(
         if extra:
             variance += np.float32(extra)
         if master_bias is not None:
-            variance += master_bias.uncertainty**2
+            variance += np.float32(bias_share) * master_bias.uncertainty**2
     warnings = variance_warnings(header)
     if header.bias_included and zero_level is None and not level_removed:
         warnings.append("variance: the bias level was not removed and counts as light")

@@ -92,9 +92,9 @@ class CalibrationSettings(SettingsModel):
     dark: Policy = "optional"
     dark_scaling: Literal["exposure_matched", "scaled"] = "exposure_matched"
     flat: Policy = "required"
-    flat_low: float = 0.2
+    flat_low: float = Field(0.2, gt=0)
     """Pixels of the normalised flat below this are dead."""
-    flat_high: float = 5.0
+    flat_high: float = Field(5.0, gt=0)
     illumination: Policy = "off"
     """A dark-sky flat on top of the flat, made of the night's own lights."""
     fringe: Policy = "off"

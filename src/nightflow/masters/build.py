@@ -112,6 +112,7 @@ def build_master(
         fingerprint=master_fingerprint(kind, profile, masters, named, method, first.header.detector),
         statistics=_statistics(data, flags, combined),
         photon_transfer=transfer,
+        made_with=_taken_off(first.history, masters),
         history=(*first.history, f"combine: {method} of {len(kept)} {kind} frames"),
         warnings=(
             *first.warnings,
@@ -242,6 +243,12 @@ def _wrong_gains(
     if kind != FrameKind.FLAT or transfer is None or not header.amplifiers:
         return doubts(header, transfer)
     return amplifier_doubts(header, [item.plane for item in kept], transfer.read_noise)
+
+
+def _taken_off(history: Sequence[str], masters: MasterSet) -> dict[str, str]:
+    """Return kind -> fingerprint of the masters that the inputs' history names."""
+    told = [one for one in (masters.bias, masters.dark) if one and one.label in "\n".join(history)]
+    return {str(one.kind): one.fingerprint for one in told}
 
 
 def _normalised(kind: FrameKind, kept: Sequence[_Prepared]) -> list[Plane]:

@@ -59,6 +59,9 @@ _MEASURED: dict[str, tuple[str, str]] = {
 }
 """Keyword -> (field of `PhotonTransfer`, comment)."""
 
+_MADE_WITH = {"bias": "NFWBIAS", "dark": "NFWDARK", "flat": "NFWFLAT", "illumination": "NFWILLUM"}
+"""Kind -> keyword of the fingerprint of the master that was taken off the inputs."""
+
 _PAIRS: dict[tuple[str, str], str] = {("XBINNING", "YBINNING"): "binning", ("RAWNY", "RAWNX"): "shape"}
 
 
@@ -152,6 +155,9 @@ def _header(master: MasterFrame) -> fits.Header:
         value = getattr(master.photon_transfer, name, None)
         if value is not None:
             header[keyword] = (value, comment)
+    for kind, keyword in _MADE_WITH.items():
+        if kind in master.made_with:
+            header[keyword] = (master.made_with[kind], "")
     for line in master.history:
         header.add_history(printable(line))
     return header
@@ -197,6 +203,7 @@ def _from_hdus(hdus: fits.HDUList, memmap: bool) -> MasterFrame:
             **{f.name: float(header[f"NF{f.name[:6].upper()}"]) for f in fields(MasterStatistics)}
         ),
         photon_transfer=_photon_transfer(header),
+        made_with={kind: str(header[key]) for kind, key in _MADE_WITH.items() if key in header},
         history=_logged(hdus["LOG"].data, "history"),
         warnings=_logged(hdus["LOG"].data, "warning"),
     )

@@ -7,11 +7,14 @@ import pytest
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from nightflow.detector.chain import STEPS, MasterSet, calibrate, prepare_for_master
+from nightflow.detector.chain import STEPS, DetectorEngine, MasterSet, calibrate, prepare_for_master
+from nightflow.detector.master_frame import MasterFrame
 from nightflow.errors import FrameRejected
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
+from nightflow.masters.build import build_master
+from nightflow.robust import robust_sigma
 from tests.unit.detector.frames import Detector, make_frame, make_master, make_profile
 
 FULL = {"bias": "required", "dark": "required", "flat": "required"}
@@ -256,3 +259,51 @@ def test_a_megapixel_is_quick() -> None:
         seconds.append(time.perf_counter() - start)
     # the goal is 60 ms on an idle machine; the bound leaves room for a busy one
     assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("gap", ["a pixel", "a row", "the strip of a row", "the strip"])
+@pytest.mark.parametrize("mode", ["row_median", "median"])
+def test_a_gap_in_the_strip_does_not_reach_the_sky(gap: str, mode: str) -> None:
+    """The level comes from what was read, never from what was filled in."""
+    detector = Detector(shape=(96, 128), overscan=16)
+    frame = detector.frame("light", 3000.0, 60, level=40.0)
+    holes = {
+        "a pixel": (slice(50, 51), slice(130, 131)),
+        "a row": (slice(50, 51), slice(None)),
+        "the strip of a row": (slice(50, 51), slice(128, None)),
+        "the strip": (slice(None), slice(128, None)),
+    }
+    frame.data[holes[gap]] = np.nan
+    result = calibrate(frame, profile_with(overscan=mode), MasterSet(**detector.ideal_masters(60)))
+    assert np.isfinite(result.data).all()
+    if gap == "the strip":
+        assert any("no finite pixel" in warning for warning in result.warnings)
+        return
+    good = (result.flags & int(Flag.BAD)) == 0
+    assert np.count_nonzero(~good) == (128 if gap == "a row" else 0)
+    rows = np.median(np.where(good, result.data, np.nan), axis=1)
+    np.testing.assert_allclose(rows[~np.isnan(rows)], 3000, rtol=0.02)
+    assert np.median(result.data[50]) == pytest.approx(3000, rel=0.1)  # filled in, near the sky
+
+
+@pytest.mark.parametrize("engine", ["fast", "steps", "reference"])
+@pytest.mark.parametrize(("same_bias", "scale"), [(True, 1.0), (True, 0.5), (False, 1.0)])
+def test_errors_are_true_where_read_noise_and_few_masters_decide(
+    engine: DetectorEngine, same_bias: bool, scale: float
+) -> None:
+    """A bias of three frames cancels, wholly or in part, with a dark that was made with it."""
+    detector = Detector(shape=(300, 300), dark_rate=0.01)
+    profile = profile_with(dark_scaling="scaled", flat="off")
+    light_seconds = 60 * scale
+
+    def bias() -> MasterFrame:
+        return build_master(FrameKind.BIAS, [detector.frame("bias", 0, 0) for _ in range(3)], profile)
+
+    of_the_dark = bias()
+    darks = [detector.frame("dark", 0, 60) for _ in range(3)]
+    dark = build_master(FrameKind.DARK, darks, profile, MasterSet(bias=of_the_dark))
+    assert dark.made_with == {"bias": of_the_dark.fingerprint}
+    used = MasterSet(bias=of_the_dark if same_bias else bias(), dark=dark)
+    result = calibrate(detector.frame("light", 2.0, light_seconds), profile, used, engine)
+    pull = (result.data - 2.0 * detector.response) / np.sqrt(result.variance)
+    assert robust_sigma(pull) == pytest.approx(1, abs=0.02)

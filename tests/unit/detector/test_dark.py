@@ -65,7 +65,7 @@ def test_the_darks_variance_grows_with_the_square_of_the_scale() -> None:
 
 def test_a_matched_dark_is_not_scaled_within_the_tolerance() -> None:
     assert exposure_scale(60.5, 60, "exposure_matched", 0.02) == 1
-    assert exposure_scale(60.5, 60, "scaled", 0.02) == 1
+    assert exposure_scale(60.5, 60, "scaled", 0.02) == pytest.approx(60.5 / 60)
     assert exposure_scale(0, 0, "exposure_matched", 0.02) == 1
 
 

@@ -26,11 +26,11 @@ def set_of(response: object = ((0.5, 2.0), (0.1, 8.0)), side: int = 2) -> Master
 
 
 def prepared(cache: PreparedCache, masters: MasterSet, scale: float = 1.0) -> PreparedMasters:
-    return cache.get(masters, scale, *BOUNDS)
+    return cache.get(masters, scale, 1.0, *BOUNDS)
 
 
 def test_planes_are_those_of_the_formulae() -> None:
-    found = prepare_masters(set_of(), 2.0, *BOUNDS)
+    found = prepare_masters(set_of(), 2.0, 1.0, *BOUNDS)
     np.testing.assert_allclose(found.inverse, [[2, 0.5], [10, 0.125]], rtol=1e-6)
     np.testing.assert_allclose(found.flat_error, [[0.02, 0.005], [0.1, 0.00125]], rtol=1e-6)
     np.testing.assert_array_equal(found.variance, np.full((2, 2), 3.0**2 + (2 * 2.0) ** 2))
@@ -39,13 +39,13 @@ def test_planes_are_those_of_the_formulae() -> None:
 
 
 def test_nothing_is_divided_where_there_is_no_response() -> None:
-    found = prepare_masters(set_of(((1.0, 0.0), (-3.0, 1.0))), 1.0, *BOUNDS)
+    found = prepare_masters(set_of(((1.0, 0.0), (-3.0, 1.0))), 1.0, 1.0, *BOUNDS)
     assert found.inverse.tolist() == [[1, 1], [1, 1]]
     assert found.n_dead == 2
 
 
 def test_without_dark_and_flat_one_row_is_enough() -> None:
-    found = prepare_masters(replace(set_of(), dark=None, flat=None), 1.0, *BOUNDS)
+    found = prepare_masters(replace(set_of(), dark=None, flat=None), 1.0, 1.0, *BOUNDS)
     assert found.inverse.tolist() == [[1, 1]]
     assert found.flat_error.tolist() == [[0, 0]]
     assert (found.variance == 9).all()
@@ -55,7 +55,7 @@ def test_without_dark_and_flat_one_row_is_enough() -> None:
 def test_masters_are_not_changed() -> None:
     masters = set_of()
     assert masters.bias is not None
-    prepare_masters(masters, 1.0, *BOUNDS)
+    prepare_masters(masters, 1.0, 1.0, *BOUNDS)
     assert not masters.bias.flags.any()
     assert (masters.bias.uncertainty == 3).all()
 
@@ -65,7 +65,7 @@ def test_the_same_masters_are_prepared_once() -> None:
     first = prepared(cache, masters)
     assert prepared(cache, replace(masters)) is first
     assert prepared(cache, masters, 2.0) is not first
-    assert cache.get(masters, 1.0, 0.6, 5.0).n_dead == 2
+    assert cache.get(masters, 1.0, 1.0, 0.6, 5.0).n_dead == 2
     assert prepared(cache, masters) is first
 
 
@@ -108,7 +108,7 @@ def test_planes_of_masters_that_are_gone_are_forgotten() -> None:
 
 def test_there_is_a_bound_on_the_memory() -> None:
     masters = [set_of(np.ones((16, 16)), 16) for _ in range(4)]
-    one = prepare_masters(masters[0], 1.0, *BOUNDS)
+    one = prepare_masters(masters[0], 1.0, 1.0, *BOUNDS)
     cache = PreparedCache(most_bytes=2 * one.nbytes)
     found = [prepared(cache, each) for each in masters]
     assert len(cache) == 2
