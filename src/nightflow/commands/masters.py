@@ -28,7 +28,7 @@ from nightflow.pipeline.touched import touched_by, users_of
 from nightflow.pipeline.work import Context
 from nightflow.store.database import Database
 from nightflow.store.ledger import requeue
-from nightflow.store.masters import find_masters, set_master_state
+from nightflow.store.masters import BY_HAND, find_masters, forget_refusal, set_master_state
 from nightflow.store.masters import masters as stored
 from nightflow.store.models import Master, Priority, State
 
@@ -109,7 +109,7 @@ def masters_approve(which: WhichArgument, config: ConfigOption = None) -> None:
     Frames that wait for a calibration are queued, and those of nights that are over which it fits best.
     """
     with open_store(config) as (settings, database):
-        row = _set_state(database, which, "approved", "approved by hand")
+        row = _set_state(database, which, "approved", BY_HAND)
         now = datetime.now(UTC)
         woken = requeue(
             database,
@@ -144,6 +144,25 @@ def masters_reject(
         note(f"{touched} exposures that used it are queued: {_TAKEN_UP}")
 
 
+@masters.command("retry")
+def masters_retry(which: WhichArgument, config: ConfigOption = None) -> None:
+    """Forget that a set of frames made no master, so that it is tried again.
+
+    Frames that wait for a calibration are queued.
+    """
+    with open_store(config) as (_, database):
+        row = _the_one(database, which)
+        if not forget_refusal(database, row.id or 0):
+            fail(f"{_name(row)} was made; `masters approve` or `masters reject` say what becomes of it")
+        woken = requeue(
+            database, states=[State.HELD], waits_for="calibration", instrument=row.instrument,
+            priority=Priority.REDO, now=datetime.now(UTC),
+        )  # fmt: skip
+    console.print(f"{_name(row)} is tried again when a frame needs it", markup=False)
+    if woken:
+        note(f"{woken} exposures that waited for a calibration are queued: {_TAKEN_UP}")
+
+
 def _listed(row: Master) -> dict[str, Any]:
     """Return a master's columns, with the numbers of its statistics under their names."""
     numbers = {"level": row.statistics.get("median"), "noise": row.statistics.get("noise")}
@@ -162,15 +181,24 @@ def _queue(database: Database, exposure_ids: list[int], now: datetime) -> int:
     return requeue(database, exposure_ids, priority=Priority.REDO, now=now)
 
 
-def _set_state(database: Database, which: str, state: str, reason: str) -> Master:
+def _the_one(database: Database, which: str) -> Master:
+    """Return the master that a person means, or end with what is wrong."""
     found = find_masters(database, which)
     if not found:
         fail(f"no master is called {which!r}; `nightflow masters list` names them")
     if len(found) > 1:
         fail(f"{len(found)} masters begin with {which!r}; give more of the fingerprint, or the number")
-    if state == "approved" and not found[0].path:
-        fail(f"{_name(found[0])} was never made: {found[0].reason}")
-    row = set_master_state(database, found[0].id or 0, state, reason)
+    return found[0]
+
+
+def _set_state(database: Database, which: str, state: str, reason: str) -> Master:
+    found = _the_one(database, which)
+    if state == "approved" and not found.path:
+        fail(
+            f"{_name(found)} was never made: {found.reason}; "
+            f"`nightflow masters retry {found.fingerprint[:12]}` has it tried again"
+        )
+    row = set_master_state(database, found.id or 0, state, reason)
     if row is None:
         fail(f"master {which!r} is gone")
     return row

@@ -337,5 +337,6 @@ STEPS: tuple[Step, ...] = (
     Step("fill", lambda frame, profile, masters: fill_pixels(frame, profile.bad_pixels), frozenset({LIGHT})),
 )
 """Saturation and bad regions need raw coordinates and raw counts; the overscan must not see values that were
-filled in, and what follows it no NaN; crosstalk needs the order in which pixels were read, linearity the counts of each amplifier above its bias; the variance needs the dark current still in and
-the flat not yet divided; cosmic rays need electrons with their sky."""
+filled in, and what follows it no NaN; crosstalk needs the order in which pixels were read, linearity the
+counts of each amplifier above its bias; the variance needs the dark current still in and the flat not yet
+divided; cosmic rays need electrons with their sky."""

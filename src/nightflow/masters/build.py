@@ -25,7 +25,13 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile, InputLimits
 from nightflow.masters.combine import CombinedFrame, CombineMethod, combine
 from nightflow.masters.fingerprint import fingerprint, recipe
-from nightflow.masters.photon_transfer import amplifier_doubts, doubts, photon_transfer
+from nightflow.masters.header import common_header
+from nightflow.masters.photon_transfer import (
+    amplifier_doubts,
+    amplifier_read_noise_doubts,
+    doubts,
+    photon_transfer,
+)
 from nightflow.masters.plane_on_disk import Plane, PlaneOnDisk, divide
 from nightflow.masters.vet import InputMeasures, measure_input, unusable, vet
 from nightflow.robust import MAD_TO_SIGMA
@@ -104,7 +110,7 @@ def build_master(
     data, uncertainty, flags = _planes(kind, combined, method)
     first = kept[0]
     return MasterFrame(
-        header=_common_header(kind, [item.header for item in kept]),
+        header=common_header(kind, [item.header for item in kept]),
         data=data,
         uncertainty=uncertainty,
         flags=flags,
@@ -202,10 +208,22 @@ def _judge(
     kind: FrameKind, tried: Sequence[_Prepared | str], profile: CameraProfile, limits: InputLimits | None
 ) -> list[str]:
     """Return for each input why it is left out, "" where it is used."""
+    tried = _without_a_minority(tried)
     prepared = [item for item in tried if isinstance(item, _Prepared)]
     _require_alike(kind, [item.header for item in prepared], profile)
     faults = iter(vet(kind, [item.measures for item in prepared], limits or profile.masters.inputs))
     return [item if isinstance(item, str) else next(faults) for item in tried]
+
+
+def _without_a_minority(tried: Sequence[_Prepared | str]) -> list[_Prepared | str]:
+    """Put a fault in the place of inputs that hold their bias where most have lost it, or the other way."""
+    held = [item.header.bias_included for item in tried if isinstance(item, _Prepared)]
+    majority = sum(held) * 2 >= len(held)
+    words = "its bias is gone, most hold theirs" if majority else "it holds its bias, most do not"
+    return [
+        words if isinstance(item, _Prepared) and item.header.bias_included != majority else item
+        for item in tried
+    ]
 
 
 def _require_alike(kind: FrameKind, headers: Sequence[FrameHeader], profile: CameraProfile) -> None:
@@ -239,10 +257,12 @@ def _wrong_gains(
     kind: FrameKind, kept: Sequence[_Prepared], transfer: PhotonTransfer | None
 ) -> tuple[str, ...]:
     """Return what the inputs say against the gains and read noises in use; flats not yet normalised."""
-    header = kept[0].header
-    if kind != FrameKind.FLAT or transfer is None or not header.amplifiers:
+    header, planes = kept[0].header, [item.plane for item in kept]
+    if transfer is None or not header.amplifiers:
         return doubts(header, transfer)
-    return amplifier_doubts(header, [item.plane for item in kept], transfer.read_noise)
+    if kind is FrameKind.BIAS:
+        return amplifier_read_noise_doubts(header, planes)
+    return amplifier_doubts(header, planes, transfer.read_noise)
 
 
 def _taken_off(history: Sequence[str], masters: MasterSet) -> dict[str, str]:
@@ -274,24 +294,6 @@ def _planes(
         data /= level
         uncertainty /= level
     return data, uncertainty, flags
-
-
-def _common_header(kind: FrameKind, headers: Sequence[FrameHeader]) -> FrameHeader:
-    times = [header.mjd_mid for header in headers if header.mjd_mid is not None]
-    temperatures = [header.ccd_temp for header in headers if header.ccd_temp is not None]
-    return replace(
-        headers[0],
-        kind=kind,
-        object="",
-        exptime=float(np.median([header.exptime for header in headers])),
-        mjd_mid=float(np.mean(times)) if times else None,
-        ccd_temp=float(np.mean(temperatures)) if temperatures else None,
-        pedestal=0.0,
-        ra=None,
-        dec=None,
-        airmass=None,
-        warnings=(),
-    )
 
 
 def _statistics(

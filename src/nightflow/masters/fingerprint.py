@@ -11,7 +11,7 @@ from nightflow.instruments.profile import CameraProfile
 
 __all__ = ["RECIPE_VERSION", "fingerprint", "recipe"]
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """To be raised when the same inputs and settings would give other pixels."""
 
 _OF_THE_PIXELS = {"name", "hdus", "keywords", "filters", "detector", "calibration", "masters"}

@@ -16,6 +16,7 @@ from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.build import moderated_uncertainty
 from nightflow.masters.combine import CombinedFrame, combine
+from nightflow.masters.plane_on_disk import divide
 from nightflow.masters.sky_planes import (
     METHOD,
     SkyPlane,
@@ -46,7 +47,7 @@ def build_fringe(
     frames : sequence of Frame
         Calibrated lights, electrons, dithered by more than their objects are wide. Taken one at a time.
     profile : CameraProfile
-        ``masters.fringe_background``, ``clip_sigma`` and ``minimum_inputs``.
+        ``masters.fringe_background``, ``clip_sigma`` and ``minimum_sky_inputs``.
     inputs : sequence of InputFile
         Name and hash of each frame.
 
@@ -95,7 +96,7 @@ def _amplitude(one: SkyPlane | None, combined: CombinedFrame) -> Amplitude | Non
     """
     if one is None:
         return None
-    own = np.asarray(one.plane)
+    own = np.asarray(one.plane[:])
     known = np.isfinite(own) & (combined.n_used > 1)
     number = np.maximum(combined.n_used, 2).astype(np.float32)
     others = zero_where(~known, (number * combined.data - own) / (number - 1))
@@ -120,5 +121,5 @@ def _rescale(planes: Sequence[SkyPlane | None], amplitudes: Sequence[Amplitude |
     """Bring all planes to one amplitude; ``level`` becomes what a plane has been divided by."""
     for one, amplitude in zip(planes, amplitudes, strict=True):
         if one is not None and amplitude is not None:
-            one.plane[...] /= np.float32(amplitude.value)
+            divide(one.plane, amplitude.value)
             one.level *= amplitude.value

@@ -20,11 +20,14 @@ from nightflow.masters.compare import (
     large_scale_range,
 )
 
-__all__ = ["Doubted", "Judgement", "judge"]
+__all__ = ["FIRST", "Doubted", "Judgement", "judge"]
 
 MasterState = Literal["approved", "provisional", "rejected"]
 
 _SKY = (FrameKind.ILLUMINATION, FrameKind.FRINGE)
+FIRST = "the first of its kind"
+"""In the reason of an approved master that nothing was there to be compared with."""
+
 _HELD_BIAS = 0.1
 """A dark whose level is that of the bias to within so much holds the bias."""
 
@@ -68,6 +71,8 @@ def judge(
     masters: MasterSet | None = None,
     approved: MasterFrame | None = None,
     doubted: Doubted | None = None,
+    *,
+    confirmed: bool = True,
 ) -> Judgement:
     """Judge a new master by itself, and by what it was before.
 
@@ -83,6 +88,9 @@ def judge(
     doubted : Doubted, optional
         The one of the same key, made of other frames, that was not approved. A new master that differs from
         the approved one just as that did shows that the change is there to stay: it is trusted more.
+    confirmed : bool
+        Whether another master, or a person, has confirmed the approved one. Against the first of its kind a
+        difference says no more than that one of the two is wrong: it rejects nothing.
 
     Returns
     -------
@@ -97,6 +105,8 @@ def judge(
     changes: list[Fault] = []
     if approved is not None:
         changes = list(_by_comparison(new, approved, limits))
+        if not confirmed:
+            changes = [_of_two(fault) for fault in changes]
         if doubted is not None and seen_before:
             changes = [_lasting(fault, doubted) for fault in changes]
     return _verdict(new, [*faults, *changes], approved)
@@ -115,7 +125,7 @@ def _verdict(new: MasterFrame, faults: list[Fault], approved: MasterFrame | None
     state = ranked[0].state if ranked else "approved"
     reasons = [fault.reason for fault in ranked]
     if state == "approved":
-        like = f"agrees with {approved.label}" if approved is not None else "the first of its kind"
+        like = f"agrees with {approved.label}" if approved is not None else FIRST
         reasons = [f"{_inputs(new)}; {like}", *reasons]
     return Judgement(state, "; ".join([*reasons, *_dropped(new)]))
 
@@ -253,6 +263,11 @@ def _graded(measure: float, limit: float, limits: VettingSettings, words: str) -
     shown = words[words.index("{") : words.index("}") + 1]
     allowed = limits.rejected_at * limit if state == "rejected" else limit
     yield Fault(state, f"{words.replace(shown, shown.format(measure))} (limit {shown.format(allowed)})")
+
+
+def _of_two(fault: Fault) -> Fault:
+    """Return what a difference says of two masters of which none is confirmed."""
+    return Fault("provisional", f"{fault.reason}, {FIRST}: one of the two is wrong")
 
 
 def _lasting(fault: Fault, doubted: Doubted) -> Fault:

@@ -23,6 +23,7 @@ from nightflow.robust import MAD_TO_SIGMA, robust_sigma
 __all__ = [
     "Measured",
     "amplifier_doubts",
+    "amplifier_read_noise_doubts",
     "doubts",
     "measure_gain",
     "measure_read_noise",
@@ -106,11 +107,11 @@ def doubts(header: FrameHeader, transfer: PhotonTransfer | None) -> tuple[str, .
         A sentence for each value that is off by more than `TOLERATED`, with the mend; none where a value is
         not known or was not measured.
     """
-    if transfer is None or transfer.gain is None or transfer.gain_err is None:
-        return ()
-    if header.amplifiers:
+    if transfer is None or header.amplifiers:
         # A chip's gain is the mean of its amplifiers', each read noise its own: see `amplifier_doubts`.
         return ()
+    if transfer.gain is None or transfer.gain_err is None:
+        return _doubted_read_noise(header, transfer.read_noise)
     gain = f"{transfer.gain:.3g} +- {transfer.gain_err:.2g} electron/adu"
     noise = transfer.read_noise * transfer.gain
     return (
@@ -125,6 +126,42 @@ def doubts(header: FrameHeader, transfer: PhotonTransfer | None) -> tuple[str, .
             f"{noise:.3g} electron",
         ),
     )
+
+
+def _doubted_read_noise(header: FrameHeader, read_noise: float) -> tuple[str, ...]:
+    """Return what biases alone, of ``read_noise`` ADU, say: where the gain is known."""
+    if not (header.gain_known and header.read_noise_known):
+        return ()
+    noise = read_noise * header.gain
+    if not _is_off(header.read_noise, noise):
+        return ()
+    return (
+        f"read_noise: the biases give {noise:.3g} electron with a gain of {header.gain:g}; "
+        f"{header.read_noise:g} is used, {header.read_noise / noise - 1:+.0%}: "
+        "set detector.read_noise, or detector.gain, in the profile",
+    )
+
+
+def amplifier_read_noise_doubts(header: FrameHeader, planes: Sequence[Plane]) -> tuple[str, ...]:
+    """Return which amplifiers of a chip have another read noise than they are said to have.
+
+    Parameters
+    ----------
+    header : FrameHeader
+        Of one input.
+    planes : sequence of planes of float32, shape (ny, nx)
+        Biases, ADU as each amplifier counts.
+    """
+    said = []
+    for amplifier in header.amplifiers if header.gain_known and header.read_noise_known else ():
+        measured = measure_read_noise([plane[amplifier.place] for plane in planes])
+        if measured is not None and _is_off(amplifier.read_noise, measured.value * amplifier.gain):
+            said.append(
+                f"read_noise: the biases give amplifier {amplifier.name} "
+                f"{measured.value * amplifier.gain:.3g} electron with a gain of {amplifier.gain:g}; "
+                f"{amplifier.read_noise:g} is used: correct it in the profile's detector.amplifiers"
+            )
+    return tuple(said)
 
 
 def amplifier_doubts(header: FrameHeader, planes: Sequence[Plane], read_noise: float) -> tuple[str, ...]:

@@ -14,15 +14,26 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from nightflow.detector.master_frame import InputFile, MasterFrame
+from nightflow.detector.sky_pixels import sky_pixels
 from nightflow.detector.surroundings import measure_surroundings
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.build import moderated_uncertainty
 from nightflow.masters.combine import combine
-from nightflow.masters.sky_planes import METHOD, SkyPlane, collect, finished, flags_of, zero_where
+from nightflow.masters.plane_on_disk import divide
+from nightflow.masters.sky_planes import (
+    METHOD,
+    SkyPlane,
+    collect,
+    finished,
+    flags_of,
+    sky_level,
+    usable_frame,
+    zero_where,
+)
 
-__all__ = ["build_illumination", "smooth"]
+__all__ = ["build_illumination", "sky_levels", "smooth"]
 
 _OUTLIER = 5.0
 _LEAST_KNOWN = 0.1
@@ -34,7 +45,7 @@ def build_illumination(
     profile: CameraProfile,
     *,
     inputs: Sequence[InputFile],
-    levels: Sequence[float] | None = None,
+    levels: Sequence[float | str] | None = None,
 ) -> MasterFrame:
     """Make the illumination of one chip and filter.
 
@@ -43,12 +54,13 @@ def build_illumination(
     frames : sequence of Frame
         Calibrated lights, electrons, divided by the flat. Taken one at a time.
     profile : CameraProfile
-        ``masters.illumination_scale``, ``clip_sigma`` and ``minimum_inputs``.
+        ``masters.illumination_scale``, ``clip_sigma`` and ``minimum_sky_inputs``.
     inputs : sequence of InputFile
         Name and hash of each frame.
-    levels : sequence of float, optional
-        Level of each exposure's sky on the camera's first chip, electrons. The illumination of a chip that
-        sees the same sky dimmer is then below 1, and dividing by it brings the chips to a common response.
+    levels : sequence of float or str, optional
+        Level of each exposure's sky on the camera's first chip, electrons, or why it is not known. The
+        illumination of a chip that sees the same sky dimmer is then below 1, and dividing by it brings the
+        chips to a common response.
         By default each frame's own median: the illumination has a median of 1.
 
     Returns
@@ -67,7 +79,8 @@ def build_illumination(
     if levels is not None and len(levels) != len(frames):
         raise ValueError(f"master {kind}: {len(frames)} frames, but {len(levels)} levels")
     scale = profile.masters.illumination_scale
-    planes, judged = collect(kind, frames, profile, inputs, scale, _sky)
+    faults = [one if isinstance(one, str) else "" for one in levels] if levels is not None else None
+    planes, judged = collect(kind, frames, profile, inputs, scale, _sky, faults)
     kept = _scaled(planes, levels)
     combined = combine([one.plane for one in kept], METHOD, profile.masters.clip_sigma)
     error = moderated_uncertainty(combined, METHOD)
@@ -83,12 +96,24 @@ def _sky(frame: Frame, sky: NDArray[np.bool_], level: float) -> NDArray[np.float
     return frame.data
 
 
-def _scaled(planes: Sequence[SkyPlane | None], levels: Sequence[float] | None) -> list[SkyPlane]:
+def sky_levels(frames: Sequence[Frame], profile: CameraProfile) -> list[float | str]:
+    """Return the level of each frame's sky, electrons, or why it has none; see `build_illumination`."""
+    levels: list[float | str] = []
+    for number in range(len(frames)):
+        frame = usable_frame(frames, number)
+        if isinstance(frame, Frame):
+            levels.append(sky_level(frame, sky_pixels(frame, profile.masters.illumination_scale)))
+        else:
+            levels.append(frame)
+    return [f"on the first chip: {one}" if isinstance(one, str) else one for one in levels]
+
+
+def _scaled(planes: Sequence[SkyPlane | None], levels: Sequence[float | str] | None) -> list[SkyPlane]:
     """Return the planes that are there, each divided by its level or the one given for its exposure."""
     kept = []
     for number, one in enumerate(planes):
         if one is not None:
-            one.plane[...] /= np.float32(one.level if levels is None else levels[number])
+            divide(one.plane, one.level if levels is None else float(levels[number]))
             kept.append(one)
     return kept
 

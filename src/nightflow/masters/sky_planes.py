@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,16 +11,27 @@ from numpy.typing import NDArray
 from nightflow.detector.checks import require_unit, set_flag
 from nightflow.detector.master_frame import InputFile, MasterFrame, MasterStatistics
 from nightflow.detector.sky_pixels import sky_pixels
-from nightflow.errors import MissingCalibration
+from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration
 from nightflow.flags import Flag, new_plane
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.combine import CombinedFrame, CombineMethod
 from nightflow.masters.fingerprint import fingerprint, recipe
+from nightflow.masters.header import common_header
+from nightflow.masters.plane_on_disk import Plane, PlaneOnDisk
 from nightflow.robust import robust_sigma
 
-__all__ = ["SkyPlane", "collect", "finished", "flags_of", "sky_master_fingerprint", "zero_where"]
+__all__ = [
+    "SkyPlane",
+    "collect",
+    "finished",
+    "flags_of",
+    "sky_level",
+    "sky_master_fingerprint",
+    "usable_frame",
+    "zero_where",
+]
 
 METHOD: CombineMethod = "clipped_mean"
 MEMORY_LIMIT = 2 * 2**30
@@ -34,7 +44,7 @@ LEAST_SKY = 0.2
 class SkyPlane:
     """The sky of one frame; NaN where there is none to be seen."""
 
-    plane: NDArray[np.float32]
+    plane: Plane
     level: float
     """Median of the sky, electrons."""
     header: FrameHeader
@@ -48,6 +58,7 @@ def collect(
     inputs: Sequence[InputFile],
     cell: int,
     prepare: Callable[[Frame, NDArray[np.bool_], float], NDArray[np.float32]],
+    faults: Sequence[str] | None = None,
 ) -> tuple[list[SkyPlane | None], list[InputFile]]:
     """Mask the objects of each frame and prepare its sky.
 
@@ -56,15 +67,18 @@ def collect(
     kind : FrameKind
         What is made, for messages.
     frames : sequence of Frame
-        Calibrated, electrons, of one chip and filter. Taken one at a time.
+        Calibrated, electrons, of one chip and filter. Taken one at a time; one that cannot be read or
+        calibrated is left out.
     profile : CameraProfile
-        ``masters.minimum_inputs``.
+        ``masters.minimum_sky_inputs``.
     inputs : sequence of InputFile
         Name and hash of each frame.
     cell : int
         Pixels; see `nightflow.detector.sky_pixels.sky_pixels`.
     prepare : callable
         (frame, sky pixels, level) -> plane.
+    faults : sequence of str, optional
+        Why a frame is not to be used, "" where it is.
 
     Returns
     -------
@@ -85,14 +99,35 @@ def collect(
         raise ValueError(f"master {kind}: {len(frames)} frames, but {len(inputs)} inputs")
     planes: list[SkyPlane | None] = []
     judged = []
-    for frame, file in zip(frames, inputs, strict=True):
-        require_unit(frame, f"master {kind}", "electron")
-        _require_alike(kind, next((one.header for one in planes if one), frame.header), frame.header)
-        plane, fault = _sky_plane(frame, cell, prepare, MEMORY_LIMIT // max(1, len(frames)))
+    for number, file in enumerate(inputs):
+        plane, fault = None, faults[number] if faults is not None else ""
+        frame = fault or usable_frame(frames, number)
+        if isinstance(frame, Frame):
+            require_unit(frame, f"master {kind}", "electron")
+            _require_alike(kind, next((one.header for one in planes if one), frame.header), frame.header)
+            plane, fault = _sky_plane(frame, cell, prepare, MEMORY_LIMIT // max(1, len(frames)))
+        else:
+            fault = frame
         planes.append(plane)
         judged.append(replace(file, dropped=fault))
     require_enough(kind, judged, profile)
     return planes, judged
+
+
+def usable_frame(frames: Sequence[Frame], number: int) -> Frame | str:
+    """Return a frame, or why it cannot be read or calibrated."""
+    try:
+        return frames[number]
+    except (FrameRejected, FrameHeld) as error:
+        return str(error)
+
+
+def sky_level(frame: Frame, sky: NDArray[np.bool_]) -> float | str:
+    """Return the median of the sky in electrons, or why there is none to speak of."""
+    if np.mean(sky) < LEAST_SKY:
+        return f"only {np.mean(sky):.0%} of its pixels show sky, {LEAST_SKY:.0%} needed"
+    level = float(np.median(frame.data[sky]))
+    return level if level > 0 else f"no light of the sky: level {level:.1f} electrons"
 
 
 def _sky_plane(
@@ -102,23 +137,12 @@ def _sky_plane(
     share: int,
 ) -> tuple[SkyPlane | None, str]:
     sky = sky_pixels(frame, cell)
-    if np.mean(sky) < LEAST_SKY:
-        return None, f"only {np.mean(sky):.0%} of its pixels show sky, {LEAST_SKY:.0%} needed"
-    level = float(np.median(frame.data[sky]))
-    if not level > 0:
-        return None, f"no light of the sky: level {level:.1f} electrons"
+    level = sky_level(frame, sky)
+    if isinstance(level, str):
+        return None, level
     plane = np.where(sky, prepare(frame, sky, level), np.float32(np.nan))
-    if plane.nbytes > share:
-        plane = _on_disk(plane)
-    return SkyPlane(plane, level, frame.header, frame.history), ""
-
-
-def _on_disk(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a copy in a temporary file that has no name and vanishes with the array."""
-    with tempfile.TemporaryFile(prefix="nightflow-masters-") as file:
-        copy: NDArray[np.float32] = np.memmap(file, np.float32, "w+", shape=plane.shape)
-    copy[...] = plane
-    return copy
+    kept: Plane = PlaneOnDisk(plane) if plane.nbytes > share else plane
+    return SkyPlane(kept, level, frame.header, frame.history), ""
 
 
 def _require_alike(kind: FrameKind, one: FrameHeader, other: FrameHeader) -> None:
@@ -136,11 +160,11 @@ def require_enough(kind: FrameKind, judged: Sequence[InputFile], profile: Camera
     MissingCalibration
         There are not; each that was left out is named.
     """
-    usable = sum(not file.dropped for file in judged)
-    if usable < profile.masters.minimum_inputs:
+    usable, needed = sum(not file.dropped for file in judged), profile.masters.minimum_sky_inputs
+    if usable < needed:
         raise MissingCalibration(
             f"master {kind} for {profile.name}: {usable} of {len(judged)} inputs usable, "
-            f"{profile.masters.minimum_inputs} needed (masters.minimum_inputs)",
+            f"{needed} needed (masters.minimum_sky_inputs)",
             [f"{file.name}: {file.dropped}" for file in judged if file.dropped],
         )
 
@@ -178,7 +202,7 @@ def finished(
     """Put a master of lights together."""
     good = data[flags == 0]
     return MasterFrame(
-        header=_common_header(kind, [one.header for one in kept]),
+        header=common_header(kind, [one.header for one in kept]),
         data=data,
         uncertainty=uncertainty,
         flags=flags,
@@ -192,22 +216,4 @@ def finished(
         ),
         history=(*kept[0].history, f"combine: {METHOD} of the sky of {len(kept)} light frames"),
         warnings=tuple(f"left out {file.name}: {file.dropped}" for file in judged if file.dropped),
-    )
-
-
-def _common_header(kind: FrameKind, headers: Sequence[FrameHeader]) -> FrameHeader:
-    times = [header.mjd_mid for header in headers if header.mjd_mid is not None]
-    temperatures = [header.ccd_temp for header in headers if header.ccd_temp is not None]
-    return replace(
-        headers[0],
-        kind=kind,
-        object="",
-        exptime=float(np.median([header.exptime for header in headers])),
-        mjd_mid=float(np.mean(times)) if times else None,
-        ccd_temp=float(np.mean(temperatures)) if temperatures else None,
-        pedestal=0.0,
-        ra=None,
-        dec=None,
-        airmass=None,
-        warnings=(),
     )

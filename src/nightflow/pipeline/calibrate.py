@@ -39,7 +39,7 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
     earlier = context.saturation.earlier(work.header)
     masters = replace(MasterSet.of(_masters(work, context)), saturated_before=earlier)
     work.masters = masters.fingerprints
-    work.warnings.extend(_wrong_conversion(work.header, masters.flat))
+    work.warnings.extend(_wrong_conversion(work.header, masters.flat or masters.bias))
     work.frame = run_chain(frame, work.profile, masters, context.settings.engine)
     # Why a master is missing was said already, with the nearest candidates.
     known = {left_out_warning(str(kind)) for kind in wanted_kinds(work.profile)}
@@ -73,14 +73,14 @@ def _masters(work: Work, context: Context) -> dict[str, MasterFrame]:
     return found
 
 
-def _wrong_conversion(header: FrameHeader, flat: MasterFrame | None) -> tuple[str, ...]:
-    """Return what the master flat says against the gain and read noise in use: error bars rest on them.
+def _wrong_conversion(header: FrameHeader, measured: MasterFrame | None) -> tuple[str, ...]:
+    """Return what the flat, or without one the bias, says against the gain and read noise in use.
 
-    That the header alone is wrong is said once, on the master.
+    Error bars rest on those. That the header alone is wrong is said once, on the master.
     """
-    if flat is None:
+    if measured is None:
         return ()
-    return doubts(replace(header, header_gain=None, header_read_noise=None), flat.photon_transfer)
+    return doubts(replace(header, header_gain=None, header_read_noise=None), measured.photon_transfer)
 
 
 def _master(work: Work, context: Context, kind: FrameKind) -> MasterFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from nightflow.errors import MissingCalibration
@@ -10,7 +11,7 @@ from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import KIND_KEYS, MasterKey, days_apart
 from nightflow.pipeline.master_plan import plan_master, policy_of, wanted_kinds
-from nightflow.pipeline.night_block import block_fingerprints
+from nightflow.pipeline.night_block import block_fingerprints, night_is_over
 from nightflow.pipeline.survey import Survey, key_of_row, survey
 from nightflow.store.database import Database
 from nightflow.store.masters import find_master
@@ -71,7 +72,7 @@ def _story(
     wanted = key_of_row(frame)
     found = survey(database, kind, wanted, profile)
     row = find_master(database, used) if used is not None else None
-    planned = _planned(database, profile, kind, wanted)
+    planned = _planned(database, profile, kind, frame)
     return MasterStory(
         kind=str(kind),
         policy=policy_of(profile, kind),
@@ -85,11 +86,13 @@ def _story(
 
 
 def _planned(
-    database: Database, profile: CameraProfile, kind: FrameKind, wanted: MasterKey
+    database: Database, profile: CameraProfile, kind: FrameKind, frame: Frame
 ) -> tuple[str | None, str]:
     """Return the fingerprint that a reduction now would take, and the same in words."""
+    now = datetime.now(UTC)
+    over = night_is_over(database, frame.instrument, frame.night, profile, now)
     try:
-        plan = plan_master(database, kind, wanted, profile, definitive=True)
+        plan = plan_master(database, kind, key_of_row(frame), profile, definitive=over, block=frame, now=now)
     except MissingCalibration as missing:
         return None, str(missing)
     if plan.row is not None:

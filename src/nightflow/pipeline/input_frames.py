@@ -8,10 +8,11 @@ from typing import overload
 
 from nightflow.detector.chain import calibrate
 from nightflow.detector.master_frame import MasterSet
-from nightflow.errors import FrameRejected
+from nightflow.errors import FrameRejected, RetryLater
 from nightflow.frame import Frame
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.identify import identify_file, read_frame
+from nightflow.pipeline.survey import is_there
 from nightflow.store.masters import CalibrationFrame
 
 __all__ = ["CalibratedLights", "RawFrames"]
@@ -45,8 +46,8 @@ class RawFrames(Sequence[Frame]):
 
     def _read(self, one: CalibrationFrame) -> Frame:
         path = Path(one.path)
-        if not path.exists():
-            raise FrameRejected(f"{path}: the raw file is gone")
+        if not is_there(one.path):
+            raise RetryLater(f"{path}: the raw file is not there now")
         identified = identify_file(path, [self._profile])
         header = next((one_of for one_of in identified.headers if one_of.hdu == one.frame.hdu), None)
         if header is None:

@@ -21,7 +21,8 @@ from nightflow.masters.fits_io import CorruptMaster, read_master, write_master
 from nightflow.masters.judge import Judgement
 from nightflow.masters.keys import OF_A_FILTER
 from nightflow.pipeline.input_frames import RawFrames
-from nightflow.pipeline.master_plan import METHOD, MasterPlan, plan_again
+from nightflow.pipeline.master_plan import METHOD, MasterPlan
+from nightflow.pipeline.plan_again import plan_again
 from nightflow.pipeline.sky_masters import SKY_BUILDERS, SkyBuilder, build_sky_master
 from nightflow.pipeline.survey import SKY_KINDS
 from nightflow.pipeline.vetting import vetted
@@ -120,13 +121,19 @@ class MasterLibrary:
                     return self._usable(row)  # built by another worker while this one waited
                 except (CorruptMaster, FileNotFoundError) as damage:
                     plan = plan_again(self._database, row, profile, str(damage))
-            needs = {str(kind): self.get(need, profile) for kind, need in plan.needs.items()}
-            return self._enter(plan, profile, MasterSet.of(needs))
+            needs = self._masters_of(plan.needs, profile)
+            return self._enter(plan, profile, needs, self._masters_of(plan.first_chip_needs, profile))
 
-    def _enter(self, plan: MasterPlan, profile: CameraProfile, needs: MasterSet) -> MasterFrame:
+    def _masters_of(self, plans: Mapping[FrameKind, MasterPlan], profile: CameraProfile) -> MasterSet:
+        return MasterSet.of({str(kind): self.get(need, profile) for kind, need in plans.items()})
+
+    def _enter(
+        self, plan: MasterPlan, profile: CameraProfile, needs: MasterSet, first_chip: MasterSet
+    ) -> MasterFrame:
         """Build a master, write it, vet it and give it its row."""
         try:
-            master = replace(self._made(plan, profile, needs), fingerprint=plan.fingerprint)
+            made = self._made(plan, profile, needs, first_chip)
+            master = replace(made, fingerprint=plan.fingerprint)
         except MissingCalibration as error:
             # The same inputs would be refused again for every frame of the night, and in the next run.
             add_master(self._database, _refused_row(plan, profile, str(error)), _frame_ids(plan))
@@ -143,11 +150,13 @@ class MasterLibrary:
             raise RejectedMaster(f"master {row.kind} {row.fingerprint[:12]} is rejected: {row.reason}")
         return master
 
-    def _made(self, plan: MasterPlan, profile: CameraProfile, needs: MasterSet) -> MasterFrame:
+    def _made(
+        self, plan: MasterPlan, profile: CameraProfile, needs: MasterSet, first_chip: MasterSet
+    ) -> MasterFrame:
         inputs = [InputFile(name=Path(one.path).name, sha256=one.sha256) for one in plan.inputs]
         if plan.kind in SKY_KINDS:
             return build_sky_master(
-                self._sky_builders, plan, profile, needs, inputs, self._database, self.get
+                self._sky_builders, plan, profile, needs, first_chip, inputs, self._database
             )
         frames = RawFrames(plan.inputs, profile)
         return build_master(plan.kind, frames, profile, needs, inputs=inputs, method=METHOD)

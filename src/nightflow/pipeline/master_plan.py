@@ -7,9 +7,8 @@ The order of preference stands in `plan_master`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
@@ -20,16 +19,15 @@ from nightflow.masters.fingerprint import fingerprint, recipe
 from nightflow.masters.group import NIGHT_GAP, Group, Inputs
 from nightflow.masters.keys import MasterKey, days_apart, same_exposure
 from nightflow.pipeline.night_block import block_fingerprints
-from nightflow.pipeline.survey import SKY_KINDS, Survey, identity_of, key_of_row, missing, survey
+from nightflow.pipeline.survey import SKY_KINDS, Survey, identity_of, is_there, missing, survey
 from nightflow.store.database import Database
-from nightflow.store.masters import CalibrationFrame, master_inputs, masters
+from nightflow.store.masters import CalibrationFrame
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import Master
 
 __all__ = [
     "METHOD",
     "MasterPlan",
-    "plan_again",
     "plan_master",
     "plan_needs",
     "plan_set",
@@ -65,6 +63,9 @@ class MasterPlan:
         What it is to be built from; empty where it is in the store.
     needs : mapping of FrameKind to MasterPlan
         Masters that its inputs are calibrated with.
+    first_chip_needs : mapping of FrameKind to MasterPlan
+        Of an illumination: masters with which the first chip of each exposure is calibrated, whose sky sets
+        the level; empty where that is the chip itself.
     kept : bool
         True where the frame's block has it, whatever is better by now.
     """
@@ -74,6 +75,7 @@ class MasterPlan:
     row: Master | None
     inputs: tuple[CalibrationFrame, ...] = ()
     needs: Mapping[FrameKind, MasterPlan]
+    first_chip_needs: Mapping[FrameKind, MasterPlan] = field(default_factory=dict)
     kept: bool = False
 
 
@@ -133,17 +135,17 @@ def plan_master(
             return kept
     refused: list[str] = []
     spare: MasterPlan | None = None
-    for plan in _in_order(database, kind, wanted, found, profile, definitive):
+    for plan in _in_order(database, kind, wanted, found, profile, definitive, refused):
         if plan.row is not None and plan.row.state == "rejected":
-            refused.append(plan.row.reason)
+            refused.append(f"the master of them is rejected: {plan.row.reason}")
         elif not _is_doubtful(plan, profile):
             return plan
         elif spare is None:
             spare = plan
     if spare is not None:
         return spare
-    if found.group.growing:
-        return _plan_inputs(database, kind, found, found.group.growing, profile, definitive)
+    for plan in _of_inputs(database, kind, found, found.group.growing, profile, definitive, refused):
+        return plan
     raise missing(kind, wanted, found, profile, refused)
 
 
@@ -169,41 +171,6 @@ def plan_set(database: Database, kind: FrameKind, wanted: MasterKey, profile: Ca
     if not found.group.inputs:
         raise missing(kind, wanted, found, profile, [])
     return _plan_inputs(database, kind, found, found.group.inputs, profile, definitive=True)
-
-
-def plan_again(database: Database, row: Master, profile: CameraProfile, damage: str) -> MasterPlan:
-    """Plan to build a master of the store once more, from the frames that it was built from.
-
-    Parameters
-    ----------
-    database : Database
-    row : Master
-    profile : CameraProfile
-        Of its camera.
-    damage : str
-        What happened to its file, for the message.
-
-    Raises
-    ------
-    MissingCalibration
-        A raw frame of it is gone, or the settings would make another master of them today.
-    """
-    inputs = tuple(master_inputs(database, row.id or 0))
-    gone = [one.path for one in inputs if not Path(one.path).is_file()]
-    mend = f"or reject it with `nightflow masters reject {row.fingerprint[:12]}`"
-    if gone or not inputs:
-        raise MissingCalibration(
-            f"{damage}; raw frames of it are gone, too: {', '.join(gone[:3]) or 'none is known'}; "
-            f"put them back, {mend}"
-        )
-    kind = FrameKind(row.kind)
-    for needs in _possible_needs(database, kind, row, inputs, profile):
-        if planned_fingerprint(kind, profile, needs, inputs) == row.fingerprint:
-            return MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, inputs=inputs, needs=needs)
-    raise MissingCalibration(
-        f"{damage}; with the settings of {profile.name} its raw frames make another master now: "
-        f"put the file back, {mend}"
-    )
 
 
 def plan_needs(
@@ -242,32 +209,14 @@ def planned_fingerprint(
     profile: CameraProfile,
     needs: Mapping[FrameKind, MasterPlan],
     inputs: Sequence[CalibrationFrame],
+    first_chip_needs: Mapping[FrameKind, MasterPlan] | None = None,
 ) -> str:
     """Return the fingerprint of the master that some inputs make, calibrated with ``needs``."""
     used = {str(need): plan.fingerprint for need, plan in needs.items()}
+    used |= {f"first_chip_{need}": plan.fingerprint for need, plan in (first_chip_needs or {}).items()}
     detector, of_lights = inputs[0].frame.detector, kind in SKY_KINDS
     content = recipe(profile, used, METHOD, detector, of_lights=of_lights)
     return fingerprint(str(kind), content, (frame.sha256 for frame in inputs))
-
-
-def _possible_needs(
-    database: Database,
-    kind: FrameKind,
-    row: Master,
-    inputs: Sequence[CalibrationFrame],
-    profile: CameraProfile,
-) -> Iterator[Mapping[FrameKind, MasterPlan]]:
-    """Yield what a master may have been made with: as its row says, then as it would be made today."""
-    noted: dict[str, str] = row.statistics.get("made_with", {})
-    stored = {one.fingerprint: one for one in masters(database, instrument=row.instrument)}
-    if all(one in stored for one in noted.values()):
-        yield {
-            FrameKind(need): MasterPlan(kind=FrameKind(need), fingerprint=one, row=stored[one], needs={})
-            for need, one in noted.items()
-        }
-    keys = [key_of_row(one.frame) for one in inputs]
-    for definitive in (True, False):
-        yield plan_needs(database, kind, keys, profile, definitive=definitive)
 
 
 def _in_order(
@@ -277,6 +226,7 @@ def _in_order(
     found: Survey,
     profile: CameraProfile,
     definitive: bool,
+    refused: list[str],
 ) -> Iterator[MasterPlan]:
     """Yield all that fits, the best first: of the nearest night, of the store, of other nights."""
     group = found.group
@@ -285,11 +235,11 @@ def _in_order(
     stored = [row for one in found.choice.fitting if (row := found.row(one.fingerprint)) is not None]
     first = definitive or _nearer(wanted, group, found.choice)
     for inputs in tonight if first else []:
-        yield from _of_inputs(database, kind, found, inputs, profile, definitive)
+        yield from _of_inputs(database, kind, found, inputs, profile, definitive, refused)
     for row in stored:
         yield MasterPlan(kind=kind, fingerprint=row.fingerprint, row=row, needs={})
     for inputs in others if first else [*tonight, *others]:
-        yield from _of_inputs(database, kind, found, inputs, profile, definitive)
+        yield from _of_inputs(database, kind, found, inputs, profile, definitive, refused)
 
 
 def _of_inputs(
@@ -299,9 +249,17 @@ def _of_inputs(
     inputs: Inputs,
     profile: CameraProfile,
     definitive: bool,
+    refused: list[str],
 ) -> Iterator[MasterPlan]:
-    if inputs:
-        yield _plan_inputs(database, kind, found, inputs, profile, definitive)
+    """Yield the plan of a group, or note why there is none."""
+    if not inputs:
+        return
+    try:
+        plan = _plan_inputs(database, kind, found, inputs, profile, definitive)
+    except MissingCalibration as away:
+        refused.append(str(away))
+        return
+    yield plan
 
 
 def _kept(database: Database, kind: FrameKind, block: FrameRow, found: Survey) -> MasterPlan | None:
@@ -322,6 +280,33 @@ def _is_doubtful(plan: MasterPlan, profile: CameraProfile) -> bool:
 
 
 def _plan_inputs(
+    database: Database,
+    kind: FrameKind,
+    found: Survey,
+    group: Inputs,
+    profile: CameraProfile,
+    definitive: bool,
+) -> MasterPlan:
+    """Plan the master of a group; of those of its files that are there, where it is yet to be built.
+
+    Raises
+    ------
+    MissingCalibration
+        It is yet to be built, and too many of its files are away.
+    """
+    plan = _plan_of(database, kind, found, group, profile, definitive)
+    away = {identity_of(one): one.path for one in plan.inputs if not is_there(one.path)}
+    if not away:
+        return plan
+    there = tuple(one for one in group if one.identity not in away)
+    if len(there) < profile.masters.minimum_inputs:
+        raise MissingCalibration(
+            f"{len(away)} of their files are not where they were received: {', '.join([*away.values()][:3])}"
+        )
+    return _plan_of(database, kind, found, there, profile, definitive)
+
+
+def _plan_of(
     database: Database,
     kind: FrameKind,
     found: Survey,

@@ -13,12 +13,12 @@ from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import MasterKey, mismatches
 from nightflow.pipeline.master_plan import MasterPlan, plan_needs, planned_fingerprint
 from nightflow.pipeline.survey import key_of_row
-from nightflow.store.blocks import SkyLight, night_lights
+from nightflow.store.blocks import SkyLight, first_chip, night_lights
 from nightflow.store.database import Database
-from nightflow.store.masters import find_master
+from nightflow.store.masters import CalibrationFrame, find_master
 from nightflow.store.models import Frame as FrameRow
 
-__all__ = ["plan_sky", "with_different_pointings"]
+__all__ = ["first_chips", "plan_first_chip", "plan_sky", "with_different_pointings"]
 
 
 def plan_sky(database: Database, kind: FrameKind, light: FrameRow, profile: CameraProfile) -> MasterPlan:
@@ -53,11 +53,41 @@ def plan_sky(database: Database, kind: FrameKind, light: FrameRow, profile: Came
             f"{settings.minimum_sky_inputs} are needed (masters.minimum_sky_inputs)"
         )
     needs = plan_needs(database, kind, [key_of_row(one.frame) for one in inputs], profile, definitive=True)
-    made = planned_fingerprint(kind, profile, needs, inputs)
+    first = plan_first_chip(database, kind, inputs, profile)
+    made = planned_fingerprint(kind, profile, needs, inputs, first)
     row = find_master(database, made)
     return MasterPlan(
-        kind=kind, fingerprint=made, row=row, inputs=() if row is not None else tuple(inputs), needs=needs
+        kind=kind,
+        fingerprint=made,
+        row=row,
+        inputs=() if row is not None else tuple(inputs),
+        needs=needs,
+        first_chip_needs=first,
     )
+
+
+def plan_first_chip(
+    database: Database, kind: FrameKind, inputs: Sequence[CalibrationFrame], profile: CameraProfile
+) -> dict[FrameKind, MasterPlan]:
+    """Plan what the first chip of some exposures is calibrated with, whose sky sets an illumination's level.
+
+    Empty for other kinds, and where the inputs are of the first chip themselves.
+    """
+    firsts = first_chips(database, kind, inputs)
+    if not firsts:
+        return {}
+    return plan_needs(database, kind, [key_of_row(one.frame) for one in firsts], profile, definitive=True)
+
+
+def first_chips(
+    database: Database, kind: FrameKind, inputs: Sequence[CalibrationFrame]
+) -> list[CalibrationFrame]:
+    """Return the first chip of each exposure; none where the inputs are those, or for another kind."""
+    if kind is not FrameKind.ILLUMINATION:
+        return []
+    firsts = [first_chip(database, one) for one in inputs]
+    same = all(first.frame.id == one.frame.id for first, one in zip(firsts, inputs, strict=True))
+    return [] if same else firsts
 
 
 def with_different_pointings(lights: Sequence[SkyLight], offset: float) -> list[SkyLight]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from nightflow.store.masters import CalibrationFrame, calibration_frames, master
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import Master
 
-__all__ = ["SKY_KINDS", "Survey", "identity_of", "key_of_row", "missing", "survey"]
+__all__ = ["SKY_KINDS", "Survey", "identity_of", "is_there", "key_of_row", "missing", "survey"]
 
 SKY_KINDS = (FrameKind.ILLUMINATION, FrameKind.FRINGE)
 """Masters that are made of the night's lights, at its end; see `nightflow.pipeline.sky_plan`."""
@@ -102,7 +103,7 @@ def missing(
     Parameters
     ----------
     refused : sequence of str
-        Why the masters that the raw frames make are rejected.
+        Why the raw frames make no usable master.
     """
     error = missing_calibration(kind, wanted, found.choice.ruled_out)
     group, needed = found.group, profile.masters.minimum_inputs
@@ -110,9 +111,7 @@ def missing(
     reasons = dict.fromkeys(f"raw {out.frame.describe(wanted)} ({out.detail})" for out in group.excluded)
     raw = list(reasons)[:3]
     if refused:
-        raw.insert(
-            0, f"{len(group.inputs)} raw {kind} frames fit, but the master of them is rejected: {refused[0]}"
-        )
+        raw.insert(0, f"{len(group.inputs)} raw {kind} frames fit, but {refused[0]}")
     elif group.found:
         raw.insert(0, f"{group.found} raw {kind} frames fit, {needed} are needed")
     return MissingCalibration(str(error), raw)
@@ -162,6 +161,11 @@ def _raw(frame: CalibrationFrame) -> RawCalibration:
 
 def _mjd(time: datetime) -> float:
     return time.timestamp() / 86400.0 + 40587.0
+
+
+def is_there(path: str) -> bool:
+    """Return whether a raw file can be reached now; on a disk that is away there is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises where a disk is away
 
 
 def identity_of(frame: CalibrationFrame) -> str:

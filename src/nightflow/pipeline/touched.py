@@ -68,6 +68,10 @@ def better_masters(context: Context, light: ReducedLight, *, build: bool = False
     return better
 
 
+Mark = tuple[int, tuple[tuple[str, str], ...]]
+"""A light's row, and kind and fingerprint of each of its better masters."""
+
+
 class BetterMasters:
     """The live service's look at nights that are over: frames that dawn's calibrations touch are queued.
 
@@ -79,7 +83,7 @@ class BetterMasters:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._seen: object = None
-        self._queued: set[tuple[int, tuple[tuple[str, str], ...]]] = set()
+        self._queued: set[Mark] = set()
 
     def queue(self, now: datetime) -> int:
         """Queue the lights of nights that are over which would get other masters by now.
@@ -97,13 +101,18 @@ class BetterMasters:
         seen = self._state(lights)
         if seen == self._seen:
             return 0
-        touched = [light for light in lights if self._is_new(light)]
+        marks = {self._mark(light): light for light in lights}
+        new = {mark: light for mark, light in marks.items() if mark[1] and mark not in self._queued}
+        ids = _exposures(new.values())
+        queued = 0
+        if ids:
+            queued = requeue(
+                self._context.database, ids, states=[State.DONE], priority=Priority.REDO, now=now
+            )
         # Only now: where the store was locked above, it is looked at again.
         self._seen = seen
-        ids = _exposures(touched)
-        if not ids:
-            return 0
-        return requeue(self._context.database, ids, states=[State.DONE], priority=Priority.REDO, now=now)
+        self._queued.update(new)
+        return queued
 
     def _recent(self, now: datetime) -> list[ReducedLight]:
         return reduced_lights(self._context.database, received_after=now - RECENT)
@@ -129,13 +138,10 @@ class BetterMasters:
         ]
         return [frame.id for frame, _ in lights], calibrations, states
 
-    def _is_new(self, light: ReducedLight) -> bool:
+    def _mark(self, light: ReducedLight) -> Mark:
+        """Return a light's row and the better masters that there are for it."""
         better = better_masters(self._context, light, build=True)
-        mark = (light[0].id or 0, tuple(sorted(better.items())))
-        if not better or mark in self._queued:
-            return False
-        self._queued.add(mark)
-        return True
+        return light[0].id or 0, tuple(sorted(better.items()))
 
 
 def _planned(context: Context, kind: FrameKind, frame: Frame) -> MasterPlan | None:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from nightflow.detector.master_frame import MasterFrame, MasterSet
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.profile import CameraProfile
-from nightflow.masters.judge import Doubted, Judgement, judge
+from nightflow.masters.judge import FIRST, Doubted, Judgement, judge
 from nightflow.masters.keys import MasterKey, days_apart, key_of, mismatches
 from nightflow.pipeline.survey import key_of_row
 from nightflow.store.database import Database
-from nightflow.store.masters import master_inputs, masters
+from nightflow.store.masters import BY_HAND, master_inputs, masters
 from nightflow.store.models import Master
 
 __all__ = ["vetted"]
@@ -62,6 +62,7 @@ def vetted(
         made_with,
         approved[1] if approved is not None else None,
         Doubted(doubted[1], rejected=doubted[0].state == "rejected") if doubted is not None else None,
+        confirmed=approved is not None and _is_confirmed(approved[0]),
     )
 
 
@@ -75,6 +76,11 @@ def _of_the_key(
         other = row.fingerprint != master.fingerprint
         if other and row.path and not mismatches(master.kind, key, key_of_row(row), profile.masters):
             yield row
+
+
+def _is_confirmed(row: Master) -> bool:
+    """Return whether a person, or the agreement with another master, stands behind an approved one."""
+    return row.reason == BY_HAND or FIRST not in row.reason
 
 
 def _is_doubted(row: Master) -> bool:

@@ -13,11 +13,13 @@ from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Master, MasterInput, Reduction, State
 
 __all__ = [
+    "BY_HAND",
     "CalibrationFrame",
     "add_master",
     "calibration_frames",
     "find_master",
     "find_masters",
+    "forget_refusal",
     "master_inputs",
     "masters",
     "masters_of",
@@ -27,6 +29,9 @@ __all__ = [
 
 MATCH_COLUMNS = frozenset({"ny", "nx", "binning", "gain_setting", "readout_mode", "filter", "exptime"})
 """Columns of a frame by which `calibration_frames` may select."""
+
+BY_HAND = "approved by hand"
+"""Reason of a master that a person approved."""
 
 _SHORTEST_PREFIX = 4
 """Characters of a fingerprint that may stand for it."""
@@ -156,6 +161,19 @@ def set_master_state(database: Database, master_id: int, state: str, reason: str
         if master is not None:
             master.state, master.reason = state, reason
         return master
+
+
+def forget_refusal(database: Database, master_id: int) -> bool:
+    """Take out the row of a set that made no master, so that it is tried again; False where it made one."""
+    with database.write() as session:
+        master = session.get(Master, master_id)
+        if master is None or master.path:
+            return False
+        for link in session.exec(select(MasterInput).where(MasterInput.master_id == master_id)):
+            session.delete(link)
+        session.flush()
+        session.delete(master)
+        return True
 
 
 def master_inputs(database: Database, master_id: int) -> list[CalibrationFrame]:

@@ -135,6 +135,16 @@ def test_a_set_that_made_none_cannot_be_approved(dome: Observatory) -> None:
     refused = dome("masters", "approve", str(flat["id"]))
     assert refused.exit_code == 1
     assert "was never made: 0 of 3 inputs usable" in refused.stderr
+    fingerprint = listed(dome, "flat")[0]["fingerprint"]
+    assert f"masters retry {fingerprint[:12]}" in refused.stderr
+    assert "is tried again when a frame needs it" in dome("masters", "retry", fingerprint).stdout
+    assert listed(dome, "flat") == []
+    dome("masters", "build")
+    (again,) = listed(dome, "flat")
+    assert (again["fingerprint"], again["state"]) == (fingerprint, "provisional")
+    made = dome("masters", "retry", fingerprint)
+    assert made.exit_code == 1
+    assert "was made" in made.stderr
 
 
 @pytest.mark.parametrize(

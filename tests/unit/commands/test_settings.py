@@ -25,6 +25,7 @@ COMMANDS = {
     "masters list": ["masters", "list"],
     "masters build": ["masters", "build"],
     "masters approve": ["masters", "approve", "1"],
+    "masters retry": ["masters", "retry", "1"],
     "masters reject": ["masters", "reject", "1", "--reason", "bad"],
     "catalog import": ["catalog", "import", "a.csv", "--name", "a"],
     "catalog list": ["catalog", "list"],

@@ -51,6 +51,16 @@ def test_master_dark_has_no_bias_and_keeps_its_exposure() -> None:
     assert not master.header.bias_included
 
 
+def test_darks_that_lost_their_bias_are_not_mixed_with_those_that_hold_it() -> None:
+    detector = Detector(shape=(100, 100), dark_rate=2.0)
+    bias = detector.ideal_masters(120)["bias"]
+    darks = frames_of(detector, DARK, 4, exptime=120)
+    gone = darks[1]
+    darks[1] = replace(gone, data=gone.data - bias.data, header=replace(gone.header, bias_included=False))
+    master = build_master(DARK, darks, PROFILE)
+    assert [file.dropped for file in master.inputs] == ["", "its bias is gone, most hold theirs", "", ""]
+
+
 def test_a_dark_without_a_master_bias_says_that_it_holds_it() -> None:
     detector = Detector()
     master = build_master(DARK, frames_of(detector, DARK, 3, exptime=60), PROFILE)

@@ -13,7 +13,7 @@ from tests.unit.detector.skies import READ_NOISE, stars
 
 SHAPE = (400, 480)
 SKY = 3000.0
-PROFILE = make_profile(masters={"fringe_background": 160})
+PROFILE = make_profile(masters={"fringe_background": 160, "minimum_sky_inputs": 3})
 
 
 def pattern() -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from nightflow.instruments.amplifiers import Amplifier
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.masters.photon_transfer import (
     amplifier_doubts,
+    amplifier_read_noise_doubts,
     doubts,
     measure_gain,
     measure_read_noise,
@@ -105,6 +107,7 @@ def test_flats_carry_the_read_noise_of_their_bias() -> None:
     assert photon_transfer(FrameKind.DARK, biases(rng, 2.0, 6.0, 3), bias) is None
 
 
+OF_BIASES = PhotonTransfer(read_noise=2.0, read_noise_err=0.01)
 MEASURED = PhotonTransfer(read_noise=2.0, read_noise_err=0.01, gain=2.3, gain_err=0.01)
 
 
@@ -116,7 +119,31 @@ def test_what_agrees_is_not_mentioned() -> None:
     assert doubts(header(), MEASURED) == ()
     assert doubts(header(gain=2.7), MEASURED) == ()
     assert doubts(header(gain=9.9), None) == ()
-    assert doubts(header(gain=9.9), PhotonTransfer(read_noise=2.0, read_noise_err=0.01)) == ()
+    assert doubts(header(gain=9.9, gain_known=False), OF_BIASES) == ()
+    assert doubts(header(), OF_BIASES) == ()
+
+
+def test_biases_alone_tell_of_the_read_noise() -> None:
+    (said,) = doubts(header(read_noise=9.2), OF_BIASES)
+    assert said == (
+        "read_noise: the biases give 4.6 electron with a gain of 2.3; 9.2 is used, +100%: "
+        "set detector.read_noise, or detector.gain, in the profile"
+    )
+
+
+def test_biases_tell_of_each_amplifier() -> None:
+    rng = np.random.default_rng(4)
+    planes = [np.hstack([rng.normal(0, 2.0, (128, 128)), rng.normal(0, 4.0, (128, 128))]) for _ in range(4)]
+    left = Amplifier(
+        name="left", data=(slice(0, 128), slice(0, 128)), place=(slice(0, 128), slice(0, 128)),
+        gain=2.0, read_noise=4.0, saturation=60000.0,
+    )  # fmt: skip
+    right = replace(
+        left, name="right", data=(slice(0, 128), slice(128, 256)), place=(slice(0, 128), slice(128, 256))
+    )
+    said = amplifier_read_noise_doubts(header(amplifiers=(left, right)), planes)
+    assert len(said) == 1
+    assert "amplifier right" in said[0]
 
 
 def test_a_wrong_gain_in_use_is_named_with_its_mend() -> None:

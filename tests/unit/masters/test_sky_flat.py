@@ -3,17 +3,17 @@ import pytest
 
 from nightflow.detector.illumination import divide_illumination
 from nightflow.detector.master_frame import InputFile
-from nightflow.errors import MissingCalibration
+from nightflow.errors import FrameRejected, MissingCalibration
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
-from nightflow.masters.sky_flat import build_illumination
+from nightflow.masters.sky_flat import build_illumination, sky_levels
 from nightflow.masters.sky_planes import sky_master_fingerprint
 from tests.unit.detector.frames import make_frame, make_profile
 from tests.unit.detector.skies import READ_NOISE, stars
 
 SHAPE = (320, 400)
-PROFILE = make_profile()
+PROFILE = make_profile(masters={"minimum_sky_inputs": 3})
 
 
 def flat_error() -> np.ndarray:
@@ -110,6 +110,29 @@ def test_frames_without_sky_are_left_out_and_named() -> None:
     assert any("left out light 4" in warning for warning in master.warnings)
     with pytest.raises(MissingCalibration, match=r"2 of 3 inputs usable, 3 needed.*light 0: only 0%"):
         build_illumination([covered, *frames[1:3]], PROFILE, inputs=files(3))
+
+
+class OneThatFails(list):
+    """Frames of which one cannot be calibrated."""
+
+    def __getitem__(self, number):
+        if number == 1:
+            raise FrameRejected("light1.fits: not one pixel is finite")
+        return super().__getitem__(number)
+
+
+def test_one_bad_light_is_left_out_and_named() -> None:
+    frames = OneThatFails(lights(4, flat_error()))
+    master = build_illumination(frames, PROFILE, inputs=files(4))
+    assert [file.dropped for file in master.inputs] == ["", "light1.fits: not one pixel is finite", "", ""]
+    levels = sky_levels(frames, PROFILE)
+    assert levels[1] == "on the first chip: light1.fits: not one pixel is finite"
+    np.testing.assert_allclose([levels[0], levels[2], levels[3]], [300, 600, 750], rtol=0.01)
+    of_another_chip = build_illumination(
+        lights(4, 0.5 * flat_error()), PROFILE, inputs=files(4), levels=levels
+    )
+    assert "light1.fits" in of_another_chip.inputs[1].dropped
+    assert np.median(of_another_chip.data) == pytest.approx(0.5, rel=0.01)
 
 
 def test_the_fingerprint_is_known_beforehand_and_follows_the_inputs() -> None:

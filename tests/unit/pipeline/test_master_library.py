@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nightflow.detector.master_frame import MasterFrame
-from nightflow.errors import MissingCalibration
+from nightflow.errors import MissingCalibration, RetryLater
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline import master_library
 from nightflow.pipeline.master_plan import MasterPlan, plan_master
@@ -223,6 +223,22 @@ def test_a_refusal_is_remembered(station: Station, light: int, monkeypatch: pyte
     refused = masters(reducer.database)
     assert [(row.state, row.path, row.n_inputs) for row in refused] == [("rejected", "", 0)]
     assert "1 of 3 inputs" in refused[0].reason
+
+
+def test_a_file_that_vanishes_in_the_middle_is_no_refusal(
+    station: Station, light: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planned with its file there, read without: it is tried again, and nothing is put down."""
+    reducer = station.reducer()
+    planned = plan(reducer, light)
+    away = station.raw / "bias-4-1.fits"
+    away.rename(away.with_suffix(".away"))
+    profile = reducer.context.profiles["tinycam"]
+    with pytest.raises(RetryLater, match=r"bias-4-1\.fits: the raw file is not there now"):
+        reducer.context.masters.get(planned, profile)
+    assert masters(reducer.database) == []
+    away.with_suffix(".away").rename(away)
+    assert reducer.context.masters.get(planned, profile).statistics.n_used == pytest.approx(3, abs=0.1)
 
 
 def _never(*_: object, **__: object) -> None:

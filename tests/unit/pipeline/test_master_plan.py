@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from astropy.io import fits
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
@@ -151,9 +154,31 @@ class TestWithMasters:
         assert plan(reducer, exposure_id).fingerprint == older.fingerprint
 
 
-def test_planning_opens_no_file(station: Station, reducer: Reducer) -> None:
+def test_planning_opens_no_file(station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch) -> None:
     take(station, reducer, "bias", hours=-4)
     exposure_id = light(station, reducer)
-    for path in station.raw.iterdir():
-        path.unlink()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr(fits, "open", never)
+    monkeypatch.setattr(Path, "open", never)
     assert len(plan(reducer, exposure_id).inputs) == 3
+
+
+def test_files_that_are_away_are_left_out_until_they_are_back(station: Station, reducer: Reducer) -> None:
+    """A network disk that drops out leaves nothing behind that outlasts it."""
+    take(station, reducer, "bias", hours=-4, count=4)
+    exposure_id = light(station, reducer)
+    whole = plan(reducer, exposure_id)
+    files = [Path(one.path) for one in whole.inputs]
+    files[0].rename(files[0].with_suffix(".away"))
+    part = plan(reducer, exposure_id)
+    assert [Path(one.path) for one in part.inputs] == files[1:]
+    assert part.fingerprint != whole.fingerprint
+    files[1].rename(files[1].with_suffix(".away"))
+    with pytest.raises(MissingCalibration, match=r"4 raw bias frames fit, but 2 of their files are"):
+        plan(reducer, exposure_id)
+    for file in files[:2]:
+        file.with_suffix(".away").rename(file)
+    assert plan(reducer, exposure_id).fingerprint == whole.fingerprint

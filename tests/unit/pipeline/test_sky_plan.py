@@ -16,13 +16,14 @@ from nightflow.frame import Frame
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.finish import finish_night
+from nightflow.pipeline.master_plan import MasterPlan
 from nightflow.pipeline.masters import build_all
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.sky_masters import SKY_BUILDERS
 from nightflow.pipeline.sky_plan import plan_sky
 from nightflow.store.blocks import reduced_lights
 from nightflow.store.ledger import requeue
-from nightflow.store.masters import master_inputs, masters
+from nightflow.store.masters import master_inputs, masters, set_master_state
 from nightflow.store.models import State
 from tests.unit.pipeline.station import PROFILE, START, Station, entered, only_frame, reduced, rows
 
@@ -177,6 +178,29 @@ def test_the_ratio_of_the_chips_is_kept(station: Station, builder: Builder) -> N
     assert (first, second, none) == (4, 4, None)
     assert levels is not None
     np.testing.assert_allclose(levels, 600, rtol=0.05)  # 300 ADU of light, 2 electrons each
+
+
+@pytest.mark.usefixtures("builder")
+def test_masters_of_the_first_chip_count_for_the_others(station: Station) -> None:
+    """They set the level: when they change, it is another illumination."""
+    station.set_profile(SKY)
+    night(station, chips=2)
+    reducer = identified(station)
+    build_all(reducer, night=NIGHT)
+    light = next(frame for frame, _ in reduced_lights(reducer.database) if frame.detector == "chip1")
+    profile = reducer.context.profiles["tinycam"]
+
+    def planned() -> MasterPlan:
+        return plan_sky(reducer.database, FrameKind.ILLUMINATION, light, profile)
+
+    before = planned()
+    assert before.row is not None
+    assert set(before.first_chip_needs) == {FrameKind.BIAS, FrameKind.FLAT}
+    (station.root / "masters" / before.row.path).unlink()
+    assert station.reducer().context.masters.get(before, profile).fingerprint == before.fingerprint
+    (flat,) = (row for row in masters(reducer.database, kind="flat") if row.detector == "chip0")
+    set_master_state(reducer.database, flat.id or 0, "rejected", "dome lamp")
+    assert planned().fingerprint != before.fingerprint
 
 
 @pytest.mark.usefixtures("builder")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nightflow.errors import RetryLater
+from nightflow.pipeline import touched
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.touched import BetterMasters, better_masters, touched_by, users_of
 from nightflow.store.blocks import reduced_lights
@@ -59,6 +61,21 @@ class TestDawn:
             assert (was, now) == (False, True)
             assert old != new
         assert better.queue(clock.after(70)) == 0
+
+    def test_a_store_that_is_locked_loses_none(
+        self, station: Station, reducer: Reducer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        take(station, reducer, "flat", 7)
+        better, requeue = BetterMasters(reducer.context), touched.requeue
+
+        def locked(*_: object, **__: object) -> int:
+            raise RetryLater("the store is locked")
+
+        monkeypatch.setattr(touched, "requeue", locked)
+        with pytest.raises(RetryLater):
+            better.queue(clock.after(61))
+        monkeypatch.setattr(touched, "requeue", requeue)
+        assert better.queue(clock.after(62)) == 2
 
     def test_without_better_masters_nothing_is_queued(self, reducer: Reducer, clock: Clock) -> None:
         better = BetterMasters(reducer.context)

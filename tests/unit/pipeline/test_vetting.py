@@ -99,11 +99,12 @@ def leak(data: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("depth", "state"), [(0.02, "provisional"), (0.08, "rejected")])
 def test_a_flat_with_a_thumbprint(station: Station, reducer: Reducer, depth: float, state: str) -> None:
-    take(station, reducer, "bias", hours=-30)
-    take(station, reducer, "flat", hours=-28)
-    assert [row.state for row in rows_of(reducer, "flat")] == ["approved"]
+    take(station, reducer, "bias", hours=-54)
+    for hours in (-52, -28):
+        take(station, reducer, "flat", hours=hours)
+        assert {row.state for row in rows_of(reducer, "flat")} == {"approved"}
     take(station, reducer, "flat", hours=-4, change=thumbprint(depth))
-    old, new = rows_of(reducer, "flat")
+    _, old, new = rows_of(reducer, "flat")
     assert (old.state, new.state) == ("approved", state)
     assert f"darker by {depth * 100:.0f}" in new.reason
     assert old.fingerprint[:12] in new.reason
@@ -115,11 +116,32 @@ def test_a_flat_with_a_thumbprint(station: Station, reducer: Reducer, depth: flo
         assert any("state rejected" in out for out in told.ruled_out)
 
 
+def test_a_first_flat_with_a_thumbprint_rejects_no_healthy_one(station: Station, reducer: Reducer) -> None:
+    """Two that differ: one of them is wrong. The third says which."""
+    take(station, reducer, "bias", hours=-80)
+    states = []
+    for hours, change in ((-78, thumbprint(0.08)), (-52, None), (-28, None)):
+        take(station, reducer, "flat", hours=hours, change=change)
+        states.append(rows_of(reducer, "flat")[-1].state)
+    assert states == ["approved", "provisional", "approved"]
+    reasons = [row.reason for row in rows_of(reducer, "flat")]
+    assert "the first of its kind: one of the two is wrong" in reasons[1]
+    told = story(reducer, light(station, reducer), "flat")
+    assert told.used is not None
+    assert told.used["fingerprint"] == rows_of(reducer, "flat")[-1].fingerprint
+
+
+def good_biases(station: Station, reducer: Reducer) -> None:
+    """Take the biases of two nights that agree."""
+    for hours in (-56, -30):
+        take(station, reducer, "bias", hours=hours)
+        build_all(reducer)
+
+
 def test_a_bias_with_a_light_leak(station: Station, reducer: Reducer) -> None:
-    take(station, reducer, "bias", hours=-30)
-    build_all(reducer)
+    good_biases(station, reducer)
     take(station, reducer, "bias", hours=-4, change=leak)
-    old, new = rows_of(reducer, "bias")
+    _, old, new = rows_of(reducer, "bias")
     assert (old.state, new.state) == ("approved", "rejected")
     assert "smooth change across the chip of 1" in new.reason
 
@@ -171,11 +193,12 @@ class TestDarks:
     def test_darks_whose_header_lies_of_their_temperature_differ_from_the_last(
         self, station: Station, reducer: Reducer
     ) -> None:
-        take(station, reducer, "bias", hours=-30)
-        take(station, reducer, "dark", hours=-29, **{"CCD-TEMP": -20.0})
-        build_all(reducer)
+        take(station, reducer, "bias", hours=-56)
+        for hours in (-55, -29):
+            take(station, reducer, "dark", hours=hours, **{"CCD-TEMP": -20.0})
+            build_all(reducer)
         take(station, reducer, "dark", hours=-4, change=lambda data: data + 60, **{"CCD-TEMP": -20.0})
-        _, new = rows_of(reducer, "dark")
+        new = rows_of(reducer, "dark")[-1]
         assert new.state == "rejected"
         assert "level changed by 200%" in new.reason
 
@@ -261,11 +284,10 @@ def test_an_approved_one_of_another_night_goes_before_a_provisional_one(
 
 def test_a_set_that_turns_out_bad_gives_way_in_the_same_reduction(station: Station, reducer: Reducer) -> None:
     """Nothing knows of the leak until the master is built for the light that wants it."""
-    take(station, reducer, "bias", hours=-30)
-    build_all(reducer)
+    good_biases(station, reducer)
     take(station, reducer, "bias", hours=-4, change=leak)
     exposure_id = light(station, reducer)
-    assert sorted(row.state for row in masters(reducer.database)) == ["approved", "rejected"]
+    assert sorted(row.state for row in masters(reducer.database)) == ["approved", "approved", "rejected"]
     used = story(reducer, exposure_id, "bias").used
     assert used is not None
     assert used["state"] == "approved"
