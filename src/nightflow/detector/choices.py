@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nightflow.detector.dark import dark_scale
 from nightflow.detector.master_frame import MasterFrame, MasterSet
+from nightflow.detector.overscan import OVERSCAN_NOT_DONE
 from nightflow.detector.overscan_levels import LevelCurve
 from nightflow.frame import Frame
 from nightflow.instruments.profile import CameraProfile
@@ -21,7 +22,8 @@ def level_curve(profile: CameraProfile) -> LevelCurve:
 
 def level_removed(frame: Frame, profile: CameraProfile) -> bool:
     """Return whether the overscan took the bias level away (its structure may still be there)."""
-    return profile.calibration.overscan != "off" and frame.header.has_overscan
+    asked = profile.calibration.overscan != "off" and frame.header.has_overscan
+    return asked and OVERSCAN_NOT_DONE not in frame.history
 
 
 def bias_in_dark(profile: CameraProfile, masters: MasterSet) -> MasterFrame | None:

@@ -22,6 +22,7 @@ from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.profile import OverscanMode
 
 __all__ = [
+    "OVERSCAN_NOT_DONE",
     "LevelCurve",
     "OverscanMode",
     "level_profile",
@@ -31,6 +32,10 @@ __all__ = [
     "overscan_variance",
     "subtract_overscan",
 ]
+
+
+OVERSCAN_NOT_DONE = "overscan: not done"
+"""Line of history where no strip told a level."""
 
 
 def subtract_overscan(frame: Frame, mode: OverscanMode, curve: LevelCurve = DEFAULT_CURVE) -> Frame:
@@ -67,7 +72,7 @@ def subtract_overscan(frame: Frame, mode: OverscanMode, curve: LevelCurve = DEFA
     section = frame.header.overscan
     fault = _fault(frame.data, section)
     if section is None or fault:
-        return frame.after("overscan: not done", f"overscan: {fault}; not subtracted")
+        return frame.after(OVERSCAN_NOT_DONE, f"overscan: {fault}; not subtracted")
     levels = line_levels(frame.data, section, mode, curve)
     return frame.after(
         overscan_line(frame.data, section, mode, levels),
@@ -108,7 +113,7 @@ def _of_amplifiers(
             axis = line_axis(section)
             data[region] -= _along_frame(levels[region[axis]], axis)
         done.append(f"{amplifier.name}: {_described(frame.data, section, mode, levels)}")
-    history = f"overscan: {mode}; {'; '.join(done)}" if done else "overscan: not done"
+    history = f"overscan: {mode}; {'; '.join(done)}" if done else OVERSCAN_NOT_DONE
     return frame.after(history, *warnings, data=data)
 
 

@@ -46,10 +46,12 @@ def flag_persistence(frame: Frame, earlier: Sequence[SaturatedPixels], seconds: 
     seconds : float
         0: nothing is flagged.
     """
-    if seconds <= 0 or not earlier:
+    if seconds <= 0:
         return frame
     if frame.header.mjd_mid is None:
         return frame.after("persistence: not done", "persistence: the time of the exposure is unknown")
+    if not earlier:
+        return frame.after("persistence: not done", "persistence: no earlier exposure is known")
     begin = _begin_and_end(frame.header)[0]
     counted = [one for one in earlier if one.shape == frame.data.shape and _is_recent(one, begin, seconds)]
     flags = flag_plane(frame)

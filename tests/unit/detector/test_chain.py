@@ -278,6 +278,8 @@ def test_a_gap_in_the_strip_does_not_reach_the_sky(gap: str, mode: str) -> None:
     assert np.isfinite(result.data).all()
     if gap == "the strip":
         assert any("no finite pixel" in warning for warning in result.warnings)
+        without = calibrate(frame, profile_with(overscan=mode, bias="off"), MasterSet())
+        assert "variance: the bias level was not removed and counts as light" in without.warnings
         return
     good = (result.flags & int(Flag.BAD)) == 0
     assert np.count_nonzero(~good) == (128 if gap == "a row" else 0)
