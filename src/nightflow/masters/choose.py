@@ -24,8 +24,8 @@ class Candidate(MasterKey):
     ----------
     valid_from, valid_until : float
         MJD between which it may be used.
-    state : str
-        provisional, approved or rejected.
+    state, reason : str
+        provisional, approved or rejected, and why.
     fingerprint : str
         Identifies it.
     spoiled : str
@@ -35,6 +35,7 @@ class Candidate(MasterKey):
     valid_from: float = float("-inf")
     valid_until: float = float("inf")
     state: str = "approved"
+    reason: str = ""
     fingerprint: str
     spoiled: str = ""
 
@@ -135,7 +136,8 @@ def _faults(
 ) -> list[Mismatch]:
     faults = mismatches(kind, wanted, candidate, settings, any_exposure=any_exposure)
     if candidate.state == "rejected":
-        faults.append(Mismatch("state", "state rejected"))
+        why = f": {candidate.reason}" if candidate.reason else ""
+        faults.append(Mismatch("state", f"state rejected{why}"))
     elif candidate.spoiled:
         faults.append(Mismatch("state", candidate.spoiled))
     if wanted.mjd_mid is not None and not candidate.valid_from <= wanted.mjd_mid <= candidate.valid_until:

@@ -146,6 +146,7 @@ def _candidate(row: Master, rejected: Mapping[str, str]) -> Candidate:
         valid_from=row.valid_from,
         valid_until=row.valid_until,
         state=row.state,
+        reason=row.reason,
         fingerprint=row.fingerprint,
         spoiled=f"made with {' and '.join(spoiled)}, rejected since" if spoiled else "",
     )
