@@ -80,21 +80,15 @@ def ccdproc_chain(
     noise = float(
         np.hypot(header.read_noise, header.gain * overscan_variance(header, settings.overscan) ** 0.5)
     )
-    ccd = _with_deviation(ccd, masters["bias"], header.gain, noise)
+    # The bias's own noise is not added: the dark, made with it, takes it off again.
+    ccd = ccdproc.create_deviation(
+        ccd, gain=header.gain * u.electron / u.adu, readnoise=noise * u.electron, disregard_nan=True
+    )
     ccd = ccdproc.subtract_dark(ccd, masters["dark"], exposure_time="EXPTIME", exposure_unit=u.s)
     # The dead columns of the flat.
     with np.errstate(divide="ignore", invalid="ignore"):
         ccd = ccdproc.flat_correct(ccd, masters["flat"], norm_value=1.0)
     return ccdproc.gain_correct(ccd, header.gain, gain_unit=u.electron / u.adu)
-
-
-def _with_deviation(ccd: CCDData, bias: CCDData, gain: float, noise: float) -> CCDData:
-    """Attach photon and read noise, and add the master bias's own uncertainty again."""
-    counts = ccdproc.create_deviation(
-        ccd, gain=gain * u.electron / u.adu, readnoise=noise * u.electron, disregard_nan=True
-    )
-    counts.uncertainty = StdDevUncertainty(np.hypot(counts.uncertainty.array, bias.uncertainty.array))
-    return counts
 
 
 def agree(ours: Frame, theirs: CCDData) -> Agreement:
