@@ -10,6 +10,7 @@ The class says which of four things follows, and nothing else::
         ├── FrameRejected         this frame is unusable: `rejected`, never retried
         └── FrameHeld             waits for something nameable: `held`
             ├── MissingCalibration    no valid master; lists the nearest candidates
+            │   └── CalibrationAway   their files cannot be reached now: tried again, as with `RetryLater`
             └── NoSolution            no verifiable WCS; lists what each rung said
 
 Any other exception is a bug: the frame becomes `failed`, the traceback stays on the
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "CalibrationAway",
     "ConfigurationError",
     "FrameHeld",
     "FrameRejected",
@@ -65,6 +67,10 @@ class MissingCalibration(FrameHeld):
     def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
         self.candidates = tuple(candidates)
         super().__init__("; ".join([message, *self.candidates]))
+
+
+class CalibrationAway(MissingCalibration):
+    """What would calibrate the frame is known, and its files cannot be reached now."""
 
 
 class NoSolution(FrameHeld):

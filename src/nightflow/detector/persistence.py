@@ -84,7 +84,8 @@ class SaturationMemory:
     Parameters
     ----------
     exposures : int
-        Kept of each detector; the oldest by time of exposure are forgotten first.
+        Kept of each detector; those that were reduced longest ago are forgotten first, so that a night that
+        is reduced again in order finds what came before.
     detectors : int
         Kept; the one that was heard of least recently is forgotten first.
     """
@@ -110,8 +111,9 @@ class SaturationMemory:
         with self._lock:
             kept = self._kept.setdefault(key, {})
             self._kept.move_to_end(key)
+            kept.pop(saturated.mjd_end, None)
             kept[saturated.mjd_end] = saturated
-            for end in sorted(kept)[: -self._exposures]:
+            for end in [*kept][: -self._exposures]:
                 del kept[end]
             while len(self._kept) > self._detectors:
                 self._kept.popitem(last=False)

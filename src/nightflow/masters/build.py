@@ -25,7 +25,7 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile, InputLimits
 from nightflow.masters.combine import CombinedFrame, CombineMethod, combine
 from nightflow.masters.fingerprint import fingerprint, recipe
-from nightflow.masters.header import common_header
+from nightflow.masters.header import common_header, require_same_keys
 from nightflow.masters.photon_transfer import (
     amplifier_doubts,
     amplifier_read_noise_doubts,
@@ -227,13 +227,7 @@ def _without_a_minority(tried: Sequence[_Prepared | str]) -> list[_Prepared | st
 
 
 def _require_alike(kind: FrameKind, headers: Sequence[FrameHeader], profile: CameraProfile) -> None:
-    keys = ["instrument", "detector", "shape", "binning", "gain_setting", "readout_mode", "bias_included"]
-    if kind == FrameKind.FLAT:
-        keys.append("filter")
-    for key in keys:
-        values = {getattr(header, key) for header in headers}
-        if len(values) > 1:
-            raise ValueError(f"master {kind}: inputs differ in {key}: {sorted(map(repr, values))}")
+    require_same_keys(kind, headers, profile.masters)
     exposures = [header.exptime for header in headers]
     if (
         kind == FrameKind.DARK

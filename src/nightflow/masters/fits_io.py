@@ -6,6 +6,7 @@ that the file can be memory-mapped; checksums tell a damaged file.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
@@ -114,7 +115,7 @@ def read_master(path: Path, *, memmap: bool = False) -> MasterFrame:
     OSError
         There is no such file, or it cannot be read.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a disk is away
         raise FileNotFoundError(f"{path}: no such master")
     try:
         with warnings.catch_warnings(record=True) as caught, path.open("rb") as file:

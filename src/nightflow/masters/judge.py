@@ -159,6 +159,8 @@ def _by_itself(new: MasterFrame, profile: CameraProfile, masters: MasterSet) -> 
     )
     if new.kind is FrameKind.DARK:
         yield from _bias_in_dark(new, profile, masters)
+    if new.kind is FrameKind.FLAT and new.header.bias_included and profile.calibration.bias != "off":
+        yield Fault("provisional", "it still holds its bias: no master bias fits it")
 
 
 def _unusable(new: MasterFrame, profile: CameraProfile) -> float:

@@ -18,7 +18,7 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.combine import CombinedFrame, CombineMethod
 from nightflow.masters.fingerprint import fingerprint, recipe
-from nightflow.masters.header import common_header
+from nightflow.masters.header import common_header, require_same_keys
 from nightflow.masters.plane_on_disk import Plane, PlaneOnDisk
 from nightflow.robust import robust_sigma
 
@@ -104,7 +104,8 @@ def collect(
         frame = fault or usable_frame(frames, number)
         if isinstance(frame, Frame):
             require_unit(frame, f"master {kind}", "electron")
-            _require_alike(kind, next((one.header for one in planes if one), frame.header), frame.header)
+            first = next((one.header for one in planes if one), frame.header)
+            require_same_keys(kind, [first, frame.header], profile.masters)
             plane, fault = _sky_plane(frame, cell, prepare, MEMORY_LIMIT // max(1, len(frames)))
         else:
             fault = frame
@@ -143,13 +144,6 @@ def _sky_plane(
     plane = np.where(sky, prepare(frame, sky, level), np.float32(np.nan))
     kept: Plane = PlaneOnDisk(plane) if plane.nbytes > share else plane
     return SkyPlane(kept, level, frame.header, frame.history), ""
-
-
-def _require_alike(kind: FrameKind, one: FrameHeader, other: FrameHeader) -> None:
-    for key in ("instrument", "detector", "shape", "binning", "gain_setting", "readout_mode", "filter"):
-        if getattr(one, key) != getattr(other, key):
-            values = f"{getattr(one, key)!r} and {getattr(other, key)!r}"
-            raise ValueError(f"master {kind}: inputs differ in {key}: {values}")
 
 
 def require_enough(kind: FrameKind, judged: Sequence[InputFile], profile: CameraProfile) -> None:

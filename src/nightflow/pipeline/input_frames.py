@@ -10,9 +10,11 @@ from nightflow.detector.chain import calibrate
 from nightflow.detector.master_frame import MasterSet
 from nightflow.errors import FrameRejected, RetryLater
 from nightflow.frame import Frame
+from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
-from nightflow.pipeline.identify import identify_file, read_frame
-from nightflow.pipeline.survey import is_there
+from nightflow.masters.keys import key_of, mismatches
+from nightflow.pipeline.identify import check_content, identify_file, read_frame
+from nightflow.pipeline.survey import is_there, key_of_row
 from nightflow.store.masters import CalibrationFrame
 
 __all__ = ["CalibratedLights", "RawFrames"]
@@ -48,10 +50,21 @@ class RawFrames(Sequence[Frame]):
         path = Path(one.path)
         if not is_there(one.path):
             raise RetryLater(f"{path}: the raw file is not there now")
+        check_content(path, one.sha256)
         identified = identify_file(path, [self._profile])
         header = next((one_of for one_of in identified.headers if one_of.hdu == one.frame.hdu), None)
         if header is None:
             raise FrameRejected(f"{path}: HDU {one.frame.hdu} is gone: the file is another one now")
+        known, found = key_of_row(one.frame), key_of(header)
+        others = mismatches(known.kind, known, found, self._profile.masters)
+        if others or (known.kind is FrameKind.LIGHT and known.filter != found.filter):
+            words = (
+                "; ".join(other.detail for other in others) or f"filter {found.filter}, not {known.filter}"
+            )
+            raise FrameRejected(
+                f"{path}: the profile {self._profile.name} reads its header differently now: {words}; "
+                "run on its folder again"
+            )
         return read_frame(path, header)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nightflow.detector.master_frame import InputFile, MasterFrame, MasterSet, PhotonTransfer
-from nightflow.errors import MissingCalibration
+from nightflow.errors import MissingCalibration, RetryLater
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.build import build_master
@@ -21,7 +21,7 @@ from nightflow.masters.fits_io import CorruptMaster, read_master, write_master
 from nightflow.masters.judge import Judgement
 from nightflow.masters.keys import OF_A_FILTER
 from nightflow.pipeline.input_frames import RawFrames
-from nightflow.pipeline.master_plan import METHOD, MasterPlan
+from nightflow.pipeline.master_plan import FIRST_CHIP, METHOD, MasterPlan
 from nightflow.pipeline.plan_again import plan_again
 from nightflow.pipeline.sky_masters import SKY_BUILDERS, SkyBuilder, build_sky_master
 from nightflow.pipeline.survey import SKY_KINDS
@@ -105,7 +105,12 @@ class MasterLibrary:
         return self._build_once(plan, profile)
 
     def _read(self, row: Master) -> MasterFrame:
-        return read_master(self._folder / row.path)
+        try:
+            return read_master(self._folder / row.path)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise RetryLater(f"{self._folder / row.path}: cannot be read now: {error}") from error
 
     def _usable(self, row: Master) -> MasterFrame:
         if row.state == "rejected":
@@ -138,17 +143,27 @@ class MasterLibrary:
             # The same inputs would be refused again for every frame of the night, and in the next run.
             add_master(self._database, _refused_row(plan, profile, str(error)), _frame_ids(plan))
             raise
+        except OSError as error:
+            raise RetryLater(f"master {plan.kind}: cannot be built now: {error} (TMPDIR?)") from error
         name = f"{profile.name}-{plan.kind}-{plan.fingerprint[:16]}.fits"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_master(self._folder / name, master)
+        self._write(name, master)
         ids = _frame_ids(plan)
         judgement = vetted(self._database, self._read, master, set(ids), profile, needs)
-        row = add_master(self._database, _row(master, plan, profile, name, judgement, needs), ids)
+        row = add_master(
+            self._database, _row(master, plan, profile, name, judgement, _made_with(needs, first_chip)), ids
+        )
         if row.state != "approved":
             log.warning("master %s %s is %s: %s", row.kind, row.fingerprint[:12], row.state, row.reason)
         if row.state == "rejected":
             raise RejectedMaster(f"master {row.kind} {row.fingerprint[:12]} is rejected: {row.reason}")
         return master
+
+    def _write(self, name: str, master: MasterFrame) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_master(self._folder / name, master)
+        except OSError as error:
+            raise RetryLater(f"{self._folder / name}: cannot be written now: {error}") from error
 
     def _made(
         self, plan: MasterPlan, profile: CameraProfile, needs: MasterSet, first_chip: MasterSet
@@ -162,13 +177,19 @@ class MasterLibrary:
         return build_master(plan.kind, frames, profile, needs, inputs=inputs, method=METHOD)
 
 
-def _statistics(master: MasterFrame, needs: MasterSet, judgement: Judgement) -> dict[str, Any]:
+def _made_with(needs: MasterSet, first_chip: MasterSet) -> dict[str, str]:
+    """Return kind -> fingerprint of what a master was made with, the first chip's with a prefix."""
+    of_the_first = {f"{FIRST_CHIP}{kind}": one for kind, one in first_chip.fingerprints.items()}
+    return needs.fingerprints | of_the_first
+
+
+def _statistics(master: MasterFrame, made_with: Mapping[str, str], judgement: Judgement) -> dict[str, Any]:
     """Return what is kept of a master beside its keys: numbers, what it was made with, how vetting went."""
     return {
         **vars(master.statistics),
         **_measured(master.photon_transfer),
         "warnings": list(master.warnings),
-        "made_with": needs.fingerprints,
+        "made_with": dict(made_with),
         "vetted": judgement.state,
     }
 
@@ -228,7 +249,7 @@ def _row(
     profile: CameraProfile,
     name: str,
     judgement: Judgement,
-    needs: MasterSet,
+    made_with: Mapping[str, str],
 ) -> Master:
     first = plan.inputs[0].frame
     header = master.header
@@ -255,7 +276,7 @@ def _row(
         path=name,
         fingerprint=plan.fingerprint,
         n_inputs=len(master.inputs) - len(dropped),
-        statistics=_statistics(master, needs, judgement),
+        statistics=_statistics(master, made_with, judgement),
         state=judgement.state,
         reason=judgement.reason,
         created_at=datetime.now(UTC),

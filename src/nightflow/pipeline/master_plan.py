@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from nightflow.errors import MissingCalibration
+from nightflow.errors import CalibrationAway, MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.choose import Choice
@@ -19,13 +19,14 @@ from nightflow.masters.fingerprint import fingerprint, recipe
 from nightflow.masters.group import NIGHT_GAP, Group, Inputs
 from nightflow.masters.keys import MasterKey, days_apart, same_exposure
 from nightflow.pipeline.night_block import block_fingerprints
-from nightflow.pipeline.survey import SKY_KINDS, Survey, identity_of, is_there, missing, survey
+from nightflow.pipeline.survey import AWAY, SKY_KINDS, Survey, identity_of, is_there, missing, survey
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import Master
 
 __all__ = [
+    "FIRST_CHIP",
     "METHOD",
     "MasterPlan",
     "plan_master",
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 METHOD: CombineMethod = "clipped_mean"
+
+FIRST_CHIP = "first_chip_"
+"""Before the kind of a master that the first chip of an exposure was calibrated with."""
 
 _NEEDS: dict[FrameKind, tuple[FrameKind, ...]] = {
     FrameKind.BIAS: (),
@@ -133,11 +137,11 @@ def plan_master(
         kept = _kept(database, kind, block, found)
         if kept is not None:
             return kept
-    refused: list[str] = []
+    refused: list[MissingCalibration] = []
     spare: MasterPlan | None = None
     for plan in _in_order(database, kind, wanted, found, profile, definitive, refused):
         if plan.row is not None and plan.row.state == "rejected":
-            refused.append(f"the master of them is rejected: {plan.row.reason}")
+            refused.append(MissingCalibration(f"the master of them is rejected: {plan.row.reason}"))
         elif not _is_doubtful(plan, profile):
             return plan
         elif spare is None:
@@ -213,7 +217,7 @@ def planned_fingerprint(
 ) -> str:
     """Return the fingerprint of the master that some inputs make, calibrated with ``needs``."""
     used = {str(need): plan.fingerprint for need, plan in needs.items()}
-    used |= {f"first_chip_{need}": plan.fingerprint for need, plan in (first_chip_needs or {}).items()}
+    used |= {f"{FIRST_CHIP}{need}": plan.fingerprint for need, plan in (first_chip_needs or {}).items()}
     detector, of_lights = inputs[0].frame.detector, kind in SKY_KINDS
     content = recipe(profile, used, METHOD, detector, of_lights=of_lights)
     return fingerprint(str(kind), content, (frame.sha256 for frame in inputs))
@@ -226,7 +230,7 @@ def _in_order(
     found: Survey,
     profile: CameraProfile,
     definitive: bool,
-    refused: list[str],
+    refused: list[MissingCalibration],
 ) -> Iterator[MasterPlan]:
     """Yield all that fits, the best first: of the nearest night, of the store, of other nights."""
     group = found.group
@@ -249,15 +253,15 @@ def _of_inputs(
     inputs: Inputs,
     profile: CameraProfile,
     definitive: bool,
-    refused: list[str],
+    refused: list[MissingCalibration],
 ) -> Iterator[MasterPlan]:
     """Yield the plan of a group, or note why there is none."""
     if not inputs:
         return
     try:
         plan = _plan_inputs(database, kind, found, inputs, profile, definitive)
-    except MissingCalibration as away:
-        refused.append(str(away))
+    except CalibrationAway as away:
+        refused.append(away)
         return
     yield plan
 
@@ -291,8 +295,8 @@ def _plan_inputs(
 
     Raises
     ------
-    MissingCalibration
-        It is yet to be built, and too many of its files are away.
+    CalibrationAway
+        It is yet to be built, and too many of its files cannot be reached.
     """
     plan = _plan_of(database, kind, found, group, profile, definitive)
     away = {identity_of(one): one.path for one in plan.inputs if not is_there(one.path)}
@@ -300,9 +304,7 @@ def _plan_inputs(
         return plan
     there = tuple(one for one in group if one.identity not in away)
     if len(there) < profile.masters.minimum_inputs:
-        raise MissingCalibration(
-            f"{len(away)} of their files are not where they were received: {', '.join([*away.values()][:3])}"
-        )
+        raise CalibrationAway(f"{len(away)} {AWAY}: {', '.join([*away.values()][:3])}")
     return _plan_of(database, kind, found, there, profile, definitive)
 
 

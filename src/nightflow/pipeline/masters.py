@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nightflow.errors import MissingCalibration
+from nightflow.errors import MissingCalibration, RetryLater
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import OF_A_FILTER
@@ -108,6 +108,8 @@ def _built(
     except MissingCalibration as missing:
         error = str(missing)
         made = _refused(plan)
+    except RetryLater as away:
+        return {**_missing(kind, frame, str(away)), "made": ""}
     row = find_master(reducer.database, made)
     if row is None:
         return {**_missing(kind, frame, error), "made": made}

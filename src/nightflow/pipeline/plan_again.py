@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
-from nightflow.pipeline.master_plan import MasterPlan, plan_needs, planned_fingerprint
+from nightflow.pipeline.master_plan import FIRST_CHIP, MasterPlan, plan_needs, planned_fingerprint
 from nightflow.pipeline.sky_plan import plan_first_chip
 from nightflow.pipeline.survey import is_there, key_of_row
 from nightflow.store.database import Database
@@ -15,6 +15,8 @@ from nightflow.store.masters import CalibrationFrame, master_inputs, masters
 from nightflow.store.models import Master
 
 __all__ = ["plan_again"]
+
+Needs = Mapping[FrameKind, MasterPlan]
 
 
 def plan_again(database: Database, row: Master, profile: CameraProfile, damage: str) -> MasterPlan:
@@ -43,8 +45,7 @@ def plan_again(database: Database, row: Master, profile: CameraProfile, damage: 
             f"put them back, {mend}"
         )
     kind = FrameKind(row.kind)
-    for needs in _possible_needs(database, kind, row, inputs, profile):
-        first = plan_first_chip(database, kind, inputs, profile)
+    for needs, first in _possible_needs(database, kind, row, inputs, profile):
         if planned_fingerprint(kind, profile, needs, inputs, first) == row.fingerprint:
             return MasterPlan(
                 kind=kind,
@@ -66,15 +67,19 @@ def _possible_needs(
     row: Master,
     inputs: Sequence[CalibrationFrame],
     profile: CameraProfile,
-) -> Iterator[Mapping[FrameKind, MasterPlan]]:
-    """Yield what a master may have been made with: as its row says, then as it would be made today."""
+) -> Iterator[tuple[Needs, Needs]]:
+    """Yield what a master, and the first chip's level, may have been made with: as noted, then as today."""
     noted: dict[str, str] = row.statistics.get("made_with", {})
     stored = {one.fingerprint: one for one in masters(database, instrument=row.instrument)}
     if all(one in stored for one in noted.values()):
-        yield {
-            FrameKind(need): MasterPlan(kind=FrameKind(need), fingerprint=one, row=stored[one], needs={})
-            for need, one in noted.items()
-        }
+        plans = {need: _stored(need.removeprefix(FIRST_CHIP), stored[one]) for need, one in noted.items()}
+        needs = {plan.kind: plan for need, plan in plans.items() if not need.startswith(FIRST_CHIP)}
+        yield needs, {plan.kind: plan for need, plan in plans.items() if need.startswith(FIRST_CHIP)}
     keys = [key_of_row(one.frame) for one in inputs]
+    first = plan_first_chip(database, kind, inputs, profile)
     for definitive in (True, False):
-        yield plan_needs(database, kind, keys, profile, definitive=definitive)
+        yield plan_needs(database, kind, keys, profile, definitive=definitive), first
+
+
+def _stored(kind: str, row: Master) -> MasterPlan:
+    return MasterPlan(kind=FrameKind(kind), fingerprint=row.fingerprint, row=row, needs={})

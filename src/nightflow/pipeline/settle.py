@@ -5,7 +5,14 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration, NoSolution, RetryLater
+from nightflow.errors import (
+    CalibrationAway,
+    FrameHeld,
+    FrameRejected,
+    MissingCalibration,
+    NoSolution,
+    RetryLater,
+)
 from nightflow.store.models import State
 
 __all__ = ["Verdict", "verdict", "worst_state"]
@@ -41,6 +48,8 @@ def verdict(error: BaseException | None) -> Verdict:
             return Verdict(State.DONE)
         case FrameRejected():
             return Verdict(State.REJECTED, str(error))
+        case CalibrationAway():
+            return Verdict(State.HELD, str(error), waits_for="outside")
         case MissingCalibration():
             return Verdict(State.HELD, str(error), waits_for="calibration")
         case NoSolution():

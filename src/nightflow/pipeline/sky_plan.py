@@ -12,7 +12,7 @@ from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import MasterKey, mismatches
 from nightflow.pipeline.master_plan import MasterPlan, plan_needs, planned_fingerprint
-from nightflow.pipeline.survey import key_of_row
+from nightflow.pipeline.survey import is_there, key_of_row
 from nightflow.store.blocks import SkyLight, first_chip, night_lights
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame, find_master
@@ -45,6 +45,16 @@ def plan_sky(database: Database, kind: FrameKind, light: FrameRow, profile: Came
         for one in night_lights(database, light.instrument, light.night)
         if not mismatches(kind, wanted, _as(kind, one), settings)
     ]
+    plan = _plan_of(database, kind, light, alike, profile)
+    if all(is_there(one.path) for one in plan.inputs):
+        return plan
+    return _plan_of(database, kind, light, [one for one in alike if is_there(one.path)], profile)
+
+
+def _plan_of(
+    database: Database, kind: FrameKind, light: FrameRow, alike: Sequence[SkyLight], profile: CameraProfile
+) -> MasterPlan:
+    settings = profile.masters
     inputs = with_different_pointings(alike, settings.sky_offset)
     if len(inputs) < settings.minimum_sky_inputs:
         raise MissingCalibration(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nightflow.errors import MissingCalibration
+from nightflow.errors import CalibrationAway, MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.choose import Candidate, Choice, choose, missing_calibration
@@ -19,7 +19,10 @@ from nightflow.store.masters import CalibrationFrame, calibration_frames, master
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import Master
 
-__all__ = ["SKY_KINDS", "Survey", "identity_of", "is_there", "key_of_row", "missing", "survey"]
+__all__ = ["AWAY", "SKY_KINDS", "Survey", "identity_of", "is_there", "key_of_row", "missing", "survey"]
+
+AWAY = "of their files are not where they were received"
+"""In what is said of raw frames that cannot be reached."""
 
 SKY_KINDS = (FrameKind.ILLUMINATION, FrameKind.FRINGE)
 """Masters that are made of the night's lights, at its end; see `nightflow.pipeline.sky_plan`."""
@@ -96,13 +99,17 @@ def survey(
 
 
 def missing(
-    kind: FrameKind, wanted: MasterKey, found: Survey, profile: CameraProfile, refused: Sequence[str]
+    kind: FrameKind,
+    wanted: MasterKey,
+    found: Survey,
+    profile: CameraProfile,
+    refused: Sequence[MissingCalibration],
 ) -> MissingCalibration:
     """Return the error that says what is missing, what is nearest, and what became of the raw frames.
 
     Parameters
     ----------
-    refused : sequence of str
+    refused : sequence of MissingCalibration
         Why the raw frames make no usable master.
     """
     error = missing_calibration(kind, wanted, found.choice.ruled_out)
@@ -114,7 +121,8 @@ def missing(
         raw.insert(0, f"{len(group.inputs)} raw {kind} frames fit, but {refused[0]}")
     elif group.found:
         raw.insert(0, f"{group.found} raw {kind} frames fit, {needed} are needed")
-    return MissingCalibration(str(error), raw)
+    away = any(isinstance(one, CalibrationAway) for one in refused)
+    return (CalibrationAway if away else MissingCalibration)(str(error), raw)
 
 
 def _raw_frames(
@@ -132,8 +140,8 @@ def _raw_frames(
 
 
 def _rejected(database: Database, wanted: MasterKey) -> dict[str, str]:
-    """Return fingerprint -> name of the rejected masters of a chip."""
-    rows = masters(database, instrument=wanted.instrument, detector=wanted.detector, state="rejected")
+    """Return fingerprint -> name of the rejected masters of a camera: chips share the level of the first."""
+    rows = masters(database, instrument=wanted.instrument, state="rejected")
     return {row.fingerprint: f"{row.kind} {row.fingerprint[:12]}" for row in rows}
 
 

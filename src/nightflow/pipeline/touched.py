@@ -10,6 +10,7 @@ from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.master_plan import MasterPlan, wanted_kinds
 from nightflow.pipeline.night_block import night_is_over
 from nightflow.pipeline.obtain import obtain, plan_for
+from nightflow.pipeline.survey import AWAY
 from nightflow.pipeline.work import Context
 from nightflow.store.blocks import ReducedLight, last_received, reduced_lights
 from nightflow.store.database import Database
@@ -100,7 +101,8 @@ class BetterMasters:
         lights = [light for light in self._recent(now) if self._is_complete(light[0], now)]
         seen = self._state(lights)
         if seen == self._seen:
-            return 0
+            # Files that come back leave no trace in the store.
+            lights = [light for light in lights if _missed_files(light)]
         marks = {self._mark(light): light for light in lights}
         new = {mark: light for mark, light in marks.items() if mark[1] and mark not in self._queued}
         ids = _exposures(new.values())
@@ -142,6 +144,10 @@ class BetterMasters:
         """Return a light's row and the better masters that there are for it."""
         better = better_masters(self._context, light, build=True)
         return light[0].id or 0, tuple(sorted(better.items()))
+
+
+def _missed_files(light: ReducedLight) -> bool:
+    return any(AWAY in warning for warning in light[1].warnings)
 
 
 def _planned(context: Context, kind: FrameKind, frame: Frame) -> MasterPlan | None:

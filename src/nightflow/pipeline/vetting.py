@@ -69,10 +69,14 @@ def vetted(
 def _of_the_key(
     database: Database, master: MasterFrame, key: MasterKey, profile: CameraProfile
 ) -> Iterator[Master]:
+    """Yield the masters that a new one may be compared with; not those that were made with a rejected one."""
     header = master.header
+    rejected = {row.fingerprint for row in masters(database, instrument=header.instrument, state="rejected")}
     for row in masters(
         database, kind=str(master.kind), instrument=header.instrument, detector=header.detector
     ):
+        if rejected & set(row.statistics.get("made_with", {}).values()):
+            continue
         other = row.fingerprint != master.fingerprint
         if other and row.path and not mismatches(master.kind, key, key_of_row(row), profile.masters):
             yield row

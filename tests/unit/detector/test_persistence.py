@@ -61,6 +61,15 @@ def test_a_second_pass_in_order_of_time_depends_on_no_order(order: list[int]) ->
     assert again == [ghosts(reduce(frame, fresh)) for frame in frames]
 
 
+def test_a_long_night_that_is_reduced_again_has_its_mask_again() -> None:
+    """Of the first pass only the last frames are kept; the second finds what came before each."""
+    frames = [exposure(70 * n, (n % 8, n // 8)) for n in range(64)]
+    memory = SaturationMemory(exposures=8)
+    first = [ghosts(reduce(frame, memory)) for frame in frames]
+    assert [ghosts(reduce(frame, memory)) for frame in frames] == first
+    assert all(first[1:])
+
+
 def test_other_detectors_and_shapes_do_not_count() -> None:
     memory = SaturationMemory()
     reduce(exposure(0, (2, 3)), memory)

@@ -114,6 +114,24 @@ def test_typical_noise(n: int) -> None:
     assert typical_noise(list(stack)) == pytest.approx(10, rel=0.03)
 
 
+@pytest.mark.parametrize("sigma", [0.2, 0.3, 0.46, 0.6, 1.0, 1.55, 3.0])
+def test_typical_noise_of_whole_counts(sigma: float) -> None:
+    """The noise and what rounding adds, and never a step of the counts."""
+    rng = np.random.default_rng(2)
+    level = 500 + rng.uniform(0, 1, (300, 300))
+    stack = [np.rint(rng.normal(level, sigma)).astype(np.float32) for _ in range(8)]
+    stack[3][::2, 7] = 4000
+    assert typical_noise(stack) == pytest.approx(np.hypot(sigma, 12**-0.5), rel=0.08)
+
+
+def test_good_values_of_a_quiet_camera_are_not_clipped() -> None:
+    rng = np.random.default_rng(3)
+    stack = [np.rint(rng.normal(500.25, 0.3, (200, 200))).astype(np.float32) for _ in range(20)]
+    combined = combine(stack)
+    assert np.mean(combined.data) == pytest.approx(np.mean(stack), abs=2e-3)
+    assert np.mean(combined.n_used) > 19.9
+
+
 def test_structure_is_not_noise() -> None:
     pattern = np.random.default_rng(8).normal(0, 500, (100, 100))
     assert typical_noise(list(noise(4, (100, 100)) + pattern)) == pytest.approx(10, rel=0.05)

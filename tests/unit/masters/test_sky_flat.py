@@ -151,7 +151,7 @@ def test_inputs_must_belong_together() -> None:
     with pytest.raises(ValueError, match="3 frames, but 1 levels"):
         build_illumination(frames, PROFILE, inputs=files(3), levels=[1.0])
     red = make_frame(frames[0].data, unit="electron", filter="R")
-    with pytest.raises(ValueError, match="differ in filter: 'V' and 'R'"):
+    with pytest.raises(ValueError, match="differ in filter"):
         build_illumination([*frames, red], PROFILE, inputs=files(4))
     with pytest.raises(ValueError, match="needs counts in electron"):
         build_illumination([make_frame(frames[0].data)], PROFILE, inputs=files(1))

@@ -241,6 +241,33 @@ def test_a_file_that_vanishes_in_the_middle_is_no_refusal(
     assert reducer.context.masters.get(planned, profile).statistics.n_used == pytest.approx(3, abs=0.1)
 
 
+def test_another_file_under_the_same_name_is_left_out(station: Station, light: int) -> None:
+    """Cameras use names again: what was planned is known by its content."""
+    reducer = station.reducer()
+    planned = plan(reducer, light)
+    (station.raw / "bias-4-1.fits").write_bytes((station.raw / "flat-4-1.fits").read_bytes())
+    with pytest.raises(MissingCalibration, match=r"2 of 3 inputs usable.*-1\.fits: the file is another"):
+        reducer.context.masters.get(planned, reducer.context.profiles["tinycam"])
+
+
+def test_what_a_profile_reads_otherwise_now_is_left_out(station: Station, light: int) -> None:
+    planned = plan(station.reducer(), light, "flat")
+    station.set_profile(PROFILE + '[filters]\nV = "R"\n')
+    reducer = station.reducer()
+    with pytest.raises(MissingCalibration, match="reads its header differently now: filter R, not V"):
+        reducer.context.masters.get(planned, reducer.context.profiles["tinycam"])
+
+
+def test_a_folder_that_cannot_be_written_to_is_tried_again_later(station: Station, light: int) -> None:
+    (station.root / "masters").write_text("no folder")
+    reducer = station.reducer()
+    with pytest.raises(RetryLater, match="cannot be written now"):
+        get(reducer, light)
+    assert masters(reducer.database) == []
+    (station.root / "masters").unlink()
+    assert get(reducer, light).data.shape == (32, 40)
+
+
 def _never(*_: object, **__: object) -> None:
     raise AssertionError("this was to be done once")
 

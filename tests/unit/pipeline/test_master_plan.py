@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from nightflow.errors import MissingCalibration
+from nightflow.errors import CalibrationAway, MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.master_plan import MasterPlan, plan_master, policy_of, wanted_kinds
 from nightflow.pipeline.reducer import Reducer
@@ -141,7 +141,7 @@ class TestWithMasters:
         set_master_state(reducer.database, row.id or 0, "rejected", "shutter stuck")
         with pytest.raises(MissingCalibration, match="rejected") as caught:
             plan(reducer, exposure_id, definitive=definitive)
-        assert "bias 0.2 d away (state rejected)" in str(caught.value)
+        assert "bias 0.2 d away (state rejected: shutter stuck)" in str(caught.value)
 
     def test_the_next_night_stands_in_for_a_rejected_one(self, station: Station, reducer: Reducer) -> None:
         take(station, reducer, "bias", hours=-52)
@@ -177,7 +177,7 @@ def test_files_that_are_away_are_left_out_until_they_are_back(station: Station, 
     assert [Path(one.path) for one in part.inputs] == files[1:]
     assert part.fingerprint != whole.fingerprint
     files[1].rename(files[1].with_suffix(".away"))
-    with pytest.raises(MissingCalibration, match=r"4 raw bias frames fit, but 2 of their files are"):
+    with pytest.raises(CalibrationAway, match=r"4 raw bias frames fit, but 2 of their files are"):
         plan(reducer, exposure_id)
     for file in files[:2]:
         file.with_suffix(".away").rename(file)

@@ -85,6 +85,7 @@ def test_another_filter_is_another_block(station: Station, reducer: Reducer, clo
 
 
 def test_a_rejected_master_is_not_kept(station: Station, reducer: Reducer, clock: Clock) -> None:
+    take(station, reducer, "bias", -51)
     take(station, reducer, "flat", -50)
     take(station, reducer, "flat", -100)
     clock.after(20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nightflow.errors import (
+    CalibrationAway,
     ConfigurationError,
     FrameHeld,
     FrameRejected,
@@ -23,6 +24,7 @@ from nightflow.store.models import State
         (None, State.DONE, ""),
         (FrameRejected("x.fits: empty"), State.REJECTED, ""),
         (MissingCalibration("no flat in V"), State.HELD, "calibration"),
+        (CalibrationAway("no flat in V"), State.HELD, "outside"),
         (NoSolution("no WCS from 3 stars"), State.HELD, "wcs"),
         (RetryLater("disk away"), State.HELD, "outside"),
         (FrameHeld("no profile fits"), State.HELD, "profile"),

@@ -21,6 +21,7 @@ from nightflow.pipeline.masters import build_all
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.sky_masters import SKY_BUILDERS
 from nightflow.pipeline.sky_plan import plan_sky
+from nightflow.pipeline.survey import key_of_row, survey
 from nightflow.store.blocks import reduced_lights
 from nightflow.store.ledger import requeue
 from nightflow.store.masters import master_inputs, masters, set_master_state
@@ -196,11 +197,25 @@ def test_masters_of_the_first_chip_count_for_the_others(station: Station) -> Non
     before = planned()
     assert before.row is not None
     assert set(before.first_chip_needs) == {FrameKind.BIAS, FrameKind.FLAT}
+    assert set(before.row.statistics["made_with"]) == {"bias", "flat", "first_chip_bias", "first_chip_flat"}
     (station.root / "masters" / before.row.path).unlink()
     assert station.reducer().context.masters.get(before, profile).fingerprint == before.fingerprint
     (flat,) = (row for row in masters(reducer.database, kind="flat") if row.detector == "chip0")
     set_master_state(reducer.database, flat.id or 0, "rejected", "dome lamp")
     assert planned().fingerprint != before.fingerprint
+    found = survey(reducer.database, FrameKind.ILLUMINATION, key_of_row(light), profile)
+    assert any("made with flat" in out.detail for out in found.choice.ruled_out)
+
+
+@pytest.mark.usefixtures("builder")
+def test_a_light_that_is_away_stops_nothing(station: Station) -> None:
+    station.set_profile(SKY)
+    night(station, lights=5)
+    reducer = identified(station)
+    (station.raw / "light1.fits").unlink()
+    built = build_all(reducer, night=NIGHT)
+    assert {row["state"] for row in built} == {"approved"}
+    assert {row["n_inputs"] for row in built if row["kind"] == "illumination"} == {4}
 
 
 @pytest.mark.usefixtures("builder")

@@ -39,7 +39,9 @@ def lights(reducer: Reducer) -> list[int]:
 
 def versions(reducer: Reducer, exposure_id: int) -> list[tuple[bool, str]]:
     frame = only_frame(reducer, exposure_id)
-    return [(one.current, one.masters["flat"]) for one in reductions_of(reducer.database, frame.id or 0)]
+    return [
+        (one.current, one.masters.get("flat", "")) for one in reductions_of(reducer.database, frame.id or 0)
+    ]
 
 
 class TestDawn:
@@ -76,6 +78,22 @@ class TestDawn:
             better.queue(clock.after(61))
         monkeypatch.setattr(touched, "requeue", requeue)
         assert better.queue(clock.after(62)) == 2
+
+    def test_files_that_come_back_are_noticed(self, station: Station, reducer: Reducer, clock: Clock) -> None:
+        take(station, reducer, "flat", 7)
+        flats = sorted(station.raw.glob("flat+7*"))
+        for flat in sorted(station.raw.glob("flat-50*")) + flats:
+            flat.rename(flat.with_suffix(".away"))
+        for row in masters(reducer.database, kind="flat"):
+            set_master_state(reducer.database, row.id or 0, "rejected", "clouds")
+        clock.after(61)
+        ids = [again(reducer, station.raw / f"light{number}.fits") for number in range(2)]
+        assert {versions(reducer, one)[-1][1] for one in ids} == {""}
+        better = BetterMasters(reducer.context)
+        assert [better.queue(clock.after(minutes)) for minutes in (62, 63)] == [0, 0]
+        for flat in flats:
+            flat.with_suffix(".away").rename(flat)
+        assert better.queue(clock.after(64)) == 2
 
     def test_without_better_masters_nothing_is_queued(self, reducer: Reducer, clock: Clock) -> None:
         better = BetterMasters(reducer.context)

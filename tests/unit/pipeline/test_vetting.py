@@ -146,6 +146,29 @@ def test_a_bias_with_a_light_leak(station: Station, reducer: Reducer) -> None:
     assert "smooth change across the chip of 1" in new.reason
 
 
+def test_a_master_made_with_a_rejected_one_judges_no_other(station: Station, reducer: Reducer) -> None:
+    """Two nights' flats agree with each other, for both were made with the same bad bias."""
+    take(station, reducer, "bias", hours=-80, change=leak)
+    for hours in (-78, -52):
+        take(station, reducer, "flat", hours=hours)
+        build_all(reducer)
+    (bias,) = masters(reducer.database, kind="bias")
+    spoiled = {row.fingerprint for row in masters(reducer.database, kind="flat")}
+    set_master_state(reducer.database, bias.id or 0, "rejected", "light leak")
+    take(station, reducer, "bias", hours=-6)
+    take(station, reducer, "flat", hours=-4)
+    new = [row for row in rows_of(reducer, "flat") if row.fingerprint not in spoiled]
+    assert len(new) == 3
+    assert {row.state for row in new} == {"approved"}
+    assert not any(one[:12] in row.reason for row in new for one in spoiled)
+
+
+def test_a_flat_that_holds_its_bias_is_no_more_than_provisional(station: Station, reducer: Reducer) -> None:
+    take(station, reducer, "flat", hours=-4)
+    (flat,) = rows_of(reducer, "flat")
+    assert (flat.state, flat.reason) == ("provisional", "it still holds its bias: no master bias fits it")
+
+
 def test_one_bias_with_a_light_leak_is_left_out_and_named(station: Station, reducer: Reducer) -> None:
     take(station, reducer, "bias", 4, hours=-4)
     take(
