@@ -8,9 +8,11 @@ import pytest
 from nightflow.detector.chain import MasterSet, calibrate
 from nightflow.detector.trails import flag_trails
 from nightflow.flags import Flag
+from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import TrailSettings
 from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.identify import identify_file, read_frame
+from tests.real.test_calibration import load
 from tests.unit.detector.skies import distance_from_line, trail_profile
 
 pytestmark = pytest.mark.real
@@ -41,6 +43,16 @@ def test_no_trail_is_seen_where_there_is_none(
     for frame in frames:
         assert not (frame.flags & int(Flag.TRAIL)).any()
         assert any(line == "trails: none" for line in frame.history)
+
+
+def test_no_trail_is_seen_in_a_vignetted_edge(shared_data: Path) -> None:
+    """Divided by a flat that falls to 0.3, the sky of the Lowell frames has a ridge along the lower edge."""
+    night = load(shared_data / "lowell_subset")
+    frames = list(night.of_kind(FrameKind.LIGHT).values())
+    bias = night.master(FrameKind.BIAS, frames[0])
+    masters = MasterSet(bias=bias, flat=night.master(FrameKind.FLAT, frames[0], MasterSet(bias=bias)))
+    for frame in frames:
+        assert not (calibrate(frame, night.profile, masters).flags & int(Flag.TRAIL)).any()
 
 
 @pytest.mark.parametrize(("folder", "pattern", "step"), PLACES)

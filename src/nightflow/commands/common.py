@@ -172,8 +172,10 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], titl
     for number in range(len(rows)):
         table.add_row(*(escape(texts[str(name)][number]) for name in shown))
     # Cells that the terminal is too narrow for wrap as lines of text do: none is cut.
-    least = sum(fixed.values()) + _GAP * (len(filled) + 1)
-    console.print(table, width=max(console.width, least), crop=False)
+    least = sum(fixed.values()) + _GAP * len(fixed)
+    if least > console.width:
+        table.width = least
+    console.print(table, crop=False)
     for number in range(len(rows)) if below else ():
         _print_reasons(number, texts, shown, long)
 

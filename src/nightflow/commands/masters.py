@@ -52,7 +52,7 @@ _SHORT = (
     "id", "kind", "instrument", "detector", "filter", "exptime", "ccd_temp", "n_inputs", "level", "noise",
     "measured_gain", "state", "fingerprint", "reason",
 )  # fmt: skip
-_TAKEN_UP = "`nightflow watch` takes them up, or `nightflow finish NIGHT`"
+_TAKEN_UP = "`nightflow watch` takes them up, `nightflow run FOLDER` or `nightflow finish NIGHT`"
 _BUILT = ("kind", "instrument", "filter", "exptime", "n_inputs", "state", "fingerprint", "reason")
 
 

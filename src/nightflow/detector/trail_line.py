@@ -22,6 +22,9 @@ _MOST_BESIDE = 0.5
 """Share of squares with light beside a trail, in units of that on it; more is a nebula or a halo's edge."""
 _BESIDE = 7
 """Squares from the line to where that is judged."""
+_LEAST_KNOWN_BESIDE = 0.5
+"""Share of a trail's length whose surroundings are known on either side: along the edge of a frame the
+background itself has a ridge where vignetting or the amplifier's glow bends it."""
 _LEAST_DRIFT = 1.0
 """Squares by which a trail changes both row and column, as bleeding and bad columns do not."""
 _MOST_FADING = 0.15
@@ -187,6 +190,8 @@ def _is_trail(line: Line, samples: NDArray[np.float32], threshold: float, least:
         return False
     coverage = np.mean(ridge[known] > threshold)
     beside = samples[:, [0, -1]]
+    if np.isfinite(beside).mean(axis=0).min() < _LEAST_KNOWN_BESIDE:
+        return False
     lit_beside = np.mean(beside[np.isfinite(beside)] > threshold) if np.isfinite(beside).any() else 0.0
     return bool(coverage >= _LEAST_COVERAGE and lit_beside <= _MOST_BESIDE * coverage)
 

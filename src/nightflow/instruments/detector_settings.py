@@ -153,9 +153,9 @@ class CosmicRaySettings(SettingsModel):
     method: Literal["fast", "astroscrappy"] = "fast"
     """"fast" evaluates L.A.Cosmic only where it can find anything; "astroscrappy" everywhere, with the same
     result: it is there to be compared with."""
-    sigclip: float = 4.5
-    sigfrac: float = 0.3
-    objlim: float = 3.5
+    sigclip: float = Field(4.5, gt=0)
+    sigfrac: float = Field(0.3, gt=0)
+    objlim: float = Field(3.5, gt=0)
     """Of hits 10 sigma high, 97 to 99 of 100 are found; of the star cores at a FWHM of 1.5 pixels 1 of 100 is
     taken for one, at 2.3 and more none. astroscrappy's own default, 5, finds 96 to 98."""
     niter: int = Field(1, ge=1)

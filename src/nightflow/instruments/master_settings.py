@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from nightflow.instruments.settings_model import SettingsModel
 
 __all__ = ["InputLimits", "MasterSettings", "VettingSettings"]
+
+
+MatchKey = Literal[
+    "instrument",
+    "detector",
+    "filter",
+    "gain_setting",
+    "readout_mode",
+    "shape",
+    "binning",
+    "exptime",
+    "ccd_temp",
+    "rotator",
+]
+"""What frames and masters may be compared by; see `nightflow.masters.keys.MasterKey`."""
 
 
 class InputLimits(SettingsModel):
@@ -34,18 +51,18 @@ class MasterSettings(SettingsModel):
 
     minimum_inputs: int = Field(3, ge=1)
     """A set of exactly so many makes a provisional master."""
-    temperature_tolerance: float = 1.0
-    exposure_tolerance: float = 0.02
+    temperature_tolerance: float = Field(1.0, ge=0)
+    exposure_tolerance: float = Field(0.02, ge=0, lt=1)
     """Relative; 0.02 means 2 %."""
     rotator_tolerance: float | None = Field(None, ge=0)
     """Degrees by which a flat's rotator may differ from the frame's; None: the rotator does not matter."""
-    validity_days: float = 30.0
-    clip_sigma: float = 4.0
+    validity_days: float = Field(30.0, gt=0)
+    clip_sigma: float = Field(4.0, gt=0)
     illumination_scale: int = Field(51, ge=3)
     """Pixels; a dark-sky flat is smoothed over squares of this side: only the large scale is kept."""
     fringe_background: int = Field(256, ge=32)
     """Pixels; the sky is taken off on a mesh of this size, which must be wider than a fringe."""
-    match: list[str] = ["instrument", "detector", "binning", "gain_setting", "readout_mode", "shape"]
+    match: list[MatchKey] = ["instrument", "detector", "binning", "gain_setting", "readout_mode", "shape"]
     set_count: int | None = Field(None, ge=1)
     """A set of calibration frames is complete when it has so many; None: after a gap in time alone."""
     set_gap_minutes: float = Field(15.0, gt=0)

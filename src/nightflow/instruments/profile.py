@@ -115,13 +115,13 @@ class SiteSettings(SettingsModel):
 class DetectionSettings(SettingsModel):
     """Background and source detection with sep."""
 
-    box: int = 64
-    threshold: float = 4.0
+    box: int = Field(64, ge=4)
+    threshold: float = Field(4.0, gt=0)
     """In units of the local noise."""
-    minimum_area: int = 5
-    deblend_levels: int = 32
-    deblend_contrast: float = 0.005
-    expected_fwhm: float = 3.0
+    minimum_area: int = Field(5, ge=1)
+    deblend_levels: int = Field(32, ge=1)
+    deblend_contrast: float = Field(0.005, ge=0, le=1)
+    expected_fwhm: float = Field(3.0, gt=0)
     """Pixels; the width of the matched filter."""
 
 
@@ -132,21 +132,21 @@ class AstrometrySettings(SettingsModel):
     """Arcsec per pixel at ``scale_binning``; None: unknown."""
     scale_binning: int = Field(1, ge=1)
     """The binning at which ``scale`` holds."""
-    scale_tolerance: float = 0.05
+    scale_tolerance: float = Field(0.05, gt=0)
     parity: Literal[-1, 0, 1] = 0
     """+1 as on the sky, -1 mirrored, 0 unknown."""
     ladder: list[Rung] = ["previous", "hint", "astrometry_net"]
     trust_header: Literal["none", "scale_rotation", "full"] = "none"
-    hint_error: float = 1.0
+    hint_error: float = Field(1.0, gt=0)
     """Degrees by which the pointing hint may be wrong."""
     catalogs: list[str] = []
     """Local catalogues in order of preference; empty: whichever covers the field."""
-    minimum_matches: int = 6
-    maximum_rms: float = 2.0
+    minimum_matches: int = Field(6, ge=1)
+    maximum_rms: float = Field(2.0, gt=0)
     """Arcsec, radial, of stars that were not used in the fit."""
-    match_radius: float = 3.0
+    match_radius: float = Field(3.0, gt=0)
     """Arcsec; never below 1.5 pixels."""
-    time_limit: float = 30.0
+    time_limit: float = Field(30.0, gt=0)
     """Seconds for one rung."""
     require: Literal["verified", "provisional", "none"] = "provisional"
     """A frame with less than this is held."""
@@ -155,11 +155,11 @@ class AstrometrySettings(SettingsModel):
 class PhotometrySettings(SettingsModel):
     """Apertures and the flux calibration."""
 
-    aperture_fwhm: float = 1.5
+    aperture_fwhm: float = Field(1.5, gt=0)
     """Aperture radius in units of the frame's FWHM."""
-    minimum_radius: float = 2.5
+    minimum_radius: float = Field(2.5, gt=0)
     annulus_fwhm: tuple[float, float] = (4.0, 6.0)
-    total_fwhm: float = 4.0
+    total_fwhm: float = Field(4.0, gt=0)
     """Radius in FWHM within which all the light counts as a star's: fluxes are corrected to it. Seeing has
     wings without an end; where the reference magnitudes come from a known diaphragm, that is the radius."""
     catalogs: list[str] = []
@@ -168,8 +168,8 @@ class PhotometrySettings(SettingsModel):
     colors: dict[str, tuple[str, str]] = {}
     """Our filter -> the two bands of the colour term, such as {V = ["B", "V"]}."""
     color_term: bool = True
-    minimum_stars: int = 3
-    match_radius: float = 3.0
+    minimum_stars: int = Field(3, ge=1)
+    match_radius: float = Field(3.0, gt=0)
     """Arcsec; never below 1.5 pixels."""
 
 

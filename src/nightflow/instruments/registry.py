@@ -188,7 +188,7 @@ def _inherited(
     if not parent:
         return content
     if parent in children or parent not in sources:
-        fault = "extends itself" if parent in children else "is no profile"
+        fault = "extends itself: give it a name of its own" if parent in children else "is no profile"
         known = ", ".join(name for name in sources if name not in children)
         raise ConfigurationError(f"{origin}: extends = {parent!r}: {fault}; known: {known}")
     parent_origin, parent_content = sources[parent]

@@ -55,8 +55,11 @@ def append(
         work.warnings.append(f"{dropped} of {len(columns)} measurements are no finite numbers: left out")
     record = _record(work, plan)
     result = write(database, work.frame_id, record, columns, now=now, keep_complete=not with_measurements)
-    if not with_measurements and not result.changed and result.version > 0:
-        work.warnings.append(f"stopped early; version {result.version} of the frame stands")
+    if result.kept_complete:
+        work.superseded_by = result.version
+        work.warnings.append(
+            f"stopped early; version {result.version} of the frame stands, in rows and files"
+        )
     return {
         "version": result.version,
         "changed": result.changed,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from nightflow.flags import MEANINGS, Flag
@@ -16,7 +17,7 @@ from nightflow.pipeline.explain_masters import MasterStory, explain_masters
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of
 from nightflow.store.masters import masters_with
-from nightflow.store.models import Exposure, Frame, Reduction
+from nightflow.store.models import Exposure, Frame, Master, Reduction
 from nightflow.store.overview import current_reduction, flag_counts, reductions_of
 
 __all__ = ["ExposureStory", "FlagCount", "FrameStory", "explain"]
@@ -61,7 +62,7 @@ class FrameStory:
     masters : tuple of MasterStory
         Of a light frame; one a kind that its camera's profile asks for.
     went_into : tuple of str
-        Of a calibration frame: the masters made of it.
+        Of a calibration frame: the masters that it was offered to, and why one left it out.
     measures, wcs, flux : dict
         What the current reduction found; empty where it did not get so far.
     warnings : tuple of str
@@ -113,11 +114,14 @@ def explain(database: Database, profiles: Mapping[str, CameraProfile], exposure:
     frames = frames_of(database, exposure.id or 0)
     return ExposureStory(
         exposure=_values(exposure, _EXPOSURE),
-        frames=tuple(_frame_story(database, profiles.get(frame.instrument), frame) for frame in frames),
+        frames=tuple(
+            _frame_story(database, profiles.get(frame.instrument), frame, Path(exposure.path).name)
+            for frame in frames
+        ),
     )
 
 
-def _frame_story(database: Database, profile: CameraProfile | None, frame: Frame) -> FrameStory:
+def _frame_story(database: Database, profile: CameraProfile | None, frame: Frame, name: str) -> FrameStory:
     frame_id = frame.id or 0
     reduction = current_reduction(database, frame_id)
     counts = flag_counts(database, reduction.id or 0) if reduction is not None else {}
@@ -126,7 +130,7 @@ def _frame_story(database: Database, profile: CameraProfile | None, frame: Frame
     return FrameStory(
         frame=_values(frame, _FRAME),
         masters=explain_masters(database, profile, frame, used) if is_light and profile is not None else (),
-        went_into=tuple(f"{row.kind} {row.fingerprint[:12]}" for row in masters_with(database, frame_id)),
+        went_into=tuple(_place_in(row, name) for row in masters_with(database, frame_id)),
         measures=_of(reduction, _MEASURES),
         wcs=_of(reduction, _WCS) if reduction is not None and reduction.wcs_backend else {},
         flux=_of(reduction, _FLUX) if reduction is not None and reduction.zp is not None else {},
@@ -137,6 +141,13 @@ def _frame_story(database: Database, profile: CameraProfile | None, frame: Frame
         flags=_flags(counts),
         versions=tuple(_version(one) for one in reductions_of(database, frame_id)),
     )
+
+
+def _place_in(master: Master, name: str) -> str:
+    """Return a master that a frame was offered to, and why the frame was left out where it was."""
+    _, found, why = master.reason.partition(f"left out {name}: ")
+    fault = why.partition("; left out ")[0]
+    return f"{master.kind} {master.fingerprint[:12]}" + (f": left out: {fault}" if found else "")
 
 
 def _flags(counts: Mapping[int, int]) -> tuple[FlagCount, ...]:

@@ -149,7 +149,9 @@ def plan_master(
     if spare is not None:
         return spare
     for plan in _of_inputs(database, kind, found, found.group.growing, profile, definitive, refused):
-        return plan
+        if plan.row is None or plan.row.state != "rejected":
+            return plan
+        refused.append(MissingCalibration(f"the master of them is rejected: {plan.row.reason}"))
     raise missing(kind, wanted, found, profile, refused)
 
 

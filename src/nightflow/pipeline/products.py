@@ -39,25 +39,29 @@ def product_stem(work: Work, settings: Settings) -> Path:
 def write_products(work: Work, context: Context) -> dict[str, str]:
     """Write what there is; a full or read-only disk costs the files, never the frame, and is said.
 
+    What was written before under the ending of another compression goes. A reduction that stopped early and
+    is not the one that stands writes nothing.
+
     Returns
     -------
     dict
         "reduced" and "thumbnail" -> path; empty where nothing could be written.
     """
-    if work.frame is None:
+    if work.frame is None or work.superseded_by:
         return {}
     stem, compression = product_stem(work, context.settings), context.settings.products.compression
-    ending = ".fits" if compression == "none" else ".fits.fz"
+    ending, other = (".fits", ".fits.fz") if compression == "none" else (".fits.fz", ".fits")
     reduced, thumbnail = stem.with_name(stem.name + ending), stem.with_name(stem.name + ".png")
     try:
         write_reduced(
             reduced,
             work.frame,
             masters=work.masters,
-            software=SOFTWARE,
+            software=f"{SOFTWARE}, engine {context.settings.engine}",
             target=_target(work.header, context.database),
             compression=compression,
         )
+        reduced.with_name(stem.name + other).unlink(missing_ok=True)
         sources = work.measured.sources if work.measured is not None else None
         write_thumbnail(thumbnail, work.frame.data, sources)
     except Exception as error:

@@ -118,7 +118,7 @@ def missing(
     reasons = dict.fromkeys(f"raw {out.frame.describe(wanted)} ({out.detail})" for out in group.excluded)
     raw = list(reasons)[:3]
     if refused:
-        raw.insert(0, f"{len(group.inputs)} raw {kind} frames fit, but {refused[0]}")
+        raw.insert(0, f"{group.found} raw {kind} frames fit, but {refused[0]}")
     elif group.found:
         raw.insert(0, f"{group.found} raw {kind} frames fit, {needed} are needed")
     away = any(isinstance(one, CalibrationAway) for one in refused)

@@ -83,6 +83,8 @@ class Work:
     """Reference catalogue of the zero point and which import of it; "" without one."""
     excluded_targets: int = 0
     """Sources kept out of the zero point because they are targets."""
+    superseded_by: int = 0
+    """Version that stands in place of this reduction, which stopped early; 0: this one stands."""
     warnings: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     """Step -> seconds."""

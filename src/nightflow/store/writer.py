@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -37,6 +37,8 @@ class AppendResult:
         The reduction that counts now.
     changed : bool
         False where the same plan had been carried out before: then no row was touched.
+    kept_complete : bool
+        True where that is a more complete one, which stays on request.
     n_measurements, n_associated, n_new_sources : int
         Rows written, rows with a source, and sources made.
     n_dropped : int
@@ -46,6 +48,7 @@ class AppendResult:
     reduction_id: int
     version: int
     changed: bool
+    kept_complete: bool = False
     n_measurements: int = 0
     n_associated: int = 0
     n_new_sources: int = 0
@@ -101,7 +104,7 @@ def append(
         if old is not None and old.plan_fingerprint == record.plan_fingerprint:
             return _unchanged(old)
         if old is not None and keep_complete and _has_measurements(session, old):
-            return _unchanged(old)
+            return replace(_unchanged(old), kept_complete=True)
         _retire(session, old)
         reduction = _add_reduction(session, frame_id, record, now)
         return _measure(session, reduction, columns, radius or match_radius(record.scale))

@@ -66,6 +66,15 @@ def test_until_solve_records_a_wcs_and_no_zero_point(empty: Observatory) -> None
     assert row["zp"] is None
 
 
+def test_a_run_that_stops_early_leaves_the_files_of_the_one_that_stands(dome: Observatory) -> None:
+    light = sorted(dome.raw.glob("*light*"))[0]
+    (product,) = dome.products.glob(f"{light.stem}-*.fits")
+    before = product.read_bytes()
+    early = dome("run", str(light), "--until", "calibrate", "--force")
+    assert "stopped early; version 1 of the frame stands, in rows and files" in early.stderr
+    assert product.read_bytes() == before
+
+
 def test_backfill_selects_by_night(dome: Observatory) -> None:
     assert "0 exposures would be reduced" in dome("backfill", "--dry-run").stdout
     forced = dome("backfill", "--night", "2025-10-24", "--force", "--dry-run")

@@ -77,6 +77,9 @@ def test_a_profile_of_ones_own_replaces_one_of_the_same_name(tmp_path: Path) -> 
     [
         ('name = "mine"\nrecognize = {}', r"unknown key recognize; did you mean recognise\?"),
         (SMALL + "[detector]\ngian = 2", r"unknown key detector\.gian; did you mean gain\?"),
+        (SMALL + "[masters]\nmatch = ['instrumen']", r"masters\.match\.0 = 'instrumen': .*'instrument'"),
+        (SMALL + "[cosmic_rays]\nsigclip = -3", r"cosmic_rays\.sigclip = -3: .*greater than 0"),
+        (SMALL + "[detection]\nthreshold = -1", r"detection\.threshold = -1: .*greater than 0"),
         (SMALL + "[detector]\ngain = -2", r"detector\.gain = -2: .*greater than 0"),
         (
             SMALL + "[keywords]\nexptme = 'EXPTIME'",

@@ -127,6 +127,19 @@ def test_a_growing_set_is_used_where_nothing_else_fits(
     assert used(station, reducer, "light.fits")
 
 
+def test_a_rejected_master_of_a_growing_set_is_not_used(
+    station: Station, reducer: Reducer, clock: Clock
+) -> None:
+    take(station, reducer, "flat", -1, count=4)
+    clock.after(1)
+    assert used(station, reducer, "light.fits")
+    (row,) = masters(reducer.database, kind="flat")
+    set_master_state(reducer.database, row.id or 0, "rejected", "dust moved")
+    assert used(station, reducer, "light.fits") == ""
+    reason = only_frame(reducer, entered(reducer, station.raw / "light.fits")).reason
+    assert "4 raw flat frames fit, but the master of them is rejected: dust moved" in reason
+
+
 def test_a_night_is_over_when_no_light_came_for_an_hour(
     station: Station, reducer: Reducer, clock: Clock
 ) -> None:

@@ -72,6 +72,25 @@ def test_a_file_name_becomes_plain(station: Station, name: str, stem: str) -> No
     assert product_stem(work(name), station.settings).name == f"{stem}-e5-f7"
 
 
+def test_another_compression_leaves_one_file(station: Station) -> None:
+    context = station.reducer().context
+    plain = Path(write_products(work(), context)["reduced"])
+    rice = context.settings.model_copy(update={"products": ProductSettings(compression="rice")})
+    packed = Path(write_products(work(), replace(context, settings=rice))["reduced"])
+    assert packed.name == plain.name + ".fz"
+    assert not plain.exists()
+    write_products(work(), context)
+    assert plain.exists()
+    assert not packed.exists()
+
+
+def test_the_engine_is_named(station: Station) -> None:
+    context = station.reducer().context
+    settings = context.settings.model_copy(update={"engine": "reference"})
+    written = write_products(work(), replace(context, settings=settings))
+    assert fits.getheader(written["reduced"])["SOFTWARE"].endswith("engine reference")
+
+
 @pytest.mark.parametrize("text", ["../../etc/passwd", "/abs/olute", "a/b", "..", "\x00", "'; DROP TABLE"])
 def test_no_text_of_a_header_is_in_a_path(station: Station, text: str) -> None:
     hostile = work(object=text, filter=text, detector=text, instrument=text, date_obs=text)

@@ -118,5 +118,7 @@ def test_list_and_explain_say_it(station: Station, case: Case) -> None:
     table = command("masters", "list")
     assert newest["fingerprint"][:12] in table
     assert case.reason.split()[0] in table
+    if "left out" in case.reason:
+        assert f": {case.reason.split(': ')[1]}" in command("explain", "flat-2-0")
     told = " ".join(command("explain", str(exposure_id)).split())
     assert case.explained in told, told
