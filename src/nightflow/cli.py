@@ -10,7 +10,19 @@ from astropy.utils import data as astropy_data
 from astropy.utils import iers
 
 from nightflow import __version__
-from nightflow.commands import curves, doctor, explain, ledger, masters, reduce, serve, setup, simulation, sky
+from nightflow.commands import (
+    curves,
+    doctor,
+    explain,
+    ledger,
+    masters,
+    reduce,
+    serve,
+    setup,
+    simulation,
+    sky,
+    store,
+)
 
 __all__ = ["app"]
 
@@ -61,6 +73,7 @@ app.command()(serve.serve)
 app.command()(simulation.simulate)
 app.command()(simulation.demo)
 app.add_typer(masters.masters, name="masters")
+app.add_typer(store.store, name="store")
 app.add_typer(sky.catalog, name="catalog")
 app.add_typer(sky.index, name="index")
 app.add_typer(sky.targets, name="targets")

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nightflow.config import Settings, load_settings
+from nightflow.doctor.finding import Finding, Level
 from nightflow.errors import NightflowError
 from nightflow.pipeline.reducer import Reducer
 from nightflow.store.database import Database
@@ -33,6 +34,7 @@ __all__ = [
     "fail",
     "note",
     "open_store",
+    "print_findings",
     "print_json",
     "print_rows",
     "printable",
@@ -195,3 +197,37 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value)
+
+
+_COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.FAULT: "red"}
+_INDENT = 10
+
+
+def print_findings(found: Iterable[Finding], output: ReportFormat) -> bool:
+    """Print findings as they come; return whether one of them is a fault."""
+    findings = []
+    for finding in found:
+        findings.append(finding)
+        if output is ReportFormat.TABLE:
+            _print_finding(finding)
+    if output is ReportFormat.JSON:
+        print_json([{**vars(one), "level": str(one.level)} for one in findings])
+    else:
+        console.print(_summary(findings))
+    return any(one.level is Level.FAULT for one in findings)
+
+
+def _print_finding(finding: Finding) -> None:
+    label = f"{finding.level:<{_INDENT}}"
+    console.print(label, style=_COLORS[finding.level], end="", markup=False)
+    console.print(printable(f"{finding.subject}: {finding.message}"), markup=False, soft_wrap=True)
+    if finding.mend and finding.level is not Level.OK:
+        console.print(printable(f"{'':<{_INDENT}}-> {finding.mend}"), markup=False, soft_wrap=True)
+
+
+def _summary(findings: list[Finding]) -> str:
+    faults = sum(one.level is Level.FAULT for one in findings)
+    warnings = sum(one.level is Level.WARNING for one in findings)
+    if not faults and not warnings:
+        return "\nall is well"
+    return f"\n{faults} faults, {warnings} warnings"

@@ -11,8 +11,12 @@ from typing import Annotated
 import typer
 
 from nightflow.commands.common import ConfigOption, console, fail, note, open_store
+from nightflow.errors import ConfigurationError
+from nightflow.fits_output import replacing
+from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.products.aavso import to_aavso
 from nightflow.products.lightcurve_plot import plot as draw_plot
-from nightflow.products.lightcurve_table import encode, write
+from nightflow.products.lightcurve_table import encode
 from nightflow.report.target_curve import curve_at, fixed_place, target_curve
 from nightflow.store.database import Database
 from nightflow.store.targets import find_target, list_targets
@@ -30,6 +34,8 @@ class CurveFormat(StrEnum):
     ECSV = "ecsv"
     VOTABLE = "votable"
     PARQUET = "parquet"
+    AAVSO = "aavso"
+    """The AAVSO's Extended File Format, for WebObs."""
 
 
 class Kind(StrEnum):
@@ -51,6 +57,10 @@ def lightcurve(
     kind: Annotated[Kind, typer.Option(help="How the flux was measured.")] = Kind.APERTURE,
     output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.CSV,
     plot: Annotated[Path | None, typer.Option(help="Draw the light curve into this PNG.")] = None,
+    observer: Annotated[str, typer.Option(help="Your AAVSO code, for --format aavso.")] = "",
+    filter_code: Annotated[
+        str | None, typer.Option(help="The AAVSO's code of the filter, where its name tells none.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Print the light curve of the source nearest to a target or a place; exits with 2 if there is none."""
@@ -62,14 +72,24 @@ def lightcurve(
         if plot is not None:
             draw_plot(curve, plot, title=title)
             note(f"{plot}: {len(curve)} points")
-        sys.stdout.buffer.write(encode(curve, str(output)))
+        sys.stdout.buffer.write(_encoded(curve, output, name or title, observer, filter_code))
         sys.stdout.buffer.flush()
+
+
+def _encoded(curve: LightCurve, output: CurveFormat, star: str, observer: str, code: str | None) -> bytes:
+    if output is not CurveFormat.AAVSO:
+        return encode(curve, str(output))
+    try:
+        return to_aavso(curve, star=star, observer=observer, code=code)
+    except ConfigurationError as error:
+        fail(str(error))
 
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Where the files go.")],
     output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.ECSV,
     plots: Annotated[bool, typer.Option(help="Draw each light curve, too.")] = False,
+    observer: Annotated[str, typer.Option(help="Your AAVSO code, for --format aavso.")] = "",
     config: ConfigOption = None,
 ) -> None:
     """Write the light curves of all targets into a folder, one file each."""
@@ -83,7 +103,9 @@ def export(
                 continue
             # A target's name is anybody's text: only its plain characters name a file.
             stem = f"{number:04d}-{_UNSAFE.sub('_', target.name)[:60]}"
-            write(curve, folder / f"{stem}.{output}", str(output))
+            ending = "txt" if output is CurveFormat.AAVSO else str(output)
+            with replacing(folder / f"{stem}.{ending}") as temporary:
+                temporary.write_bytes(_encoded(curve, output, target.name, observer, None))
             if plots:
                 draw_plot(curve, folder / f"{stem}.png", title=target.name)
             written += 1

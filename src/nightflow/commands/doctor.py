@@ -9,19 +9,16 @@ from typing import Annotated
 
 import typer
 
-from nightflow.commands.common import ConfigOption, ReportFormat, console, fail, print_json, printable
+from nightflow.commands.common import ConfigOption, ReportFormat, fail, print_findings
 from nightflow.config import DEFAULT_FILE, load_settings
 from nightflow.doctor.examine import examine
-from nightflow.doctor.finding import Finding, Level
+from nightflow.doctor.finding import Finding
 from nightflow.doctor.header_check import check_header
 from nightflow.errors import ConfigurationError, NightflowError
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import load_profiles
 
 __all__ = ["doctor"]
-
-_COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.WARNING: "yellow", Level.FAULT: "red"}
-_INDENT = 10
 
 
 def doctor(
@@ -37,33 +34,8 @@ def doctor(
         found = examine(config, datetime.now(UTC))
     else:
         found = check_header(file, _profiles(config)).findings
-    findings = []
-    for finding in found:
-        findings.append(finding)
-        if output is ReportFormat.TABLE:
-            _print(finding)
-    if output is ReportFormat.JSON:
-        print_json([{**vars(one), "level": str(one.level)} for one in findings])
-    else:
-        console.print(_summary(findings))
-    if any(one.level is Level.FAULT for one in findings):
+    if print_findings(found, output):
         raise typer.Exit(1)
-
-
-def _print(finding: Finding) -> None:
-    label = f"{finding.level:<{_INDENT}}"
-    console.print(label, style=_COLORS[finding.level], end="", markup=False)
-    console.print(printable(f"{finding.subject}: {finding.message}"), markup=False, soft_wrap=True)
-    if finding.mend and finding.level is not Level.OK:
-        console.print(printable(f"{'':<{_INDENT}}-> {finding.mend}"), markup=False, soft_wrap=True)
-
-
-def _summary(findings: list[Finding]) -> str:
-    faults = sum(one.level is Level.FAULT for one in findings)
-    warnings = sum(one.level is Level.WARNING for one in findings)
-    if not faults and not warnings:
-        return "\nall is well"
-    return f"\n{faults} faults, {warnings} warnings"
 
 
 def _profiles(config: Path | None) -> list[CameraProfile]:

@@ -16,6 +16,7 @@ __all__ = [
     "FRAME_COLUMNS",
     "counts",
     "current_reduction",
+    "exposure_paths",
     "find_exposures",
     "flag_counts",
     "frame_rows",
@@ -93,6 +94,13 @@ def find_exposures(database: Database, name: str) -> list[Exposure]:
             if found:
                 return found
     return []
+
+
+def exposure_paths(database: Database) -> list[str]:
+    """Return where the files of all exposures were received, each path once, in order."""
+    paths = select(col(Exposure.path)).where(col(Exposure.state) != State.DUPLICATE).distinct()
+    with database.session() as session:
+        return sorted(session.exec(paths))
 
 
 def current_reduction(database: Database, frame_id: int) -> Reduction | None:

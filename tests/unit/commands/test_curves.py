@@ -116,3 +116,13 @@ def test_targets_are_imported(dome: Observatory, tmp_path: Path) -> None:
     file.write_text("name,ra,dec\nA,10,20\nB,11,21\n")
     assert "2 targets" in dome("targets", "import", str(file)).stdout
     assert dome("targets", "import", str(tmp_path / "none.csv")).exit_code == 1
+
+
+def test_a_report_for_the_aavso(reduced: Observatory) -> None:
+    words = ("lightcurve", *PLACE, "--format", "aavso")
+    refused = reduced(*words)
+    assert refused.exit_code == 1
+    assert "give your AAVSO code, such as --observer XYZ" in refused.stderr
+    lines = reduced(*words, "--observer", "XYZ").stdout.splitlines()
+    assert lines[0] == "#TYPE=EXTENDED"
+    assert sum(not line.startswith("#") for line in lines) == LIGHTS

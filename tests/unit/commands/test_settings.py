@@ -27,6 +27,7 @@ COMMANDS = {
     "masters approve": ["masters", "approve", "1"],
     "masters retry": ["masters", "retry", "1"],
     "masters reject": ["masters", "reject", "1", "--reason", "bad"],
+    "store check": ["store", "check"],
     "catalog import": ["catalog", "import", "a.csv", "--name", "a"],
     "catalog list": ["catalog", "list"],
     "catalog fetch": ["catalog", "fetch", "--ra", "1", "--dec", "1", "--radius", "1"],

@@ -1,0 +1,114 @@
+"""Light curves for the AAVSO, in its Extended File Format 1.2 (aavso.org/aavso-extended-file-format)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from nightflow.errors import ConfigurationError
+from nightflow.flags import UNUSABLE
+from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.software import SOFTWARE
+
+__all__ = ["FILTERS", "to_aavso"]
+
+FILTERS = {
+    **{name: name for name in ("U", "B", "V", "R", "I", "J", "H", "K", "Y", "TG", "TB", "TR", "CV", "CR")},
+    **{name: name for name in ("SU", "SG", "SR", "SI", "SZ", "ZS", "HA", "O")},
+    "Rc": "R",
+    "Ic": "I",
+    "u": "SU",
+    "g": "SG",
+    "r": "SR",
+    "i": "SI",
+    "z": "SZ",
+    "up": "SU",
+    "gp": "SG",
+    "rp": "SR",
+    "ip": "SI",
+    "zs": "ZS",
+}
+"""Name of a filter here -> its code there."""
+
+_COLUMNS = "NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG,KNAME,KMAG,AMASS,GROUP,CHART,NOTES"
+_JD_OF_MJD = 2400000.5
+_LONGEST_NAME, _LONGEST_CODE, _LONGEST_NOTE = 30, 5, 100
+_NOT_PLAIN = re.compile(r"[^ -~]|[,#|]")
+"""What may not stand in a field: the delimiter, marks of the format, what is not printable ASCII."""
+
+
+def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = None) -> bytes:
+    """Return the calibrated magnitudes of a star as a report that WebObs accepts.
+
+    Parameters
+    ----------
+    curve : LightCurve
+        Points without a magnitude, or with unusable pixels, are left out.
+    star : str
+        Name or AUID by which the AAVSO knows it; 30 characters at most.
+    observer : str
+        The observer's code.
+    code : str, optional
+        Code of the filter, where the name of ours tells none; see `FILTERS`.
+
+    Returns
+    -------
+    bytes
+        Times are JD in UTC at mid-exposure, not heliocentric. Magnitudes are standardised by an ensemble of
+        catalogue stars and not transformed; their errors are those of the measurement.
+
+    Raises
+    ------
+    ConfigurationError
+        The observer's code is none, the star's name too long, a filter without a code, or nothing is left.
+    """
+    if not re.fullmatch(rf"[A-Za-z0-9]{{1,{_LONGEST_CODE}}}", observer):
+        raise ConfigurationError(f"observer {observer!r}: give your AAVSO code, such as --observer XYZ")
+    name = _NOT_PLAIN.sub(" ", star).strip()
+    if not 0 < len(name) <= _LONGEST_NAME:
+        raise ConfigurationError(f"star {name!r}: the AAVSO takes names of 1 to {_LONGEST_NAME} characters")
+    lines = [*_records(curve, name, code)]
+    if not lines:
+        raise ConfigurationError(f"{name}: no usable calibrated magnitude to report")
+    head = ["#TYPE=EXTENDED", f"#OBSCODE={observer.upper()}", f"#SOFTWARE={SOFTWARE}", "#DELIM=,", "#DATE=JD"]
+    return "\n".join([*head, "#OBSTYPE=CCD", f"#{_COLUMNS}", *lines, ""]).encode("ascii")
+
+
+def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
+    usable = np.isfinite(curve["mag"]) & ((curve["flags"] & int(UNUSABLE)) == 0)
+    for row in np.flatnonzero(usable):
+        error, airmass = float(curve["mag_err"][row]), float(curve["airmass"][row])
+        fields = (
+            name,
+            f"{curve['mjd_mid'][row] + _JD_OF_MJD:.6f}",
+            f"{curve['mag'][row]:.4f}",
+            f"{error:.4f}" if np.isfinite(error) and error < 10 else "na",
+            code or _code(str(curve["filter"][row])),
+            "NO",
+            "STD",
+            "ENSEMBLE",
+            "na",
+            "na",
+            "na",
+            f"{airmass:.4f}" if np.isfinite(airmass) else "na",
+            "na",
+            "na",
+            _note(curve),
+        )
+        yield ",".join(fields)
+
+
+def _code(filter_name: str) -> str:
+    if filter_name not in FILTERS:
+        raise ConfigurationError(
+            f"filter {filter_name!r} has no code at the AAVSO: say which with --filter-code, such as CV for "
+            "unfiltered light calibrated to V"
+        )
+    return FILTERS[filter_name]
+
+
+def _note(curve: LightCurve) -> str:
+    system = _NOT_PLAIN.sub(" ", curve.meta.get("magnitude_system", ""))[:_LONGEST_NOTE].strip()
+    return f"zero point of each frame from catalogue stars: {system}" if system else "na"

@@ -1,0 +1,87 @@
+"""Reports for the AAVSO, held against the published rules of the format."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nightflow.errors import ConfigurationError
+from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.products.aavso import to_aavso
+from tests.unit.products.light_curves import transit
+
+PARAMETERS = ["TYPE", "OBSCODE", "SOFTWARE", "DELIM", "DATE", "OBSTYPE"]
+LIMITS = {
+    "DATE": 16, "MAG": 8, "MERR": 6, "FILT": 5, "CNAME": 20, "CMAG": 8, "KNAME": 20, "KMAG": 8, "AMASS": 7,
+    "CHART": 20,
+}  # fmt: skip
+FILTERS = {
+    "U", "B", "V", "R", "I", "J", "H", "K", "TG", "TB", "TR", "CV", "CR", "SZ", "SU", "SG", "SR", "SI", "ZS",
+    "Y", "HA", "O",
+}  # fmt: skip
+
+
+def in_v() -> LightCurve:
+    curve = transit()
+    return curve.take(curve["filter"] == "V")
+
+
+def records(report: bytes) -> list[dict[str, str]]:
+    """Read a report by the rules: parameters first, no empty line, every field within its limits."""
+    lines = report.decode("ascii").splitlines()
+    assert all(lines)
+    parameters = dict(line[1:].split("=", 1) for line in lines if line.startswith("#") and "=" in line)
+    assert list(parameters) == PARAMETERS
+    assert parameters["TYPE"] == "EXTENDED"
+    assert parameters["DATE"] == "JD"
+    assert len(parameters["SOFTWARE"]) <= 255
+    (head,) = (line[1:] for line in lines if line.startswith("#NAME"))
+    rows = [line.split(parameters["DELIM"]) for line in lines if not line.startswith("#")]
+    found = [dict(zip(head.split(","), row, strict=True)) for row in rows]
+    for row in found:
+        assert 0 < len(row["NAME"]) <= 30
+        assert all(len(row[name]) <= limit for name, limit in LIMITS.items())
+        assert re.fullmatch(r"\d{7}\.\d+", row["DATE"])
+        assert re.fullmatch(r"-?\d+\.\d+", row["MAG"])
+        assert row["FILT"] in FILTERS
+        assert (row["TRANS"], row["MTYPE"]) == ("NO", "STD")
+        assert (row["CNAME"], row["CMAG"]) == ("ENSEMBLE", "na")
+        assert all(value for value in row.values())
+    return found
+
+
+def test_usable_points_come_back_as_they_were() -> None:
+    curve = in_v()
+    rows = records(to_aavso(curve, star="HAT-P-32", observer="xyz"))
+    kept = np.isfinite(curve["mag"]) & (curve["flags"] == 0)
+    assert len(rows) == kept.sum() < len(curve)
+    np.testing.assert_allclose([float(row["MAG"]) for row in rows], curve["mag"][kept], atol=5.1e-5)
+    times = [float(row["DATE"]) for row in rows]
+    np.testing.assert_allclose(times, curve["mjd_mid"][kept] + 2400000.5, rtol=0, atol=1e-6)
+    assert {row["MERR"] for row in rows} == {"0.0050"}
+
+
+def test_a_filter_without_a_code_is_not_guessed() -> None:
+    with pytest.raises(ConfigurationError, match=r"filter 'Clear' has no code .*--filter-code, such as CV"):
+        to_aavso(transit(), star="HAT-P-32", observer="XYZ")
+    rows = records(to_aavso(transit(), star="HAT-P-32", observer="XYZ", code="CV"))
+    assert {row["FILT"] for row in rows} == {"CV"}
+
+
+@pytest.mark.parametrize("star", ["SS Cyg, bright", "#TYPE=Visual", "a\nb", "x|y", "R Cyg \x00"])
+def test_no_name_breaks_the_format(star: str) -> None:
+    records(to_aavso(in_v(), star=star, observer="XYZ"))
+
+
+def test_what_cannot_be_reported_is_said() -> None:
+    with pytest.raises(ConfigurationError, match="--observer XYZ"):
+        to_aavso(in_v(), star="R Cyg", observer="")
+    with pytest.raises(ConfigurationError, match="names of 1 to 30 characters"):
+        to_aavso(in_v(), star="x" * 31, observer="XYZ")
+    curve = in_v()
+    nothing = replace(curve, columns={**curve.columns, "mag": np.full(len(curve), np.nan)})
+    with pytest.raises(ConfigurationError, match="no usable calibrated magnitude"):
+        to_aavso(nothing, star="R Cyg", observer="XYZ")
