@@ -12,7 +12,7 @@ from nightflow.detector.chain import calibrate as run_chain
 from nightflow.detector.choices import left_out_warning
 from nightflow.detector.master_frame import MasterFrame
 from nightflow.detector.persistence import saturated_pixels
-from nightflow.errors import MissingCalibration
+from nightflow.errors import CalibrationAway, MissingCalibration
 from nightflow.flags import Flag
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.masters.photon_transfer import doubts
@@ -62,14 +62,19 @@ def _remember_saturation(work: Work, context: Context) -> None:
 
 
 def _masters(work: Work, context: Context) -> dict[str, MasterFrame]:
-    found = {}
+    found, lacking = {}, []
     for kind in wanted_kinds(work.profile):
         try:
             found[str(kind)] = _master(work, context, kind)
         except MissingCalibration as error:
             if policy_of(work.profile, kind) == "required" and context.missing_calibration == "hold":
-                raise
-            work.warnings.append(str(error))
+                lacking.append(error)
+            else:
+                work.warnings.append(str(error))
+    if lacking:
+        # All of them in one reason, and tried again by itself where any of it is only out of reach.
+        away = any(isinstance(error, CalibrationAway) for error in lacking)
+        raise (CalibrationAway if away else MissingCalibration)("; ".join(map(str, lacking)))
     return found
 
 

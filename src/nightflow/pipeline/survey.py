@@ -15,7 +15,7 @@ from nightflow.masters.choose import Candidate, Choice, choose, missing_calibrat
 from nightflow.masters.group import Group, RawCalibration, group_inputs
 from nightflow.masters.keys import MasterKey
 from nightflow.store.database import Database
-from nightflow.store.masters import CalibrationFrame, calibration_frames, masters
+from nightflow.store.masters import CalibrationFrame, calibration_frames, cameras_with, masters
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import Master
 
@@ -42,12 +42,16 @@ class Survey:
         Raw frames of the kind within reach in time.
     group : Group
         Those of them that would make a master for the frame, and those that do not fit.
+    under_other_names : tuple of str
+        Where there is nothing of the kind: what the ledger has of frames of that shape under other cameras'
+        names, in words.
     """
 
     stored: Sequence[Master]
     choice: Choice
     raw: Sequence[CalibrationFrame]
     group: Group
+    under_other_names: tuple[str, ...] = ()
 
     def row(self, fingerprint: str) -> Master | None:
         """Return the stored master with a fingerprint, or None."""
@@ -95,7 +99,8 @@ def survey(
         any_exposure=any_exposure,
         now=_mjd(now) if now is not None else None,
     )
-    return Survey(stored=stored, choice=choice, raw=raw, group=group)
+    others = () if raw or stored or kind in SKY_KINDS else _under_other_names(database, kind, wanted)
+    return Survey(stored=stored, choice=choice, raw=raw, group=group, under_other_names=others)
 
 
 def missing(
@@ -121,6 +126,8 @@ def missing(
         raw.insert(0, f"{group.found} raw {kind} frames fit, but {refused[0]}")
     elif group.found:
         raw.insert(0, f"{group.found} raw {kind} frames fit, {needed} are needed")
+    elif not found.raw and not found.stored:
+        raw += found.under_other_names
     away = any(isinstance(one, CalibrationAway) for one in refused)
     return (CalibrationAway if away else MissingCalibration)(str(error), raw)
 
@@ -136,6 +143,17 @@ def _raw_frames(
         detector=wanted.detector,
         mjd_from=wanted.mjd_mid - reach if wanted.mjd_mid is not None else None,
         mjd_until=wanted.mjd_mid + reach if wanted.mjd_mid is not None else None,
+    )
+
+
+def _under_other_names(database: Database, kind: FrameKind, wanted: MasterKey) -> tuple[str, ...]:
+    """Return which other cameras have raw frames of that kind and shape: a profile may be a new one."""
+    counted = cameras_with(database, str(kind), *wanted.shape)
+    return tuple(
+        f"{number} raw {kind} frames of that shape are known as {name}'s: if they are of this camera, "
+        "`nightflow run --force` on their folder makes them so"
+        for name, number in counted
+        if name != wanted.instrument
     )
 
 

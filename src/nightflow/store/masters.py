@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, col, func, or_, select
 
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Master, MasterInput, Reduction, State
@@ -17,6 +17,7 @@ __all__ = [
     "CalibrationFrame",
     "add_master",
     "calibration_frames",
+    "cameras_with",
     "find_master",
     "find_masters",
     "forget_refusal",
@@ -100,6 +101,18 @@ def calibration_frames(
     conditions += [col(Frame.state).not_in(_UNFIT), col(Exposure.state).not_in(_UNFIT)]
     with database.session() as session:
         return _with_files(session, conditions)
+
+
+def cameras_with(database: Database, kind: str, ny: int, nx: int) -> list[tuple[str, int]]:
+    """Return the cameras that have usable frames of a kind and raw shape, and how many, ordered by name."""
+    statement = (
+        select(Frame.instrument, func.count())
+        .where(Frame.kind == kind, Frame.ny == ny, Frame.nx == nx, col(Frame.state).not_in(_UNFIT))
+        .group_by(col(Frame.instrument))
+        .order_by(col(Frame.instrument))
+    )
+    with database.session() as session:
+        return [(name, number) for name, number in session.exec(statement)]
 
 
 def add_master(database: Database, master: Master, input_frame_ids: Sequence[int]) -> Master:

@@ -47,6 +47,26 @@ def ghosts(flags: np.ndarray) -> list[list[int]]:
     return np.argwhere(flags & int(Flag.PERSISTENCE)).tolist()
 
 
+def test_all_that_is_missing_stands_in_one_reason(station: Station) -> None:
+    outcome = reduced(station.reducer(missing_calibration="hold"), station.frame("light.fits"))
+    assert outcome.state == "held"
+    assert "no bias for tinycam" in outcome.reason
+    assert "no flat in V for tinycam" in outcome.reason
+
+
+def test_calibrations_of_a_profile_of_another_name_are_named_with_the_mend(station: Station) -> None:
+    """Somebody wrote a profile of his own for a camera that the ledger knows under another name."""
+    for path in station.calibrations("bias"):
+        reduced(station.reducer(), path)
+    station.set_profile(PROFILE.replace('name = "tinycam"', 'name = "mycam"'))
+    outcome = reduced(station.reducer(missing_calibration="hold"), station.frame("light.fits"))
+    assert (
+        "no bias for mycam 1x1: no candidate at all; 3 raw bias frames of that shape are known as tinycam's"
+        in (outcome.reason)
+    )
+    assert "`nightflow run --force` on their folder makes them so" in outcome.reason
+
+
 def test_what_one_exposure_saturated_is_flagged_in_the_next_whatever_is_reduced_first(
     station: Station, seen: list[np.ndarray]
 ) -> None:
