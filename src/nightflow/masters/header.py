@@ -9,7 +9,7 @@ import numpy as np
 
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import MasterSettings
-from nightflow.masters.keys import OF_A_FILTER
+from nightflow.masters.keys import COMPARED_WITHIN_TOLERANCE, OF_A_FILTER
 
 __all__ = ["common_header", "require_same_keys"]
 
@@ -41,7 +41,8 @@ def require_same_keys(kind: FrameKind, headers: Sequence[FrameHeader], settings:
     ValueError
         They are not: whoever grouped them did not compare the keys.
     """
-    keys = ["instrument", "detector", "shape", "binning", *settings.match]
+    keys = ["instrument", "detector", "shape", "binning"]
+    keys += [key for key in settings.match if key not in COMPARED_WITHIN_TOLERANCE]
     if kind in OF_A_FILTER:
         keys.append("filter")
     for key in dict.fromkeys(keys):

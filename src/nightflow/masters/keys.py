@@ -14,6 +14,7 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import MasterSettings
 
 __all__ = [
+    "COMPARED_WITHIN_TOLERANCE",
     "KIND_KEYS",
     "OF_A_FILTER",
     "MasterKey",
@@ -121,11 +122,6 @@ def mismatches(
         ``match`` lists the keys that count for every kind; tolerances.
     any_exposure : bool
         Darks are scaled, so their exposure need not match.
-
-    Raises
-    ------
-    ValueError
-        ``settings.match`` names a key that does not exist.
     """
     if offered.kind != kind:
         return [Mismatch("kind", f"kind {offered.kind}, not {kind}")]
@@ -200,10 +196,9 @@ OF_A_FILTER = frozenset(kind for kind, keys in KIND_KEYS.items() if "filter" in 
 
 _SPECIAL: dict[str, Comparison] = {"ccd_temp": _temperature, "exptime": _exposure, "rotator": _rotator}
 
+COMPARED_WITHIN_TOLERANCE = frozenset(_SPECIAL)
+"""Keys whose values need not be equal."""
+
 
 def _comparison(key: str) -> Comparison:
-    if key not in MasterKey.__dataclass_fields__:
-        raise ValueError(
-            f"masters.match: unknown key {key!r}; known: {', '.join(MasterKey.__dataclass_fields__)}"
-        )
     return _SPECIAL.get(key) or _equal(key)

@@ -51,6 +51,14 @@ def test_master_dark_has_no_bias_and_keeps_its_exposure() -> None:
     assert not master.header.bias_included
 
 
+def test_keys_with_a_tolerance_need_not_be_equal() -> None:
+    """Whoever matches by temperature accepts what lies within its tolerance."""
+    detector = Detector(shape=(60, 60))
+    frames = [detector.frame("bias", 0, 0, ccd_temp=-20 + 0.1 * number) for number in range(4)]
+    profile = make_profile(masters={"match": ["instrument", "shape", "ccd_temp"]})
+    assert build_master(BIAS, frames, profile).header.ccd_temp == pytest.approx(-19.85)
+
+
 def test_darks_that_lost_their_bias_are_not_mixed_with_those_that_hold_it() -> None:
     detector = Detector(shape=(100, 100), dark_rate=2.0)
     bias = detector.ideal_masters(120)["bias"]
