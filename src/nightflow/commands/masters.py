@@ -28,7 +28,7 @@ from nightflow.pipeline.touched import touched_by, users_of
 from nightflow.pipeline.work import Context
 from nightflow.store.database import Database
 from nightflow.store.ledger import requeue
-from nightflow.store.masters import BY_HAND, find_masters, forget_refusal, set_master_state
+from nightflow.store.masters import find_masters, forget_refusal, set_master_state
 from nightflow.store.masters import masters as stored
 from nightflow.store.models import Master, Priority, State
 
@@ -109,20 +109,12 @@ def masters_approve(which: WhichArgument, config: ConfigOption = None) -> None:
     Frames that wait for a calibration are queued, and those of nights that are over which it fits best.
     """
     with open_store(config) as (settings, database):
-        row = _set_state(database, which, "approved", BY_HAND)
+        row = _set_state(database, which, "approved", "approved by hand")
         now = datetime.now(UTC)
-        woken = requeue(
-            database,
-            states=[State.HELD],
-            waits_for="calibration",
-            instrument=row.instrument,
-            priority=Priority.REDO,
-            now=now,
-        )
+        woken = _wake(database, row, now)
         touched = _queue(database, touched_by(_live_context(settings), row), now)
     console.print(f"{_name(row)} is approved", markup=False)
-    if woken:
-        note(f"{woken} exposures that waited for a calibration are queued: {_TAKEN_UP}")
+    _tell_woken(woken)
     if touched:
         note(f"{touched} exposures that it fits best are queued: {_TAKEN_UP}")
 
@@ -154,13 +146,9 @@ def masters_retry(which: WhichArgument, config: ConfigOption = None) -> None:
         row = _the_one(database, which)
         if not forget_refusal(database, row.id or 0):
             fail(f"{_name(row)} was made; `masters approve` or `masters reject` say what becomes of it")
-        woken = requeue(
-            database, states=[State.HELD], waits_for="calibration", instrument=row.instrument,
-            priority=Priority.REDO, now=datetime.now(UTC),
-        )  # fmt: skip
+        woken = _wake(database, row, datetime.now(UTC))
     console.print(f"{_name(row)} is tried again when a frame needs it", markup=False)
-    if woken:
-        note(f"{woken} exposures that waited for a calibration are queued: {_TAKEN_UP}")
+    _tell_woken(woken)
 
 
 def _listed(row: Master) -> dict[str, Any]:
@@ -173,6 +161,23 @@ def _listed(row: Master) -> dict[str, Any]:
 def _live_context(settings: Settings) -> Context:
     """Return what the live service plans with: a night that goes on keeps its masters."""
     return Reducer(settings, missing_calibration=settings.watch.missing_calibration).context
+
+
+def _wake(database: Database, row: Master, now: datetime) -> int:
+    """Queue the exposures of a master's camera that wait for a calibration; return how many."""
+    return requeue(
+        database,
+        states=[State.HELD],
+        waits_for="calibration",
+        instrument=row.instrument,
+        priority=Priority.REDO,
+        now=now,
+    )
+
+
+def _tell_woken(woken: int) -> None:
+    if woken:
+        note(f"{woken} exposures that waited for a calibration are queued: {_TAKEN_UP}")
 
 
 def _queue(database: Database, exposure_ids: list[int], now: datetime) -> int:

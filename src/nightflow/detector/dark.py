@@ -13,7 +13,15 @@ from nightflow.detector.master_frame import MasterFrame
 from nightflow.errors import MissingCalibration
 from nightflow.frame import Frame
 
-__all__ = ["DarkScaling", "dark_counts", "dark_line", "dark_scale", "exposure_scale", "subtract_dark"]
+__all__ = [
+    "DarkScaling",
+    "dark_counts",
+    "dark_line",
+    "dark_scale",
+    "exposure_scale",
+    "same_exposure",
+    "subtract_dark",
+]
 
 DarkScaling = Literal["exposure_matched", "scaled"]
 
@@ -85,13 +93,18 @@ def dark_scale(
         As `exposure_scale`.
     """
     exptime, dark_exptime = frame.header.exptime, master_dark.header.exptime
-    if master_dark.header.bias_included and master_bias is None and _match(exptime, dark_exptime, tolerance):
+    if (
+        master_dark.header.bias_included
+        and master_bias is None
+        and same_exposure(exptime, dark_exptime, tolerance)
+    ):
         return 1.0
     return exposure_scale(exptime, dark_exptime, scaling, tolerance)
 
 
-def _match(exptime: float, other: float, tolerance: float) -> bool:
-    return abs(exptime - other) <= tolerance * max(exptime, other)
+def same_exposure(one: float, other: float, tolerance: float) -> bool:
+    """Return whether two exposures differ by no more than ``tolerance`` of the longer one."""
+    return abs(one - other) <= tolerance * max(one, other)
 
 
 def exposure_scale(exptime: float, dark_exptime: float, scaling: DarkScaling, tolerance: float) -> float:
@@ -105,7 +118,7 @@ def exposure_scale(exptime: float, dark_exptime: float, scaling: DarkScaling, to
     if exptime == dark_exptime:
         return 1.0
     if scaling == "exposure_matched":
-        if _match(exptime, dark_exptime, tolerance):
+        if same_exposure(exptime, dark_exptime, tolerance):
             return 1.0
         raise MissingCalibration(
             f"dark: a dark of {dark_exptime:g} s does not match an exposure of {exptime:g} s; "

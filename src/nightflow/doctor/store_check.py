@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fault, fine, remark, warning
+from nightflow.instruments.fits_file import is_there
 from nightflow.store.consistency import EXAMPLES, Disagreement, disagreements
 from nightflow.store.database import Database
 from nightflow.store.masters import masters
@@ -15,11 +15,14 @@ from nightflow.store.overview import exposure_paths
 
 __all__ = ["check_consistency"]
 
+_RECOUNT = "`nightflow store check --mend` counts them again"
 _MENDS = {
     "database file": "restore the last backup, or save what is left: `sqlite3 OLD .recover | sqlite3 NEW`",
     "lights without a reduction": "`nightflow run` with --force on their folder",
     "states of exposures": "`nightflow retry FRAME`",
     "masters of reductions": "`nightflow finish NIGHT` of their nights: they are reduced again",
+    "observation counts": _RECOUNT,
+    "index on the sky": _RECOUNT,
 }
 
 
@@ -40,10 +43,7 @@ def check_consistency(settings: Settings, database: Database) -> Iterator[Findin
 def _of_rows(found: Disagreement) -> Finding:
     if not found.number:
         return fine(found.question, "agree" if found.question.endswith("s") else "whole")
-    message = _counted(found.number, found.examples)
-    if found.recountable:
-        return fault(found.question, message, "`nightflow store check --mend` counts them again")
-    return fault(found.question, message, _MENDS[found.question])
+    return fault(found.question, _counted(found.number, found.examples), _MENDS[found.question])
 
 
 def _of_masters(settings: Settings, database: Database) -> Finding:
@@ -72,7 +72,7 @@ def _of_raw_files(database: Database) -> Finding:
 
 
 def _away(paths: Iterable[Path]) -> list[str]:
-    return [str(path) for path in paths if not os.path.isfile(path)]  # noqa: PTH113 - a disk may be away
+    return [str(path) for path in paths if not is_there(path)]
 
 
 def _counted(number: int, examples: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ or absurdly large one is refused before astropy sees it and before anything is a
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ __all__ = [
     "Readout",
     "check_pixels",
     "content_hash",
+    "is_there",
     "read_headers",
     "read_readouts",
     "select_hdus",
@@ -93,6 +95,11 @@ class Readout:
     header: fits.Header = field(repr=False)
     primary_header: fits.Header | None = field(repr=False, default=None)
     data: NDArray[np.float32] = field(repr=False)
+
+
+def is_there(path: Path | str) -> bool:
+    """Return whether a file can be reached now; on a disk that is away there is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises where a disk is away
 
 
 def content_hash(path: Path) -> str:

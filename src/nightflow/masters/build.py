@@ -25,7 +25,8 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile, InputLimits
 from nightflow.masters.combine import CombinedFrame, CombineMethod, combine
 from nightflow.masters.fingerprint import fingerprint, recipe
-from nightflow.masters.header import common_header, require_same_keys
+from nightflow.masters.header import common_header
+from nightflow.masters.inputs import require_enough, require_same_keys
 from nightflow.masters.photon_transfer import (
     amplifier_doubts,
     amplifier_read_noise_doubts,
@@ -103,7 +104,7 @@ def build_master(
     kept = [
         item for item, fault in zip(tried, faults, strict=True) if isinstance(item, _Prepared) and not fault
     ]
-    _require_enough(kind, judged, profile)
+    require_enough(kind, judged, profile)
     transfer = photon_transfer(kind, [item.plane for item in kept], masters.bias)
     wrong_gains = _wrong_gains(kind, kept, transfer)
     combined = combine(_normalised(kind, kept), method, profile.masters.clip_sigma)
@@ -235,16 +236,6 @@ def _require_alike(kind: FrameKind, headers: Sequence[FrameHeader], profile: Cam
         and max(exposures) * (1 - profile.masters.exposure_tolerance) > min(exposures)
     ):
         raise ValueError(f"master dark: inputs of {min(exposures):g} s and of {max(exposures):g} s")
-
-
-def _require_enough(kind: FrameKind, judged: Sequence[InputFile], profile: CameraProfile) -> None:
-    usable = sum(not file.dropped for file in judged)
-    if usable < profile.masters.minimum_inputs:
-        raise MissingCalibration(
-            f"master {kind} for {profile.name}: {usable} of {len(judged)} inputs usable, "
-            f"{profile.masters.minimum_inputs} needed (masters.minimum_inputs)",
-            [f"{file.name}: {file.dropped}" for file in judged if file.dropped],
-        )
 
 
 def _wrong_gains(

@@ -6,7 +6,6 @@ that the file can be memory-mapped; checksums tell a damaged file.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
@@ -22,6 +21,7 @@ from nightflow.detector.master_frame import InputFile, MasterFrame, MasterStatis
 from nightflow.errors import MissingCalibration
 from nightflow.fits_output import card, printable, replacing
 from nightflow.flags import UNUSABLE
+from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameHeader, FrameKind
 
 __all__ = ["CorruptMaster", "read_master", "write_master"]
@@ -115,7 +115,7 @@ def read_master(path: Path, *, memmap: bool = False) -> MasterFrame:
     OSError
         There is no such file, or it cannot be read.
     """
-    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a disk is away
+    if not is_there(path):
         raise FileNotFoundError(f"{path}: no such master")
     try:
         with warnings.catch_warnings(record=True) as caught, path.open("rb") as file:

@@ -16,6 +16,7 @@ from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.build import moderated_uncertainty
 from nightflow.masters.combine import CombinedFrame, combine
+from nightflow.masters.inputs import require_enough
 from nightflow.masters.plane_on_disk import divide
 from nightflow.masters.sky_planes import (
     METHOD,
@@ -23,7 +24,6 @@ from nightflow.masters.sky_planes import (
     collect,
     finished,
     flags_of,
-    require_enough,
     zero_where,
 )
 

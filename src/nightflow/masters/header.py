@@ -8,10 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from nightflow.instruments.header import FrameHeader, FrameKind
-from nightflow.instruments.profile import MasterSettings
-from nightflow.masters.keys import COMPARED_WITHIN_TOLERANCE, OF_A_FILTER
 
-__all__ = ["common_header", "require_same_keys"]
+__all__ = ["common_header"]
 
 
 def common_header(kind: FrameKind, headers: Sequence[FrameHeader]) -> FrameHeader:
@@ -31,21 +29,3 @@ def common_header(kind: FrameKind, headers: Sequence[FrameHeader]) -> FrameHeade
         airmass=None,
         warnings=(),
     )
-
-
-def require_same_keys(kind: FrameKind, headers: Sequence[FrameHeader], settings: MasterSettings) -> None:
-    """Check that inputs are of one chip and shape, and alike in what ``settings.match`` asks for.
-
-    Raises
-    ------
-    ValueError
-        They are not: whoever grouped them did not compare the keys.
-    """
-    keys = ["instrument", "detector", "shape", "binning"]
-    keys += [key for key in settings.match if key not in COMPARED_WITHIN_TOLERANCE]
-    if kind in OF_A_FILTER:
-        keys.append("filter")
-    for key in dict.fromkeys(keys):
-        values = {getattr(header, key) for header in headers}
-        if len(values) > 1:
-            raise ValueError(f"master {kind}: inputs differ in {key}: {sorted(map(repr, values))}")

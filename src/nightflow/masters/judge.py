@@ -19,12 +19,12 @@ from nightflow.masters.compare import (
     is_relative,
     large_scale_range,
 )
+from nightflow.masters.inputs import least_inputs
 
 __all__ = ["FIRST", "Doubted", "Judgement", "judge"]
 
 MasterState = Literal["approved", "provisional", "rejected"]
 
-_SKY = (FrameKind.ILLUMINATION, FrameKind.FRINGE)
 FIRST = "the first of its kind"
 """In the reason of an approved master that nothing was there to be compared with."""
 
@@ -148,9 +148,8 @@ def _dropped(new: MasterFrame) -> list[str]:
 
 def _by_itself(new: MasterFrame, profile: CameraProfile, masters: MasterSet) -> Iterable[Fault]:
     """Yield what is wrong with a master whatever it was before."""
-    used, settings = _n_used(new), profile.masters
-    least = settings.minimum_sky_inputs if new.kind in _SKY else settings.minimum_inputs
-    if used <= least:
+    used = _n_used(new)
+    if used <= least_inputs(new.kind, profile.masters)[0]:
         yield Fault("provisional", f"{_inputs(new)}, no more than needed")
     if used * 2 < len(new.inputs):
         yield Fault("provisional", f"only {used} of {len(new.inputs)} inputs usable")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nightflow.detector.dark import same_exposure
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import MasterSettings
 
@@ -137,11 +138,6 @@ def days_apart(wanted: MasterKey, offered: MasterKey) -> float:
     if wanted.mjd_mid is None or offered.mjd_mid is None:
         return 0.0
     return abs(wanted.mjd_mid - offered.mjd_mid)
-
-
-def same_exposure(one: float, other: float, tolerance: float) -> bool:
-    """Return whether two exposures differ by no more than ``tolerance`` of the longer one."""
-    return abs(one - other) <= tolerance * max(one, other)
 
 
 def _equal(key: str) -> Comparison:

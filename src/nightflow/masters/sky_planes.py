@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from nightflow.detector.checks import require_unit, set_flag
 from nightflow.detector.master_frame import InputFile, MasterFrame, MasterStatistics
 from nightflow.detector.sky_pixels import sky_pixels
-from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration
+from nightflow.errors import FrameHeld, FrameRejected
 from nightflow.flags import Flag, new_plane
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.combine import CombinedFrame, CombineMethod
 from nightflow.masters.fingerprint import fingerprint, recipe
-from nightflow.masters.header import common_header, require_same_keys
+from nightflow.masters.header import common_header
+from nightflow.masters.inputs import require_enough, require_same_keys
 from nightflow.masters.plane_on_disk import Plane, PlaneOnDisk
 from nightflow.robust import robust_sigma
 
@@ -144,23 +145,6 @@ def _sky_plane(
     plane = np.where(sky, prepare(frame, sky, level), np.float32(np.nan))
     kept: Plane = PlaneOnDisk(plane) if plane.nbytes > share else plane
     return SkyPlane(kept, level, frame.header, frame.history), ""
-
-
-def require_enough(kind: FrameKind, judged: Sequence[InputFile], profile: CameraProfile) -> None:
-    """Check that enough inputs are left.
-
-    Raises
-    ------
-    MissingCalibration
-        There are not; each that was left out is named.
-    """
-    usable, needed = sum(not file.dropped for file in judged), profile.masters.minimum_sky_inputs
-    if usable < needed:
-        raise MissingCalibration(
-            f"master {kind} for {profile.name}: {usable} of {len(judged)} inputs usable, "
-            f"{needed} needed (masters.minimum_sky_inputs)",
-            [f"{file.name}: {file.dropped}" for file in judged if file.dropped],
-        )
 
 
 def sky_master_fingerprint(

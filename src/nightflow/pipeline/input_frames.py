@@ -10,11 +10,12 @@ from nightflow.detector.chain import calibrate
 from nightflow.detector.master_frame import MasterSet
 from nightflow.errors import FrameRejected, RetryLater
 from nightflow.frame import Frame
+from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import key_of, mismatches
 from nightflow.pipeline.identify import check_content, identify_file, read_frame
-from nightflow.pipeline.survey import is_there, key_of_row
+from nightflow.pipeline.survey import key_of_row
 from nightflow.store.masters import CalibrationFrame
 
 __all__ = ["CalibratedLights", "RawFrames"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from nightflow.errors import CalibrationAway, MissingCalibration
+from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.choose import Choice
@@ -19,7 +20,7 @@ from nightflow.masters.fingerprint import fingerprint, recipe
 from nightflow.masters.group import NIGHT_GAP, Group, Inputs
 from nightflow.masters.keys import MasterKey, days_apart, same_exposure
 from nightflow.pipeline.night_block import block_fingerprints
-from nightflow.pipeline.survey import AWAY, SKY_KINDS, Survey, identity_of, is_there, missing, survey
+from nightflow.pipeline.survey import AWAY, SKY_KINDS, Survey, identity_of, missing, survey
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame
 from nightflow.store.models import Frame as FrameRow

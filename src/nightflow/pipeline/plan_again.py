@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from nightflow.errors import MissingCalibration
+from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.master_plan import FIRST_CHIP, MasterPlan, plan_needs, planned_fingerprint
 from nightflow.pipeline.sky_plan import plan_first_chip
-from nightflow.pipeline.survey import is_there, key_of_row
+from nightflow.pipeline.survey import key_of_row
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame, master_inputs, masters
 from nightflow.store.models import Master
@@ -69,7 +70,7 @@ def _possible_needs(
     profile: CameraProfile,
 ) -> Iterator[tuple[Needs, Needs]]:
     """Yield what a master, and the first chip's level, may have been made with: as noted, then as today."""
-    noted: dict[str, str] = row.statistics.get("made_with", {})
+    noted = row.made_with
     stored = {one.fingerprint: one for one in masters(database, instrument=row.instrument)}
     if all(one in stored for one in noted.values()):
         plans = {need: _stored(need.removeprefix(FIRST_CHIP), stored[one]) for need, one in noted.items()}

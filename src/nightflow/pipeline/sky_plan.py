@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from nightflow.errors import MissingCalibration
+from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import MasterKey, mismatches
 from nightflow.pipeline.master_plan import MasterPlan, plan_needs, planned_fingerprint
-from nightflow.pipeline.survey import is_there, key_of_row
+from nightflow.pipeline.survey import key_of_row
 from nightflow.store.blocks import SkyLight, first_chip, night_lights
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame, find_master

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from nightflow.errors import CalibrationAway, MissingCalibration
 from nightflow.instruments.header import FrameKind
@@ -19,7 +17,16 @@ from nightflow.store.masters import CalibrationFrame, calibration_frames, camera
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import Master
 
-__all__ = ["AWAY", "SKY_KINDS", "Survey", "identity_of", "is_there", "key_of_row", "missing", "survey"]
+__all__ = [
+    "AWAY",
+    "SKY_KINDS",
+    "Survey",
+    "identity_of",
+    "key_of_row",
+    "missing",
+    "rejected_masters",
+    "survey",
+]
 
 AWAY = "of their files are not where they were received"
 """In what is said of raw frames that cannot be reached."""
@@ -87,7 +94,7 @@ def survey(
     """Look at all masters and raw frames of a kind with the eyes of one frame; see `plan_master`."""
     any_exposure = kind is FrameKind.DARK and profile.calibration.dark_scaling == "scaled"
     stored = masters(database, kind=str(kind), instrument=wanted.instrument, detector=wanted.detector)
-    rejected = _rejected(database, wanted)
+    rejected = rejected_masters(database, wanted.instrument)
     candidates = [_candidate(row, rejected) for row in stored]
     choice = choose(kind, wanted, candidates, profile.masters, any_exposure=any_exposure)
     raw = [] if kind in SKY_KINDS else _raw_frames(database, kind, wanted, profile)
@@ -126,7 +133,7 @@ def missing(
         raw.insert(0, f"{group.found} raw {kind} frames fit, but {refused[0]}")
     elif group.found:
         raw.insert(0, f"{group.found} raw {kind} frames fit, {needed} are needed")
-    elif not found.raw and not found.stored:
+    else:
         raw += found.under_other_names
     away = any(isinstance(one, CalibrationAway) for one in refused)
     return (CalibrationAway if away else MissingCalibration)(str(error), raw)
@@ -157,16 +164,15 @@ def _under_other_names(database: Database, kind: FrameKind, wanted: MasterKey) -
     )
 
 
-def _rejected(database: Database, wanted: MasterKey) -> dict[str, str]:
+def rejected_masters(database: Database, instrument: str) -> dict[str, str]:
     """Return fingerprint -> name of the rejected masters of a camera: chips share the level of the first."""
-    rows = masters(database, instrument=wanted.instrument, state="rejected")
+    rows = masters(database, instrument=instrument, state="rejected")
     return {row.fingerprint: f"{row.kind} {row.fingerprint[:12]}" for row in rows}
 
 
 def _candidate(row: Master, rejected: Mapping[str, str]) -> Candidate:
     key = key_of_row(row)
-    made_with: dict[str, Any] = row.statistics.get("made_with", {})
-    spoiled = [rejected[one] for one in made_with.values() if one in rejected]
+    spoiled = [rejected[one] for one in row.made_with.values() if one in rejected]
     return Candidate(
         **vars(key),
         valid_from=row.valid_from,
@@ -188,11 +194,6 @@ def _raw(frame: CalibrationFrame) -> RawCalibration:
 
 def _mjd(time: datetime) -> float:
     return time.timestamp() / 86400.0 + 40587.0
-
-
-def is_there(path: str) -> bool:
-    """Return whether a raw file can be reached now; on a disk that is away there is none."""
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises where a disk is away
 
 
 def identity_of(frame: CalibrationFrame) -> str:

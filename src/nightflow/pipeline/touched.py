@@ -27,7 +27,7 @@ RECENT = timedelta(days=3)
 def users_of(database: Database, master: Master) -> list[int]:
     """Return the exposures whose current reductions used a master, or one that was made with it."""
     rows = masters(database, instrument=master.instrument)
-    spoiled = {row.fingerprint for row in rows if master.fingerprint in _made_with(row)} | {
+    spoiled = {row.fingerprint for row in rows if master.fingerprint in row.made_with.values()} | {
         master.fingerprint
     }
     lights = reduced_lights(database, instrument=master.instrument)
@@ -162,10 +162,6 @@ def _built(context: Context, kind: FrameKind, frame: Frame) -> MasterPlan | None
         return obtain(context, kind, frame)[0]
     except MissingCalibration:
         return None  # nothing is better than what the frame has
-
-
-def _made_with(row: Master) -> set[str]:
-    return set(row.statistics.get("made_with", {}).values())
 
 
 def _exposures(lights: Iterable[ReducedLight]) -> list[int]:

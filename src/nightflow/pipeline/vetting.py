@@ -10,9 +10,9 @@ from nightflow.errors import MissingCalibration
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.judge import FIRST, Doubted, Judgement, judge
 from nightflow.masters.keys import MasterKey, days_apart, key_of, mismatches
-from nightflow.pipeline.survey import key_of_row
+from nightflow.pipeline.survey import key_of_row, rejected_masters
 from nightflow.store.database import Database
-from nightflow.store.masters import BY_HAND, master_inputs, masters
+from nightflow.store.masters import master_inputs, masters
 from nightflow.store.models import Master
 
 __all__ = ["vetted"]
@@ -71,11 +71,11 @@ def _of_the_key(
 ) -> Iterator[Master]:
     """Yield the masters that a new one may be compared with; not those that were made with a rejected one."""
     header = master.header
-    rejected = {row.fingerprint for row in masters(database, instrument=header.instrument, state="rejected")}
+    rejected = rejected_masters(database, header.instrument)
     for row in masters(
         database, kind=str(master.kind), instrument=header.instrument, detector=header.detector
     ):
-        if rejected & set(row.statistics.get("made_with", {}).values()):
+        if rejected.keys() & set(row.made_with.values()):
             continue
         other = row.fingerprint != master.fingerprint
         if other and row.path and not mismatches(master.kind, key, key_of_row(row), profile.masters):
@@ -84,7 +84,7 @@ def _of_the_key(
 
 def _is_confirmed(row: Master) -> bool:
     """Return whether a person, or the agreement with another master, stands behind an approved one."""
-    return row.reason == BY_HAND or FIRST not in row.reason
+    return FIRST not in row.reason
 
 
 def _is_doubted(row: Master) -> bool:

@@ -35,14 +35,11 @@ class Disagreement:
         How many rows; 0: all is well.
     examples : tuple of str
         The first of them, in words.
-    recountable : bool
-        Whether `recount` mends it: it follows from other rows.
     """
 
     question: str
     number: int
     examples: tuple[str, ...] = ()
-    recountable: bool = False
 
 
 def disagreements(database: Database) -> list[Disagreement]:
@@ -138,7 +135,6 @@ def _counts(session: Session) -> Disagreement:
         "observation counts",
         _miscounted(),
         lambda row: f"source {row[0]}: {row[1]} noted, {row[2]} counted",
-        recountable=True,
     )
 
 
@@ -170,7 +166,6 @@ def _places(session: Session) -> Disagreement:
         question="index on the sky",
         number=len(wrong),
         examples=tuple(f"source {one} belongs into pixel {pixel}" for one, pixel in wrong[:EXAMPLES]),
-        recountable=True,
     )
 
 
@@ -190,8 +185,6 @@ def _answer(
     question: str,
     wrong: Any,
     words: Callable[[Any], str],
-    *,
-    recountable: bool = False,
 ) -> Disagreement:
     number = session.execute(select(func.count()).select_from(wrong.order_by(None).subquery())).scalar_one()
     rows = session.execute(wrong.limit(EXAMPLES)).all() if number else []
@@ -199,7 +192,6 @@ def _answer(
         question=question,
         number=number,
         examples=tuple(words(row) for row in rows),
-        recountable=recountable,
     )
 
 

@@ -13,7 +13,6 @@ from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Master, MasterInput, Reduction, State
 
 __all__ = [
-    "BY_HAND",
     "CalibrationFrame",
     "add_master",
     "calibration_frames",
@@ -30,9 +29,6 @@ __all__ = [
 
 MATCH_COLUMNS = frozenset({"ny", "nx", "binning", "gain_setting", "readout_mode", "filter", "exptime"})
 """Columns of a frame by which `calibration_frames` may select."""
-
-BY_HAND = "approved by hand"
-"""Reason of a master that a person approved."""
 
 _SHORTEST_PREFIX = 4
 """Characters of a fingerprint that may stand for it."""

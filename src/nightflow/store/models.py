@@ -198,6 +198,11 @@ class Master(SQLModel, table=True):
     rotator: float | None = None
     """Degrees; of flats, where it matters."""
 
+    @property
+    def made_with(self) -> dict[str, str]:
+        """Kind -> fingerprint of the masters that its inputs were calibrated with."""
+        return dict(self.statistics.get("made_with", {}))
+
 
 class MasterInput(SQLModel, table=True):
     """Which frames went into a master."""

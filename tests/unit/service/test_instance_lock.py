@@ -27,9 +27,11 @@ def test_a_second_service_is_refused_and_told_who_holds_the_lock(tmp_path: Path)
 
 
 def test_the_lock_is_free_afterwards(tmp_path: Path) -> None:
+    held = 0
     for _ in range(2):
         with only_instance(database(tmp_path)):
-            pass
+            held += 1
+    assert held == 2
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
