@@ -211,6 +211,7 @@ def columns(number: int, n_stars: int) -> MeasurementColumns:
         fwhm_px=np.full(n_stars, 3.2),
         flags=np.zeros(n_stars, np.int64),
         bjd_tdb=np.full(n_stars, _mjd(number) + 2400000.5),
+        position_err=np.full(n_stars, 0.05),
         mjd_mid=_mjd(number),
         filter="V",
     )
@@ -232,7 +233,10 @@ def add_sources(database: Database, count: int) -> None:
     ra = rng.uniform(0.0, 360.0, count)
     dec = np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, count)))
     places = zip(ra.tolist(), dec.tolist(), healpix.pixel(ra, dec).tolist(), strict=True)
-    rows = [{"ra": one, "dec": other, "healpix": pixel, "n_obs": 1} for one, other, pixel in places]
+    rows = [
+        {"id": number, "ra": one, "dec": other, "healpix": pixel, "n_obs": 1}
+        for number, (one, other, pixel) in enumerate(places, start=1)
+    ]
     with database.write() as session:
         session.connection().execute(insert(Source), rows)
 

@@ -21,7 +21,7 @@ from nightflow.lightcurves.associate import match_radius
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Measurement, Reduction
 from nightflow.store.records import MeasurementColumns
-from nightflow.store.sources import count_observation, identify
+from nightflow.store.sources import Detections, count_observation, identify
 from nightflow.store.writer import append
 
 __all__ = ["add_rows", "agree", "append_postgres", "append_sqlite", "orm_append", "our_append"]
@@ -93,15 +93,15 @@ def orm_append(database: Database, n_stars: int, frame: tuple[int, int]) -> tupl
         session.add(reduction)
         session.flush()
         assert reduction.id is not None
-        sources, _ = identify(
-            session,
-            measured.ra,
-            measured.dec,
-            measured.flags,
-            radius=match_radius(described.scale),
-            epoch=2000.0 + (measured.mjd_mid - 51544.5) / 365.25,
+        detections = Detections(
+            number=measured.number,
+            ra=measured.ra,
+            dec=measured.dec,
+            reach=np.full(len(measured), match_radius(described.scale)),
+            flags=measured.flags,
         )
-        add_rows(session, reduction.id, measured, sources)
+        epoch = 2000.0 + (measured.mjd_mid - 51544.5) / 365.25
+        add_rows(session, reduction.id, measured, identify(session, frame_id, detections, epoch).source)
         session.flush()
         count_observation(session, reduction.id, +1)
         return number, reduction.id

@@ -168,6 +168,7 @@ class OtherChain:
             fwhm_px=np.full(n, np.nan),
             flags=np.zeros(n, np.int64),
             bjd_tdb=bjd_tdb(header.mjd_mid, ra, dec, header.site),
+            position_err=np.full(len(ra), np.nan),
             mjd_mid=header.mjd_mid,
             filter=header.filter,
         )

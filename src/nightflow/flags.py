@@ -29,6 +29,7 @@ class Flag(IntFlag):
     NEIGHBOUR = 256
     TRAIL = 512
     PERSISTENCE = 1024
+    AMBIGUOUS = 2048
 
 
 MEANINGS: dict[Flag, str] = {
@@ -43,6 +44,7 @@ MEANINGS: dict[Flag, str] = {
     Flag.NEIGHBOUR: "light of a neighbour in the aperture",
     Flag.TRAIL: "on the trail of a satellite or an aircraft",
     Flag.PERSISTENCE: "saturated in an exposure shortly before: may hold its afterglow",
+    Flag.AMBIGUOUS: "of a measurement: could belong to another source as well, or its source to another one",
 }
 
 UNUSABLE = Flag.BAD | Flag.HOT | Flag.SATURATED | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE

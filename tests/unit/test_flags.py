@@ -25,6 +25,7 @@ def test_the_bits_are_those_that_were_agreed() -> None:
         "NEIGHBOUR": 256,
         "TRAIL": 512,
         "PERSISTENCE": 1024,
+        "AMBIGUOUS": 2048,
     }
 
 

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-__all__ = ["Association", "associate", "match_radius", "unit_vectors"]
+__all__ = ["Association", "associate", "match_radius", "reach", "unit_vectors"]
 
 MINIMUM_RADIUS = 3.0
 """Arcsec."""
+_LEAST_REACH = 1.0
+"""Arcsec; no catalogue and no night of turbulence is better than this everywhere on a frame."""
+_SIGMAS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +30,13 @@ class Association:
         Index of the object that each detection belongs to, -1 for none.
     separation : ndarray of float64, shape (n,)
         Arcsec, NaN for none.
+    ambiguous : ndarray of bool, shape (n,)
+        True where another object was within reach, too, or the object was for another detection.
     """
 
     source: NDArray[np.intp]
     separation: NDArray[np.float64]
+    ambiguous: NDArray[np.bool_]
 
 
 def match_radius(scale: float | None) -> float:
@@ -46,6 +52,34 @@ def match_radius(scale: float | None) -> float:
     return MINIMUM_RADIUS if scale is None else max(MINIMUM_RADIUS, 1.5 * scale)
 
 
+def reach(
+    scale: float | None, fwhm: float | None, rms: float | None, position_err: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return how far from its object a detection may lie, arcsec, shape (n,).
+
+    The largest of 1", three times the rms of the frame's WCS, half of the FWHM and three times the error of
+    the centroid, but not more than `match_radius` and half of the FWHM: beyond that a neighbour is as likely.
+
+    Parameters
+    ----------
+    scale : float or None
+        Arcsec per pixel.
+    fwhm : float or None
+        Pixels.
+    rms : float or None
+        Radial, arcsec.
+    position_err : ndarray of float, shape (n,)
+        Arcsec along each axis; NaN where unknown.
+    """
+    largest = match_radius(scale)
+    if scale is None or fwhm is None or rms is None:
+        return np.full(len(position_err), largest)
+    half_fwhm = 0.5 * fwhm * scale
+    frame = max(_LEAST_REACH, _SIGMAS * rms, half_fwhm)
+    own = _SIGMAS * np.nan_to_num(np.asarray(position_err, np.float64))
+    return np.minimum(np.maximum(frame, own), max(largest, half_fwhm))
+
+
 def unit_vectors(ra: float | NDArray[np.floating], dec: float | NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the unit vectors, shape (..., 3), of positions in degrees, broadcast against each other."""
     ra, dec = np.broadcast_arrays(np.radians(ra), np.radians(dec))
@@ -57,7 +91,7 @@ def associate(
     dec: NDArray[np.floating],
     source_ra: NDArray[np.floating],
     source_dec: NDArray[np.floating],
-    radius: float,
+    radius: float | NDArray[np.floating],
 ) -> Association:
     """Match detections to objects one to one.
 
@@ -70,15 +104,20 @@ def associate(
         Detections, ICRS degrees; NaN matches nothing.
     source_ra, source_dec : ndarray of float, shape (m,)
         Objects, at the time of the frame.
-    radius : float
-        Arcsec.
+    radius : float or ndarray of float, shape (n,)
+        Arcsec, of all detections or of each.
     """
     partner = np.full(len(ra), -1, np.intp)
     separation = np.full(len(ra), np.nan)
+    ambiguous = np.zeros(len(ra), bool)
     solved = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     detection, source, chord = _pairs(
-        unit_vectors(ra[solved], dec[solved]), unit_vectors(source_ra, source_dec), radius
+        unit_vectors(ra[solved], dec[solved]),
+        unit_vectors(source_ra, source_dec),
+        np.broadcast_to(np.asarray(radius, np.float64), (len(ra),))[solved],
     )
+    contested = _several(detection) | _several(source)
+    ambiguous[solved[detection[contested]]] = True
     while len(chord):
         mutual = _first_of(detection) & _first_of(source)
         taken = solved[detection[mutual]]
@@ -86,19 +125,27 @@ def associate(
         separation[taken] = _arcsec(chord[mutual])
         left = ~np.isin(detection, detection[mutual]) & ~np.isin(source, source[mutual])
         detection, source, chord = detection[left], source[left], chord[left]
-    return Association(source=partner, separation=separation)
+    return Association(source=partner, separation=separation, ambiguous=ambiguous & (partner >= 0))
 
 
 def _pairs(
-    detections: NDArray[np.float64], sources: NDArray[np.float64], radius: float
+    detections: NDArray[np.float64], sources: NDArray[np.float64], radius: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     """Return all pairs within the radius, nearest first; ties by index, so that there is one answer."""
     if not len(detections) or not len(sources):
         return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)
-    reach = 2.0 * np.sin(np.radians(radius / 3600.0) / 2.0)
-    found = cKDTree(detections).sparse_distance_matrix(cKDTree(sources), reach, output_type="ndarray")
+    longest = 2.0 * np.sin(np.radians(radius / 3600.0) / 2.0)
+    found = cKDTree(detections).sparse_distance_matrix(
+        cKDTree(sources), float(longest.max()), output_type="ndarray"
+    )
+    found = found[found["v"] <= longest[found["i"]]]
     found = found[np.lexsort((found["j"], found["i"], found["v"]))]
     return found["i"], found["j"], found["v"]
+
+
+def _several(index: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which rows share their index with another row."""
+    return np.bincount(index)[index] > 1 if len(index) else np.zeros(0, bool)
 
 
 def _first_of(index: NDArray[np.intp]) -> NDArray[np.bool_]:

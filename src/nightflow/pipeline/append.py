@@ -157,10 +157,18 @@ def _columns(work: Work, sources: SourceTable) -> MeasurementColumns:
         dec=dec,
         fwhm_px=sources.fwhm,
         flags=sources.flags,
+        position_err=_position_errors(work, sources),
+        catalog=work.identity if work.solution is not None and len(sources) else None,
         bjd_tdb=bjd_tdb(header.mjd_mid, ra, dec, header.site),
         mjd_mid=header.mjd_mid,
         filter=header.filter,
     )
+
+
+def _position_errors(work: Work, sources: SourceTable) -> NDArray[np.float64]:
+    if work.solution is None:
+        return np.full(len(sources), np.nan)
+    return np.hypot(sources.x_err, sources.y_err) / np.sqrt(2.0) * work.solution.scale
 
 
 def _sky_positions(work: Work, sources: SourceTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

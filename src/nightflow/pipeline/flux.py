@@ -12,6 +12,7 @@ from nightflow.photcal.match import CatalogMatch, match_catalog
 from nightflow.photcal.zero_point import Conditions, FluxCalibration, NoZeroPoint, calibrate_flux
 from nightflow.pipeline.solve import footprint_radius, julian_year
 from nightflow.pipeline.work import Context, Work
+from nightflow.store.records import CatalogIdentity
 from nightflow.store.targets import targets_near
 
 __all__ = ["flux"]
@@ -71,6 +72,8 @@ def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
         aperture_radius=measured.aperture_radius,
         aperture_correction=measured.aperture_correction.factor,
     )
+    if work.identity is None:
+        work.identity = _identity(stars, match, len(measured.sources))
     excluded = _targets(work, context, stars, match)
     work.excluded_targets = int(excluded.sum())
     return calibrate_flux(measured.sources, stars, match, conditions, settings, excluded)
@@ -94,6 +97,14 @@ def _targets(work: Work, context: Context, stars: ReferenceStars, match: Catalog
         x, y = solution.wcs.all_world2pix(ra, dec, 0, quiet=True)
         excluded |= np.hypot(sources.x - x, sources.y - y) < reach
     return excluded
+
+
+def _identity(stars: ReferenceStars, match: CatalogMatch, n_sources: int) -> CatalogIdentity:
+    known, ids = np.zeros(n_sources, bool), np.full(n_sources, "", object)
+    pmra, pmdec = np.zeros(n_sources), np.zeros(n_sources)
+    known[match.source], ids[match.source] = True, stars.ids[match.star]
+    pmra[match.source], pmdec[match.source] = stars.pmra[match.star], stars.pmdec[match.star]
+    return CatalogIdentity(catalog=stars.catalog, known=known, ids=ids, pmra=pmra, pmdec=pmdec)
 
 
 def _plain(name: str) -> str:

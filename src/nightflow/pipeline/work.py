@@ -19,6 +19,7 @@ from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.pointings import Pointings
 from nightflow.sources.measure import MeasuredFrame
 from nightflow.store.database import Database
+from nightflow.store.records import CatalogIdentity
 
 __all__ = ["Context", "Work"]
 
@@ -81,6 +82,8 @@ class Work:
     calibration: FluxCalibration | None = None
     reference: str = ""
     """Reference catalogue of the zero point and which import of it; "" without one."""
+    identity: CatalogIdentity | None = None
+    """Which of the sources are stars of the reference catalogue."""
     excluded_targets: int = 0
     """Sources kept out of the zero point because they are targets."""
     superseded_by: int = 0

@@ -16,7 +16,7 @@ __all__ = ["insert_measurements"]
 
 _COLUMNS = (
     "reduction_id", "number", "kind", "mjd_mid", "source_id", "association", "filter", "bjd_tdb", "flux",
-    "flux_err", "mag", "mag_err", "x", "y", "ra", "dec", "fwhm_px", "flags",
+    "flux_err", "mag", "mag_err", "x", "y", "ra", "dec", "position_err", "fwhm_px", "flags",
 )  # fmt: skip
 
 

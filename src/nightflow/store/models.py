@@ -6,7 +6,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -17,15 +29,22 @@ __all__ = [
     "MasterBuild",
     "MasterInput",
     "Measurement",
+    "Mover",
+    "MoverDetection",
     "PlainText",
     "Priority",
     "Reduction",
     "Source",
+    "SourceHistory",
+    "SourceStatistics",
     "State",
     "Target",
     "UtcDateTime",
     "plain_text",
 ]
+
+SourceId = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite knows one kind of integer that is also the row's own number, and it has 64 bits."""
 
 
 class State(StrEnum):
@@ -281,12 +300,18 @@ class Reduction(SQLModel, table=True):
 
 
 class Source(SQLModel, table=True):
-    """One object on the sky, over all its nights."""
+    """One object on the sky, over all its nights.
+
+    One that was detected once and stands in no catalogue is not confirmed: it may be a moving body or noise.
+    """
 
     __tablename__ = "source"
     __table_args__ = (Index("ix_source_healpix", "healpix"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(
+        default=None, sa_column=Column(SourceId, primary_key=True, autoincrement=False, nullable=False)
+    )
+    """Follows from the content of its first detection, see `nightflow.store.source_names`."""
     ra: float
     dec: float
     pmra: float = 0.0
@@ -299,6 +324,8 @@ class Source(SQLModel, table=True):
     """Current reductions on which it was detected."""
     catalog: str = ""
     catalog_id: str = Field(default="", sa_type=PlainText)
+    n_position: int = 0
+    """Detections of one night whose median its place is; 0: no night's association has settled it yet."""
 
 
 class Measurement(SQLModel, table=True):
@@ -314,7 +341,9 @@ class Measurement(SQLModel, table=True):
     """aperture, psf or forced."""
     mjd_mid: float = Field(primary_key=True)
     """Part of the key because Postgres partitions by it."""
-    source_id: int | None = Field(default=None, foreign_key="source.id")
+    source_id: int | None = Field(
+        default=None, sa_column=Column(SourceId, ForeignKey("source.id"), nullable=True)
+    )
     association: int = 0
     """Version of the association that gave ``source_id``; 0: none has looked at it yet."""
     filter: str = Field(sa_type=PlainText)
@@ -330,6 +359,115 @@ class Measurement(SQLModel, table=True):
     dec: float | None = None
     fwhm_px: float | None = None
     flags: int = 0
+    position_err: float | None = None
+    """Arcsec along each axis, from the photon and read noise of the centroid; without that of the WCS."""
+
+
+class SourceHistory(SQLModel, table=True):
+    """What became of a source that is no longer the one it was."""
+
+    __tablename__ = "source_history"
+    __table_args__ = (
+        Index("ix_source_history_source", "source_id"),
+        Index("ix_source_history_night", "night"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    source_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """As it was called; its row may be gone."""
+    became: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    """The source that has its measurements now; null: none has."""
+    change: str
+    """renamed, merged, split or dissolved."""
+    n_measurements: int
+    """How many went there."""
+    night: str
+    """Whose association found it."""
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SourceStatistics(SQLModel, table=True):
+    """How a source behaved in one filter of one camera, over all its nights."""
+
+    __tablename__ = "source_statistics"
+    __table_args__ = (Index("ix_source_statistics_variable", "variable", "excess"),)
+
+    source_id: int = Field(sa_column=Column(SourceId, ForeignKey("source.id"), primary_key=True))
+    instrument: str = Field(primary_key=True)
+    filter: str = Field(primary_key=True, sa_type=PlainText)
+    kind: str = Field(primary_key=True)
+    """aperture, psf or forced."""
+    n: int
+    """Usable measurements."""
+    mjd_first: float
+    mjd_last: float
+    mag: float
+    """Median."""
+    mag_err: float
+    """Median error of one measurement."""
+    scatter: float
+    """Robust standard deviation of one measurement, magnitudes (1.4826 times the MAD)."""
+    expected_scatter: float | None = None
+    """What its neighbours of the same brightness scatter."""
+    excess: float | None = None
+    """Scatter above that, in units of the neighbours' own spread."""
+    chi2_dof: float
+    stetson_j: float | None = None
+    von_neumann: float | None = None
+    amplitude: float
+    """Between the 5th and the 95th percentile, magnitudes."""
+    variable: bool = False
+    period: float | None = None
+    """Days."""
+    period_fap: float | None = None
+    """Probability that noise alone gives a peak as high."""
+
+
+class Mover(SQLModel, table=True):
+    """A body that moved against the stars during one night."""
+
+    __tablename__ = "mover"
+    __table_args__ = (UniqueConstraint("night", "number", name="uq_mover_night"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    night: str
+    number: int
+    """In the night, from 1, by time of the first detection."""
+    instrument: str
+    name: str = Field(default="", sa_type=PlainText)
+    """Of the target whose ephemeris it follows; "" where it follows none."""
+    mjd: float
+    """UTC of ``ra``, ``dec``: the weighted middle of its detections."""
+    ra: float
+    dec: float
+    rate_ra: float
+    """Arcsec an hour, with the cosine of the declination in it."""
+    rate_ra_err: float
+    rate_dec: float
+    rate_dec_err: float
+    position_angle: float
+    """Of the motion, degrees from north through east."""
+    position_angle_err: float
+    rms_arcsec: float
+    """Of its places from the straight line, radial."""
+    n: int
+    n_frames: int
+    """Frames that its line crosses between its first and its last detection."""
+    false_alarm: float
+    """How many lines as good unrelated detections would make on these frames."""
+    mag: float | None = None
+    filter: str = Field(default="", sa_type=PlainText)
+
+
+class MoverDetection(SQLModel, table=True):
+    """One measurement of a mover."""
+
+    __tablename__ = "mover_detection"
+
+    mover_id: int = Field(foreign_key="mover.id", primary_key=True)
+    reduction_id: int = Field(foreign_key="reduction.id", primary_key=True)
+    number: int
+    """Detection number on the frame."""
 
 
 class Target(SQLModel, table=True):

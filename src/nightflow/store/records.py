@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nightflow.store.frames import finite
 
-__all__ = ["MeasurementColumns", "ReductionRecord"]
+__all__ = ["CatalogIdentity", "MeasurementColumns", "ReductionRecord"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,42 @@ class ReductionRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CatalogIdentity:
+    """Which stars of a catalogue the detections of a frame are; columns of equal length n.
+
+    Attributes
+    ----------
+    catalog : str
+        Its name.
+    known : ndarray of bool, shape (n,)
+        Whether a detection is a star of it.
+    ids : ndarray of str, shape (n,)
+        Name in the catalogue, "" where it has none.
+    pmra, pmdec : ndarray of float, shape (n,)
+        mas/yr, pmra with the cosine of the declination in it; 0 where unknown.
+    """
+
+    catalog: str
+    known: NDArray[np.bool_]
+    ids: NDArray[np.str_]
+    pmra: NDArray[np.floating]
+    pmdec: NDArray[np.floating]
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> CatalogIdentity:
+        """Return the detections selected by a mask or by indices."""
+        return CatalogIdentity(
+            catalog=self.catalog,
+            known=self.known[rows],
+            ids=self.ids[rows],
+            pmra=self.pmra[rows],
+            pmdec=self.pmdec[rows],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasurementColumns:
     """Measurements of one frame as columns of equal length n, one row a detection and kind.
 
@@ -86,6 +122,10 @@ class MeasurementColumns:
         Bits of `nightflow.flags.Flag`.
     bjd_tdb : ndarray of float, shape (n,)
         NaN where unknown.
+    position_err : ndarray of float, shape (n,)
+        1-sigma error of the place along each axis, arcsec, without that of the WCS; NaN where unknown.
+    catalog : CatalogIdentity, optional
+        Which stars of a catalogue they are.
     mjd_mid : float
         UTC.
     filter : str
@@ -105,11 +145,15 @@ class MeasurementColumns:
     fwhm_px: NDArray[np.floating]
     flags: NDArray[np.integer]
     bjd_tdb: NDArray[np.floating]
+    position_err: NDArray[np.floating]
     mjd_mid: float
     filter: str
+    catalog: CatalogIdentity | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in self._arrays()}
+        if self.catalog is not None:
+            lengths["catalog"] = len(self.catalog)
         if len(set(lengths.values())) > 1:
             raise ValueError(f"columns of different length: {lengths}")
 
@@ -130,7 +174,7 @@ class MeasurementColumns:
         return np.broadcast_to(np.asarray(self.kind, dtype=np.str_), (len(self),))
 
     def _arrays(self) -> list[str]:
-        scalars = {"mjd_mid", "filter"} | ({"kind"} if isinstance(self.kind, str) else set())
+        scalars = {"mjd_mid", "filter", "catalog"} | ({"kind"} if isinstance(self.kind, str) else set())
         return [name for name in self.__dataclass_fields__ if name not in scalars]
 
 

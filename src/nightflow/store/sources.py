@@ -12,9 +12,14 @@ from sqlmodel import Session, col
 from nightflow.flags import Flag
 from nightflow.lightcurves.associate import associate
 from nightflow.store import healpix
-from nightflow.store.models import Measurement, Source
+from nightflow.store.models import Exposure, Frame, Measurement, Source
+from nightflow.store.records import CatalogIdentity
+from nightflow.store.source_names import free_names
 
-__all__ = ["SourceRows", "count_observation", "identify", "in_ranges", "sources_around"]
+__all__ = [
+    "Detections", "Identified", "SourceRows", "count_observation", "identify", "in_ranges", "insert_sources",
+    "moved_to", "sources_around", "taken_names",
+]  # fmt: skip
 
 _MAS_PER_DEGREE = 3.6e6
 _FASTEST = 60.0
@@ -22,6 +27,54 @@ _FASTEST = 60.0
 
 _DOUBTFUL = int(Flag.BAD | Flag.HOT | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE)
 """A detection with any of these may be seen on a known source, but makes no new one."""
+
+
+_AT_ONCE = 500
+"""Numbers in one statement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """Detections of one frame as columns of equal length n.
+
+    Attributes
+    ----------
+    number : ndarray of int, shape (n,)
+        On the frame, from 0.
+    ra, dec : ndarray of float, shape (n,)
+        ICRS degrees; NaN has no source.
+    reach : ndarray of float, shape (n,)
+        How far from its source each may lie, arcsec.
+    flags : ndarray of int, shape (n,)
+        Bits of `nightflow.flags.Flag`.
+    catalog : CatalogIdentity or None
+    """
+
+    number: NDArray[np.integer]
+    ra: NDArray[np.floating]
+    dec: NDArray[np.floating]
+    reach: NDArray[np.floating]
+    flags: NDArray[np.integer]
+    catalog: CatalogIdentity | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identified:
+    """Sources of n detections.
+
+    Attributes
+    ----------
+    source : ndarray of int64, shape (n,)
+        Number of the source, 0 for none.
+    ambiguous : ndarray of bool, shape (n,)
+        See `nightflow.lightcurves.associate.Association`.
+    n_new : int
+        How many sources were made for them.
+    """
+
+    source: NDArray[np.int64]
+    ambiguous: NDArray[np.bool_]
+    n_new: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +89,21 @@ class SourceRows:
         ICRS degrees at the epoch that was asked for.
     n_obs : ndarray of int64, shape (n,)
         Current reductions on which each was detected.
+    n_position : ndarray of int64, shape (n,)
+        Detections that the place rests on; 0: no night's association has settled it.
+    in_catalog : ndarray of bool, shape (n,)
+        Whether it is known as a star of a catalogue.
     """
 
     ids: NDArray[np.int64]
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
     n_obs: NDArray[np.int64]
+    n_position: NDArray[np.int64]
+    in_catalog: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 def in_ranges(ranges: list[tuple[int, int]]) -> ColumnElement[bool]:
@@ -54,55 +116,70 @@ def sources_around(
 ) -> SourceRows:
     """Return the sources that may lie within ``radius`` arcsec of any of these places, moved to ``epoch``."""
     ranges = healpix.cover(ra, dec, (radius + _FASTEST) / 3600.0)
-    columns = ("id", "ra", "dec", "pmra", "pmdec", "epoch", "n_obs")
-    statement = select(*(col(getattr(Source, name)) for name in columns)).where(in_ranges(ranges))
+    numbers = ("ra", "dec", "pmra", "pmdec", "epoch")
+    statement = select(
+        col(Source.id),
+        *(col(getattr(Source, name)) for name in numbers),
+        col(Source.n_obs),
+        col(Source.n_position),
+        col(Source.catalog) != "",
+    ).where(in_ranges(ranges))
     rows = session.connection().execute(statement.order_by(col(Source.id))).all()
-    table = [np.array(values, float) for values in zip(*rows, strict=True)] or [np.empty(0)] * len(columns)
-    years = epoch - table[5]
-    # Right ascension runs away at the pole; there the proper motion is as good as none.
-    cos_dec = np.maximum(np.cos(np.radians(table[2])), 1e-6)
+    table = list(zip(*rows, strict=True)) or [()] * 9
+    place = moved_to(epoch, *(np.array(values, float) for values in table[1:6]))
     return SourceRows(
-        ids=table[0].astype(np.int64),
-        ra=(table[1] + years * table[3] / _MAS_PER_DEGREE / cos_dec) % 360.0,
-        dec=np.clip(table[2] + years * table[4] / _MAS_PER_DEGREE, -90.0, 90.0),
-        n_obs=table[6].astype(np.int64),
+        ids=np.array(table[0], np.int64),
+        ra=place[0],
+        dec=place[1],
+        n_obs=np.array(table[6], np.int64),
+        n_position=np.array(table[7], np.int64),
+        in_catalog=np.array(table[8], bool),
     )
 
 
-def identify(
-    session: Session,
+def moved_to(
+    epoch: float | NDArray[np.floating],
     ra: NDArray[np.floating],
     dec: NDArray[np.floating],
-    flags: NDArray[np.integer],
-    *,
-    radius: float,
-    epoch: float,
-) -> tuple[NDArray[np.int64], int]:
-    """Return the source of each detection of a frame, 0 for none, and how many sources are new.
+    pmra: NDArray[np.floating],
+    pmdec: NDArray[np.floating],
+    since: NDArray[np.floating],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return places in degrees, moved by their proper motion (mas/yr) from one Julian year to another."""
+    years = epoch - since
+    # Right ascension runs away at the pole; there the proper motion is as good as none.
+    cos_dec = np.maximum(np.cos(np.radians(dec)), 1e-6)
+    new_ra = (ra + years * pmra / _MAS_PER_DEGREE / cos_dec) % 360.0
+    return new_ra, np.clip(dec + years * pmdec / _MAS_PER_DEGREE, -90.0, 90.0)
+
+
+def identify(session: Session, frame_id: int, detections: Detections, epoch: float) -> Identified:
+    """Return the source of each detection of a frame; those that are seen first get a new one.
 
     The caller has the association to itself until the transaction ends.
 
     Parameters
     ----------
-    ra, dec : ndarray of float, shape (n,)
-        ICRS degrees; NaN has no source.
-    flags : ndarray of int, shape (n,)
-        Bits of `nightflow.flags.Flag`.
-    radius : float
-        Arcsec.
+    frame_id : int
+        The frame's row: new sources are named after it.
+    detections : Detections
     epoch : float
         Julian year of the frame.
     """
+    ra, dec = detections.ra, detections.dec
     found = np.zeros(len(ra), np.int64)
     solved = np.isfinite(ra) & np.isfinite(dec)
     if not solved.any():
-        return found, 0
-    known = sources_around(session, ra[solved], dec[solved], radius, epoch)
-    matched = associate(ra, dec, known.ra, known.dec, radius).source
-    found[matched >= 0] = known.ids[matched[matched >= 0]]
-    new = solved & (matched < 0) & ((flags & _DOUBTFUL) == 0)
-    found[new] = _add(session, ra[new], dec[new], epoch)
-    return found, int(new.sum())
+        return Identified(source=found, ambiguous=np.zeros(len(ra), bool), n_new=0)
+    farthest = float(detections.reach[solved].max())
+    known = sources_around(session, ra[solved], dec[solved], farthest, epoch)
+    matched = associate(ra, dec, known.ra, known.dec, detections.reach)
+    old = matched.source >= 0
+    found[old] = known.ids[matched.source[old]]
+    _enter_in_catalog(session, detections.catalog, found, old, known.in_catalog, matched.source)
+    new = np.flatnonzero(solved & ~old & ((detections.flags & _DOUBTFUL) == 0))
+    found[new] = _add(session, frame_id, detections, new, epoch)
+    return Identified(source=found, ambiguous=matched.ambiguous, n_new=len(new))
 
 
 def count_observation(session: Session, reduction_id: int, change: int) -> None:
@@ -115,13 +192,94 @@ def count_observation(session: Session, reduction_id: int, change: int) -> None:
     )
 
 
-def _add(session: Session, ra: NDArray[np.floating], dec: NDArray[np.floating], epoch: float) -> list[int]:
-    if not len(ra):
-        return []
-    rows = [
-        {"ra": float(a), "dec": float(d), "epoch": epoch, "healpix": int(p)}
-        for a, d, p in zip(ra, dec, healpix.pixel(ra, dec), strict=True)
+def taken_names(session: Session, names: NDArray[np.integer]) -> set[int]:
+    """Return which of these numbers are those of sources already."""
+    taken: set[int] = set()
+    for start in range(0, len(names), _AT_ONCE):
+        some = [int(one) for one in names[start : start + _AT_ONCE]]
+        taken.update(
+            one for one in session.scalars(select(col(Source.id)).where(col(Source.id).in_(some))) if one
+        )
+    return taken
+
+
+def insert_sources(session: Session, rows: list[dict[str, object]]) -> None:
+    """Insert sources given as columns without `healpix`, which follows from their place."""
+    if not rows:
+        return
+    ra, dec = (np.array([row[name] for row in rows], float) for name in ("ra", "dec"))
+    for row, pixel in zip(rows, healpix.pixel(ra, dec).tolist(), strict=True):
+        row["healpix"] = pixel
+    session.connection().execute(insert(Source), rows)
+
+
+def _add(
+    session: Session, frame_id: int, detections: Detections, new: NDArray[np.intp], epoch: float
+) -> NDArray[np.int64]:
+    if not len(new):
+        return np.empty(0, np.int64)
+    sha256, detector = (
+        session.connection()
+        .execute(
+            select(col(Exposure.sha256), col(Frame.detector))
+            .join(Frame, col(Frame.exposure_id) == col(Exposure.id))
+            .where(col(Frame.id) == frame_id)
+        )
+        .one()
+    )
+    numbers = detections.number[new]
+    # An earlier reduction of the frame may have named other stars by the same detection numbers.
+    names = free_names(sha256, detector, numbers, set())
+    while taken := taken_names(session, names):
+        names = free_names(sha256, detector, numbers, taken)
+    insert_sources(
+        session,
+        [
+            {"id": name, "ra": ra, "dec": dec, "epoch": epoch, "n_obs": 0, "n_position": 0} | catalogued
+            for name, ra, dec, catalogued in zip(
+                names.tolist(),
+                detections.ra[new].tolist(),
+                detections.dec[new].tolist(),
+                _catalogued(detections.catalog, new),
+                strict=True,
+            )
+        ],
+    )
+    return names
+
+
+_UNKNOWN = {"pmra": 0.0, "pmdec": 0.0, "catalog": "", "catalog_id": ""}
+
+
+def _catalogued(catalog: CatalogIdentity | None, rows: NDArray[np.intp]) -> list[dict[str, object]]:
+    """Return what the catalogue says of each detection, as columns of a source."""
+    if catalog is None:
+        return [dict(_UNKNOWN) for _ in rows]
+    return [
+        {
+            "pmra": float(catalog.pmra[row]),
+            "pmdec": float(catalog.pmdec[row]),
+            "catalog": catalog.catalog,
+            "catalog_id": str(catalog.ids[row]),
+        }
+        if catalog.known[row]
+        else dict(_UNKNOWN)
+        for row in rows
     ]
-    statement = insert(Source).returning(col(Source.id), sort_by_parameter_order=True)
-    ids = session.connection().execute(statement, rows).scalars().all()
-    return [one for one in ids if one is not None]
+
+
+def _enter_in_catalog(
+    session: Session,
+    catalog: CatalogIdentity | None,
+    found: NDArray[np.int64],
+    old: NDArray[np.bool_],
+    in_catalog: NDArray[np.bool_],
+    partner: NDArray[np.intp],
+) -> None:
+    """Note which sources of before a catalogue knows, that was not there when they were made."""
+    if catalog is None:
+        return
+    rows = np.flatnonzero(old & catalog.known)
+    rows = rows[~in_catalog[partner[rows]]]
+    for row, values in zip(rows, _catalogued(catalog, rows), strict=True):
+        session.connection().execute(update(Source).where(col(Source.id) == int(found[row])).values(**values))

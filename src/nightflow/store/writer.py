@@ -12,12 +12,13 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from nightflow.errors import FrameRejected
-from nightflow.lightcurves.associate import match_radius
+from nightflow.flags import Flag
+from nightflow.lightcurves.associate import reach
 from nightflow.store.bulk import insert_measurements
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Measurement, Reduction
 from nightflow.store.records import MeasurementColumns, ReductionRecord
-from nightflow.store.sources import count_observation, identify
+from nightflow.store.sources import Detections, count_observation, identify
 
 __all__ = ["ONLINE_ASSOCIATION", "AppendResult", "append"]
 
@@ -25,6 +26,7 @@ ONLINE_ASSOCIATION = 1
 """Version of the association that is done frame by frame, as they come."""
 
 _MJD_2000 = 51544.5
+_AMBIGUOUS = int(Flag.AMBIGUOUS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def append(
     keep_complete : bool
         Leave a current reduction that has measurements as it is.
     radius : float, optional
-        Arcsec within which a detection is a known source; else the larger of 3" and 1.5 pixels.
+        Arcsec within which a detection is a known source; else by `nightflow.lightcurves.associate.reach`.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def append(
             return replace(_unchanged(old), kept_complete=True)
         _retire(session, old)
         reduction = _add_reduction(session, frame_id, record, now)
-        return _measure(session, reduction, columns, radius or match_radius(record.scale))
+        return _measure(session, reduction, columns, _reach(record, columns, radius))
 
 
 def _unchanged(reduction: Reduction) -> AppendResult:
@@ -138,11 +140,18 @@ def _add_reduction(session: Session, frame_id: int, record: ReductionRecord, now
     return reduction
 
 
+def _reach(record: ReductionRecord, columns: MeasurementColumns, radius: float | None) -> NDArray[np.float64]:
+    if radius is not None:
+        return np.full(len(columns), radius)
+    return reach(record.scale, record.fwhm_px, record.wcs_rms_arcsec, columns.position_err)
+
+
 def _measure(
-    session: Session, reduction: Reduction, columns: MeasurementColumns, radius: float
+    session: Session, reduction: Reduction, columns: MeasurementColumns, radius: NDArray[np.float64]
 ) -> AppendResult:
     assert reduction.id is not None
-    source_ids, n_new = _source_of_rows(session, columns, radius)
+    source_ids, ambiguous, n_new = _source_of_rows(session, reduction.frame_id, columns, radius)
+    columns = replace(columns, flags=np.where(ambiguous, columns.flags | _AMBIGUOUS, columns.flags))
     written = insert_measurements(session, reduction.id, columns, source_ids, ONLINE_ASSOCIATION)
     count_observation(session, reduction.id, +1)
     return AppendResult(
@@ -157,23 +166,28 @@ def _measure(
 
 
 def _source_of_rows(
-    session: Session, columns: MeasurementColumns, radius: float
-) -> tuple[NDArray[np.int64], int]:
-    """Return the source of each row; the kinds of one detection share it."""
+    session: Session, frame_id: int, columns: MeasurementColumns, radius: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
+    """Return the source of each row and whether it is ambiguous; the kinds of one detection share both."""
     rows = np.flatnonzero(columns.usable() & columns.solved())
-    source_of_row = np.zeros(len(columns), np.int64)
+    source_of_row, ambiguous = np.zeros(len(columns), np.int64), np.zeros(len(columns), bool)
     if not len(rows):
-        return source_of_row, 0
+        return source_of_row, ambiguous, 0
     _, first, detection = np.unique(columns.number[rows], return_index=True, return_inverse=True)
     one_each = rows[first]
-    epoch = 2000.0 + (columns.mjd_mid - _MJD_2000) / 365.25
-    found, n_new = identify(
+    found = identify(
         session,
-        columns.ra[one_each],
-        columns.dec[one_each],
-        columns.flags[one_each],
-        radius=radius,
-        epoch=epoch,
+        frame_id,
+        Detections(
+            number=columns.number[one_each],
+            ra=columns.ra[one_each],
+            dec=columns.dec[one_each],
+            reach=radius[one_each],
+            flags=columns.flags[one_each],
+            catalog=None if columns.catalog is None else columns.catalog.take(one_each),
+        ),
+        epoch=2000.0 + (columns.mjd_mid - _MJD_2000) / 365.25,
     )
-    source_of_row[rows] = found[detection]
-    return source_of_row, n_new
+    source_of_row[rows] = found.source[detection]
+    ambiguous[rows] = found.ambiguous[detection]
+    return source_of_row, ambiguous, found.n_new

@@ -94,6 +94,7 @@ def columns(
         "fwhm_px": np.full(n, 3.0),
         "flags": np.zeros(n, int),
         "bjd_tdb": np.full(n, mjd + 2400000.5),
+        "position_err": np.full(n, 0.05),
         "mjd_mid": mjd,
         "filter": "V",
     }

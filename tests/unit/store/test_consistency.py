@@ -55,12 +55,18 @@ def test_a_second_version_agrees_too(database: Database) -> None:
     assert wrong(database) == {}
 
 
+def _sources(database: Database) -> list[int]:
+    with database.session() as session:
+        return list(session.connection().execute(text("SELECT id FROM source ORDER BY id")).scalars())
+
+
 def test_counts_that_are_off_are_named_and_mended(database: Database) -> None:
     night(database)
-    spoil(database, "UPDATE source SET n_obs = 7 WHERE id <= 4")
+    first = _sources(database)[:4]
+    spoil(database, f"UPDATE source SET n_obs = 7 WHERE id <= {first[-1]}")
     number, examples = wrong(database)["observation counts"]
     assert number == 4
-    assert examples == tuple(f"source {one}: 7 noted, 3 counted" for one in (1, 2, 3))
+    assert examples == tuple(f"source {one}: 7 noted, 3 counted" for one in first[:3])
     assert recount(database) == 4
     assert wrong(database) == {}
     assert count(database, "source", "n_obs = 3") == 9
@@ -68,9 +74,10 @@ def test_counts_that_are_off_are_named_and_mended(database: Database) -> None:
 
 def test_a_source_that_no_search_would_find_is_named_and_mended(database: Database) -> None:
     night(database)
-    spoil(database, "UPDATE source SET healpix = healpix + 1 WHERE id = 2")
+    moved = _sources(database)[1]
+    spoil(database, f"UPDATE source SET healpix = healpix + 1 WHERE id = {moved}")
     number, examples = wrong(database)["index on the sky"]
-    assert (number, examples[0].split(" belongs")[0]) == (1, "source 2")
+    assert (number, examples[0].split(" belongs")[0]) == (1, f"source {moved}")
     assert recount(database) == 1
     assert wrong(database) == {}
 

@@ -80,7 +80,7 @@ def test_foreign_keys_hold(database: Database) -> None:
 
 def test_a_read_sees_what_was_committed(database: Database) -> None:
     with database.write() as session:
-        session.add(Source(ra=1.0, dec=2.0, healpix=3))
+        session.add(Source(id=1, ra=1.0, dec=2.0, healpix=3))
         with Database(database.url) as other:
             assert count(other, "source") == 0
     assert count(database, "source") == 1
