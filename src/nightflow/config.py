@@ -71,6 +71,20 @@ class WatchSettings(_Section):
     products: bool = True
 
 
+class AssociationSettings(_Section):
+    """How `nightflow finish` makes sources of a night's detections and looks for what moves."""
+
+    radius_arcsec: float | None = Field(None, gt=0)
+    """Between detections of one source; else the larger of 1", three times the rms of the WCS and half of the
+    FWHM."""
+    least_detections: int = Field(3, ge=1)
+    """That make a source; two do where a field has fewer than ten frames."""
+    least_fraction: float = Field(0.0, ge=0, le=1)
+    """Of the field's frames on which a source must be detected; 0.3 keeps the faint and the passing out."""
+    fastest_arcsec_per_hour: float = Field(300.0, gt=0)
+    """Bodies that are faster are not looked for."""
+
+
 class ProductSettings(_Section):
     """Files for people: reduced frames and thumbnails."""
 
@@ -105,6 +119,7 @@ class Settings(BaseSettings):
     paths: PathSettings = PathSettings()
     run: RunSettings = RunSettings()
     watch: WatchSettings = WatchSettings()
+    association: AssociationSettings = AssociationSettings()
     products: ProductSettings = ProductSettings()
     prefect: PrefectSettings = PrefectSettings()
 

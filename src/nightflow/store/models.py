@@ -401,8 +401,8 @@ class SourceStatistics(SQLModel, table=True):
     """Usable measurements."""
     mjd_first: float
     mjd_last: float
-    mag: float
-    """Median."""
+    mag: float | None = None
+    """Median of those that are calibrated."""
     mag_err: float
     """Median error of one measurement."""
     scatter: float
@@ -419,6 +419,7 @@ class SourceStatistics(SQLModel, table=True):
     variable: bool = False
     period: float | None = None
     """Days."""
+    period_err: float | None = None
     period_fap: float | None = None
     """Probability that noise alone gives a peak as high."""
 

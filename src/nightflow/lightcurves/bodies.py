@@ -1,0 +1,178 @@
+"""Bodies that move against the stars: slow ones inside clusters, and the pieces of one body put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from nightflow.lightcurves.cluster import middle
+from nightflow.lightcurves.field_night import FieldNight, Rules
+from nightflow.lightcurves.motion import Line, Plane, fit_line
+from nightflow.lightcurves.static_scatter import StaticScatter, axis_scatter
+from nightflow.lightcurves.tracklets import MOST_BY_CHANCE
+
+__all__ = ["MovingBody", "crawler", "extended", "is_defect", "joined"]
+
+FEWEST = 4
+"""Detections of a body."""
+_SIGNIFICANT = 5.0
+_TOLERANCE = 4.0
+"""Sigma within which a detection is on a line."""
+_SHARP = 0.7
+"""Of the frame's FWHM; what is sharper and keeps its pixel is a defect of the chip."""
+_SAME_PIXEL = 1.0
+_LEAST_KEPT = 0.9
+"""Part of the detections of two pieces that must lie on their common line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovingBody:
+    """A body that moves.
+
+    Attributes
+    ----------
+    rows : ndarray of intp, shape (n,)
+        Its detections.
+    plane : Plane
+        On which the line lies.
+    line : Line
+        Its ``t`` in the hours of the field's night.
+    n_frames : int
+        Frames from its first to its last detection.
+    false_alarm : float
+        How many like it chance would make.
+    """
+
+    rows: NDArray[np.intp]
+    plane: Plane
+    line: Line
+    n_frames: int
+    false_alarm: float
+
+
+def crawler(
+    night: FieldNight, rows: NDArray[np.intp], scatter: StaticScatter, rules: Rules, n_clusters: int
+) -> MovingBody | None:
+    """Return a cluster as a body; None where its places are those of something that stands."""
+    hours = night.hours[rows]
+    if len(rows) < FEWEST or np.ptp(hours) == 0.0:
+        return None
+    plane = Plane(*middle(night.ra[rows], night.dec[rows]))
+    x, y = plane.project(night.ra[rows], night.dec[rows])
+    sigma = scatter.at(night.mag[rows])
+    typical = float(np.median(sigma))
+    if axis_scatter(x, y) < 2.0 * typical:
+        return None
+    line = fit_line(hours, x, y, sigma)
+    kept = rows[line.kept]
+    path = line.rate * float(np.ptp(hours[line.kept]))
+    significance = line.rate / max(line.rate_err, 1e-12)
+    false_alarm = float(2.0 * n_clusters * student.sf(significance, max(2 * len(kept) - 4, 1)))
+    moves = (
+        significance > _SIGNIFICANT
+        and path > max(_SIGNIFICANT * typical, rules.radius)
+        and line.rms < 2.0 * np.sqrt(2.0) * typical
+        and false_alarm < MOST_BY_CHANCE
+        and not is_defect(night, kept)
+    )
+    if not moves:
+        return None
+    n_frames = int(night.frame[kept].max() - night.frame[kept].min()) + 1
+    return MovingBody(rows=kept, plane=plane, line=line, n_frames=n_frames, false_alarm=false_alarm)
+
+
+def is_defect(night: FieldNight, rows: NDArray[np.intp]) -> bool:
+    """Return whether these are one pixel of the chip, under which the sky drifts."""
+    keeps = max(np.ptp(night.x[rows]), np.ptp(night.y[rows])) < _SAME_PIXEL
+    sharpness = night.sharpness[rows]
+    known = sharpness[np.isfinite(sharpness)]
+    return bool(keeps and len(known) and np.median(known) < _SHARP)
+
+
+def joined(night: FieldNight, bodies: list[MovingBody], scatter: StaticScatter) -> list[MovingBody]:
+    """Return the bodies with those put together that move on one line: gaps had cut it into pieces.
+
+    Parameters
+    ----------
+    night : FieldNight
+    bodies : list of MovingBody
+    scatter : StaticScatter
+    """
+    left = sorted(bodies, key=lambda body: (-len(body.rows), int(body.rows[0])))
+    whole: list[MovingBody] = []
+    while left:
+        body = left.pop(0)
+        # The next piece may fit only after this one has lengthened the line.
+        while (found := _first_that_fits(night, body, left, scatter)) is not None:
+            number, body = found
+            del left[number]
+        whole.append(body)
+    return sorted(whole, key=lambda body: int(body.rows[0]))
+
+
+def _first_that_fits(
+    night: FieldNight, body: MovingBody, others: list[MovingBody], scatter: StaticScatter
+) -> tuple[int, MovingBody] | None:
+    for number, other in enumerate(others):
+        union = _union(night, body, other, scatter)
+        if union is not None:
+            return number, union
+    return None
+
+
+def _union(
+    night: FieldNight, body: MovingBody, other: MovingBody, scatter: StaticScatter
+) -> MovingBody | None:
+    rows = np.union1d(body.rows, other.rows)
+    if len(np.unique(night.frame[rows])) < len(rows):
+        return None
+    united = _on_line(night, rows, body.plane, scatter, min(body.false_alarm, other.false_alarm))
+    enough = len(united.rows) >= _LEAST_KEPT * len(rows)
+    sigma = float(np.median(scatter.at(night.mag[rows])))
+    return united if enough and united.line.rms < 2.0 * np.sqrt(2.0) * sigma else None
+
+
+def extended(
+    night: FieldNight, body: MovingBody, loose: NDArray[np.bool_], scatter: StaticScatter
+) -> MovingBody:
+    """Return a body with the loose detections that lie on its line, on frames where it had none.
+
+    Parameters
+    ----------
+    night : FieldNight
+    body : MovingBody
+    loose : ndarray of bool, shape (n_detections,)
+        Detections that belong to nothing.
+    scatter : StaticScatter
+    """
+    candidates = np.flatnonzero(loose & ~np.isin(night.frame, night.frame[body.rows]))
+    x, y = body.plane.project(night.ra[candidates], night.dec[candidates])
+    there_x, there_y = body.line.at(night.hours[candidates])
+    distance = np.hypot(x - there_x, y - there_y)
+    error = np.hypot(body.line.error_at(night.hours[candidates]), scatter.at(night.mag[candidates]))
+    near = np.flatnonzero(distance <= _TOLERANCE * error)
+    near = near[np.lexsort((candidates[near], distance[near]))]
+    _, first = np.unique(night.frame[candidates[near]], return_index=True)
+    more = candidates[near[first]]
+    if not len(more):
+        return body
+    return _on_line(night, np.union1d(body.rows, more), body.plane, scatter, body.false_alarm)
+
+
+def _on_line(
+    night: FieldNight, rows: NDArray[np.intp], plane: Plane, scatter: StaticScatter, false_alarm: float
+) -> MovingBody:
+    x, y = plane.project(night.ra[rows], night.dec[rows])
+    line = fit_line(night.hours[rows], x, y, scatter.at(night.mag[rows]))
+    kept = rows[line.kept]
+    frames = night.frame[kept]
+    return MovingBody(
+        rows=kept,
+        plane=plane,
+        line=line,
+        n_frames=int(frames.max() - frames.min()) + 1,
+        false_alarm=false_alarm,
+    )

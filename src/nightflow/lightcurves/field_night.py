@@ -1,0 +1,109 @@
+"""What is known of a field before its night is put in order: detections, sources, rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from nightflow.flags import Flag
+from nightflow.lightcurves.associate import unit_vectors
+
+__all__ = ["DOUBTFUL", "FieldNight", "KnownSources", "Rules"]
+
+DOUBTFUL = int(Flag.BAD | Flag.HOT | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE)
+"""A detection with any of these may be seen on a source, but makes none and is no body."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How detections become sources.
+
+    Attributes
+    ----------
+    radius : float
+        Arcsec between detections of one source.
+    least : int
+        Detections that make a source.
+    fraction : float
+        Of the field's frames on which a source must be detected.
+    fastest : float
+        Arcsec an hour; what is faster is not looked for.
+    """
+
+    radius: float
+    least: int = 3
+    fraction: float = 0.0
+    fastest: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldNight:
+    """Detections of one field and night, ordered by time, frame and number; columns of equal length n.
+
+    Attributes
+    ----------
+    frame : ndarray of int, shape (n,)
+        Index of the frame in the order of time.
+    hours : ndarray of float64, shape (n,)
+        Time of the frame, from any zero.
+    ra, dec : ndarray of float64, shape (n,)
+        ICRS degrees, finite.
+    x, y : ndarray of float64, shape (n,)
+        Pixels.
+    reach : ndarray of float64, shape (n,)
+        How far each may lie from its source, arcsec.
+    sharpness : ndarray of float64, shape (n,)
+        FWHM over the frame's; NaN where unknown.
+    mag : ndarray of float64, shape (n,)
+        Instrumental.
+    flags : ndarray of int, shape (n,)
+    n_frames : int
+        Of the field, those without a detection included.
+    area : float
+        Of a frame, square arcsec.
+    """
+
+    frame: NDArray[np.integer]
+    hours: NDArray[np.float64]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    sharpness: NDArray[np.float64]
+    mag: NDArray[np.float64]
+    flags: NDArray[np.integer]
+    n_frames: int
+    area: float
+
+    def __len__(self) -> int:
+        return len(self.ra)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownSources:
+    """Sources that this night does not make; places at its time, ICRS degrees.
+
+    Attributes
+    ----------
+    ra, dec : ndarray of float64, shape (m,)
+        Known from other nights, or from an earlier association of this one.
+    star_ra, star_dec : ndarray of float64, shape (s,)
+        Stars of a catalogue, known or not: what stands there does not move.
+    """
+
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    star_ra: NDArray[np.float64]
+    star_dec: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ra)
+
+    def fixed(self) -> cKDTree:
+        """Return all places at which something stands, as unit vectors in a tree."""
+        ra, dec = np.concatenate([self.ra, self.star_ra]), np.concatenate([self.dec, self.star_dec])
+        return cKDTree(unit_vectors(ra, dec).reshape(-1, 3))

@@ -1,0 +1,234 @@
+"""Bodies too fast to cluster: straight lines through detections that belong to no source.
+
+Two detections of different frames say where a third must be; where it is, the line grows frame by frame. What
+unrelated detections would make of the same frames by chance is counted, and a line must be far beyond it.
+The idea of linking pairs is that of, e.g., Kubica et al. 2007 (Icarus 189, 151).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.stats import binom
+
+from nightflow.lightcurves.motion import Line, fit_line
+
+__all__ = ["LoosePoints", "Tracklet", "link"]
+
+_AHEAD = 8
+"""Frames between the two detections of a pair, at most."""
+_TOLERANCE = 4.0
+"""Sigma within which a detection is on a line."""
+_MOST_PAIRS = 3_000_000
+_FEWEST = 4
+"""Frames that a body must be seen on."""
+_LEAST_SHARE = 0.5
+"""Of the frames between the two of a pair that must confirm it."""
+_LEAST_MOTION = 5.0
+"""Sigma that a body must move between its first and last detection."""
+MOST_BY_CHANCE = 1e-3
+"""Lines as good as the accepted one that chance would make in the field's night."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoosePoints:
+    """Detections on the tangent plane; columns of equal length n.
+
+    Attributes
+    ----------
+    frame : ndarray of int, shape (n,)
+        Index into the frames in the order of time.
+    t : ndarray of float64, shape (n,)
+        Hours.
+    x, y : ndarray of float64, shape (n,)
+        Arcsec.
+    sigma : ndarray of float64, shape (n,)
+        Error along each axis, arcsec.
+    """
+
+    frame: NDArray[np.integer]
+    t: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracklet:
+    """Detections of one body.
+
+    Attributes
+    ----------
+    rows : ndarray of intp, shape (n,)
+        Of the points, in the order of time.
+    line : Line
+    n_frames : int
+        Frames between the first and the last of them.
+    false_alarm : float
+        How many lines as good chance would make in the field's night.
+    """
+
+    rows: NDArray[np.intp]
+    line: Line
+    n_frames: int
+    false_alarm: float
+
+
+def link(points: LoosePoints, *, fastest: float, area: float) -> list[Tracklet]:
+    """Return the bodies among these detections, the longest lines first; no detection is in two of them.
+
+    Parameters
+    ----------
+    points : LoosePoints
+        Ordered by time.
+    fastest : float
+        Arcsec an hour that a body may move.
+    area : float
+        Of a frame, square arcsec.
+    """
+    if len(points) < _FEWEST:
+        return []
+    search = _Search(points, fastest, area)
+    found: list[Tracklet] = []
+    used = np.zeros(len(points), bool)
+    for seed in search.seeds():
+        if used[seed].any():
+            continue
+        tracklet = search.grown(seed, used)
+        if tracklet is not None:
+            used[tracklet.rows] = True
+            found.append(tracklet)
+    return sorted(found, key=lambda one: (-len(one.rows), int(one.rows[0])))
+
+
+class _Search:
+    """The frames of a night, each with a tree of its loose points."""
+
+    def __init__(self, points: LoosePoints, fastest: float, area: float) -> None:
+        self.points = points
+        self.area = area
+        self.frames = np.unique(points.frame)
+        self.rows = [np.flatnonzero(points.frame == frame) for frame in self.frames]
+        self.times = np.array([points.t[rows[0]] for rows in self.rows])
+        self.places = np.column_stack([points.x, points.y])
+        self.trees = [cKDTree(self.places[rows]) for rows in self.rows]
+        self.fastest = self._affordable(fastest)
+        self.n_pairs = 0
+
+    def _affordable(self, fastest: float) -> float:
+        """Return the rate up to which the pairs can be looked at; more of them find nothing but chance."""
+        counts = np.array([len(rows) for rows in self.rows], float)
+        pairs = 0.0
+        for first in range(len(counts)):
+            for second in range(first + 2, min(first + _AHEAD, len(counts) - 1) + 1):
+                reach = fastest * (self.times[second] - self.times[first])
+                pairs += counts[first] * counts[second] * min(1.0, np.pi * reach**2 / self.area)
+        return fastest if pairs <= _MOST_PAIRS else fastest * float(np.sqrt(_MOST_PAIRS / pairs))
+
+    def seeds(self) -> list[NDArray[np.intp]]:
+        """Return the pairs with what confirms them between, the best confirmed first."""
+        found = [
+            seed
+            for first in range(len(self.frames))
+            for second in range(first + 2, min(first + _AHEAD, len(self.frames) - 1) + 1)
+            for seed in self._confirmed(first, second)
+        ]
+        return sorted(found, key=lambda rows: (-len(rows), tuple(int(row) for row in rows)))
+
+    def _confirmed(self, first: int, second: int) -> Iterator[NDArray[np.intp]]:
+        passed = self.times[second] - self.times[first]
+        if passed <= 0:
+            return
+        pairs = self.trees[first].sparse_distance_matrix(
+            self.trees[second], self.fastest * passed, output_type="ndarray"
+        )
+        self.n_pairs += len(pairs)
+        start, end = self.rows[first][pairs["i"]], self.rows[second][pairs["j"]]
+        moved = pairs["v"] > _TOLERANCE * np.hypot(self.points.sigma[start], self.points.sigma[end])
+        start, end = start[moved], end[moved]
+        between = range(first + 1, second)
+        hits = np.full((len(start), len(between)), -1, np.intp)
+        for column, frame in enumerate(between):
+            share = (self.times[frame] - self.times[first]) / passed
+            there = (1.0 - share) * self.places[start] + share * self.places[end]
+            # The place between two places is at least as certain as one of them.
+            tolerance = _TOLERANCE * np.hypot(self.points.sigma[start], self.points.sigma[end])
+            hits[:, column] = self._nearest(frame, there, tolerance)
+        enough = (hits >= 0).sum(axis=1) >= np.ceil(_LEAST_SHARE * len(between))
+        for one in np.flatnonzero(enough):
+            yield np.array([start[one], *hits[one][hits[one] >= 0], end[one]], np.intp)
+
+    def _nearest(
+        self, frame: int, there: NDArray[np.float64], tolerance: NDArray[np.float64]
+    ) -> NDArray[np.intp]:
+        if not len(there):
+            return np.empty(0, np.intp)
+        distance, nearest = self.trees[frame].query(there)
+        return np.where(distance <= tolerance, self.rows[frame][nearest], -1)
+
+    def grown(self, seed: NDArray[np.intp], used: NDArray[np.bool_]) -> Tracklet | None:
+        """Return the body that a seed grows to; None where chance would make as good a line."""
+        rows = self._extended(seed, used)
+        if len(rows) < _FEWEST:
+            return None
+        line = self._line(rows)
+        rows = rows[line.kept]
+        if len(rows) < _FEWEST:
+            return None
+        ends = np.searchsorted(self.frames, self.points.frame[rows[[0, -1]]])
+        n_frames = int(ends[1] - ends[0]) + 1
+        tracklet = Tracklet(
+            rows=rows, line=line, n_frames=n_frames, false_alarm=self._by_chance(rows, n_frames)
+        )
+        return tracklet if self._moves(tracklet) else None
+
+    def _extended(self, seed: NDArray[np.intp], used: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return the detections on the line, found frame by frame away from the seed."""
+        chosen = {int(np.searchsorted(self.frames, self.points.frame[row])): int(row) for row in seed}
+        low, high = min(chosen), max(chosen)
+        outward = sorted(
+            (frame for frame in range(len(self.frames)) if frame not in chosen),
+            key=lambda frame: (max(low - frame, frame - high, 0), frame),
+        )
+        for frame in outward:
+            line = self._line(np.array(sorted(chosen.values()), np.intp))
+            there = np.column_stack(line.at(self.times[[frame]]))
+            (row,) = self._nearest(frame, there, self._tolerance(line, frame, there))
+            if row >= 0 and not used[row]:
+                chosen[frame] = int(row)
+        return np.array(sorted(chosen.values()), np.intp)
+
+    def _tolerance(self, line: Line, frame: int, there: NDArray[np.float64]) -> NDArray[np.float64]:
+        _, nearest = self.trees[frame].query(there)
+        own = self.points.sigma[self.rows[frame][nearest]]
+        return np.asarray(_TOLERANCE * np.hypot(line.error_at(self.times[[frame]]), own))
+
+    def _line(self, rows: NDArray[np.intp]) -> Line:
+        points = self.points
+        return fit_line(points.t[rows], points.x[rows], points.y[rows], points.sigma[rows])
+
+    def _by_chance(self, rows: NDArray[np.intp], n_frames: int) -> float:
+        """Return how many lines with as many hits unrelated detections would make."""
+        density = len(self.points) / len(self.frames) / self.area
+        tolerance = _TOLERANCE * float(np.median(self.points.sigma[rows]))
+        hit = min(1.0, density * np.pi * tolerance**2)
+        return float(max(self.n_pairs, 1) * binom.sf(len(rows) - 3, n_frames - 2, hit))
+
+    def _moves(self, tracklet: Tracklet) -> bool:
+        line, rows = tracklet.line, tracklet.rows
+        sigma = float(np.median(self.points.sigma[rows]))
+        path = line.rate * float(np.ptp(self.points.t[rows]))
+        return (
+            tracklet.false_alarm < MOST_BY_CHANCE
+            and len(rows) >= _LEAST_SHARE * tracklet.n_frames
+            and line.rate > _LEAST_MOTION * line.rate_err
+            and path > _LEAST_MOTION * sigma
+            and line.rms < 2.0 * np.sqrt(2.0) * sigma
+        )

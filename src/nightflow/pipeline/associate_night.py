@@ -1,0 +1,161 @@
+"""The association of a night: all its frames at once, in an order that does not depend on what came first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from sqlmodel import Session, col, select
+
+from nightflow.config import AssociationSettings
+from nightflow.errors import RetryLater
+from nightflow.lightcurves.field_night import Rules
+from nightflow.lightcurves.night import NONE, associate_night
+from nightflow.store.database import Database, serialise
+from nightflow.store.models import Target
+from nightflow.store.movers import MoverRecord, mover_records, write_movers
+from nightflow.store.night_association import FieldSources, field_sources, write_association
+from nightflow.store.night_fields import ReducedFrame, StoredField, field_groups, read_field, solved_frames
+
+__all__ = ["NightSources", "associate"]
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightSources:
+    """What came of it.
+
+    Attributes
+    ----------
+    n_detections, n_loose : int
+        Detections with a place on the sky, and those that belong to no source.
+    n_sources, n_new : int
+        Sources that were seen, and those that no other night knows.
+    n_movers : int
+        Bodies that move.
+    source_ids : tuple of int
+        The sources that were seen.
+    changed : bool
+        Whether a row was changed.
+    """
+
+    n_detections: int
+    n_loose: int
+    n_sources: int
+    n_new: int
+    n_movers: int
+    source_ids: tuple[int, ...]
+    changed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FieldDone:
+    n_detections: int
+    n_loose: int
+    n_new: int
+    records: list[MoverRecord]
+    source_ids: list[int]
+    changed: bool
+
+
+def associate(
+    database: Database, night: str, settings: AssociationSettings, *, now: datetime
+) -> NightSources:
+    """Give each detection of a night to its source and find what moves; again changes nothing.
+
+    Parameters
+    ----------
+    night : str
+        Date of the evening.
+    now : datetime
+        Aware; for the history of the sources.
+
+    Raises
+    ------
+    RetryLater
+        The store is locked or away, or frames of the night came in all the while.
+    """
+    for _ in range(_ATTEMPTS):
+        fields = _all_fields(database, night, settings, now)
+        if fields is not None:
+            break
+    else:
+        raise RetryLater(
+            f"night {night}: frames of it come in while it is put in order; run `nightflow finish {night}` "
+            "again when it is over"
+        )
+    records = [record for one in fields for record in one.records]
+    with database.write() as session:
+        changed = write_movers(session, night, records)
+    seen = sorted({one for done in fields for one in done.source_ids})
+    return NightSources(
+        n_detections=sum(one.n_detections for one in fields),
+        n_loose=sum(one.n_loose for one in fields),
+        n_sources=len(seen),
+        n_new=sum(one.n_new for one in fields),
+        n_movers=len(records),
+        source_ids=tuple(seen),
+        changed=changed or any(one.changed for one in fields),
+    )
+
+
+def _all_fields(
+    database: Database, night: str, settings: AssociationSettings, now: datetime
+) -> list[_FieldDone] | None:
+    """Return what came of each field; None where a frame came in meanwhile."""
+    with database.session() as session:
+        groups = field_groups(solved_frames(session, night))
+        targets = list(session.exec(select(Target).where(col(Target.ephemeris).is_not(None))))
+    done = []
+    for group in groups:
+        one = _field(database, group, night, settings, targets, now)
+        if one is None:
+            return None
+        done.append(one)
+    return done
+
+
+def _field(
+    database: Database,
+    frames: Sequence[ReducedFrame],
+    night: str,
+    settings: AssociationSettings,
+    targets: Sequence[Target],
+    now: datetime,
+) -> _FieldDone | None:
+    """Read and think without a lock, then write if nothing has changed meanwhile."""
+    with database.session() as session:
+        field = read_field(session, frames)
+        sources = field_sources(session, field)
+    rules = Rules(
+        radius=settings.radius_arcsec or field.radius,
+        least=settings.least_detections,
+        fraction=settings.least_fraction,
+        fastest=settings.fastest_arcsec_per_hour,
+    )
+    found = associate_night(field.night, sources.known(), rules)
+    with database.write() as session:
+        serialise(session, "association")
+        if not _is_as_read(session, field, sources, night):
+            return None
+        written = write_association(session, field, sources, found, night=night, now=now)
+    return _FieldDone(
+        n_detections=len(field.night),
+        n_loose=int((found.source == NONE).sum()) - sum(len(body.rows) for body in found.bodies),
+        n_new=found.n_new,
+        records=mover_records(field, found, targets),
+        source_ids=list(written.source_ids),
+        changed=written.changed,
+    )
+
+
+def _is_as_read(session: Session, field: StoredField, sources: FieldSources, night: str) -> bool:
+    current = {frame.reduction_id for frame in solved_frames(session, night)}
+    again = field_sources(session, field)
+    return all(frame.reduction_id in current for frame in field.frames) and all(
+        np.array_equal(getattr(again.rows, name), getattr(sources.rows, name))
+        for name in ("ids", "n_obs", "n_position")
+    )

@@ -1,0 +1,202 @@
+"""Moving bodies of a night: written where they are not what is there, and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import delete
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col, select
+
+from nightflow.lightcurves.associate import unit_vectors
+from nightflow.lightcurves.night import AssociatedNight
+from nightflow.store.database import Database
+from nightflow.store.models import Exposure, Frame, Measurement, Mover, MoverDetection, Reduction, Target
+from nightflow.store.night_fields import StoredField
+from nightflow.store.targets import position_at
+
+__all__ = ["MoverRecord", "ObservedMover", "mover_records", "movers", "write_movers"]
+
+_NAMED_WITHIN = 30.0
+"""Arcsec between a body and where a target's ephemeris has it."""
+_DAY = 24.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoverRecord:
+    """A body and its detections, ready to be stored; ``row`` has no night and number yet."""
+
+    row: Mover
+    detections: tuple[tuple[int, int], ...]
+    """Reduction and detection number of each, in the order of time."""
+    first: float
+    """MJD of the first of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservedMover:
+    """A stored body with its measurements.
+
+    Attributes
+    ----------
+    mover : Mover
+    columns : dict of str to ndarray, shape (n,)
+        mjd_mid, exptime, ra, dec, position_err, mag, mag_err, filter, x, y, path, in the order of time.
+    """
+
+    mover: Mover
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The target's name, or one made of night and number."""
+        return self.mover.name or f"N{self.mover.night.replace('-', '')}-{self.mover.number}"
+
+
+def mover_records(
+    stored: StoredField, found: AssociatedNight, targets: Sequence[Target]
+) -> list[MoverRecord]:
+    """Return the bodies of a field as rows.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+        Those with an ephemeris give their name to the body that is where they should be.
+    """
+    records = []
+    for body in found.bodies:
+        frames = [stored.frames[one] for one in stored.night.frame[body.rows].tolist()]
+        numbers = stored.number[body.rows].tolist()
+        line = body.line
+        mjd = stored.mjd_zero + line.t / _DAY
+        ra, dec = (float(one) for one in body.plane.lift(line.x, line.y))
+        row = Mover(
+            night="",
+            number=0,
+            instrument=frames[0].instrument,
+            name=_name(targets, mjd, ra, dec),
+            mjd=mjd,
+            ra=ra,
+            dec=dec,
+            rate_ra=line.rate_x,
+            rate_ra_err=line.rate_err,
+            rate_dec=line.rate_y,
+            rate_dec_err=line.rate_err,
+            position_angle=line.position_angle,
+            position_angle_err=line.position_angle_err,
+            rms_arcsec=line.rms,
+            n=len(body.rows),
+            n_frames=body.n_frames,
+            false_alarm=body.false_alarm,
+            filter=",".join(sorted({one.filter for one in frames})),
+        )
+        detections = tuple((one.reduction_id, number) for one, number in zip(frames, numbers, strict=True))
+        records.append(MoverRecord(row=row, detections=detections, first=frames[0].mjd_mid))
+    return records
+
+
+def write_movers(session: Session, night: str, records: Sequence[MoverRecord]) -> bool:
+    """Make these the bodies of a night; return whether that changed a row."""
+    ordered = sorted(records, key=lambda one: (one.first, one.detections))
+    for number, record in enumerate(ordered, start=1):
+        record.row.night, record.row.number = night, number
+        record.row.mag = _median_mag(session, record)
+    there = session.exec(select(Mover).where(Mover.night == night).order_by(col(Mover.number))).all()
+    if [_content(session, one) for one in there] == [
+        (_values(one.row), frozenset(one.detections)) for one in ordered
+    ]:
+        return False
+    ids = [one.id for one in there]
+    session.connection().execute(delete(MoverDetection).where(col(MoverDetection.mover_id).in_(ids)))
+    session.connection().execute(delete(Mover).where(col(Mover.id).in_(ids)))
+    for record in ordered:
+        session.add(record.row)
+        session.flush()
+        assert record.row.id is not None
+        for reduction, number in record.detections:
+            session.add(MoverDetection(mover_id=record.row.id, reduction_id=reduction, number=number))
+    session.flush()
+    return True
+
+
+def movers(database: Database, night: str | None = None) -> list[ObservedMover]:
+    """Return the bodies of one night or of all, with their measurements."""
+    with database.session() as session:
+        statement = select(Mover).order_by(col(Mover.night), col(Mover.number))
+        if night is not None:
+            statement = statement.where(Mover.night == night)
+        return [ObservedMover(mover=one, columns=_measured(session, one)) for one in session.exec(statement)]
+
+
+_COLUMNS = ("mjd_mid", "ra", "dec", "position_err", "mag", "mag_err", "filter", "x", "y")
+_TEXT = frozenset({"filter", "path"})
+
+
+def _measured(session: Session, mover: Mover) -> dict[str, NDArray[Any]]:
+    rows = (
+        session.connection()
+        .execute(
+            select_columns(
+                *(col(getattr(Measurement, name)) for name in _COLUMNS),
+                col(Frame.exptime),
+                col(Exposure.path),
+            )
+            .select_from(MoverDetection)
+            .join(
+                Measurement,
+                (col(Measurement.reduction_id) == col(MoverDetection.reduction_id))
+                & (col(Measurement.number) == col(MoverDetection.number))
+                & (col(Measurement.kind) == "aperture"),
+            )
+            .join(Reduction, col(Reduction.id) == col(Measurement.reduction_id))
+            .join(Frame, col(Frame.id) == col(Reduction.frame_id))
+            .join(Exposure, col(Exposure.id) == col(Frame.exposure_id))
+            .where(col(MoverDetection.mover_id) == mover.id)
+            .order_by(col(Measurement.mjd_mid), col(Exposure.path))
+        )
+        .all()
+    )
+    names = (*_COLUMNS, "exptime", "path")
+    table = list(zip(*rows, strict=True)) or [()] * len(names)
+    return {
+        name: np.array(values, dtype=object if name in _TEXT else np.float64)
+        for name, values in zip(names, table, strict=True)
+    }
+
+
+def _name(targets: Sequence[Target], mjd: float, ra: float, dec: float) -> str:
+    here = unit_vectors(ra, dec)
+    best, name = 2.0 * np.sin(np.radians(_NAMED_WITHIN / 3600.0) / 2.0), ""
+    for target in targets:
+        place = position_at(target, mjd) if target.ephemeris is not None else None
+        if place is not None and (distance := float(np.linalg.norm(unit_vectors(*place) - here))) < best:
+            best, name = distance, target.name
+    return name
+
+
+def _median_mag(session: Session, record: MoverRecord) -> float | None:
+    values: list[float | None] = []
+    for reduction, number in record.detections:
+        values += session.scalars(
+            select(col(Measurement.mag)).where(
+                col(Measurement.reduction_id) == reduction,
+                col(Measurement.number) == number,
+                col(Measurement.kind) == "aperture",
+                col(Measurement.mag).is_not(None),
+            )
+        ).all()
+    known = [float(one) for one in values if one is not None]
+    return float(np.median(known)) if known else None
+
+
+def _values(row: Mover) -> dict[str, Any]:
+    return row.model_dump(exclude={"id"})
+
+
+def _content(session: Session, row: Mover) -> tuple[dict[str, Any], frozenset[tuple[int, int]]]:
+    detections = session.exec(select(MoverDetection).where(MoverDetection.mover_id == row.id)).all()
+    return _values(row), frozenset((one.reduction_id, one.number) for one in detections)

@@ -1,0 +1,343 @@
+"""The association of a night, written: which detection belongs to which source, and what became of sources.
+
+Only what is different is written: again on an unchanged night nothing is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import bindparam, delete, insert, update
+from sqlmodel import Session, col, select
+
+from nightflow.flags import Flag
+from nightflow.lightcurves.field_night import KnownSources
+from nightflow.lightcurves.night import NONE, AssociatedNight
+from nightflow.store import healpix
+from nightflow.store.models import Measurement, Source, SourceHistory, SourceStatistics
+from nightflow.store.night_fields import StoredField
+from nightflow.store.source_names import free_names
+from nightflow.store.sources import SourceRows, insert_sources, sources_around, taken_names
+
+__all__ = ["NIGHT_ASSOCIATION", "FieldSources", "Written", "field_sources", "write_association"]
+
+NIGHT_ASSOCIATION = 2
+"""Version of the association that looks at all frames of a night at once."""
+
+_AMBIGUOUS = int(Flag.AMBIGUOUS)
+_AT_ONCE = 400
+_CONFIRMED = 2
+"""Detections, on different frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldSources:
+    """The sources that the store has in a field, split by who decides about them.
+
+    Attributes
+    ----------
+    rows : SourceRows
+        All of them, at the time of the night.
+    tonight : ndarray of int64, shape (m,)
+        Detections of this night that each has now.
+    is_known : ndarray of bool, shape (m,)
+        Those that other nights see, or that an earlier association of this one has settled. The others exist
+        by this night alone: they are made anew.
+    """
+
+    rows: SourceRows
+    tonight: NDArray[np.int64]
+    is_known: NDArray[np.bool_]
+
+    @property
+    def known_ids(self) -> NDArray[np.int64]:
+        """Numbers of the known ones, in the order of `known`."""
+        return self.rows.ids[self.is_known]
+
+    def known(self) -> KnownSources:
+        """Return their places."""
+        stars = self.rows.in_catalog
+        return KnownSources(
+            ra=self.rows.ra[self.is_known],
+            dec=self.rows.dec[self.is_known],
+            star_ra=self.rows.ra[stars],
+            star_dec=self.rows.dec[stars],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What was changed.
+
+    Attributes
+    ----------
+    n_moved : int
+        Detections that belong to another source now, or to none, or to one for the first time.
+    n_new, n_gone : int
+        Sources that are new, and that are no longer.
+    source_ids : tuple of int
+        Those that were seen.
+    changed : bool
+        Whether a row was changed.
+    """
+
+    n_moved: int
+    n_new: int
+    n_gone: int
+    source_ids: tuple[int, ...]
+    changed: bool
+
+
+def field_sources(session: Session, field: StoredField) -> FieldSources:
+    """Return the sources of the store that detections of a field may belong to."""
+    night = field.night
+    rows = sources_around(session, night.ra, night.dec, float(night.reach.max(initial=1.0)), field.epoch)
+    counted = Counter(field.source[field.source > 0].tolist())
+    tonight = np.array([counted[one] for one in rows.ids.tolist()], np.int64)
+    is_known = (rows.n_obs > tonight) | (rows.n_position > 0)
+    return FieldSources(rows=rows, tonight=tonight, is_known=is_known)
+
+
+def write_association(
+    session: Session,
+    field: StoredField,
+    sources: FieldSources,
+    found: AssociatedNight,
+    *,
+    night: str,
+    now: datetime,
+) -> Written:
+    """Write what is different. The caller has the association to itself until the transaction ends.
+
+    Parameters
+    ----------
+    field, sources
+        As they are in the store in this transaction.
+    found : AssociatedNight
+        What follows from them.
+    night : str
+        For the history.
+    now : datetime
+        Aware.
+    """
+    made_anew = sources.rows.ids[~sources.is_known]
+    names = _names(session, field, found, made_anew, len(sources.known_ids))
+    ids = np.concatenate([sources.known_ids, names])
+    source = np.where(found.source == NONE, 0, np.append(ids, 0)[found.source])
+    count = np.bincount(found.source[found.source != NONE], minlength=len(ids))
+    gone = _gone(sources, ids, count)
+    changed = (source != field.source) | (found.ambiguous != ((field.night.flags & _AMBIGUOUS) != 0))
+    n_new, n_updated = _put_sources(session, field, sources, found, ids, count)
+    _put_rows(session, field, source, found.ambiguous, np.flatnonzero(changed))
+    _put_history(session, field, sources, source, gone, night, now)
+    _drop(session, gone)
+    return Written(
+        n_moved=int((source != field.source).sum()),
+        n_new=n_new,
+        n_gone=len(gone),
+        source_ids=tuple(ids[count > 0].tolist()),
+        changed=bool(changed.any() or n_new or n_updated or len(gone)),
+    )
+
+
+def _names(
+    session: Session, field: StoredField, found: AssociatedNight, made_anew: NDArray[np.int64], n_known: int
+) -> NDArray[np.int64]:
+    """Return the numbers of the new sources: those of their first detections."""
+    rows = np.flatnonzero(found.source >= n_known)
+    _, first = np.unique(found.source[rows], return_index=True)
+    first = rows[first]
+    names = np.empty(len(first), np.int64)
+    used: set[int] = set()
+    for frame in np.unique(field.night.frame[first]):
+        here = np.flatnonzero(field.night.frame[first] == frame)
+        of = field.frames[int(frame)]
+        numbers = field.number[first[here]]
+        taken: set[int] = set(used)
+        while True:
+            names[here] = free_names(of.sha256, of.detector, numbers, taken)
+            foreign = taken_names(session, names[here]) - set(made_anew.tolist())
+            if not foreign - taken:
+                break
+            taken |= foreign
+        used |= set(names[here].tolist())
+    return names
+
+
+def _gone(sources: FieldSources, ids: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers of sources that nothing belongs to any longer."""
+    seen = set(ids[count > 0].tolist())
+    elsewhere = sources.rows.n_obs > sources.tonight
+    left = [one in seen for one in sources.rows.ids.tolist()]
+    return sources.rows.ids[~elsewhere & ~np.array(left, bool)]
+
+
+def _put_sources(
+    session: Session,
+    field: StoredField,
+    sources: FieldSources,
+    found: AssociatedNight,
+    ids: NDArray[np.int64],
+    count: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Insert new sources and update those that differ; return how many there are of each."""
+    place = {one: row for row, one in enumerate(sources.rows.ids.tolist())}
+    pixels = healpix.pixel(found.ra, found.dec) if len(ids) else np.empty(0, np.int64)
+    inherited = _catalog_entries(session, field, found)
+    fresh: list[dict[str, Any]] = []
+    moved: list[dict[str, Any]] = []
+    counted: list[dict[str, Any]] = []
+    for index, one in enumerate(ids.tolist()):
+        if not count[index] and index >= len(sources.known_ids):
+            continue
+        row = place.get(one)
+        where = {
+            "ra": float(found.ra[index]),
+            "dec": float(found.dec[index]),
+            "epoch": field.epoch,
+            "n_position": int(count[index]) if count[index] >= _CONFIRMED else 0,
+        }
+        if row is None:
+            fresh.append({"id": one, "n_obs": int(count[index])} | where | inherited.get(index, _UNKNOWN))
+            continue
+        n_obs = int(sources.rows.n_obs[row] - sources.tonight[row] + count[index])
+        better = where["n_position"] > sources.rows.n_position[row]
+        if index >= len(sources.known_ids) or better:
+            catalogued = inherited.get(index, _UNKNOWN) if index >= len(sources.known_ids) else {}
+            moved.append({"one": one, "n_obs": n_obs, "healpix": int(pixels[index])} | where | catalogued)
+        elif n_obs != sources.rows.n_obs[row]:
+            counted.append({"one": one, "n_obs": n_obs})
+    insert_sources(session, fresh)
+    for rows in (moved, counted):
+        _update_sources(session, rows)
+    return len(fresh), len(moved) + len(counted)
+
+
+_UNKNOWN: dict[str, Any] = {"pmra": 0.0, "pmdec": 0.0, "catalog": "", "catalog_id": ""}
+
+
+def _update_sources(session: Session, rows: list[dict[str, Any]]) -> None:
+    for keys in {tuple(sorted(row)) for row in rows}:
+        some = [row for row in rows if tuple(sorted(row)) == keys]
+        values: dict[str, Any] = {name: bindparam(name) for name in keys if name != "one"}
+        table = Source.__table__  # type: ignore[attr-defined]
+        statement = update(table).where(table.c.id == bindparam("one")).values(**values)
+        session.connection().execute(statement, some)
+
+
+def _catalog_entries(
+    session: Session, field: StoredField, found: AssociatedNight
+) -> dict[int, dict[str, Any]]:
+    """Return what a catalogue says of each source, by way of the sources that its detections belonged to."""
+    old = np.unique(field.source[(field.source > 0) & (found.source != NONE)])
+    entries: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(old), _AT_ONCE):
+        some = [int(one) for one in old[start : start + _AT_ONCE]]
+        columns = (col(Source.id), *(col(getattr(Source, name)) for name in _UNKNOWN))
+        statement = select(*columns).where(col(Source.id).in_(some), col(Source.catalog) != "")
+        for row in session.execute(statement):
+            entries[row[0]] = dict(zip(_UNKNOWN, row[1:], strict=True))
+    of_source: dict[int, Counter[int]] = {}
+    for index, one in zip(found.source.tolist(), field.source.tolist(), strict=True):
+        if index != NONE and one in entries:
+            of_source.setdefault(index, Counter())[one] += 1
+    return {
+        index: entries[min(votes, key=lambda one: (-votes[one], one))] for index, votes in of_source.items()
+    }
+
+
+def _put_rows(
+    session: Session,
+    field: StoredField,
+    source: NDArray[np.int64],
+    ambiguous: NDArray[np.bool_],
+    rows: NDArray[np.intp],
+) -> None:
+    """Update the rows that are different; all kinds of a detection alike."""
+    table = Measurement.__table__  # type: ignore[attr-defined]
+    bits = table.c.flags.op("&")(~_AMBIGUOUS).op("|")(bindparam("bit"))
+    statement = (
+        update(table)
+        .where(
+            table.c.reduction_id == bindparam("reduction"),
+            table.c.number == bindparam("detection"),
+            table.c.mjd_mid == bindparam("mjd"),
+        )
+        .values(source_id=bindparam("source"), association=NIGHT_ASSOCIATION, flags=bits)
+    )
+    frames = [field.frames[one] for one in field.night.frame[rows].tolist()]
+    values = [
+        {
+            "reduction": frame.reduction_id,
+            "mjd": frame.mjd_mid,
+            "detection": number,
+            "source": one or None,
+            "bit": _AMBIGUOUS if doubt else 0,
+        }
+        for frame, number, one, doubt in zip(
+            frames, field.number[rows].tolist(), source[rows].tolist(), ambiguous[rows].tolist(), strict=True
+        )
+    ]
+    if values:
+        session.connection().execute(statement, values)
+
+
+def _put_history(
+    session: Session,
+    field: StoredField,
+    sources: FieldSources,
+    source: NDArray[np.int64],
+    gone: NDArray[np.int64],
+    night: str,
+    now: datetime,
+) -> None:
+    """Note what became of sources that were more than one detection of something."""
+    rows = sources.rows
+    counted = (rows.n_obs >= _CONFIRMED) | rows.in_catalog | (rows.n_position > 0)
+    existed, lost = set(rows.ids.tolist()), set(gone.tolist())
+    entries: list[dict[str, Any]] = []
+    for one in rows.ids[counted].tolist():
+        heirs = Counter(source[(field.source == one) & (source != one)].tolist())
+        for heir, number in sorted(heirs.items()):
+            change = _change(one, heir, lost, existed, len(heirs) > 1 or bool((source == one).any()))
+            if change:
+                entries.append(
+                    {
+                        "source_id": one,
+                        "became": heir or None,
+                        "change": change,
+                        "n_measurements": number,
+                        "night": night,
+                        "at": now,
+                    }
+                )
+    if entries:
+        session.connection().execute(insert(SourceHistory), entries)
+
+
+def _change(one: int, heir: int, lost: set[int], existed: set[int], several: bool) -> str:
+    """Return what to call it, "" for single detections that a source lost to nothing or to another."""
+    if heir == 0:
+        return "dissolved" if one in lost and not several else ""
+    if one not in lost or several:
+        return "split"
+    return "merged" if heir in existed else "renamed"
+
+
+def _drop(session: Session, gone: Sequence[int] | NDArray[np.int64]) -> None:
+    """Delete sources, and take their number from the rows of superseded reductions."""
+    for start in range(0, len(gone), _AT_ONCE):
+        some = [int(one) for one in gone[start : start + _AT_ONCE]]
+        session.connection().execute(
+            update(Measurement).where(col(Measurement.source_id).in_(some)).values(source_id=None)
+        )
+        session.connection().execute(
+            delete(SourceStatistics).where(col(SourceStatistics.source_id).in_(some))
+        )
+        session.connection().execute(delete(Source).where(col(Source.id).in_(some)))
