@@ -164,6 +164,11 @@ def _tell(finished: FinishedNight) -> None:
         if row["verdict"] == "fail":
             note(f"fail: {row['path']}: {row['why']}")
     console.print(f"{verdicts['pass']} frames pass, {verdicts['fail']} fail")
+    found = finished.sources
+    console.print(
+        f"{found.n_sources} sources, {found.n_new} of them new; {found.n_movers} bodies move; "
+        f"{found.n_loose} of {found.n_detections} detections belong to nothing"
+    )
     console.print(f"{finished.table}\n{finished.figure}", markup=False, soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-__all__ = ["Association", "associate", "match_radius", "reach", "unit_vectors"]
+__all__ = ["Association", "associate", "match_radius", "reach", "separation", "unit_vectors"]
 
 MINIMUM_RADIUS = 3.0
 """Arcsec."""
@@ -86,6 +86,16 @@ def unit_vectors(ra: float | NDArray[np.floating], dec: float | NDArray[np.float
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
+def separation(
+    ra: float | NDArray[np.floating],
+    dec: float | NDArray[np.floating],
+    other_ra: float | NDArray[np.floating],
+    other_dec: float | NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Return the distance of places in degrees on the sphere, arcsec, broadcast against each other."""
+    return _arcsec(np.linalg.norm(unit_vectors(ra, dec) - unit_vectors(other_ra, other_dec), axis=-1))
+
+
 def associate(
     ra: NDArray[np.floating],
     dec: NDArray[np.floating],
@@ -155,5 +165,5 @@ def _first_of(index: NDArray[np.intp]) -> NDArray[np.bool_]:
     return first
 
 
-def _arcsec(chord: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.degrees(2.0 * np.arcsin(chord / 2.0)) * 3600.0
+def _arcsec(chord: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(np.degrees(2.0 * np.arcsin(np.minimum(chord / 2.0, 1.0))) * 3600.0)

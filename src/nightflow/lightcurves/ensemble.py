@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from nightflow.lightcurves.candidates import Candidates, choose_candidates
 from nightflow.lightcurves.ensemble_fit import NOISE_FLOOR, EnsembleFit, fit_ensemble
 
-__all__ = ["Comparison", "EnsembleCurve", "ensemble_curve"]
+__all__ = ["Comparison", "EnsembleCurve", "FieldOffsets", "ensemble_curve", "field_offsets", "magnitudes"]
 
 _UNSTABLE = 3.0
 """How many times the noise of its peers a star may scatter."""
@@ -68,6 +68,46 @@ class EnsembleCurve:
     comparisons: tuple[Comparison, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FieldOffsets:
+    """What the stable stars of a field say of each frame.
+
+    Attributes
+    ----------
+    frame : ndarray of float64, shape (n_frames,)
+        By how much instrumental magnitudes are too faint there; NaN without a star.
+    variance : ndarray of float64, shape (n_frames,)
+        Of ``frame``.
+    stars : ndarray of intp, shape (k,)
+        Columns of the stars that it rests on.
+    weight : ndarray of float64, shape (n_frames, k)
+        Inverse variance with which each counted.
+    """
+
+    frame: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    stars: NDArray[np.intp]
+    weight: NDArray[np.float64]
+
+
+def field_offsets(
+    flux: NDArray[np.floating], flux_err: NDArray[np.floating], usable: NDArray[np.bool_]
+) -> FieldOffsets:
+    """Return the offset of each frame of a field from the stars that are stable.
+
+    Parameters
+    ----------
+    flux, flux_err : ndarray of float, shape (n_frames, n_stars)
+        Of one filter and instrument, any linear unit; NaN where a star was not measured.
+    usable : ndarray of bool, shape (n_frames, n_stars)
+        False where a star must not count.
+    """
+    mag, noise = magnitudes(flux, flux_err)
+    good = usable & np.isfinite(mag) & np.isfinite(noise)
+    stars, fit, _ = _stable(mag, noise, good, np.flatnonzero(good.any(axis=0)))
+    return FieldOffsets(frame=fit.frame, variance=fit.variance, stars=stars, weight=fit.weight)
+
+
 def ensemble_curve(
     flux: NDArray[np.floating],
     flux_err: NDArray[np.floating],
@@ -88,7 +128,7 @@ def ensemble_curve(
     """
     if usable is None:
         usable = np.ones(flux.shape, bool)
-    mag, noise = _magnitudes(flux, flux_err)
+    mag, noise = magnitudes(flux, flux_err)
     candidates = choose_candidates(mag, noise, target, usable)
     good = usable & np.isfinite(mag) & np.isfinite(mag[:, [target]])
     stars, fit, dropped = _stable(mag, noise, good, np.array(candidates.stars, np.intp))
@@ -103,9 +143,10 @@ def ensemble_curve(
     )
 
 
-def _magnitudes(
+def magnitudes(
     flux: NDArray[np.floating], flux_err: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return instrumental magnitudes and their errors; NaN where the flux is not positive and finite."""
     positive = np.isfinite(flux) & np.isfinite(flux_err) & (flux > 0)
     safe = np.where(positive, flux, 1.0)
     mag = np.where(positive, -2.5 * np.log10(safe), np.nan)

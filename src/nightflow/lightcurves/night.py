@@ -71,14 +71,14 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
     least = least_detections(night.n_frames, rules.least, rules.fraction)
     clusters = cluster(night.ra, night.dec, night.frame, radius=rules.radius, least=least).members()
     scatter = _scatter(night, clusters, rules)
-    crawling, standing = _crawling(night, known, clusters, scatter, rules)
+    crawling, standing, pinned = _crawling(night, known, clusters, scatter, rules)
     trimmed = (_near_middle(night, rows, rules) for rows in standing)
     source = _with_known(night, known, [rows for rows in trimmed if len(rows) >= least], rules)
     moving = np.zeros(len(night), bool)
     for body in crawling:
         moving[body.rows] = True
     _take_strays(night, known, source, moving)
-    loose = _loose(night, source, moving, len(known))
+    loose = _loose(night, source, moving | pinned, len(known))
     running = _running(night, loose, scatter, rules)
     bodies = _whole(night, joined(night, [*crawling, *running], scatter), loose, scatter)
     _give_up(source, bodies, len(known))
@@ -113,17 +113,22 @@ def _crawling(
     clusters: list[NDArray[np.intp]],
     scatter: StaticScatter,
     rules: Rules,
-) -> tuple[list[MovingBody], list[NDArray[np.intp]]]:
-    """Return the bodies among the clusters, and the clusters that are none."""
+) -> tuple[list[MovingBody], list[NDArray[np.intp]], NDArray[np.bool_]]:
+    """Return the bodies among the clusters, the clusters that are none, and the detections of stars that drift.
+
+    Those are no bodies, however well they lie on a line: a neighbour and a change of seeing do that.
+    """
     bodies, standing = [], []
+    pinned = np.zeros(len(night), bool)
     fixed = known.fixed()
     for rows in clusters:
         body = crawler(night, rows, scatter, rules, len(clusters))
-        if body is None or _stands(night, rows, fixed, rules):
-            standing.append(rows)
-        else:
+        if body is not None and not _stands(night, rows, fixed, rules):
             bodies.append(body)
-    return bodies, standing
+            continue
+        standing.append(rows)
+        pinned[rows] = body is not None
+    return bodies, standing, pinned
 
 
 def _stands(night: FieldNight, rows: NDArray[np.intp], fixed: cKDTree, rules: Rules) -> bool:
@@ -179,12 +184,12 @@ def _take_strays(
 
 
 def _loose(
-    night: FieldNight, source: NDArray[np.intp], moving: NDArray[np.bool_], n_known: int
+    night: FieldNight, source: NDArray[np.intp], taken: NDArray[np.bool_], n_known: int
 ) -> NDArray[np.bool_]:
     """Return what belongs to nothing, or to new sources that are on few frames only."""
     counts = np.bincount(source[source != NONE], minlength=n_known + 1)
     weak = (source >= n_known) & (counts[source] <= np.ceil(_WEAK * night.n_frames))
-    return ((source == NONE) | weak) & ~moving & ((night.flags & DOUBTFUL) == 0)
+    return ((source == NONE) | weak) & ~taken & ((night.flags & DOUBTFUL) == 0)
 
 
 def _running(

@@ -36,8 +36,8 @@ class NightSources:
         Sources that were seen, and those that no other night knows.
     n_movers : int
         Bodies that move.
-    source_ids : tuple of int
-        The sources that were seen.
+    fields : tuple of tuple of int
+        The sources that were seen, field by field.
     changed : bool
         Whether a row was changed.
     """
@@ -47,7 +47,7 @@ class NightSources:
     n_sources: int
     n_new: int
     n_movers: int
-    source_ids: tuple[int, ...]
+    fields: tuple[tuple[int, ...], ...]
     changed: bool
 
 
@@ -57,7 +57,7 @@ class _FieldDone:
     n_loose: int
     n_new: int
     records: list[MoverRecord]
-    source_ids: list[int]
+    source_ids: tuple[int, ...]
     changed: bool
 
 
@@ -90,14 +90,13 @@ def associate(
     records = [record for one in fields for record in one.records]
     with database.write() as session:
         changed = write_movers(session, night, records)
-    seen = sorted({one for done in fields for one in done.source_ids})
     return NightSources(
         n_detections=sum(one.n_detections for one in fields),
         n_loose=sum(one.n_loose for one in fields),
-        n_sources=len(seen),
+        n_sources=len({one for done in fields for one in done.source_ids}),
         n_new=sum(one.n_new for one in fields),
         n_movers=len(records),
-        source_ids=tuple(seen),
+        fields=tuple(one.source_ids for one in fields),
         changed=changed or any(one.changed for one in fields),
     )
 
@@ -147,7 +146,7 @@ def _field(
         n_loose=int((found.source == NONE).sum()) - sum(len(body.rows) for body in found.bodies),
         n_new=found.n_new,
         records=mover_records(field, found, targets),
-        source_ids=list(written.source_ids),
+        source_ids=written.source_ids,
         changed=written.changed,
     )
 

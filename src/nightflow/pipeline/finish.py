@@ -1,4 +1,4 @@
-"""The end of a night: its definitive masters, what they change, and the report."""
+"""The end of a night: its definitive masters, what they change, its sources and movers, and the report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from nightflow.errors import ConfigurationError
 from nightflow.fits_output import replacing
 from nightflow.nights import parse_night
+from nightflow.pipeline.associate_night import NightSources, associate
 from nightflow.pipeline.masters import build_all, build_sky
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all
@@ -18,6 +19,7 @@ from nightflow.report.night_plot import night_png
 from nightflow.report.night_table import night_csv, with_verdicts
 from nightflow.store.frames import exposures_of_night
 from nightflow.store.overview import frame_rows
+from nightflow.store.statistics import update_statistics
 
 __all__ = ["FinishedNight", "finish_night", "write_if_changed"]
 
@@ -33,6 +35,8 @@ class FinishedNight:
         See `nightflow.pipeline.masters.build_all`.
     run : RunReport
         What was reduced again.
+    sources : NightSources
+        What its detections belong to, and what moves.
     rows : tuple of dict
         The night's frames, each with its verdict.
     table, figure : Path
@@ -44,6 +48,7 @@ class FinishedNight:
     night: str
     masters: tuple[dict[str, Any], ...]
     run: RunReport
+    sources: NightSources
     rows: tuple[dict[str, Any], ...]
     table: Path
     figure: Path
@@ -57,7 +62,9 @@ def finish_night(
 
     Masters are built from all calibration frames of the night; each exposure whose masters, software or
     profile are not those of its last reduction is reduced again, in the order of kind, time and content, so
-    that the result does not depend on the order in which the files landed. Then the report is written.
+    that the result does not depend on the order in which the files landed. Then all detections of the night
+    are given to their sources at once, bodies that move are found, the statistics of the sources that were
+    seen are computed anew, and the report is written.
 
     Parameters
     ----------
@@ -88,6 +95,9 @@ def finish_night(
     sky = build_sky(reducer, night=night)
     if any(row["fingerprint"] for row in sky):
         run = _both(run, reduce_all(reducer, exposures, progress=progress))
+    sources = associate(reducer.database, night, reducer.settings.association, now=reducer.context.clock())
+    for field in sources.fields:
+        update_statistics(reducer.database, field)
     rows = with_verdicts(frame_rows(reducer.database, night=night))
     folder = reducer.settings.resolve(reducer.settings.paths.products) / night
     table, figure = folder / "night.csv", folder / "night.png"
@@ -102,6 +112,7 @@ def finish_night(
         night=night,
         masters=(*(row for row in masters if row["kind"] not in SKY_KINDS), *sky),
         run=run,
+        sources=sources,
         rows=tuple(rows),
         table=table,
         figure=figure,

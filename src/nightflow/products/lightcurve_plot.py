@@ -16,7 +16,7 @@ from nightflow.fits_output import replacing
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.lightcurves.light_curve import LightCurve
 
-__all__ = ["draw", "plot"]
+__all__ = ["draw", "plot", "shown"]
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Wong 2011, Nature Methods 8, 441: told apart by the colour-blind."""
@@ -72,7 +72,7 @@ def draw(curve: LightCurve, *, title: str = "", value: str | None = None) -> Fig
     axes.set_xlabel(time_label)
     axes.set_ylabel(panel.label)
     # Titles and filter names are text of others: a dollar sign begins no formula.
-    axes.set_title(_shown(title), parse_math=False)
+    axes.set_title(shown(title), parse_math=False)
     _scale(axes, curve, panel)
     _finish(axes)
     return figure
@@ -105,8 +105,8 @@ def _draw_filter(
     color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
     style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.5}
     for rows, face, label in (
-        (ours & ~flagged, color, _shown(name) or "no filter"),
-        (ours & flagged, "none", f"{_shown(name) or 'no filter'}, unusable pixels"),
+        (ours & ~flagged, color, shown(name) or "no filter"),
+        (ours & flagged, "none", f"{shown(name) or 'no filter'}, unusable pixels"),
     ):
         if rows.any():
             axes.errorbar(
@@ -139,7 +139,7 @@ def _scale(axes: Axes, curve: LightCurve, panel: _Panel) -> None:
         axes.invert_yaxis()
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return text of others in one line of a length that fits, without signs that cannot be drawn."""
     printable = "".join(character if character.isprintable() else " " for character in text)
     return printable if len(printable) <= _TITLE else printable[: _TITLE - 1] + "\u2026"

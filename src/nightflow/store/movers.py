@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.lightcurves.associate import separation
 from nightflow.lightcurves.night import AssociatedNight
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, Measurement, Mover, MoverDetection, Reduction, Target
@@ -169,11 +169,10 @@ def _measured(session: Session, mover: Mover) -> dict[str, NDArray[Any]]:
 
 
 def _name(targets: Sequence[Target], mjd: float, ra: float, dec: float) -> str:
-    here = unit_vectors(ra, dec)
-    best, name = 2.0 * np.sin(np.radians(_NAMED_WITHIN / 3600.0) / 2.0), ""
+    best, name = _NAMED_WITHIN, ""
     for target in targets:
         place = position_at(target, mjd) if target.ephemeris is not None else None
-        if place is not None and (distance := float(np.linalg.norm(unit_vectors(*place) - here))) < best:
+        if place is not None and (distance := float(separation(ra, dec, *place))) < best:
             best, name = distance, target.name
     return name
 

@@ -6,15 +6,16 @@ curves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Select, func, select
-from sqlmodel import col
+from sqlmodel import Session, col
 
-from nightflow.lightcurves.associate import match_radius, unit_vectors
+from nightflow.lightcurves.associate import match_radius, separation
 from nightflow.lightcurves.light_curve import COLUMNS, LightCurve
 from nightflow.lightcurves.microjansky import microjansky
 from nightflow.store.comparison import differential
@@ -23,7 +24,10 @@ from nightflow.store.healpix import cone
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source
 from nightflow.store.sources import in_ranges
 
-__all__ = ["FoundSource", "find_source", "find_sources", "light_curve", "light_curve_query"]
+__all__ = [
+    "FoundSource", "curve_of_rows", "find_source", "find_sources", "light_curve", "light_curve_query",
+    "measurements_query",
+]  # fmt: skip
 
 
 _COARSEST = 60.0
@@ -59,7 +63,7 @@ def find_sources(database: Database, ra: float, dec: float, radius: float) -> li
     inside = in_ranges(cone(ra, dec, radius / 3600.0))
     with database.session() as session:
         rows = list(session.scalars(select(Source).where(inside, col(Source.n_obs) > 0)))
-    found = [FoundSource(source=row, separation=_separation(ra, dec, row)) for row in rows]
+    found = [FoundSource(source=row, separation=float(separation(ra, dec, row.ra, row.dec))) for row in rows]
     near = [one for one in found if one.separation <= radius]
     return sorted(near, key=lambda one: (one.separation, one.source.id))
 
@@ -88,21 +92,22 @@ def _reach(database: Database, source: Source) -> float:
 
 def light_curve_query(source_id: int, kind: str = "aperture", filter: str | None = None) -> Select[Any]:
     """Return the statement behind `light_curve`: one read by the index on (source, time)."""
+    statement = measurements_query(kind).where(col(Measurement.source_id) == source_id)
+    return statement if filter is None else statement.where(col(Measurement.filter) == filter)
+
+
+def measurements_query(kind: str) -> Select[Any]:
+    """Return the statement for all current measurements of a kind with their frames, in the order of time."""
     measured = [col(getattr(Measurement, name)) for name in _MEASURED]
     reduced = [col(Reduction.zp), col(Reduction.mag_system), col(Reduction.zp_band), col(Reduction.id)]
-    statement = (
+    return (
         select(*measured, *reduced, col(Frame.airmass), col(Frame.instrument), col(Exposure.path))
         .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
         .join(Frame, col(Reduction.frame_id) == col(Frame.id))
         .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
-        .where(
-            col(Measurement.source_id) == source_id,
-            col(Measurement.kind) == kind,
-            col(Reduction.current),
-        )
+        .where(col(Measurement.kind) == kind, col(Reduction.current))
         .order_by(col(Measurement.mjd_mid), col(Exposure.sha256), col(Frame.detector))
     )
-    return statement if filter is None else statement.where(col(Measurement.filter) == filter)
 
 
 def light_curve(
@@ -121,16 +126,36 @@ def light_curve(
     """
     with database.session() as session:
         rows = session.execute(light_curve_query(source_id, kind, filter)).mappings().all()
-        columns = {name: _column(rows, name) for name in (*_MEASURED, *_REDUCED)}
-        curves = differential(session, source_id, kind, columns)
+        curve = curve_of_rows(session, rows, kind, source_id)
         source = session.get(Source, source_id)
+    if source is not None:
+        place = f"{source.id} at RA {source.ra:.6f}, Dec {source.dec:+.6f} (ICRS, degrees)"
+        curve.meta["source"] = place
+    return curve
+
+
+def curve_of_rows(session: Session, rows: Sequence[Any], kind: str, source_id: int = 0) -> LightCurve:
+    """Return the light curve that rows of `measurements_query` make.
+
+    Parameters
+    ----------
+    session : Session
+        For the comparison stars.
+    rows : sequence of mappings
+    kind : str
+        Of the measurements.
+    source_id : int
+        The source, which is never its own comparison star; 0 where it is none.
+    """
+    columns = {name: _column(rows, name) for name in (*_MEASURED, *_REDUCED)}
+    curves = differential(session, source_id, kind, columns)
     columns |= {"frame": columns["path"], "source_id": np.full(len(rows), source_id)}
     columns |= {
         "diff_mag": curves.diff_mag,
         "diff_mag_err": curves.diff_mag_err,
         "flux_ujy": _flux_density(columns),
     }
-    meta = _described(source, columns) | {"comparison_stars": curves.described}
+    meta = _described(columns) | {"comparison_stars": curves.described}
     return LightCurve(columns={column.name: columns[column.name] for column in COLUMNS}, meta=meta)
 
 
@@ -178,7 +203,7 @@ def _own_zero_points(
     return np.where(known, own, zero_point + typical)
 
 
-def _described(source: Source | None, columns: dict[str, NDArray[Any]]) -> dict[str, str]:
+def _described(columns: dict[str, NDArray[Any]]) -> dict[str, str]:
     systems = {
         f"{name}: {system} ({band})"
         for name, system, band in zip(
@@ -186,14 +211,4 @@ def _described(source: Source | None, columns: dict[str, NDArray[Any]]) -> dict[
         )
         if system
     }
-    meta = {"time_scale": "mjd_mid in UTC, bjd_tdb in TDB", "magnitude_system": ", ".join(sorted(systems))}
-    if source is not None:
-        meta["source"] = f"{source.id} at RA {source.ra:.6f}, Dec {source.dec:+.6f} (ICRS, degrees)"
-    return meta
-
-
-def _separation(ra: float, dec: float, source: Source) -> float:
-    a = unit_vectors(ra, dec)
-    b = unit_vectors(source.ra, source.dec)
-    chord = float(np.linalg.norm(a - b))
-    return float(np.degrees(2.0 * np.arcsin(min(chord / 2.0, 1.0)))) * 3600.0
+    return {"time_scale": "mjd_mid in UTC, bjd_tdb in TDB", "magnitude_system": ", ".join(sorted(systems))}

@@ -8,7 +8,7 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from nightflow.errors import ConfigurationError
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.lightcurves.associate import separation, unit_vectors
 from nightflow.store.database import Database
 from nightflow.store.models import Target, plain_text
 
@@ -102,9 +102,8 @@ def targets_near(
     database: Database, ra: float, dec: float, radius: float, mjd: float | None
 ) -> list[tuple[float, float]]:
     """Return where the targets within ``radius`` degrees of a place are at a time (None: J2000)."""
-    centre = unit_vectors(ra, dec)
     places = (position_at(target, _MJD_2000 if mjd is None else mjd) for target in list_targets(database))
-    return [place for place in places if place is not None and _degrees(centre, place) <= radius]
+    return [place for place in places if place is not None and separation(ra, dec, *place) <= radius * 3600.0]
 
 
 def _by_name(session: Session, name: str) -> Target | None:
@@ -144,8 +143,3 @@ def _interpolated(ephemeris: np.ndarray, mjd: float) -> tuple[float, float] | No
     vectors = unit_vectors(ephemeris[:, 1], ephemeris[:, 2])
     x, y, z = (float(np.interp(mjd, times, vectors[:, axis])) for axis in range(3))
     return float(np.degrees(np.arctan2(y, x))) % 360.0, float(np.degrees(np.arctan2(z, np.hypot(x, y))))
-
-
-def _degrees(centre: np.ndarray, place: tuple[float, float]) -> float:
-    chord = float(np.linalg.norm(centre - unit_vectors(place[0], place[1])))
-    return float(np.degrees(2.0 * np.arcsin(min(chord / 2.0, 1.0))))

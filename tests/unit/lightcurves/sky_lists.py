@@ -29,8 +29,9 @@ class Body:
 class Sky:
     """What is seen, and how.
 
-    ``side`` is the field's, ``fwhm`` the seeing's, arcsec; ``scale`` arcsec a pixel; ``dropout`` the chance
-    of a star to be missed; ``false_a_frame`` detections of nothing; ``wcs_error`` of each frame, arcsec.
+    ``side`` is the field's, ``fwhm`` the seeing's, in arcsec; ``scale`` in arcsec a pixel; ``dropout`` is the
+    chance of a star to be missed, ``blends`` that of a pair to be seen as one; ``false_a_frame`` detections are
+    of nothing; ``wcs_error`` is that of each frame, in arcsec, ``cadence`` in hours.
     """
 
     n_stars: int = 300
@@ -40,6 +41,7 @@ class Sky:
     fwhm: float = 3.0
     scale: float = 1.0
     dropout: float = 0.1
+    blends: float = 0.0
     false_a_frame: int = 20
     wcs_error: float = 0.1
     cadence: float = 0.05
@@ -111,15 +113,18 @@ def _frame(
     flux: NDArray[np.float64],
 ) -> dict[str, NDArray]:
     seen = rng.random(len(x)) > sky.dropout
+    blend_x, blend_y, blend_flux = _blends(sky, rng, x, y, flux, seen)
     hour = number * sky.cadence
     bodies = [(b.x + b.rate_x * hour, b.y + b.rate_y * hour, b.flux) for b in sky.bodies]
     moving = np.array(bodies).reshape(-1, 3)
     kept = (np.abs(moving[:, :2]) < sky.side / 2).all(axis=1) & (rng.random(len(moving)) > sky.dropout)
     false = rng.uniform(-sky.side / 2, sky.side / 2, (sky.false_a_frame, 2))
-    true_x = np.concatenate([x[seen], moving[kept, 0], false[:, 0]])
-    true_y = np.concatenate([y[seen], moving[kept, 1], false[:, 1]])
-    light = np.concatenate([flux[seen], moving[kept, 2], 10 ** rng.uniform(1.7, 2.3, len(false))])
-    truth = np.concatenate([np.flatnonzero(seen), -2 - np.flatnonzero(kept), np.full(len(false), -1)])
+    true_x = np.concatenate([x[seen], moving[kept, 0], false[:, 0], blend_x])
+    true_y = np.concatenate([y[seen], moving[kept, 1], false[:, 1], blend_y])
+    light = np.concatenate([flux[seen], moving[kept, 2], 10 ** rng.uniform(1.7, 2.3, len(false)), blend_flux])
+    truth = np.concatenate(
+        [np.flatnonzero(seen), -2 - np.flatnonzero(kept), np.full(len(false) + len(blend_x), -1)]
+    )
     # Photon noise of a centroid (King 1983, PASP 95, 163), and what the frame's WCS is off.
     error = sky.fwhm / 2.355 / np.sqrt(light / 4.0)
     sky_x = true_x + rng.normal(0, error) + rng.normal(0, sky.wcs_error / np.sqrt(2))
@@ -137,6 +142,23 @@ def _frame(
         "position_err": error,
     }
     return {name: values[order] for name, values in columns.items()}
+
+
+def _blends(
+    sky: Sky,
+    rng: np.random.Generator,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    seen: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return what some pairs look like as one, at their centre of light; takes both out of ``seen``."""
+    first = np.flatnonzero(rng.random(sky.n_pairs) < sky.blends)
+    second = first + len(x) - sky.n_pairs
+    seen[first], seen[second] = False, False
+    light = flux[first] + flux[second]
+    share = flux[first] / light
+    return share * x[first] + (1 - share) * x[second], share * y[first] + (1 - share) * y[second], light
 
 
 def _on_the_sky(

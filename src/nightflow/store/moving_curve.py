@@ -1,0 +1,115 @@
+"""The light curve of something that moves: what was measured where it was at the time of each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from nightflow.lightcurves.associate import match_radius, separation
+from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.store.database import Database
+from nightflow.store.models import Frame, Measurement, MoverDetection, Reduction, Target
+from nightflow.store.queries import curve_of_rows, measurements_query
+from nightflow.store.targets import position_at
+
+__all__ = ["mover_curve", "moving_target_curve"]
+
+
+def mover_curve(
+    database: Database, mover_id: int, *, filter: str | None = None, kind: str = "aperture"
+) -> LightCurve:
+    """Return the light curve of a body that `finish` found.
+
+    Parameters
+    ----------
+    mover_id : int
+    filter : str, optional
+        Only this one.
+    kind : str
+        aperture, psf or forced.
+    """
+    with database.session() as session:
+        rows = session.connection().execute(
+            select(col(MoverDetection.reduction_id), col(MoverDetection.number)).where(
+                col(MoverDetection.mover_id) == mover_id
+            )
+        )
+        return _curve(session, [(int(one), int(other)) for one, other in rows], filter, kind)
+
+
+def moving_target_curve(
+    database: Database,
+    target: Target,
+    *,
+    radius: float | None = None,
+    filter: str | None = None,
+    kind: str = "aperture",
+) -> LightCurve:
+    """Return what was measured nearest to a target's ephemeris on each frame.
+
+    Parameters
+    ----------
+    target : Target
+        With an ephemeris.
+    radius : float, optional
+        Arcsec from the ephemeris; else the larger of 3" and 1.5 pixels.
+    filter : str, optional
+        Only this one.
+    kind : str
+        aperture, psf or forced.
+    """
+    assert target.ephemeris is not None
+    first, last = target.ephemeris[0][0], target.ephemeris[-1][0]
+    with database.session() as session:
+        frames = session.execute(
+            select(
+                col(Reduction.id), col(Frame.mjd_mid), col(Reduction.ra_center), col(Reduction.dec_center),
+                col(Reduction.scale), col(Frame.ny), col(Frame.nx),
+            )
+            .join(Frame, col(Reduction.frame_id) == col(Frame.id))
+            .where(
+                col(Reduction.current),
+                col(Reduction.ra_center).is_not(None),
+                col(Frame.mjd_mid).between(first, last),
+            )
+        ).all()  # fmt: skip
+        keys = []
+        for reduction, mjd, ra, dec, scale, ny, nx in frames:
+            place = position_at(target, mjd)
+            if place is None or separation(ra, dec, *place) > 0.5 * float(np.hypot(ny, nx)) * scale:
+                continue
+            number = _nearest(session, reduction, place, match_radius(scale) if radius is None else radius)
+            if number is not None:
+                keys.append((reduction, number))
+        return _curve(session, keys, filter, kind)
+
+
+def _nearest(session: Session, reduction: int, place: tuple[float, float], radius: float) -> int | None:
+    """Return the number of the detection nearest to a place, None where none is within the radius."""
+    north = radius / 3600.0
+    rows = session.execute(
+        select(col(Measurement.number), col(Measurement.ra), col(Measurement.dec)).where(
+            col(Measurement.reduction_id) == reduction,
+            col(Measurement.dec).between(place[1] - north, place[1] + north),
+        )
+    ).all()
+    distances = [(float(separation(row[1], row[2], *place)), int(row[0])) for row in rows]
+    near = [one for one in distances if one[0] <= radius]
+    return min(near)[1] if near else None
+
+
+def _curve(session: Session, keys: Sequence[tuple[int, int]], filter: str | None, kind: str) -> LightCurve:
+    rows: list[Any] = []
+    for reduction, number in keys:
+        statement = measurements_query(kind).where(
+            col(Measurement.reduction_id) == reduction, col(Measurement.number) == number
+        )
+        if filter is not None:
+            statement = statement.where(col(Measurement.filter) == filter)
+        rows += session.execute(statement).mappings().all()
+    rows.sort(key=lambda row: (row["mjd_mid"], row["path"]))
+    return curve_of_rows(session, rows, kind)

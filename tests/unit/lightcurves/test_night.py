@@ -1,0 +1,174 @@
+"""The association of a night against lists of detections whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nightflow.flags import Flag
+from nightflow.lightcurves.field_night import FieldNight, KnownSources, Rules
+from nightflow.lightcurves.motion import Plane
+from nightflow.lightcurves.night import NONE, AssociatedNight, associate_night
+from tests.unit.lightcurves.sky_lists import Body, Observed, Sky, observe
+
+NOBODY = KnownSources(ra=np.empty(0), dec=np.empty(0), star_ra=np.empty(0), star_dec=np.empty(0))
+BODIES = (
+    Body(x=-300, y=0, rate_x=30, rate_y=10),
+    Body(x=100, y=100, rate_x=14.5, rate_y=-3.8),
+    Body(x=-200, y=-200, rate_x=200, rate_y=0),
+    Body(x=0, y=-300, rate_x=2, rate_y=1),
+)
+
+
+def rules(sky: Sky) -> Rules:
+    return Rules(radius=max(1.0, 3.6 * sky.wcs_error, 0.5 * sky.fwhm))
+
+
+def associated(sky: Sky, known: KnownSources = NOBODY) -> tuple[Observed, AssociatedNight]:
+    seen = observe(sky)
+    return seen, associate_night(seen.night, known, rules(sky))
+
+
+def share_right(truth: NDArray[np.intp], source: NDArray[np.intp]) -> tuple[float, int]:
+    """Return the part of the stars' measurements on their star's source, and how many sources stars have."""
+    right, sources = 0, set()
+    for star in np.unique(truth[truth >= 0]):
+        own = source[truth == star]
+        own = own[own != NONE]
+        if len(own):
+            best = int(np.bincount(own).argmax())
+            right += int((own == best).sum())
+            sources.add(best)
+    return right / int((truth >= 0).sum()), len(sources)
+
+
+def row_of(night: FieldNight, rows: NDArray[np.intp]) -> FieldNight:
+    names = ("frame", "hours", "ra", "dec", "x", "y", "reach", "sharpness", "mag", "flags")
+    return replace(night, **{name: getattr(night, name)[rows] for name in names})
+
+
+def test_three_thousand_stars_two_hundred_pairs_dropouts_and_a_flip() -> None:
+    sky = Sky(n_stars=3000, n_pairs=200, n_frames=100, side=3600.0, flip_at=50, false_a_frame=60, blends=0.1)
+    seen, found = associated(sky)
+    right, n_sources = share_right(seen.truth, found.source)
+    assert right >= 0.999
+    assert n_sources == 3000
+    # Beyond the stars, what false detections and blends make by chance.
+    assert found.n_new <= 3000 * 1.001 + sky.n_pairs
+    assert found.bodies == ()
+    pairs = list(zip(found.source[found.source != NONE], seen.night.frame[found.source != NONE], strict=True))
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_bodies_are_found_at_their_rates_and_nothing_else_is_one() -> None:
+    seen, found = associated(Sky(bodies=BODIES))
+    assert len(found.bodies) == len(BODIES)
+    for body in found.bodies:
+        (number,) = set(seen.truth[body.rows].tolist())
+        truth = BODIES[-2 - number]
+        assert len(body.rows) > 0.8 * 40 * 0.9
+        assert abs(body.line.rate_x - truth.rate_x) < 4 * body.line.rate_err
+        assert abs(body.line.rate_y - truth.rate_y) < 4 * body.line.rate_err
+        assert body.line.rate_err < 0.05
+        assert (found.source[body.rows] == NONE).all()
+    assert share_right(seen.truth, found.source)[0] >= 0.999
+
+
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_no_body_moves_where_none_does(seed: int) -> None:
+    sky = Sky(seed=seed, n_stars=250, n_pairs=40, false_a_frame=150, blends=0.2, n_frames=30)
+    assert associated(sky)[1].bodies == ()
+
+
+@pytest.mark.parametrize("center", [(0.0005, 3.0), (215.0, 89.8), (130.0, -89.99)])
+def test_where_right_ascension_begins_and_at_the_poles(center: tuple[float, float]) -> None:
+    seen, found = associated(Sky(center=center, n_frames=12, n_stars=100, bodies=BODIES[:1]))
+    assert share_right(seen.truth, found.source) == (1.0, 100)
+    (body,) = found.bodies
+    assert body.line.rate == pytest.approx(np.hypot(30, 10), rel=0.01)
+
+
+def test_known_sources_keep_their_stars_and_the_rest_is_new() -> None:
+    seen = observe(Sky(n_stars=60, false_a_frame=0, n_frames=12))
+    first = associate_night(seen.night, NOBODY, rules(Sky()))
+    half = KnownSources(ra=first.ra[:30], dec=first.dec[:30], star_ra=np.empty(0), star_dec=np.empty(0))
+    again = associate_night(seen.night, half, rules(Sky()))
+    assert again.n_new == first.n_new - 30
+    np.testing.assert_array_equal(again.source < 30, first.source < 30)
+    np.testing.assert_array_equal(again.source[first.source < 30], first.source[first.source < 30])
+
+
+def test_a_single_frame_gives_unconfirmed_sources_and_two_confirm_them() -> None:
+    one = associated(Sky(n_frames=1, n_stars=50, false_a_frame=5, dropout=0.0))[1]
+    assert (one.n_new, (one.source == NONE).sum()) == (55, 0)
+    two = associated(Sky(n_frames=2, n_stars=50, false_a_frame=5, dropout=0.0))[1]
+    assert two.n_new == 60
+    assert np.bincount(two.source).tolist().count(2) == 50
+    three = associated(Sky(n_frames=3, n_stars=50, false_a_frame=5, dropout=0.0))[1]
+    assert (three.n_new, (three.source == NONE).sum()) == (50, 15)
+
+
+def test_what_is_doubtful_makes_no_source() -> None:
+    seen = observe(Sky(n_frames=1, n_stars=50, false_a_frame=0))
+    flags = np.where(np.arange(len(seen.night)) < 5, int(Flag.COSMIC_RAY), 0)
+    found = associate_night(replace(seen.night, flags=flags), NOBODY, rules(Sky()))
+    assert (found.source[:5] == NONE).all()
+    assert found.n_new == len(seen.night) - 5
+
+
+def test_a_catalogue_star_does_not_move_whatever_its_places_say() -> None:
+    sky = Sky(bodies=BODIES[3:], n_stars=100, false_a_frame=0)
+    seen, found = associated(sky)
+    assert len(found.bodies) == 1
+    ra, dec = Plane(*sky.center).lift(*_middle_of(BODIES[3], sky))
+    star = KnownSources(
+        ra=np.empty(0), dec=np.empty(0), star_ra=np.atleast_1d(ra), star_dec=np.atleast_1d(dec)
+    )
+    assert associate_night(seen.night, star, rules(sky)).bodies == ()
+
+
+def _middle_of(body: Body, sky: Sky) -> tuple[float, float]:
+    hour = 0.5 * (sky.n_frames - 1) * sky.cadence
+    return body.x + body.rate_x * hour, body.y + body.rate_y * hour
+
+
+def test_a_sharp_spot_that_keeps_its_pixel_is_no_body() -> None:
+    seen, found = associated(Sky(bodies=BODIES[:1], n_stars=100))
+    assert len(found.bodies) == 1
+    rows = seen.truth == -2
+    x, y = np.where(rows, 512.0, seen.night.x), np.where(rows, 77.0, seen.night.y)
+    still = replace(seen.night, x=x, y=y)
+    # A comet that the telescope follows keeps its pixel, too, but looks like a star.
+    assert len(associate_night(still, NOBODY, rules(Sky())).bodies) == 1
+    sharp = replace(still, sharpness=np.where(rows, 0.4, 1.0))
+    assert associate_night(sharp, NOBODY, rules(Sky())).bodies == ()
+
+
+def test_detections_that_could_go_elsewhere_are_marked() -> None:
+    sky = Sky(n_stars=60, n_pairs=0, false_a_frame=0, dropout=0.0, n_frames=12)
+    seen = observe(sky)
+    assert not associate_night(seen.night, NOBODY, rules(sky)).ambiguous.any()
+    near = np.flatnonzero(seen.truth == 0)
+    twin = row_of(seen.night, np.concatenate([np.arange(len(seen.night)), near]))
+    dec = twin.dec.copy()
+    dec[-len(near) :] += 1.2 * rules(sky).radius / 3600.0
+    order = np.argsort(twin.frame, kind="stable")
+    wide = replace(twin, dec=dec, reach=np.full(len(dec), 2.0 * rules(sky).radius))
+    found = associate_night(row_of(wide, order), NOBODY, rules(sky))
+    marked = np.zeros(len(dec), bool)
+    marked[order] = found.ambiguous
+    assert marked[near].all()
+    assert marked[-len(near) :].all()
+    assert not np.delete(marked[: -len(near)], near).any()
+
+
+def test_a_source_must_be_on_a_part_of_the_frames_where_that_is_asked_for() -> None:
+    sky = Sky(n_stars=80, dropout=0.8, n_frames=40, false_a_frame=0)
+    seen = observe(sky)
+    all_of_them = associate_night(seen.night, NOBODY, rules(sky))
+    strict = associate_night(seen.night, NOBODY, replace(rules(sky), fraction=0.3))
+    assert all_of_them.n_new > 75
+    assert strict.n_new < 20

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nightflow.lightcurves.period import find_period
+from nightflow.lightcurves.variability import judge, star_statistics
+
+
+def test_statistics_are_those_of_their_formulas() -> None:
+    mag, error = np.array([0.1, -0.2, 0.3, 0.0]), np.array([0.1, 0.1, 0.2, 0.1])
+    found = star_statistics(mag, error)
+    mean = np.average(mag, weights=error**-2)
+    assert found.chi2 == pytest.approx(np.sum(((mag - mean) / error) ** 2))
+    assert found.chi2_dof == pytest.approx(found.chi2 / 3)
+    assert found.scatter == pytest.approx(1.4826 * np.median(np.abs(mag - np.median(mag))), rel=1e-4)
+    assert found.von_neumann == pytest.approx(np.mean(np.diff(mag) ** 2) / np.var(mag, ddof=1))
+    scaled = np.sqrt(4 / 3) * (mag - mean) / error
+    pairs = scaled[:-1] * scaled[1:]
+    assert found.stetson_j == pytest.approx(np.mean(np.sign(pairs) * np.sqrt(np.abs(pairs))))
+    assert (found.n, found.error) == (4, pytest.approx(0.1))
+
+
+def test_noise_has_the_values_of_noise() -> None:
+    rng = np.random.default_rng(1)
+    found = star_statistics(rng.normal(0, 0.02, 20_000), np.full(20_000, 0.02))
+    assert found.chi2_dof == pytest.approx(1.0, abs=0.03)
+    assert found.stetson_j == pytest.approx(0.0, abs=0.02)
+    assert found.von_neumann == pytest.approx(2.0, abs=0.05)
+    assert found.scatter == pytest.approx(0.02, rel=0.03)
+    assert found.amplitude == pytest.approx(2 * 1.645 * 0.02, rel=0.03)
+
+
+def _field(rng: np.random.Generator, n_stars: int = 400, n: int = 60, inflation: float = 1.0):
+    mag = rng.uniform(12, 18, n_stars)
+    error = 0.003 * 10 ** (0.2 * (mag - 12))
+    curves = rng.normal(0, inflation * error[:, None], (n_stars, n))
+    return mag, error, curves
+
+
+@pytest.mark.parametrize("inflation", [1.0, 1.8])
+def test_constant_stars_do_not_vary_even_where_all_errors_are_too_small(inflation: float) -> None:
+    rng = np.random.default_rng(2)
+    mag, error, curves = _field(rng, inflation=inflation)
+    stars = [star_statistics(curve, np.full(60, one)) for curve, one in zip(curves, error, strict=True)]
+    judged = judge(stars, mag)
+    assert judged.variable.sum() == 0
+    assert np.nanmedian(judged.expected / (inflation * error)) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_sine_and_a_short_eclipse_are_found() -> None:
+    rng = np.random.default_rng(3)
+    mag, error, curves = _field(rng)
+    time = np.linspace(0, 0.3, 60)
+    sine, eclipse = (int(np.argmin(np.abs(mag - one))) for one in (14.0, 13.0))
+    curves[sine] += 0.1 * np.sin(2 * np.pi * time / 0.11)
+    curves[eclipse, 40:48] += 0.08
+    stars = [star_statistics(curve, np.full(60, one)) for curve, one in zip(curves, error, strict=True)]
+    judged = judge(stars, mag)
+    assert np.flatnonzero(judged.variable).tolist() == sorted([sine, eclipse])
+    assert judged.excess[sine] > 5 > judged.excess[eclipse]
+
+
+def test_too_few_stars_or_measurements_are_no_ground_to_say_so() -> None:
+    rng = np.random.default_rng(4)
+    mag, error, curves = _field(rng, n_stars=12)
+    curves[3] += np.linspace(0, 1, 60)
+    stars = [star_statistics(curve, np.full(60, one)) for curve, one in zip(curves, error, strict=True)]
+    assert not judge(stars, mag).variable.any()
+    few = [star_statistics(curve[:5], np.full(5, one)) for curve, one in zip(curves, error, strict=True)]
+    assert not judge(few, mag).variable.any()
+    assert not judge([], np.empty(0)).variable.any()
+
+
+def test_the_period_comes_with_an_honest_error() -> None:
+    rng = np.random.default_rng(5)
+    pulls = []
+    for _ in range(60):
+        time = np.sort(rng.uniform(0, 0.35, 90))
+        mag = 0.08 * np.cos(2 * np.pi * time / 0.1) + rng.normal(0, 0.02, 90)
+        found = find_period(time, mag, np.full(90, 0.02))
+        assert found is not None
+        assert found.false_alarm < 1e-6
+        pulls.append((found.days - 0.1) / found.error)
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.35)
+    assert abs(np.mean(pulls)) < 0.5
+
+
+def test_noise_has_no_period() -> None:
+    rng = np.random.default_rng(6)
+    time = np.sort(rng.uniform(0, 0.35, 90))
+    found = find_period(time, rng.normal(0, 0.02, 90), np.full(90, 0.02))
+    assert found is not None
+    assert found.false_alarm > 1e-3
+    assert find_period(time[:5], np.zeros(5), np.ones(5)) is None
+    assert find_period(np.zeros(20), np.zeros(20), np.ones(20)) is None
