@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,9 @@ from nightflow.lightcurves.cluster import middle
 from nightflow.lightcurves.field_night import FieldNight, Rules
 from nightflow.lightcurves.motion import Line, Plane, fit_line
 from nightflow.lightcurves.static_scatter import StaticScatter, axis_scatter
-from nightflow.lightcurves.tracklets import MOST_BY_CHANCE
+from nightflow.lightcurves.tracklets import MOST_BY_CHANCE, chance_lines
 
-__all__ = ["MovingBody", "crawler", "extended", "is_defect", "joined"]
+__all__ = ["MovingBody", "concluded", "crawler", "extended", "is_defect", "joined"]
 
 FEWEST = 4
 """Detections of a body."""
@@ -43,7 +43,7 @@ class MovingBody:
     n_frames : int
         Frames from its first to its last detection.
     false_alarm : float
-        How many like it chance would make.
+        How many lines like it unrelated detections would make in the field's night.
     """
 
     rows: NDArray[np.intp]
@@ -160,6 +160,25 @@ def extended(
     if not len(more):
         return body
     return _on_line(night, np.union1d(body.rows, more), body.plane, scatter, body.false_alarm)
+
+
+def concluded(night: FieldNight, body: MovingBody, n_loose: int, scatter: StaticScatter) -> MovingBody:
+    """Return a body as it follows from its own detections alone, however they were found.
+
+    Parameters
+    ----------
+    night : FieldNight
+    body : MovingBody
+    n_loose : int
+        Detections of the night that belong to nothing.
+    scatter : StaticScatter
+    """
+    plane = Plane(*middle(night.ra[body.rows], night.dec[body.rows]))
+    final = _on_line(night, body.rows, plane, scatter, body.false_alarm)
+    a_frame = n_loose / night.n_frames
+    sigma = float(np.median(scatter.at(night.mag[final.rows])))
+    chance = chance_lines(n_loose * a_frame, a_frame / night.area, sigma, len(final.rows), final.n_frames)
+    return replace(final, false_alarm=chance)
 
 
 def _on_line(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.lightcurves.associate import associate, unit_vectors
-from nightflow.lightcurves.bodies import FEWEST, MovingBody, crawler, extended, is_defect, joined
+from nightflow.lightcurves.bodies import FEWEST, MovingBody, concluded, crawler, extended, is_defect, joined
 from nightflow.lightcurves.cluster import chord, cluster, least_detections, middle
 from nightflow.lightcurves.field_night import DOUBTFUL, FieldNight, KnownSources, Rules
 from nightflow.lightcurves.motion import Plane
@@ -82,6 +82,8 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
     running = _running(night, loose, scatter, rules)
     bodies = _whole(night, joined(night, [*crawling, *running], scatter), loose, scatter)
     _give_up(source, bodies, len(known))
+    n_loose = int((source == NONE).sum()) - sum(len(body.rows) for body in bodies)
+    bodies = tuple(concluded(night, body, n_loose, scatter) for body in bodies)
     if night.n_frames < _TOO_FEW_TO_JUDGE:
         _add_single(night, source, bodies, len(known))
     n_new = _renumber(source, len(known))
@@ -114,7 +116,7 @@ def _crawling(
     scatter: StaticScatter,
     rules: Rules,
 ) -> tuple[list[MovingBody], list[NDArray[np.intp]], NDArray[np.bool_]]:
-    """Return the bodies among the clusters, the clusters that are none, and the detections of stars that drift.
+    """Return the bodies among the clusters, the clusters that are none, and detections of stars that drift.
 
     Those are no bodies, however well they lie on a line: a neighbour and a change of seeing do that.
     """

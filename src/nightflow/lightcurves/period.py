@@ -55,6 +55,8 @@ def find_period(
     span = float(np.ptp(time)) if len(time) else 0.0
     if len(time) < _FEWEST or span <= 0:
         return None
+    # The probability takes the variance of the times as a difference of squares: days since 4713 BC cancel.
+    time = time - time.min()
     steps = np.diff(np.sort(time))
     typical = float(np.median(steps[steps > 0]))
     lowest, highest = 1.0 / span, min(0.5 / typical, _HIGHEST)

@@ -17,7 +17,7 @@ from scipy.stats import binom
 
 from nightflow.lightcurves.motion import Line, fit_line
 
-__all__ = ["LoosePoints", "Tracklet", "link"]
+__all__ = ["MOST_BY_CHANCE", "LoosePoints", "Tracklet", "chance_lines", "link"]
 
 _AHEAD = 8
 """Frames between the two detections of a pair, at most."""
@@ -108,6 +108,25 @@ def link(points: LoosePoints, *, fastest: float, area: float) -> list[Tracklet]:
     return sorted(found, key=lambda one: (-len(one.rows), int(one.rows[0])))
 
 
+def chance_lines(n_pairs: float, density: float, sigma: float, n_hits: int, n_frames: int) -> float:
+    """Return how many lines with as many hits unrelated detections would make.
+
+    Parameters
+    ----------
+    n_pairs : float
+        Pairs of detections, each of which could begin a line.
+    density : float
+        Unrelated detections of a frame in a square arcsec.
+    sigma : float
+        Error of a place along each axis, arcsec.
+    n_hits, n_frames : int
+        Detections on the line, and frames from the first to the last of them.
+    """
+    hit = min(1.0, density * np.pi * (_TOLERANCE * sigma) ** 2)
+    # Two of the hits made the line, and chance had no say in where they are.
+    return float(max(n_pairs, 1.0) * binom.sf(n_hits - 3, n_frames - 2, hit))
+
+
 class _Search:
     """The frames of a night, each with a tree of its loose points."""
 
@@ -184,9 +203,10 @@ class _Search:
             return None
         ends = np.searchsorted(self.frames, self.points.frame[rows[[0, -1]]])
         n_frames = int(ends[1] - ends[0]) + 1
-        tracklet = Tracklet(
-            rows=rows, line=line, n_frames=n_frames, false_alarm=self._by_chance(rows, n_frames)
-        )
+        density = len(self.points) / len(self.frames) / self.area
+        sigma = float(np.median(self.points.sigma[rows]))
+        false_alarm = chance_lines(self.n_pairs, density, sigma, len(rows), n_frames)
+        tracklet = Tracklet(rows=rows, line=line, n_frames=n_frames, false_alarm=false_alarm)
         return tracklet if self._moves(tracklet) else None
 
     def _extended(self, seed: NDArray[np.intp], used: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -213,13 +233,6 @@ class _Search:
     def _line(self, rows: NDArray[np.intp]) -> Line:
         points = self.points
         return fit_line(points.t[rows], points.x[rows], points.y[rows], points.sigma[rows])
-
-    def _by_chance(self, rows: NDArray[np.intp], n_frames: int) -> float:
-        """Return how many lines with as many hits unrelated detections would make."""
-        density = len(self.points) / len(self.frames) / self.area
-        tolerance = _TOLERANCE * float(np.median(self.points.sigma[rows]))
-        hit = min(1.0, density * np.pi * tolerance**2)
-        return float(max(self.n_pairs, 1) * binom.sf(len(rows) - 3, n_frames - 2, hit))
 
     def _moves(self, tracklet: Tracklet) -> bool:
         line, rows = tracklet.line, tracklet.rows

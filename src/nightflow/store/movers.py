@@ -112,7 +112,9 @@ def write_movers(session: Session, night: str, records: Sequence[MoverRecord]) -
         return False
     ids = [one.id for one in there]
     session.connection().execute(delete(MoverDetection).where(col(MoverDetection.mover_id).in_(ids)))
-    session.connection().execute(delete(Mover).where(col(Mover.id).in_(ids)))
+    for old in there:
+        session.delete(old)
+    session.flush()
     for record in ordered:
         session.add(record.row)
         session.flush()

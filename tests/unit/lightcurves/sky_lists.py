@@ -30,8 +30,8 @@ class Sky:
     """What is seen, and how.
 
     ``side`` is the field's, ``fwhm`` the seeing's, in arcsec; ``scale`` in arcsec a pixel; ``dropout`` is the
-    chance of a star to be missed, ``blends`` that of a pair to be seen as one; ``false_a_frame`` detections are
-    of nothing; ``wcs_error`` is that of each frame, in arcsec, ``cadence`` in hours.
+    chance of a star to be missed, ``blends`` that of a pair to be seen as one; ``false_a_frame`` detections
+    are of nothing; ``wcs_error`` is that of each frame, in arcsec, ``cadence`` in hours.
     """
 
     n_stars: int = 300

@@ -1,0 +1,273 @@
+"""The night's association in a store: the same whatever came first, and nothing where nothing is new."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from nightflow.store.consistency import disagreements
+from nightflow.store.database import Database
+from nightflow.store.movers import movers
+from nightflow.store.records import CatalogIdentity
+from nightflow.store.statistics import update_statistics
+from nightflow.store.writer import append
+from tests.unit.lightcurves.sky_lists import Body, Sky, observe
+from tests.unit.store.builders import MJD, START, add_frame, columns, count, everything, in_processes, record
+from tests.unit.store.conftest import *  # noqa: F403  (the stores of both kinds)
+from tests.unit.store.field_nights import append_frame, append_frames, exported, put_in_order, sources_of
+
+SKY = Sky(
+    n_stars=150, n_pairs=20, n_frames=16, side=1500.0, false_a_frame=12, blends=0.1, flip_at=8,
+    bodies=(Body(x=-300, y=0, rate_x=30, rate_y=10), Body(x=100, y=100, rate_x=14.5, rate_y=-3.8)),
+)  # fmt: skip
+YEAR = 365.25
+
+
+def share_right(database: Database, reductions: dict[int, int]) -> float:
+    """Return the part of the stars' measurements that is on their star's source."""
+    seen = observe(SKY)
+    of_star: dict[int, list[int | None]] = {}
+    with database.session() as session:
+        for frame, reduction in reductions.items():
+            truth = seen.truth[seen.night.frame == frame]
+            statement = text("SELECT number, source_id FROM measurement WHERE reduction_id = :r")
+            for number, source in session.connection().execute(statement, {"r": reduction}):
+                if truth[number] >= 0:
+                    of_star.setdefault(int(truth[number]), []).append(source)
+    best = [max(own.count(one) for one in set(own) if one is not None) for own in of_star.values()]
+    return sum(best) / sum(len(own) for own in of_star.values())
+
+
+def agrees(database: Database) -> bool:
+    return not any(one.number for one in disagreements(database))
+
+
+def test_every_star_is_one_source_and_bodies_are_none(database: Database) -> None:
+    reductions = append_frames(database, SKY, range(16))
+    assert share_right(database, reductions) > 0.99
+    found = put_in_order(database)
+    assert share_right(database, reductions) > 0.999
+    assert (found.changed, found.n_movers) == (True, 2)
+    assert found.n_sources == count(database, "source")
+    assert 150 <= found.n_sources <= 150 + SKY.n_pairs
+    rates = sorted((one.mover.rate_ra, one.mover.rate_dec) for one in movers(database))
+    np.testing.assert_allclose(rates, [(14.5, -3.8), (30.0, 10.0)], atol=0.6)
+    assert agrees(database)
+
+
+def test_again_changes_no_row(database: Database) -> None:
+    append_frames(database, SKY, range(16))
+    first = put_in_order(database)
+    for field in first.fields:
+        update_statistics(database, field)
+    before = everything(database)
+    history = count(database, "source_history")
+    again = put_in_order(database)
+    assert (again.changed, again.n_new) == (False, 0)
+    assert [update_statistics(database, field) for field in again.fields] == [0]
+    assert everything(database) == before
+    assert count(database, "source_history") == history
+
+
+def test_in_any_order_the_same_rows_and_keys(database: Database, sqlite_url: str, tmp_path: object) -> None:
+    shuffled = np.random.default_rng(5).permutation(16).tolist()
+    append_frames(database, SKY, shuffled)
+    put_in_order(database)
+    with Database(f"sqlite:///{tmp_path}/other.sqlite") as other:
+        other.upgrade()
+        append_frames(other, SKY, range(16))
+        put_in_order(other)
+        assert sources_of(database) == sources_of(other)
+        assert exported(database) == exported(other)
+
+
+def _append_half(url: str, frames: list[int]) -> None:
+    with Database(url) as database:
+        append_frames(database, SKY, frames)
+
+
+def test_half_in_one_process_and_half_in_another(database: Database, tmp_path: object) -> None:
+    in_processes(
+        _append_half, [(database.url, list(range(0, 16, 2))), (database.url, list(range(15, 0, -2)))]
+    )
+    put_in_order(database)
+    with Database(f"sqlite:///{tmp_path}/other.sqlite") as other:
+        other.upgrade()
+        append_frames(other, SKY, range(16))
+        put_in_order(other)
+        assert exported(database) == exported(other)
+
+
+def test_sources_of_other_nights_keep_their_numbers_and_what_they_lose_is_noted(database: Database) -> None:
+    first = replace(SKY, bodies=(), false_a_frame=0, blends=0.0)
+    append_frames(database, first, range(16))
+    put_in_order(database)
+    known = {one for *_, one in sources_of(database)} - {None}
+    append_frames(database, replace(first, n_frames=6), range(6), days=10.0)
+    found = put_in_order(database, "2026-03-10")
+    assert (found.n_new, found.n_sources) == (0, 150)
+    assert {one for *_, one in sources_of(database)} - {None} == known
+    assert count(database, "source_history") == 0
+    assert agrees(database)
+
+
+def test_half_a_night_may_be_put_in_order_before_the_rest_comes(database: Database) -> None:
+    append_frames(database, SKY, range(6))
+    put_in_order(database)
+    before = {one for *_, one in sources_of(database)} - {None}
+    append_frames(database, SKY, range(6, 16))
+    found = put_in_order(database)
+    after = {one for *_, one in sources_of(database)} - {None}
+    assert found.n_movers == 2
+    assert len(before - after) < 5
+    assert agrees(database)
+
+
+def test_merged_and_split_sources_are_kept_in_the_history(database: Database) -> None:
+    sky = replace(SKY, n_stars=30, n_pairs=0, bodies=(), false_a_frame=0, dropout=0.0, blends=0.0)
+    append_frames(database, sky, range(16))
+    statement = "SELECT id FROM source ORDER BY id LIMIT 2"
+    with database.write() as session:
+        one, other = session.connection().execute(text(statement)).scalars().all()
+        change = "UPDATE measurement SET source_id = :a WHERE source_id = :b AND mjd_mid > :m"
+        middle = MJD + 7.5 * sky.cadence / 24.0
+        session.connection().execute(text(change), {"a": one, "b": other, "m": middle})
+        session.connection().execute(text("UPDATE source SET n_obs = 24 WHERE id = :a"), {"a": one})
+        session.connection().execute(text("UPDATE source SET n_obs = 8 WHERE id = :b"), {"b": other})
+    put_in_order(database)
+    with database.session() as session:
+        rows = session.connection().execute(
+            text("SELECT source_id, became, change, n_measurements, night FROM source_history")
+        )
+        assert [tuple(row) for row in rows] == [(one, other, "split", 8, "2026-02-28")]
+    assert agrees(database)
+
+
+def test_a_star_of_the_catalogue_with_two_arcsec_a_year_stays_one_source(database: Database) -> None:
+    ra, dec = np.array([132.8, 132.81]), np.array([11.8, 11.81])
+    catalog = CatalogIdentity(
+        catalog="gaia",
+        known=np.array([True, False]),
+        ids=np.array(["Barnard", ""], object),
+        pmra=np.array([-1200.0, 0.0]),
+        pmdec=np.array([1600.0, 0.0]),
+    )
+    for year in range(11):
+        shift = np.array([-1.2, 0.0]) * year / 3600.0 / np.cos(np.radians(dec))
+        moved = ra + shift, dec + np.array([1.6, 0.0]) * year / 3600.0
+        for exposure in range(3):
+            mjd = MJD + year * YEAR + exposure * 0.01
+            frame_id = add_frame(database, f"{year}-{exposure}", mjd_mid=mjd, shape=(2048, 2048))
+            chain = record(scale=1.0, fwhm_px=3.0, wcs_rms_arcsec=0.1, ra_center=ra[0], dec_center=dec[0])
+            append(database, frame_id, chain, columns(*moved, mjd=mjd, catalog=catalog), now=START)
+        with database.session() as session:
+            nights = session.connection().execute(text("SELECT DISTINCT night FROM frame")).scalars().all()
+        put_in_order(database, max(nights))
+    assert count(database, "source", "n_obs = 33") == 2
+    assert count(database, "source") == 2
+    assert count(database, "source", "catalog_id = 'Barnard' AND pmra = -1200") == 1
+
+
+def test_a_catalogue_that_comes_later_names_the_source(database: Database) -> None:
+    ra, dec = np.array([132.8]), np.array([11.8])
+    append(database, add_frame(database, "a"), record(), columns(ra, dec), now=START)
+    known = CatalogIdentity(
+        catalog="gaia",
+        known=np.array([True]),
+        ids=np.array(["'; DROP TABLE source; --"], object),
+        pmra=np.array([5.0]),
+        pmdec=np.array([-7.0]),
+    )
+    append(
+        database,
+        add_frame(database, "b"),
+        record(),
+        columns(ra, dec, mjd=MJD + 0.1, catalog=known),
+        now=START,
+    )
+    with database.session() as session:
+        row = session.connection().execute(text("SELECT catalog, catalog_id, pmra, pmdec FROM source")).one()
+    assert tuple(row) == ("gaia", "'; DROP TABLE source; --", 5.0, -7.0)
+
+
+def test_a_frame_that_comes_in_meanwhile_is_seen(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nightflow.pipeline.associate_night as module
+
+    append_frames(database, SKY, range(12))
+    late = iter([12])
+    real = module.associate_night
+
+    def slow(*arguments: object) -> object:
+        for frame in late:
+            append_frame(database, SKY, frame)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "associate_night", slow)
+    found = put_in_order(database)
+    assert found.n_detections == count(database, "measurement")
+    assert agrees(database)
+
+
+def test_a_night_without_a_solved_frame_has_no_sources(database: Database) -> None:
+    found = put_in_order(database, "1999-12-31")
+    assert (found.n_detections, found.n_sources, found.changed) == (0, 0, False)
+
+
+def test_what_is_said_of_variables_is_what_was_put_in(database: Database) -> None:
+    sky = replace(SKY, n_frames=40, bodies=(), blends=0.0, n_pairs=0, false_a_frame=0)
+    seen = observe(sky)
+    rng = np.random.default_rng(9)
+    true = np.array([np.median(seen.night.mag[seen.truth == star]) for star in range(sky.n_stars)])
+    varies = int(np.argsort(true)[30])
+    frame_offset = rng.normal(0, 0.2, sky.n_frames)
+    hours = np.arange(sky.n_frames) * sky.cadence
+    for frame in range(sky.n_frames):
+        rows = np.flatnonzero(seen.night.frame == frame)
+        mag = seen.night.mag[rows] + frame_offset[frame]
+        mag = mag + np.where(seen.truth[rows] == varies, 0.15 * np.cos(2 * np.pi * hours[frame] / 0.9), 0.0)
+        flux = 10 ** (-0.4 * mag)
+        error = flux * 0.01
+        flux = flux + rng.normal(0, error)
+        night = seen.night
+        mjd = MJD + hours[frame] / 24.0
+        frame_id = add_frame(database, f"{frame}", mjd_mid=mjd, shape=(1500, 1500))
+        chain = record(
+            scale=1.0, fwhm_px=3.0, wcs_rms_arcsec=0.12, ra_center=night.ra[0], dec_center=night.dec[0]
+        )
+        measured = columns(night.ra[rows], night.dec[rows], mjd=mjd, flux=flux, flux_err=error)
+        append(database, frame_id, chain, measured, now=START)
+    (field,) = put_in_order(database).fields
+    assert update_statistics(database, field) == 150
+    with database.session() as session:
+        rows = (
+            session.connection()
+            .execute(
+                text(
+                    "SELECT n, scatter, chi2_dof, von_neumann, period, period_err, variable, mag_err "
+                    "FROM source_statistics ORDER BY excess DESC"
+                )
+            )
+            .all()
+        )
+    assert [bool(row[6]) for row in rows] == [True] + [False] * 149
+    period, error = rows[0][4] * 24.0, rows[0][5] * 24.0
+    assert abs(period - 0.9) < 4 * error
+    assert error < 0.01
+    constant = rows[1:]
+    assert np.median([row[2] for row in constant]) == pytest.approx(1.0, abs=0.12)
+    assert np.median([row[3] for row in constant]) == pytest.approx(2.0, abs=0.15)
+    assert np.median([row[1] for row in constant]) == pytest.approx(0.0109, rel=0.1)
+
+
+def test_the_export_has_one_row_a_measurement_and_the_sources_name(database: Database) -> None:
+    append_frames(database, replace(SKY, n_stars=20, n_pairs=0, bodies=()), range(8))
+    put_in_order(database)
+    for one, content in exported(database).items():
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        assert {row["source_id"] for row in rows} == {str(one)}
+        assert len({row["frame"] for row in rows}) == len(rows)
