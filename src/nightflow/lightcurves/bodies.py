@@ -62,10 +62,10 @@ def crawler(
         return None
     plane = Plane(*middle(night.ra[rows], night.dec[rows]))
     x, y = plane.project(night.ra[rows], night.dec[rows])
-    sigma = scatter.at(night.mag[rows])
-    typical = float(np.median(sigma))
+    typical = float(np.median(scatter.at(night.mag[rows])))
     if axis_scatter(x, y) < 2.0 * typical:
         return None
+    sigma = scatter.widened(rules.trailing).at(night.mag[rows])
     line = fit_line(hours, x, y, sigma)
     kept = rows[line.kept]
     path = line.rate * float(np.ptp(hours[line.kept]))
@@ -74,7 +74,7 @@ def crawler(
     moves = (
         significance > _SIGNIFICANT
         and path > max(_SIGNIFICANT * typical, rules.radius)
-        and line.rms < 2.0 * np.sqrt(2.0) * typical
+        and line.rms < 2.0 * np.sqrt(2.0) * float(np.median(sigma))
         and false_alarm < MOST_BY_CHANCE
         and not is_defect(night, kept)
     )

@@ -38,6 +38,11 @@ class Rules:
     fraction: float = 0.0
     fastest: float = 300.0
 
+    @property
+    def trailing(self) -> float:
+        """What the place of a body that moves during the exposure is less certain by, arcsec."""
+        return 0.05 * self.radius
+
 
 @dataclass(frozen=True, kw_only=True)
 class FieldNight:

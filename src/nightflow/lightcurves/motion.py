@@ -1,7 +1,8 @@
-"""A straight line through the places of a body: its rate, and how well the line fits.
+"""The motion of a body on the plane of the sky over a night: its rate, and how well the line fits.
 
-Over a night the sky is a plane (gnomonic, arcsec) and a body moves straight on it, at a constant rate: what
-is left of its parallax and acceleration is far below the error of a place for all but the nearest ones.
+Over minutes a body moves straight at a constant rate. Over hours the Earth's rotation carries the telescope
+along: from a main-belt asteroid's distance of 1 au it shifts the place by up to 8.8", which bends the line by
+about 0.5" an hour squared. So a line may be curved where its places say so.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Line", "Plane", "fit_line"]
+__all__ = ["PARALLAX", "Line", "Plane", "fit_line"]
 
 _CLIP = 4.0
+_CURVED_FROM = 6
+"""Places that a curved line needs."""
+_BETTER_BY = 20.0
+"""Chi-squared by which the curved line must be better: chance gains as much once in 20,000 lines."""
+_ENOUGH = 8
+"""Degrees of freedom from which the places themselves say how far they scatter."""
+PARALLAX = 0.5
+"""Arcsec an hour squared by which lines of bodies at 1 au bend."""
 _ARCSEC = 3600.0
 
 
@@ -54,45 +63,58 @@ class Plane:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Motion at a constant rate.
+    """Motion at a constant rate, or at one that changes steadily.
 
     Attributes
     ----------
     t : float
-        Hours; the weighted middle of the places, where they and the rate are independent of each other.
-    x, y : float
-        Arcsec on the plane at ``t``.
-    rate_x, rate_y : float
-        Arcsec an hour.
-    place_err : float
-        Error of ``x`` and of ``y``.
-    rate_err : float
-        Error of ``rate_x`` and of ``rate_y``. Both follow from the errors of the places, and from their
-        scatter where that is larger.
+        Hours; the weighted middle of the places.
+    x, y : ndarray of float64, shape (2,) or (3,)
+        Arcsec on the plane at ``t``, arcsec an hour, and arcsec an hour squared where the line is curved.
+    covariance : ndarray of float64, shape (2, 2) or (3, 3)
+        Of ``x`` and of ``y``: from the scatter of the places; of fewer than six places not below what their
+        errors let expect, for few scatter little by chance.
     rms : float
-        Radial distance of the places from the line, arcsec, corrected for the four numbers of the fit.
+        Radial distance of the places from the line, arcsec, corrected for the numbers of the fit.
     kept : ndarray of bool, shape (n,)
         Places that are not off by more than four sigma.
     """
 
     t: float
-    x: float
-    y: float
-    rate_x: float
-    rate_y: float
-    place_err: float
-    rate_err: float
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    covariance: NDArray[np.float64]
     rms: float
     kept: NDArray[np.bool_]
 
     @property
+    def is_curved(self) -> bool:
+        """Whether the rate changes."""
+        return len(self.x) > 2
+
+    @property
+    def rate_x(self) -> float:
+        """Arcsec an hour to the east at ``t``."""
+        return float(self.x[1])
+
+    @property
+    def rate_y(self) -> float:
+        """Arcsec an hour to the north at ``t``."""
+        return float(self.y[1])
+
+    @property
     def rate(self) -> float:
-        """Arcsec an hour."""
+        """Arcsec an hour at ``t``."""
         return float(np.hypot(self.rate_x, self.rate_y))
 
     @property
+    def rate_err(self) -> float:
+        """Error of `rate_x` and of `rate_y`, hence of `rate`."""
+        return float(np.sqrt(self.covariance[1, 1]))
+
+    @property
     def position_angle(self) -> float:
-        """Of the motion, degrees from north through east."""
+        """Of the motion at ``t``, degrees from north through east."""
         return float(np.degrees(np.arctan2(self.rate_x, self.rate_y))) % 360.0
 
     @property
@@ -102,12 +124,19 @@ class Line:
 
     def at(self, t: NDArray[np.floating] | float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where the body is at ``t`` hours."""
-        passed = np.asarray(t) - self.t
-        return np.asarray(self.x + passed * self.rate_x), np.asarray(self.y + passed * self.rate_y)
+        terms = _terms(np.asarray(t, np.float64) - self.t, len(self.x))
+        return terms @ self.x, terms @ self.y
 
     def error_at(self, t: NDArray[np.floating] | float) -> NDArray[np.float64]:
-        """Return the error of `at` along each axis, arcsec."""
-        return np.asarray(np.hypot(self.place_err, (np.asarray(t) - self.t) * self.rate_err))
+        """Return the error of `at` along each axis, arcsec; of a straight line with what it may bend."""
+        passed = np.asarray(t, np.float64) - self.t
+        terms = _terms(passed, len(self.x))
+        error = np.sqrt(np.einsum("...i,ij,...j->...", terms, self.covariance, terms))
+        return np.asarray(error if self.is_curved else np.hypot(error, 0.5 * PARALLAX * passed**2))
+
+
+def _terms(passed: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    return np.stack([np.ones_like(passed), passed, 0.5 * passed**2][:number], axis=-1)
 
 
 def fit_line(
@@ -118,7 +147,7 @@ def fit_line(
     *,
     clip: bool = True,
 ) -> Line:
-    """Fit a line by weighted least squares; places that are off are left out and it is fitted again.
+    """Fit a line by weighted least squares, a curved one where the places ask for it.
 
     Parameters
     ----------
@@ -129,9 +158,9 @@ def fit_line(
     sigma : ndarray of float64, shape (n,)
         Error of a place along each axis, arcsec.
     clip : bool
-        Whether places may be left out.
+        Whether places that are off may be left out, and the line fitted again.
     """
-    line = _fitted(t, x, y, sigma, np.ones(len(t), bool))
+    line = _best(t, x, y, sigma, np.ones(len(t), bool))
     if not clip or len(t) < 5:
         return line
     off_x, off_y = _offsets(line, t, x, y)
@@ -140,7 +169,21 @@ def fit_line(
     kept = distance <= _CLIP * typical
     if kept.all() or kept.sum() < 4 or np.ptp(t[kept]) == 0:
         return line
-    return _fitted(t, x, y, sigma, kept)
+    return _best(t, x, y, sigma, kept)
+
+
+def _best(
+    t: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    kept: NDArray[np.bool_],
+) -> Line:
+    straight, chi2 = _fitted(t, x, y, sigma, kept, 2)
+    if len(np.unique(t[kept])) < _CURVED_FROM:
+        return straight
+    curved, better = _fitted(t, x, y, sigma, kept, 3)
+    return curved if chi2 - better > _BETTER_BY else straight
 
 
 def _fitted(
@@ -149,40 +192,27 @@ def _fitted(
     y: NDArray[np.float64],
     sigma: NDArray[np.float64],
     kept: NDArray[np.bool_],
-) -> Line:
+    number: int,
+) -> tuple[Line, float]:
+    """Return the line with so many coefficients an axis, and its chi-squared."""
     weight = kept / sigma**2
-    total = weight.sum()
-    middle = float((weight * t).sum() / total)
-    lever = float((weight * (t - middle) ** 2).sum())
-    values = [
-        (float((weight * one).sum() / total), float((weight * (t - middle) * one).sum() / lever))
-        for one in (x, y)
-    ]
+    middle = float((weight * t).sum() / weight.sum())
+    terms = _terms(t - middle, number)
+    covariance = np.linalg.inv(terms.T @ (weight[:, None] * terms))
+    coefficients = covariance @ (terms.T @ (weight[:, None] * np.column_stack([x, y])))
+    left = np.column_stack([x, y]) - terms @ coefficients
+    freedom = max(2 * int(kept.sum()) - 2 * number, 1)
+    chi2 = float((weight[:, None] * left**2).sum())
+    scatter = chi2 / freedom
     line = Line(
-        t=middle, x=values[0][0], y=values[1][0], rate_x=values[0][1], rate_y=values[1][1],
-        place_err=float(1.0 / np.sqrt(total)), rate_err=float(1.0 / np.sqrt(lever)), rms=0.0, kept=kept,
-    )  # fmt: skip
-    return _with_scatter(line, t, x, y, weight)
-
-
-def _with_scatter(
-    line: Line,
-    t: NDArray[np.float64],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    weight: NDArray[np.float64],
-) -> Line:
-    """Return the line with its rms, and with larger errors where the places scatter more than theirs."""
-    off_x, off_y = _offsets(line, t, x, y)
-    freedom = max(2 * int(line.kept.sum()) - 4, 1)
-    chi2 = float((weight * (off_x**2 + off_y**2)).sum()) / freedom
-    square = float((line.kept * (off_x**2 + off_y**2)).sum())
-    inflation = float(np.sqrt(max(1.0, chi2)))
-    return Line(
-        t=line.t, x=line.x, y=line.y, rate_x=line.rate_x, rate_y=line.rate_y,
-        place_err=line.place_err * inflation, rate_err=line.rate_err * inflation,
-        rms=float(np.sqrt(2.0 * square / freedom)), kept=line.kept,
-    )  # fmt: skip
+        t=middle,
+        x=coefficients[:, 0],
+        y=coefficients[:, 1],
+        covariance=covariance * (scatter if freedom >= _ENOUGH else max(1.0, scatter)),
+        rms=float(np.sqrt(2.0 * (kept[:, None] * left**2).sum() / freedom)),
+        kept=kept,
+    )
+    return line, chi2
 
 
 def _offsets(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from nightflow.lightcurves.alignment import aligned
 from nightflow.lightcurves.associate import associate, unit_vectors
 from nightflow.lightcurves.bodies import FEWEST, MovingBody, concluded, crawler, extended, is_defect, joined
 from nightflow.lightcurves.cluster import chord, cluster, least_detections, middle
@@ -70,6 +71,7 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
     """
     least = least_detections(night.n_frames, rules.least, rules.fraction)
     clusters = cluster(night.ra, night.dec, night.frame, radius=rules.radius, least=least).members()
+    night = aligned(night, clusters)
     scatter = _scatter(night, clusters, rules)
     crawling, standing, pinned = _crawling(night, known, clusters, scatter, rules)
     trimmed = (_near_middle(night, rows, rules) for rows in standing)
@@ -79,11 +81,12 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
         moving[body.rows] = True
     _take_strays(night, known, source, moving)
     loose = _loose(night, source, moving | pinned, len(known))
-    running = _running(night, loose, scatter, rules)
-    bodies = _whole(night, joined(night, [*crawling, *running], scatter), loose, scatter)
+    wide = scatter.widened(rules.trailing)
+    running = _running(night, loose, wide, rules)
+    bodies = _whole(night, joined(night, [*crawling, *running], wide), loose, wide)
     _give_up(source, bodies, len(known))
     n_loose = int((source == NONE).sum()) - sum(len(body.rows) for body in bodies)
-    bodies = tuple(concluded(night, body, n_loose, scatter) for body in bodies)
+    bodies = tuple(concluded(night, body, n_loose, wide) for body in bodies)
     if night.n_frames < _TOO_FEW_TO_JUDGE:
         _add_single(night, source, bodies, len(known))
     n_new = _renumber(source, len(known))

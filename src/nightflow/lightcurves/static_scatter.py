@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,11 @@ class StaticScatter:
         """Return the scatter at these magnitudes, arcsec; the nearest bin's outside of them."""
         known = np.nan_to_num(np.asarray(mag, np.float64), nan=99.0)
         return np.interp(known, self.mag, self.sigma) if len(self.mag) else np.full(len(known), self.fallback)
+
+    def widened(self, floor: float) -> StaticScatter:
+        """Return the scatter with a further error of ``floor`` arcsec in every place."""
+        fallback = float(np.hypot(self.fallback, floor))
+        return replace(self, sigma=np.hypot(self.sigma, floor), fallback=fallback)
 
 
 def static_scatter(mag: NDArray[np.float64], scatter: NDArray[np.float64], fallback: float) -> StaticScatter:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import binom
 
-from nightflow.lightcurves.motion import Line, fit_line
+from nightflow.lightcurves.motion import PARALLAX, Line, fit_line
 
 __all__ = ["MOST_BY_CHANCE", "LoosePoints", "Tracklet", "chance_lines", "link"]
 
@@ -177,8 +177,9 @@ class _Search:
         for column, frame in enumerate(between):
             share = (self.times[frame] - self.times[first]) / passed
             there = (1.0 - share) * self.places[start] + share * self.places[end]
-            # The place between two places is at least as certain as one of them.
-            tolerance = _TOLERANCE * np.hypot(self.points.sigma[start], self.points.sigma[end])
+            # A place between two is at least as certain as one of them, but for the bend of the line.
+            bend = 0.5 * PARALLAX * passed**2 * share * (1.0 - share)
+            tolerance = _TOLERANCE * np.hypot(self.points.sigma[start], self.points.sigma[end]) + bend
             hits[:, column] = self._nearest(frame, there, tolerance)
         enough = (hits >= 0).sum(axis=1) >= np.ceil(_LEAST_SHARE * len(between))
         for one in np.flatnonzero(enough):

@@ -73,7 +73,7 @@ def mover_records(
         numbers = stored.number[body.rows].tolist()
         line = body.line
         mjd = stored.mjd_zero + line.t / _DAY
-        ra, dec = (float(one) for one in body.plane.lift(line.x, line.y))
+        ra, dec = (float(one) for one in body.plane.lift(*line.at(line.t)))
         row = Mover(
             night="",
             number=0,
