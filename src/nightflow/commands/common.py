@@ -65,6 +65,9 @@ class TableFormat(StrEnum):
     JSON = "json"
 
 
+FormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
+
+
 class ReportFormat(StrEnum):
     """How a report that is no table of rows is printed."""
 

@@ -17,9 +17,9 @@ from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.aavso import to_aavso
 from nightflow.products.lightcurve_plot import plot as draw_plot
 from nightflow.products.lightcurve_table import encode
-from nightflow.report.target_curve import curve_at, fixed_place, target_curve
+from nightflow.report.target_curve import curve_at, named_curve, target_curve
 from nightflow.store.database import Database
-from nightflow.store.targets import find_target, list_targets
+from nightflow.store.targets import list_targets
 
 __all__ = ["export", "lightcurve"]
 
@@ -47,7 +47,9 @@ class Kind(StrEnum):
 
 
 def lightcurve(
-    name: Annotated[str | None, typer.Argument(help="A target; or give --ra and --dec.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A target or a body, such as N20260301-1; or give --ra and --dec.")
+    ] = None,
     ra: Annotated[float | None, typer.Option(help="ICRS degrees.")] = None,
     dec: Annotated[float | None, typer.Option(help="ICRS degrees.")] = None,
     radius: Annotated[
@@ -63,12 +65,19 @@ def lightcurve(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print the light curve of the source nearest to a target or a place; exits with 2 if there is none."""
+    """Print the light curve of a target, of a body that moves, or of the source nearest to a place.
+
+    Exits with 2 if there is none.
+    """
     with open_store(config) as (_, database):
-        title, place = _place(database, name, ra, dec)
-        curve = curve_at(database, place, radius=radius, filter_name=filter_name, kind=str(kind))
+        if name is None:
+            title, place = _place(ra, dec)
+            curve = curve_at(database, place, radius=radius, filter_name=filter_name, kind=str(kind))
+        else:
+            title = name
+            curve = _of_name(database, name, radius, filter_name, str(kind))
         if curve is None or len(curve) == 0:
-            fail(f"nothing was measured at {title} ({place[0]:.5f} {place[1]:+.5f})", _NOTHING_FOUND)
+            fail(f"nothing was measured at {title}", _NOTHING_FOUND)
         if plot is not None:
             draw_plot(curve, plot, title=title)
             note(f"{plot}: {len(curve)} points")
@@ -112,19 +121,18 @@ def export(
     console.print(f"{written} light curves in {folder}", soft_wrap=True)
 
 
-def _place(
-    database: Database, name: str | None, ra: float | None, dec: float | None
-) -> tuple[str, tuple[float, float]]:
-    if name is None:
-        if ra is None or dec is None:
-            fail("say which: a target's NAME, or --ra and --dec in degrees")
-        if not (0 <= ra < 360 and -90 <= dec <= 90):
-            fail(f"--ra {ra} --dec {dec} is not on the sky; both are ICRS degrees")
-        return f"RA {ra:.4f} Dec {dec:+.4f}", (ra, dec)
-    target = find_target(database, name)
-    if target is None:
-        fail(f"no target is called {name!r}; `nightflow targets list` names them, `targets add` adds one")
-    place = fixed_place(target)
-    if place is None:
-        fail(f"target {target.name} moves; its light curve is not one source's")
-    return target.name, place
+def _of_name(
+    database: Database, name: str, radius: float | None, filter_name: str | None, kind: str
+) -> LightCurve | None:
+    try:
+        return named_curve(database, name, radius=radius, filter_name=filter_name, kind=kind)
+    except LookupError as error:
+        fail(str(error))
+
+
+def _place(ra: float | None, dec: float | None) -> tuple[str, tuple[float, float]]:
+    if ra is None or dec is None:
+        fail("say which: a target's NAME, or --ra and --dec in degrees")
+    if not (0 <= ra < 360 and -90 <= dec <= 90):
+        fail(f"--ra {ra} --dec {dec} is not on the sky; both are ICRS degrees")
+    return f"RA {ra:.4f} Dec {dec:+.4f}", (ra, dec)

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from nightflow.commands.common import ConfigOption, TableFormat, console, fail, open_store, print_rows
+from nightflow.commands.common import (
+    ConfigOption,
+    FormatOption,
+    TableFormat,
+    console,
+    fail,
+    open_store,
+    print_rows,
+)
 from nightflow.store.ledger import requeue
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import (
@@ -22,7 +30,6 @@ from nightflow.store.overview import (
 
 __all__ = ["frames", "retry", "status"]
 
-FormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
 
 _SHORT_COLUMNS = ("file", "kind", "object", "filter", "state", "fwhm_px", "wcs_quality", "zp", "reason")
 

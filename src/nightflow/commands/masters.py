@@ -9,6 +9,7 @@ import typer
 
 from nightflow.commands.common import (
     ConfigOption,
+    FormatOption,
     TableFormat,
     batch_reducer,
     console,
@@ -36,7 +37,6 @@ __all__ = ["masters"]
 
 masters = typer.Typer(help="Master calibrations.", no_args_is_help=True)
 
-FormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
 WhichArgument = Annotated[str, typer.Argument(help="Number, or the beginning of the fingerprint.")]
 
 _MEASURED = (

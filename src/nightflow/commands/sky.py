@@ -15,6 +15,7 @@ from nightflow.catalogs.online import TIME_LIMIT, Cone, fetch_into
 from nightflow.catalogs.tiles import validate_name
 from nightflow.commands.common import (
     ConfigOption,
+    FormatOption,
     TableFormat,
     console,
     fail,
@@ -32,8 +33,6 @@ __all__ = ["catalog", "index", "targets"]
 catalog = typer.Typer(help="Reference catalogues kept on this machine.", no_args_is_help=True)
 index = typer.Typer(help="astrometry.net index files.", no_args_is_help=True)
 targets = typer.Typer(help="What you care for, fixed or moving.", no_args_is_help=True)
-
-FormatOption = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
 
 
 @catalog.command("import")

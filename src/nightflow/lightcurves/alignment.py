@@ -80,7 +80,7 @@ def _smooth(
         return zero, zero
     terms = _terms(*places, order)
     good = np.ones(len(terms), bool)
-    solution = np.zeros((terms.shape[1], 2))
+    solution: NDArray[np.floating] = np.zeros((terms.shape[1], 2))
     target = np.column_stack(offsets)
     for _ in range(_CLIPS):
         solution = np.linalg.lstsq(terms[good], target[good], rcond=None)[0]

@@ -198,7 +198,7 @@ def _fitted(
     weight = kept / sigma**2
     middle = float((weight * t).sum() / weight.sum())
     terms = _terms(t - middle, number)
-    covariance = np.linalg.inv(terms.T @ (weight[:, None] * terms))
+    covariance = np.asarray(np.linalg.inv(terms.T @ (weight[:, None] * terms)), np.float64)
     coefficients = covariance @ (terms.T @ (weight[:, None] * np.column_stack([x, y])))
     left = np.column_stack([x, y]) - terms @ coefficients
     freedom = max(2 * int(kept.sum()) - 2 * number, 1)

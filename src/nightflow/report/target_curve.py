@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.store.database import Database
 from nightflow.store.models import Target
+from nightflow.store.movers import find_mover
+from nightflow.store.moving_curve import mover_curve, moving_target_curve
 from nightflow.store.queries import find_source, light_curve
-from nightflow.store.targets import position_at
+from nightflow.store.targets import find_target, position_at
 
-__all__ = ["curve_at", "fixed_place", "target_curve"]
+__all__ = ["curve_at", "fixed_place", "named_curve", "target_curve"]
 
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
@@ -50,8 +52,55 @@ def curve_at(
     return light_curve(database, found.source.id, filter=filter_name, kind=kind)
 
 
-def target_curve(database: Database, target: Target) -> LightCurve | None:
-    """Return the light curve of a fixed target; None where nothing was measured, or where it moves."""
+def target_curve(
+    database: Database,
+    target: Target,
+    *,
+    radius: float | None = None,
+    filter_name: str | None = None,
+    kind: str = "aperture",
+) -> LightCurve | None:
+    """Return the light curve of a target, fixed or moving; None where nothing was measured.
+
+    Parameters are those of `curve_at`.
+    """
     place = fixed_place(target)
-    curve = curve_at(database, place) if place is not None else None
+    if place is None:
+        curve: LightCurve | None = moving_target_curve(
+            database, target, radius=radius, filter=filter_name, kind=kind
+        )
+    else:
+        curve = curve_at(database, place, radius=radius, filter_name=filter_name, kind=kind)
     return curve if curve is not None and len(curve) else None
+
+
+def named_curve(
+    database: Database,
+    name: str,
+    *,
+    radius: float | None = None,
+    filter_name: str | None = None,
+    kind: str = "aperture",
+) -> LightCurve | None:
+    """Return the light curve of a target, or of a body that `finish` found; None where nothing was measured.
+
+    Parameters
+    ----------
+    name : str
+        Of a target, or the label of a body, such as "N20260301-1".
+
+    Raises
+    ------
+    LookupError
+        Nothing has that name.
+    """
+    target = find_target(database, name)
+    if target is not None:
+        return target_curve(database, target, radius=radius, filter_name=filter_name, kind=kind)
+    body = find_mover(database, name)
+    if body is None or body.id is None:
+        raise LookupError(
+            f"no target is called {name!r}; `nightflow targets list` names them, `targets add` adds one"
+        )
+    curve = mover_curve(database, body.id, filter=filter_name, kind=kind)
+    return curve if len(curve) else None

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import insert
 from sqlmodel import Session
 
-from nightflow.store.models import Measurement, plain_text
+from nightflow.store.models import plain_text
 from nightflow.store.records import MeasurementColumns
 
 __all__ = ["insert_measurements"]
@@ -82,10 +81,11 @@ def _values(array: NDArray[Any]) -> list[Any]:
 
 def _insert(session: Session, rows: list[tuple[Any, ...]]) -> None:
     """Hand plain tuples to the driver: naming each value of each row would take longer than the database."""
-    connection = session.connection()
-    compiled = insert(Measurement).compile(dialect=connection.dialect, column_keys=list(_COLUMNS))
-    order = [_COLUMNS.index(name) for name in compiled.positiontup or ()]
-    connection.exec_driver_sql(str(compiled), [tuple(row[index] for index in order) for row in rows])
+    places = ", ".join("?" * len(_COLUMNS))
+    session.connection().exec_driver_sql(
+        f"INSERT INTO measurement ({', '.join(_COLUMNS)}) VALUES ({places})",  # noqa: S608 - our own names
+        rows,
+    )
 
 
 def _copy(session: Session, rows: list[tuple[Any, ...]]) -> None:

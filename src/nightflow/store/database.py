@@ -24,6 +24,9 @@ from nightflow.store.failures import translated
 __all__ = ["Database", "serialise"]
 
 _WRITES = "nightflow_writes"
+_CACHE_KIB = 65_536
+_LOG_PAGES = 16_000
+"""Of 4 KiB, until SQLite's log is written into the file."""
 
 
 class Database:
@@ -169,6 +172,10 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     # The driver must not begin transactions of its own: _begin_sqlite does.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys=ON")
+    # A frame touches a page of the index for each of its stars: with little memory each is read again, and
+    # with a short log the frame that fills it waits until all of them are written a second time.
+    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

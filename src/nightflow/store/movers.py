@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,9 @@ from nightflow.store.models import Exposure, Frame, Measurement, Mover, MoverDet
 from nightflow.store.night_fields import StoredField
 from nightflow.store.targets import position_at
 
-__all__ = ["MoverRecord", "ObservedMover", "mover_records", "movers", "write_movers"]
+__all__ = [
+    "MoverRecord", "ObservedMover", "find_mover", "mover_label", "mover_records", "movers", "write_movers",
+]  # fmt: skip
 
 _NAMED_WITHIN = 30.0
 """Arcsec between a body and where a target's ephemeris has it."""
@@ -54,7 +57,24 @@ class ObservedMover:
     @property
     def label(self) -> str:
         """The target's name, or one made of night and number."""
-        return self.mover.name or f"N{self.mover.night.replace('-', '')}-{self.mover.number}"
+        return self.mover.name or mover_label(self.mover)
+
+
+def mover_label(mover: Mover) -> str:
+    """Return what a body is called that no target names, such as "N20260301-1"."""
+    return f"N{mover.night.replace('-', '')}-{mover.number}"
+
+
+def find_mover(database: Database, label: str) -> Mover | None:
+    """Return the body that has a label."""
+    parts = re.fullmatch(r"N(\d{4})(\d{2})(\d{2})-(\d{1,6})", label.strip())
+    if parts is None:
+        return None
+    year, month, day, number = parts.groups()
+    with database.session() as session:
+        return session.exec(
+            select(Mover).where(Mover.night == f"{year}-{month}-{day}", Mover.number == int(number))
+        ).first()
 
 
 def mover_records(

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 __all__ = ["free_names", "names"]
 
-_BITS = 53
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FRAME_BITS = 33
+_NUMBER_BITS = 20
 
 
 def names(sha256: str, detector: str, numbers: NDArray[np.integer], trial: int = 0) -> NDArray[np.int64]:
     """Return the number that each detection of a frame gives to a source, positive.
+
+    The upper bits are the frame's, so that the sources of a field, most of which its first frame names, lie
+    side by side in the table.
 
     Parameters
     ----------
@@ -27,18 +30,21 @@ def names(sha256: str, detector: str, numbers: NDArray[np.integer], trial: int =
     detector : str
         Which chip of it.
     numbers : ndarray of int, shape (n,)
-        Detection numbers on the frame.
+        Detection numbers on the frame, below 2^20.
     trial : int
         Another one gives other numbers, for those that are taken.
+
+    Raises
+    ------
+    ValueError
+        A detection number is too large.
     """
-    frame = hashlib.blake2b(f"{sha256}/{detector}/{trial}".encode(), digest_size=8).digest()
-    with np.errstate(over="ignore"):
-        mixed = np.uint64(int.from_bytes(frame, "big")) + (numbers.astype(np.uint64) + np.uint64(1)) * _GOLDEN
-        # The finaliser of splitmix64 (Steele, Lea & Flood 2014): neighbours become unlike.
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed = (mixed ^ (mixed >> np.uint64(31))) >> np.uint64(64 - _BITS)
-    return np.maximum(mixed, np.uint64(1)).astype(np.int64)
+    if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < 1 << _NUMBER_BITS:
+        raise ValueError(f"detection numbers must lie between 0 and {(1 << _NUMBER_BITS) - 1}")
+    digest = hashlib.blake2b(f"{sha256}/{detector}/{trial}".encode(), digest_size=8).digest()
+    frame = int.from_bytes(digest, "big") >> (64 - _FRAME_BITS)
+    # 0 means no source.
+    return np.asarray((max(frame, 1) << _NUMBER_BITS) + numbers.astype(np.int64), np.int64)
 
 
 def free_names(

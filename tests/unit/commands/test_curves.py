@@ -101,14 +101,22 @@ def test_targets_by_name_and_their_export(dome: Observatory, tmp_path: Path) -> 
     assert all(file.parent == out and "<" not in file.name for file in out.iterdir())
 
 
-def test_a_moving_target_has_no_one_place(dome: Observatory, tmp_path: Path) -> None:
+def test_a_moving_target_is_measured_where_its_ephemeris_has_it(dome: Observatory, tmp_path: Path) -> None:
     ephemeris = tmp_path / "e.csv"
     ephemeris.write_text("mjd,ra,dec\n60000,10,10\n60001,11,10\n")
     dome("targets", "add", "Ceres", "--ephemeris", str(ephemeris))
-    result = dome("lightcurve", "Ceres")
-    assert result.exit_code == 1
-    assert "moves" in result.stderr
+    assert dome("lightcurve", "Ceres").exit_code == 2
     assert "2 rows" in dome("targets", "list", "--format", "csv").stdout
+    star = dome("lightcurve", "--ra", str(TARGET[0]), "--dec", str(TARGET[1])).stdout.splitlines()
+    rows = [f"{mjd},{TARGET[0]},{TARGET[1]}" for mjd in (60900, 61100)]
+    ephemeris.write_text("\n".join(["mjd,ra,dec", *rows]))
+    dome("targets", "add", "Vesta", "--ephemeris", str(ephemeris))
+    followed = dome("lightcurve", "Vesta").stdout.splitlines()
+    assert len(followed) == len(star) == LIGHTS + 1
+    columns = star[0].split(",")
+    same = [columns.index(name) for name in columns if name not in ("source_id", "diff_mag", "diff_mag_err")]
+    for one, other in zip(followed, star, strict=True):
+        assert [one.split(",")[place] for place in same] == [other.split(",")[place] for place in same]
 
 
 def test_targets_are_imported(dome: Observatory, tmp_path: Path) -> None:
