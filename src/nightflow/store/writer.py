@@ -156,7 +156,8 @@ def _measure(
     source_ids, ambiguous, n_new = _source_of_rows(session, reduction.frame_id, columns, radius)
     columns = replace(columns, flags=np.where(ambiguous, columns.flags | _AMBIGUOUS, columns.flags))
     written = insert_measurements(session, reduction.id, columns, source_ids, ONLINE_ASSOCIATION)
-    count_observation(session, reduction.id, +1)
+    if written:
+        count_observation(session, reduction.id, +1, float(columns.mjd_mid))
     return AppendResult(
         reduction_id=reduction.id,
         version=reduction.version,

@@ -81,3 +81,17 @@ def test_a_cone_is_searched_by_the_index_on_the_sky(full: Database) -> None:
     assert "ix_source_healpix" in plan
     assert "Seq Scan" not in plan
     assert "SCAN source" not in plan
+
+
+def test_an_append_counts_in_its_own_month(full: Database) -> None:
+    frame_id = add_frame(full, "new.fits")
+    asked: list[tuple[str, Any]] = []
+    event.listen(full.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    append(full, frame_id, record(), columns(*stars(50), mjd=MJD + 20.0), now=later(60))
+    ((statement, values),) = [one for one in asked if one[0].startswith("UPDATE source")]
+    plan = "\n".join(_plan(full, statement, values))
+    assert "SCAN measurement" not in plan
+    if full.is_postgres:
+        assert "measurement_2026_03" in plan
+        assert "measurement_2026_04" not in plan
+        assert "measurement_2026_05" not in plan
