@@ -38,7 +38,7 @@ def dump(database: Database, file: Path) -> None:
     """
     try:
         with replacing(file) as temporary:
-            _run(database, "pg_dump", "--format=custom", f"--file={temporary}")
+            _run(database, "pg_dump", "--format=custom", f"--file={temporary.resolve()}")
     except OSError as error:
         raise RetryLater(f"{file} cannot be written: {error}") from error
 
@@ -63,7 +63,7 @@ def load(database: Database, file: Path) -> None:
             )
         SQLModel.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
-    _run(database, "pg_restore", *_ALL_OR_NOTHING, "--no-owner", "--no-acl", str(file))
+    _run(database, "pg_restore", *_ALL_OR_NOTHING, "--no-owner", "--no-acl", str(file.resolve()))
     with database.session() as session:
         revision = session.connection().execute(text("SELECT version_num FROM alembic_version")).scalar()
     if not is_known(str(revision)):
@@ -72,7 +72,7 @@ def load(database: Database, file: Path) -> None:
 
 def _check(file: Path) -> None:
     """Read the archive's list of contents before anything is touched."""
-    command = [_program("pg_restore"), "--list", str(file)]
+    command = [_program("pg_restore"), "--list", str(file.resolve())]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     fault = _last_line(listed.stderr) if listed.returncode else ""
     if not fault and len(set(_OURS.findall(listed.stdout))) < _N_OURS:
@@ -86,7 +86,8 @@ def _run(database: Database, name: str, *options: str) -> None:
     with database.session() as session:
         driver: Any = session.connection().connection.driver_connection
         parameters, password = driver.info.get_parameters(), driver.info.password
-    environment = os.environ | ({"PGPASSWORD": password} if password else {})
+    # Complaints in English: one of them is looked for below.
+    environment = os.environ | {"LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
     command = [_program(name), "--no-password", f"--dbname={make_conninfo(**parameters)}", *options]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:

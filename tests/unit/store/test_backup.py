@@ -406,3 +406,18 @@ def test_an_archive_of_another_database_is_named(
         restore(full_postgres, tmp_path / "notes.backup")
     with Database(full_postgres) as database:
         assert count(database, "alembic_version") == 1
+
+
+def test_an_archive_that_breaks_off_leaves_a_database_that_can_be_used(
+    full_postgres: str, empty_postgres: str, programs: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.backup"
+    with Database(full_postgres) as database:
+        fill(database)
+        backup(database, kept)
+    kept.write_bytes(kept.read_bytes()[:-500])
+    with pytest.raises(ConfigurationError, match=r"pg_restore: error"):
+        restore(empty_postgres, kept)
+    with Database(empty_postgres) as other:
+        other.upgrade()
+        assert count(other, "target") == 0
