@@ -7,18 +7,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-import nightflow.store
 from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fault, fine, warning
 from nightflow.errors import NightflowError
 from nightflow.store.database import Database
 from nightflow.store.failures import translated
+from nightflow.store.migrate import head, is_known
 from nightflow.store.overview import counts
 
 __all__ = ["check_disk", "check_folders", "check_store"]
@@ -84,20 +82,20 @@ def _sqlite_file(url: str) -> Path | None:
 
 
 def _revision(database: Database, shown: str) -> Finding:
-    head = _head()
+    newest = head()
     with translated(database.url), database.engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-    if current == head:
+    if current == newest:
         number = sum(counts(database).values())
-        return fine("store", f"{shown}: {number} exposures, tables at revision {head}")
+        return fine("store", f"{shown}: {number} exposures, tables at revision {newest}")
     if current is None:
         return warning("store", f"{shown}: no tables yet", "any command makes them")
-    if current not in _known_revisions():
+    if not is_known(current):
         return fault(
             "store", f"{shown}: its tables (revision {current}) are of a newer nightflow", "update nightflow"
         )
     return warning(
-        "store", f"{shown}: tables at revision {current}, {head} is due", "the next command brings them up"
+        "store", f"{shown}: tables at revision {current}, {newest} is due", "the next command brings them up"
     )
 
 
@@ -106,21 +104,6 @@ def _writable(database: Database) -> Finding:
     with database.write() as session:
         session.connection().execute(text("UPDATE alembic_version SET version_num = version_num WHERE 1 = 0"))
     return fine("store", "can be written")
-
-
-def _scripts() -> ScriptDirectory:
-    config = Config()
-    folder = Path(nightflow.store.__file__).parent / "migrations"
-    config.set_main_option("script_location", folder.as_posix())
-    return ScriptDirectory.from_config(config)
-
-
-def _head() -> str | None:
-    return _scripts().get_current_head()
-
-
-def _known_revisions() -> set[str]:
-    return {script.revision for script in _scripts().walk_revisions()}
 
 
 def _folder(key: str, path: Path) -> Finding:

@@ -17,7 +17,7 @@ __all__ = ["check_consistency"]
 
 _RECOUNT = "`nightflow store check --mend` counts them again"
 _MENDS = {
-    "database file": "restore the last backup, or save what is left: `sqlite3 OLD .recover | sqlite3 NEW`",
+    "database file": "`nightflow store restore FILE`, or save the rest: `sqlite3 OLD .recover | sqlite3 NEW`",
     "lights without a reduction": "`nightflow run` with --force on their folder",
     "states of exposures": "`nightflow retry FRAME`",
     "masters of reductions": "`nightflow finish NIGHT` of their nights: they are reduced again",

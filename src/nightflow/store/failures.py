@@ -37,7 +37,7 @@ _SQLITE: dict[int, _Meaning] = {
         "cannot be opened; does the folder exist, may this user write it?",
     ),
     sqlite3.SQLITE_NOTADB: (ConfigurationError, "not an SQLite database; name another file in store.url"),
-    sqlite3.SQLITE_CORRUPT: (ConfigurationError, "damaged; restore it from a backup"),
+    sqlite3.SQLITE_CORRUPT: (ConfigurationError, "damaged; `nightflow store restore` puts a backup back"),
 }
 """Primary result codes of SQLite (https://sqlite.org/rescode.html)."""
 
@@ -58,13 +58,15 @@ _POSTGRES: dict[str, _Meaning] = {
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def translated(url: str, doing: str = "") -> Iterator[None]:
     """Turn what the database raises inside the block into an error that says what follows.
 
     Parameters
     ----------
     url : str
         Of the database, for the message; its password is not shown.
+    doing : str
+        What is done with it, where that concerns another file too; for the message.
 
     Raises
     ------
@@ -82,7 +84,8 @@ def translated(url: str) -> Iterator[None]:
             raise
         kind, what = meaning
         shown = make_url(url).render_as_string(hide_password=True)
-        raise kind(f"store {shown}: {what} ({_first_line(original)})") from error
+        subject = f"store {shown}, {doing}" if doing else f"store {shown}"
+        raise kind(f"{subject}: {what} ({_first_line(original)})") from error
 
 
 def _meaning(error: BaseException | None) -> _Meaning | None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-__all__ = ["downgrade", "upgrade"]
+__all__ = ["downgrade", "head", "is_known", "upgrade"]
 
 _LOCK = 4_107_260_011
 """Any number, as long as nobody else locks it."""
@@ -29,9 +30,25 @@ def downgrade(engine: Engine, revision: str) -> None:
     _run(engine, lambda config: command.downgrade(config, revision))
 
 
-def _run(engine: Engine, migration: Callable[[Config], None]) -> None:
+def head() -> str | None:
+    """Return the newest revision of this nightflow."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def is_known(revision: str) -> bool:
+    """Return whether this nightflow has the migration that a store was brought up to."""
+    known = ScriptDirectory.from_config(_config()).walk_revisions()
+    return revision in {script.revision for script in known}
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", (Path(__file__).parent / "migrations").as_posix())
+    return config
+
+
+def _run(engine: Engine, migration: Callable[[Config], None]) -> None:
+    config = _config()
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

@@ -329,10 +329,13 @@ class Source(SQLModel, table=True):
 
 
 class Measurement(SQLModel, table=True):
-    """One source on one frame."""
+    """One source on one frame; on Postgres a table a month, see `nightflow.store.partitions`."""
 
     __tablename__ = "measurement"
-    __table_args__ = (Index("ix_measurement_source", "source_id", "mjd_mid"),)
+    __table_args__ = (
+        Index("ix_measurement_source", "source_id", "mjd_mid"),
+        {"postgresql_partition_by": "RANGE (mjd_mid)"},
+    )
 
     reduction_id: int = Field(foreign_key="reduction.id", primary_key=True)
     number: int = Field(primary_key=True)

@@ -182,11 +182,16 @@ def identify(session: Session, frame_id: int, detections: Detections, epoch: flo
     return Identified(source=found, ambiguous=matched.ambiguous, n_new=len(new))
 
 
-def count_observation(session: Session, reduction_id: int, change: int) -> None:
-    """Add ``change`` to ``n_obs`` of the sources that a reduction detected."""
+def count_observation(session: Session, reduction_id: int, change: int, mjd_mid: float | None = None) -> None:
+    """Add ``change`` to ``n_obs`` of the sources that a reduction detected.
+
+    Where the time of its measurements is given, Postgres looks into that month only.
+    """
     seen = select(col(Measurement.source_id)).where(
         col(Measurement.reduction_id) == reduction_id, col(Measurement.source_id).is_not(None)
     )
+    if mjd_mid is not None:
+        seen = seen.where(col(Measurement.mjd_mid) == mjd_mid)
     session.connection().execute(
         update(Source).where(col(Source.id).in_(seen)).values(n_obs=col(Source.n_obs) + change)
     )

@@ -17,6 +17,7 @@ from nightflow.lightcurves.associate import reach
 from nightflow.store.bulk import insert_measurements
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Measurement, Reduction
+from nightflow.store.partitions import ensure_partition
 from nightflow.store.records import MeasurementColumns, ReductionRecord
 from nightflow.store.sources import Detections, count_observation, identify
 
@@ -97,6 +98,8 @@ def append(
     """
     if len(columns) and not math.isfinite(columns.mjd_mid):
         raise FrameRejected(f"frame {frame_id} has no time of mid-exposure: no light curve can take it")
+    if len(columns):
+        ensure_partition(database, columns.mjd_mid)
     with database.write() as session:
         # Two frames of one field at a time would both make the same new sources.
         serialise(session, "association")
@@ -153,7 +156,8 @@ def _measure(
     source_ids, ambiguous, n_new = _source_of_rows(session, reduction.frame_id, columns, radius)
     columns = replace(columns, flags=np.where(ambiguous, columns.flags | _AMBIGUOUS, columns.flags))
     written = insert_measurements(session, reduction.id, columns, source_ids, ONLINE_ASSOCIATION)
-    count_observation(session, reduction.id, +1)
+    if written:
+        count_observation(session, reduction.id, +1, float(columns.mjd_mid))
     return AppendResult(
         reduction_id=reduction.id,
         version=reduction.version,

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.store.database import Database
@@ -106,6 +106,14 @@ def count(database: Database, table: str, condition: str = "1 = 1") -> int:
         return int(
             session.connection().execute(text(f"SELECT count(*) FROM {table} WHERE {condition}")).scalar_one()
         )
+
+
+def partitions(connection: Connection) -> list[str]:
+    """Return the tables that hold the months of the measurements; none on SQLite."""
+    if connection.dialect.name == "sqlite":
+        return []
+    children = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'measurement'::regclass"
+    return sorted(connection.execute(text(children)).scalars())
 
 
 def everything(database: Database) -> dict[str, list[Any]]:

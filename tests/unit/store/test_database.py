@@ -3,17 +3,33 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
 
+import nightflow.store.writer as writer
 from nightflow.errors import ConfigurationError, RetryLater
 from nightflow.store.database import Database, serialise
+from nightflow.store.failures import translated
 from nightflow.store.ledger import receive
 from nightflow.store.models import Frame, Source, Target
-from tests.unit.store.builders import START, count, in_processes, sha
+from nightflow.store.writer import append
+from tests.unit.store.builders import (
+    START,
+    add_frame,
+    columns,
+    count,
+    everything,
+    in_processes,
+    record,
+    sha,
+    stars,
+)
 
 
 def _upgrade(url: str) -> int:
@@ -145,6 +161,76 @@ def test_read_only_postgres_is_named(full_postgres: str) -> None:
             receive(database, "/data/a.fits", sha("a"), 1, now=START)
 
 
+def _append(database: Database, frame_id: int) -> None:
+    append(database, frame_id, record(), columns(*stars(3000)), now=START)
+
+
+@pytest.mark.parametrize("setting", ["PRAGMA query_only = on", "SET default_transaction_read_only = on"])
+def test_an_append_into_what_may_only_be_read_is_named(request: pytest.FixtureRequest, setting: str) -> None:
+    url = request.getfixturevalue("sqlite_url" if setting.startswith("PRAGMA") else "full_postgres")
+    with Database(url) as database:
+        frame_id = add_frame(database)
+        database.close()
+        event.listen(database.engine, "connect", lambda driver, _: _execute_and_commit(driver, setting))
+        with pytest.raises(ConfigurationError, match="read-only"):
+            _append(database, frame_id)
+        assert count(database, "reduction") == 0
+
+
+def _execute_and_commit(driver: Any, statement: str) -> None:
+    driver.execute(statement)
+    driver.commit()
+
+
+def test_a_disk_that_is_full_in_the_middle_of_an_append_leaves_nothing(sqlite_url: str) -> None:
+    with Database(sqlite_url) as database:
+        frame_id = add_frame(database)
+        with database.engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 20}")
+        before = everything(database)
+        with pytest.raises(RetryLater, match="disk full; make room"):
+            _append(database, frame_id)
+        assert everything(database) == before
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+        _append(database, frame_id)
+        assert count(database, "measurement") == 3000
+
+
+@pytest.mark.parametrize("raised", [psycopg.errors.DiskFull, psycopg.errors.TooManyConnections])
+def test_a_server_without_room_means_retry_later(raised: type[psycopg.Error]) -> None:
+    with (
+        pytest.raises(RetryLater, match=r"out of disk space, memory or connections \(no room\)"),
+        translated("postgresql://user:secret@host/name"),
+    ):
+        raise raised("no room")
+
+
+def test_a_server_that_runs_out_of_room_means_retry_later(full_postgres: str) -> None:
+    """No disk is filled: a sort that may not spill to it fails in the same class of errors."""
+    with Database(full_postgres) as database, pytest.raises(RetryLater, match="out of disk space"):
+        _sort_much(database)
+
+
+def _sort_much(database: Database) -> None:
+    with database.write() as session:
+        for setting in ("temp_file_limit = 0", "work_mem = '64kB'"):
+            session.connection().exec_driver_sql(f"SET LOCAL {setting}")
+        numbers = "SELECT random() AS one FROM generate_series(1, 100000)"
+        session.connection().exec_driver_sql(
+            f"SELECT max(one) FROM ({numbers} ORDER BY one OFFSET 0) AS many"
+        )
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with (
+        Database(f"sqlite:///{tmp_path / 'none' / 's.sqlite'}") as database,
+        pytest.raises(ConfigurationError, match=r"cannot be opened; .* may this user write it\?"),
+    ):
+        count(database, "exposure")
+
+
 def test_missing_tables_are_named(empty_url: str) -> None:
     with Database(empty_url) as database, pytest.raises(ConfigurationError, match="nightflow init"):
         count(database, "exposure")
@@ -192,6 +278,30 @@ def test_a_lost_connection_means_retry_later_and_then_a_new_one(full_postgres: s
         with pytest.raises(RetryLater, match=r"server stopping|away"):
             _lose_the_connection(database)
         assert count(database, "exposure") == 0
+
+
+def test_a_server_that_dies_in_the_middle_of_an_append_leaves_nothing(
+    full_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = writer.insert_measurements
+
+    def insert_and_lose_the_server(session: Session, *arguments: Any) -> int:
+        inserted = real(session, *arguments)
+        pid = session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with Database(full_postgres) as other, other.write() as killer:
+            killer.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        return inserted
+
+    with Database(full_postgres) as database:
+        frame_id = add_frame(database)
+        before = everything(database)
+        with monkeypatch.context() as patched:
+            patched.setattr(writer, "insert_measurements", insert_and_lose_the_server)
+            with pytest.raises(RetryLater, match=r"server stopping|away|connection lost"):
+                _append(database, frame_id)
+        assert everything(database) == before
+        _append(database, frame_id)
+        assert count(database, "measurement") == 3000
 
 
 @pytest.mark.parametrize(

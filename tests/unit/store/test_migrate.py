@@ -10,15 +10,16 @@ from sqlmodel import SQLModel
 
 from nightflow.store.database import Database
 from nightflow.store.masters import add_master, masters
+from nightflow.store.partitions import ensure_partition
 from nightflow.store.targets import add_target, list_targets
-from tests.unit.store.builders import add_frame, count
+from tests.unit.store.builders import MJD, add_frame, count, partitions
 from tests.unit.store.test_masters import a_master
 
 
 def _shape(connection: Connection) -> dict[str, Any]:
     """Return tables, columns, keys and indexes, with what each index is limited to."""
     inspector = inspect(connection)
-    tables = sorted(set(inspector.get_table_names()) - {"alembic_version"})
+    tables = sorted(set(inspector.get_table_names()) - {"alembic_version"} - set(partitions(connection)))
     return {
         table: {
             "columns": [
@@ -33,7 +34,16 @@ def _shape(connection: Connection) -> dict[str, Any]:
             "unique": sorted(one["column_names"] for one in inspector.get_unique_constraints(table)),
         }
         for table in tables
-    } | {"indexes": _indexes(connection)}
+    } | {"indexes": _indexes(connection), "partitioned": _partitioned(connection)}
+
+
+def _partitioned(connection: Connection) -> list[tuple[str, str]]:
+    if connection.dialect.name == "sqlite":
+        return []
+    rows = connection.execute(
+        text("SELECT partrelid::regclass::text, pg_get_partkeydef(partrelid) FROM pg_partitioned_table")
+    )
+    return [(table, key) for table, key in rows]
 
 
 def _indexes(connection: Connection) -> list[str]:
@@ -56,10 +66,39 @@ def test_migrations_make_the_tables_of_the_models(empty_url: str) -> None:
             assert _shape(connection) == wanted
 
 
-def test_nothing_is_left_to_migrate(database: Database) -> None:
+def _left_to_migrate(database: Database) -> list[Any]:
+    """Return what the models have and the database has not, or the other way round.
+
+    Partitions come and go with the frames: they are no tables of the models.
+    """
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, SQLModel.metadata) == []
+        made = set(partitions(connection))
+        options = {
+            "compare_type": True,
+            "include_name": lambda name, kind, _: kind != "table" or name not in made,
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        return list(compare_metadata(context, SQLModel.metadata))
+
+
+def test_nothing_is_left_to_migrate(database: Database) -> None:
+    assert _left_to_migrate(database) == []
+    ensure_partition(database, MJD)
+    assert _left_to_migrate(database) == []
+
+
+def test_what_is_left_to_migrate_is_seen(database: Database) -> None:
+    ensure_partition(database, MJD)
+    with database.engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_measurement_source"))
+        connection.execute(text("CREATE TABLE measurement_1999_12 (id INTEGER)"))
+    assert sorted(one[0] for one in _left_to_migrate(database)) == ["add_index", "remove_table"]
+
+
+def test_measurements_are_partitioned_where_the_database_can(database: Database) -> None:
+    with database.engine.connect() as connection:
+        expected = [("measurement", "RANGE (mjd_mid)")] if database.is_postgres else []
+        assert _partitioned(connection) == expected
 
 
 def test_back_and_forth_with_rows_in_the_tables(database: Database) -> None:

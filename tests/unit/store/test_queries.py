@@ -4,13 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from nightflow.flags import Flag
 from nightflow.lightcurves.light_curve import COLUMNS
 from nightflow.store.database import Database
-from nightflow.store.queries import find_source, find_sources, light_curve, light_curve_query
-from nightflow.store.sources import in_ranges
+from nightflow.store.queries import find_source, find_sources, light_curve
 from nightflow.store.writer import append
 from tests.unit.store.builders import MJD, add_frame, columns, later, record, stars
 
@@ -208,32 +206,3 @@ def test_an_unknown_source_has_an_empty_light_curve(database: Database) -> None:
     curve = light_curve(database, 4711)
     assert len(curve) == 0
     assert list(curve.columns) == [column.name for column in COLUMNS]
-
-
-def _plan(database: Database, statement: Any) -> str:
-    compiled = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
-    explain = "EXPLAIN " if database.is_postgres else "EXPLAIN QUERY PLAN "
-    with database.session() as session:
-        if database.is_postgres:
-            # Planned as for a table that is not small.
-            session.connection().execute(text("SET LOCAL enable_seqscan = off"))
-        return "\n".join(str(row) for row in session.connection().exec_driver_sql(explain + str(compiled)))
-
-
-def test_a_light_curve_is_read_by_the_source_index(database: Database) -> None:
-    plan = _plan(database, light_curve_query(1))
-    assert "ix_measurement_source" in plan
-    assert "SCAN measurement" not in plan
-    assert "Seq Scan" not in plan
-
-
-def test_a_cone_is_read_by_the_healpix_index(database: Database) -> None:
-    from sqlalchemy import select
-
-    from nightflow.store.healpix import cone
-    from nightflow.store.models import Source
-
-    plan = _plan(database, select(Source).where(in_ranges(cone(10.0, 20.0, 1.0))))
-    assert "ix_source_healpix" in plan
-    assert "SCAN source" not in plan
-    assert "Seq Scan" not in plan

@@ -1,0 +1,97 @@
+"""How the database goes about the questions of the sky: by index, in every month, as its own plan says.
+
+The tables are filled until an index is worth while, and nothing is forbidden to the planner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from nightflow.store.database import Database
+from nightflow.store.partitions import ensure_partition
+from nightflow.store.queries import find_sources, light_curve_query
+from nightflow.store.writer import append
+from tests.unit.store.builders import MJD, add_frame, columns, later, partitions, record, stars
+
+N_SOURCES, N_FRAMES = 1500, 8
+MONTHS = (MJD, MJD + 31.0, MJD + 61.0)
+
+
+@pytest.fixture
+def full(database: Database) -> Database:
+    """Three months of a field of many stars; one frame is appended, the rest are its copies."""
+    ra, dec = stars(N_SOURCES)
+    append(database, add_frame(database), record(), columns(ra, dec), now=later(60))
+    for mjd in MONTHS:
+        ensure_partition(database, mjd)
+    with database.write() as session:
+        connection = session.connection()
+        names = connection.execute(text("SELECT * FROM measurement LIMIT 1")).keys()
+        chosen = ", ".join({"mjd_mid": ":mjd", "number": "number + :shift"}.get(one, one) for one in names)
+        copy = text(
+            f"INSERT INTO measurement SELECT {chosen} FROM measurement WHERE number < {N_SOURCES}"
+            f" AND mjd_mid = {MJD}"
+        )
+        for frame in range(1, N_FRAMES):
+            for month in MONTHS:
+                values = {"mjd": month + frame, "shift": N_SOURCES * frame}
+                connection.execute(copy, values)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+    return database
+
+
+def _plan(database: Database, statement: str, values: Any = None) -> list[str]:
+    explain = "EXPLAIN " if database.is_postgres else "EXPLAIN QUERY PLAN "
+    with database.session() as session:
+        rows = session.connection().exec_driver_sql(explain + statement, values).all()
+    return [str(row[0] if database.is_postgres else row[-1]) for row in rows]
+
+
+def test_a_light_curve_is_read_by_the_index_of_every_month(full: Database) -> None:
+    with full.session() as session:
+        source = session.connection().execute(text("SELECT max(id) FROM source")).scalar_one()
+    compiled = light_curve_query(source).compile(full.engine, compile_kwargs={"literal_binds": True})
+    plan = _plan(full, str(compiled))
+    text_of_plan = "\n".join(plan)
+    if not full.is_postgres:
+        assert any("SEARCH measurement USING INDEX ix_measurement_source" in line for line in plan), (
+            text_of_plan
+        )
+        assert not any("SCAN" in line for line in plan), text_of_plan
+        return
+    with full.engine.connect() as connection:
+        months = partitions(connection)
+    assert len(months) == len(MONTHS)
+    for month in months:
+        assert f"{month}_source_id_mjd_mid_idx" in text_of_plan, text_of_plan
+        assert f"Seq Scan on {month}" not in text_of_plan, text_of_plan
+
+
+def test_a_cone_is_searched_by_the_index_on_the_sky(full: Database) -> None:
+    ra, dec = stars(1)
+    asked: list[tuple[str, Any]] = []
+    event.listen(full.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    assert find_sources(full, float(ra[0]), float(dec[0]), 3.0)
+    ((statement, values),) = [one for one in asked if one[0].startswith("SELECT")]
+    plan = "\n".join(_plan(full, statement, values))
+    assert "ix_source_healpix" in plan
+    assert "Seq Scan" not in plan
+    assert "SCAN source" not in plan
+
+
+def test_an_append_counts_in_its_own_month(full: Database) -> None:
+    frame_id = add_frame(full, "new.fits")
+    asked: list[tuple[str, Any]] = []
+    event.listen(full.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    append(full, frame_id, record(), columns(*stars(50), mjd=MJD + 20.0), now=later(60))
+    ((statement, values),) = [one for one in asked if one[0].startswith("UPDATE source")]
+    plan = "\n".join(_plan(full, statement, values))
+    assert "SCAN measurement" not in plan
+    if full.is_postgres:
+        assert "measurement_2026_03" in plan
+        assert "measurement_2026_04" not in plan
+        assert "measurement_2026_05" not in plan
