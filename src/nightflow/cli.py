@@ -16,6 +16,7 @@ from nightflow.commands import (
     explain,
     ledger,
     masters,
+    objects,
     reduce,
     serve,
     setup,
@@ -69,6 +70,9 @@ app.command()(explain.explain)
 app.command()(ledger.retry)
 app.command()(curves.lightcurve)
 app.command()(curves.export)
+app.command()(objects.sources)
+app.command()(objects.variables)
+app.command()(objects.movers)
 app.command()(serve.serve)
 app.command()(simulation.simulate)
 app.command()(simulation.demo)

@@ -13,7 +13,14 @@ import typer
 
 from nightflow.commands.common import console, fail, note
 from nightflow.errors import NightflowError
-from nightflow.simulate import NightPlan, four_amplifiers, four_chips, write_mosaic, write_night
+from nightflow.simulate import (
+    NightPlan,
+    four_amplifiers,
+    four_chips,
+    with_asteroids,
+    write_mosaic,
+    write_night,
+)
 
 __all__ = ["demo", "simulate"]
 
@@ -31,6 +38,8 @@ def simulate(
     lights: Annotated[int | None, typer.Option(help="Number of light frames.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same night.")] = 1,
     small: Annotated[bool, typer.Option(help="A few frames of 768 x 768 pixels.")] = False,
+    asteroids: Annotated[int, typer.Option(min=0, help="Bodies that move through the field.")] = 0,
+    variables: Annotated[int, typer.Option(min=0, help="Stars that pulsate.")] = 0,
     camera: Annotated[
         CameraKind, typer.Option(help="One chip, one of four amplifiers in an HDU each, or four chips.")
     ] = CameraKind.CHIP,
@@ -42,8 +51,9 @@ def simulate(
     plan = replace(NightPlan.small() if small else NightPlan(), seed=seed)
     if lights is not None:
         plan = replace(plan, n_lights=lights)
+    plan = replace(plan, field=replace(plan.field, n_variables=variables))
     try:
-        count = _write(plan, camera, out)
+        count = _write(with_asteroids(plan, asteroids), camera, out)
     except (NightflowError, OSError) as error:
         fail(str(error))
     console.print(f"{count} frames in {out / 'raw'}", soft_wrap=True)

@@ -14,7 +14,7 @@ from nightflow.lightcurves.motion import Line, Plane, fit_line
 from nightflow.lightcurves.static_scatter import StaticScatter, axis_scatter
 from nightflow.lightcurves.tracklets import MOST_BY_CHANCE, chance_lines
 
-__all__ = ["MovingBody", "concluded", "crawler", "extended", "is_defect", "joined"]
+__all__ = ["MovingBody", "body_sigma", "concluded", "crawler", "extended", "is_no_body", "joined"]
 
 FEWEST = 4
 """Detections of a body."""
@@ -24,6 +24,8 @@ _TOLERANCE = 4.0
 _SHARP = 0.7
 """Of the frame's FWHM; what is sharper and keeps its pixel is a defect of the chip."""
 _SAME_PIXEL = 1.0
+_BLURRED = 1.6
+"""Of the frame's FWHM."""
 _LEAST_KEPT = 0.9
 """Part of the detections of two pieces that must lie on their common line."""
 
@@ -57,6 +59,7 @@ def crawler(
     night: FieldNight, rows: NDArray[np.intp], scatter: StaticScatter, rules: Rules, n_clusters: int
 ) -> MovingBody | None:
     """Return a cluster as a body; None where its places are those of something that stands."""
+    rows = rows[night.well_placed()[rows]]
     hours = night.hours[rows]
     if len(rows) < FEWEST or np.ptp(hours) == 0.0:
         return None
@@ -65,7 +68,7 @@ def crawler(
     typical = float(np.median(scatter.at(night.mag[rows])))
     if axis_scatter(x, y) < 2.0 * typical:
         return None
-    sigma = scatter.widened(rules.trailing).at(night.mag[rows])
+    sigma = body_sigma(night, rows, scatter.widened(rules.trailing))
     line = fit_line(hours, x, y, sigma)
     kept = rows[line.kept]
     path = line.rate * float(np.ptp(hours[line.kept]))
@@ -76,7 +79,7 @@ def crawler(
         and path > max(_SIGNIFICANT * typical, rules.radius)
         and line.rms < 2.0 * np.sqrt(2.0) * float(np.median(sigma))
         and false_alarm < MOST_BY_CHANCE
-        and not is_defect(night, kept)
+        and not is_no_body(night, kept, line.rate)
     )
     if not moves:
         return None
@@ -84,22 +87,42 @@ def crawler(
     return MovingBody(rows=kept, plane=plane, line=line, n_frames=n_frames, false_alarm=false_alarm)
 
 
-def is_defect(night: FieldNight, rows: NDArray[np.intp]) -> bool:
-    """Return whether these are one pixel of the chip, under which the sky drifts."""
-    keeps = max(np.ptp(night.x[rows]), np.ptp(night.y[rows])) < _SAME_PIXEL
+def body_sigma(night: FieldNight, rows: NDArray[np.intp], scatter: StaticScatter) -> NDArray[np.float64]:
+    """Return the error of the places of what may be a body, along each axis, arcsec."""
+    return np.hypot(scatter.at(night.mag[rows]), night.position_err[rows])
+
+
+def is_no_body(night: FieldNight, rows: NDArray[np.intp], rate: float) -> bool:
+    """Return whether detections are of something else.
+
+    One pixel of the chip, under which the sky drifts, is sharper than a star. Stars that merge and part with
+    the seeing are blurred, by more than the trail of a body at that rate (arcsec an hour) is.
+    """
     sharpness = night.sharpness[rows]
     known = sharpness[np.isfinite(sharpness)]
-    return bool(keeps and len(known) and np.median(known) < _SHARP)
+    if not len(known):
+        return False
+    typical = float(np.median(known))
+    keeps = max(np.ptp(night.x[rows]), np.ptp(night.y[rows])) < _SAME_PIXEL
+    trail = rate * float(np.median(night.exposure[rows]))
+    return bool((keeps and typical < _SHARP) or typical > _BLURRED * (1.0 + trail))
 
 
-def joined(night: FieldNight, bodies: list[MovingBody], scatter: StaticScatter) -> list[MovingBody]:
+def joined(
+    night: FieldNight, bodies: list[MovingBody], scatter: StaticScatter, radius: float
+) -> list[MovingBody]:
     """Return the bodies with those put together that move on one line: gaps had cut it into pieces.
+
+    A piece that a star has pulled off the line, but by less than ``radius``, is the same body, too; its places
+    are not used.
 
     Parameters
     ----------
     night : FieldNight
     bodies : list of MovingBody
     scatter : StaticScatter
+    radius : float
+        Arcsec.
     """
     left = sorted(bodies, key=lambda body: (-len(body.rows), int(body.rows[0])))
     whole: list[MovingBody] = []
@@ -109,6 +132,7 @@ def joined(night: FieldNight, bodies: list[MovingBody], scatter: StaticScatter) 
         while (found := _first_that_fits(night, body, left, scatter)) is not None:
             number, body = found
             del left[number]
+        left = [other for other in left if not _follows(night, body, other, radius)]
         whole.append(body)
     return sorted(whole, key=lambda body: int(body.rows[0]))
 
@@ -131,8 +155,14 @@ def _union(
         return None
     united = _on_line(night, rows, body.plane, scatter, min(body.false_alarm, other.false_alarm))
     enough = len(united.rows) >= _LEAST_KEPT * len(rows)
-    sigma = float(np.median(scatter.at(night.mag[rows])))
+    sigma = float(np.median(body_sigma(night, rows, scatter)))
     return united if enough and united.line.rms < 2.0 * np.sqrt(2.0) * sigma else None
+
+
+def _follows(night: FieldNight, body: MovingBody, other: MovingBody, radius: float) -> bool:
+    x, y = body.plane.project(night.ra[other.rows], night.dec[other.rows])
+    there_x, there_y = body.line.at(night.hours[other.rows])
+    return bool((np.hypot(x - there_x, y - there_y) <= radius).all())
 
 
 def extended(
@@ -152,7 +182,7 @@ def extended(
     x, y = body.plane.project(night.ra[candidates], night.dec[candidates])
     there_x, there_y = body.line.at(night.hours[candidates])
     distance = np.hypot(x - there_x, y - there_y)
-    error = np.hypot(body.line.error_at(night.hours[candidates]), scatter.at(night.mag[candidates]))
+    error = np.hypot(body.line.error_at(night.hours[candidates]), body_sigma(night, candidates, scatter))
     near = np.flatnonzero(distance <= _TOLERANCE * error)
     near = near[np.lexsort((candidates[near], distance[near]))]
     _, first = np.unique(night.frame[candidates[near]], return_index=True)
@@ -176,7 +206,7 @@ def concluded(night: FieldNight, body: MovingBody, n_loose: int, scatter: Static
     plane = Plane(*middle(night.ra[body.rows], night.dec[body.rows]))
     final = _on_line(night, body.rows, plane, scatter, body.false_alarm)
     a_frame = n_loose / night.n_frames
-    sigma = float(np.median(scatter.at(night.mag[final.rows])))
+    sigma = float(np.median(body_sigma(night, final.rows, scatter)))
     chance = chance_lines(n_loose * a_frame, a_frame / night.area, sigma, len(final.rows), final.n_frames)
     return replace(final, false_alarm=chance)
 
@@ -185,7 +215,7 @@ def _on_line(
     night: FieldNight, rows: NDArray[np.intp], plane: Plane, scatter: StaticScatter, false_alarm: float
 ) -> MovingBody:
     x, y = plane.project(night.ra[rows], night.dec[rows])
-    line = fit_line(night.hours[rows], x, y, scatter.at(night.mag[rows]))
+    line = fit_line(night.hours[rows], x, y, body_sigma(night, rows, scatter))
     kept = rows[line.kept]
     frames = night.frame[kept]
     return MovingBody(

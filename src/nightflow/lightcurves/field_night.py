@@ -14,7 +14,9 @@ from nightflow.lightcurves.associate import unit_vectors
 __all__ = ["DOUBTFUL", "FieldNight", "KnownSources", "Rules"]
 
 DOUBTFUL = int(Flag.BAD | Flag.HOT | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE)
-"""A detection with any of these may be seen on a source, but makes none and is no body."""
+"""A detection with any of these may be seen on a source, but makes none."""
+_CENTROID_OFF = DOUBTFUL | int(Flag.SATURATED | Flag.EDGE)
+"""With any of these the centroid may be off: a star that the edge cuts follows the frame, not the sky."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +62,12 @@ class FieldNight:
         Pixels.
     reach : ndarray of float64, shape (n,)
         How far each may lie from its source, arcsec.
+    position_err : ndarray of float64, shape (n,)
+        Of the centroid along each axis, arcsec; 0 where unknown.
     sharpness : ndarray of float64, shape (n,)
         FWHM over the frame's; NaN where unknown.
+    exposure : ndarray of float64, shape (n,)
+        Exposure time of the frame in hours over its FWHM in arcsec: times a rate, a trail's length in FWHM.
     mag : ndarray of float64, shape (n,)
         Instrumental.
     flags : ndarray of int, shape (n,)
@@ -78,7 +84,9 @@ class FieldNight:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     reach: NDArray[np.float64]
+    position_err: NDArray[np.float64]
     sharpness: NDArray[np.float64]
+    exposure: NDArray[np.float64]
     mag: NDArray[np.float64]
     flags: NDArray[np.integer]
     n_frames: int
@@ -86,6 +94,10 @@ class FieldNight:
 
     def __len__(self) -> int:
         return len(self.ra)
+
+    def well_placed(self) -> NDArray[np.bool_]:
+        """Return which detections tell where something is, shape (n,)."""
+        return (self.flags & _CENTROID_OFF) == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import theilslopes
 
 __all__ = ["PARALLAX", "Line", "Plane", "fit_line"]
 
@@ -19,6 +20,11 @@ _CURVED_FROM = 6
 """Places that a curved line needs."""
 _BETTER_BY = 20.0
 """Chi-squared by which the curved line must be better: chance gains as much once in 20,000 lines."""
+_CROWD = 8
+"""Places from which a robust line is a good one."""
+_LEAST_USUAL = 0.3
+_MEDIAN_DISTANCE = 1.1774
+"""Median length of a two-dimensional Gaussian of unit variance an axis."""
 _ENOUGH = 8
 """Degrees of freedom from which the places themselves say how far they scatter."""
 PARALLAX = 0.5
@@ -163,13 +169,32 @@ def fit_line(
     line = _best(t, x, y, sigma, np.ones(len(t), bool))
     if not clip or len(t) < 5:
         return line
-    off_x, off_y = _offsets(line, t, x, y)
-    distance = np.hypot(off_x, off_y) / sigma
-    typical = max(1.0, float(np.median(distance)) / 1.18)
-    kept = distance <= _CLIP * typical
-    if kept.all() or kept.sum() < 4 or np.ptp(t[kept]) == 0:
-        return line
-    return _best(t, x, y, sigma, kept)
+    off_x, off_y = _off_robustly(t, x, y) if len(t) >= _CROWD else _offsets(line, t, x, y)
+    for _ in range(2):
+        kept = _kept(np.hypot(off_x, off_y) / sigma)
+        if kept.sum() < 4 or np.ptp(t[kept]) == 0:
+            return line
+        line = _best(t, x, y, sigma, kept)
+        off_x, off_y = _offsets(line, t, x, y)
+    return line
+
+
+def _kept(distance: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which places are on a line, from their distances in units of the errors.
+
+    Of many places the distances say themselves how large they usually are, also where errors are too large.
+    """
+    usual = float(np.median(distance)) / _MEDIAN_DISTANCE
+    return distance <= _CLIP * max(usual, _LEAST_USUAL if len(distance) >= _CROWD else 1.0)
+
+
+def _off_robustly(
+    t: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how far places are off a line that a third of them cannot pull away (Theil 1950, Sen 1968)."""
+    return tuple(
+        one - fit.intercept - fit.slope * t for one, fit in ((one, theilslopes(one, t)) for one in (x, y))
+    )
 
 
 def _best(

@@ -14,7 +14,16 @@ from scipy.spatial import cKDTree
 
 from nightflow.lightcurves.alignment import aligned
 from nightflow.lightcurves.associate import associate, unit_vectors
-from nightflow.lightcurves.bodies import FEWEST, MovingBody, concluded, crawler, extended, is_defect, joined
+from nightflow.lightcurves.bodies import (
+    FEWEST,
+    MovingBody,
+    body_sigma,
+    concluded,
+    crawler,
+    extended,
+    is_no_body,
+    joined,
+)
 from nightflow.lightcurves.cluster import chord, cluster, least_detections, middle
 from nightflow.lightcurves.field_night import DOUBTFUL, FieldNight, KnownSources, Rules
 from nightflow.lightcurves.motion import Plane
@@ -83,7 +92,7 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
     loose = _loose(night, source, moving | pinned, len(known))
     wide = scatter.widened(rules.trailing)
     running = _running(night, loose, wide, rules)
-    bodies = _whole(night, joined(night, [*crawling, *running], wide), loose, wide)
+    bodies = _whole(night, joined(night, [*crawling, *running], wide, rules.radius), loose, wide)
     _give_up(source, bodies, len(known))
     n_loose = int((source == NONE).sum()) - sum(len(body.rows) for body in bodies)
     bodies = tuple(concluded(night, body, n_loose, wide) for body in bodies)
@@ -194,7 +203,7 @@ def _loose(
     """Return what belongs to nothing, or to new sources that are on few frames only."""
     counts = np.bincount(source[source != NONE], minlength=n_known + 1)
     weak = (source >= n_known) & (counts[source] <= np.ceil(_WEAK * night.n_frames))
-    return ((source == NONE) | weak) & ~taken & ((night.flags & DOUBTFUL) == 0)
+    return ((source == NONE) | weak) & ~taken & night.well_placed()
 
 
 def _running(
@@ -207,7 +216,7 @@ def _running(
     plane = Plane(*middle(night.ra[rows], night.dec[rows]))
     x, y = plane.project(night.ra[rows], night.dec[rows])
     points = LoosePoints(
-        frame=night.frame[rows], t=night.hours[rows], x=x, y=y, sigma=scatter.at(night.mag[rows])
+        frame=night.frame[rows], t=night.hours[rows], x=x, y=y, sigma=body_sigma(night, rows, scatter)
     )
     bodies = (
         MovingBody(
@@ -219,7 +228,7 @@ def _running(
         )
         for one in link(points, fastest=rules.fastest, area=night.area)
     )
-    return [body for body in bodies if not is_defect(night, body.rows)]
+    return [body for body in bodies if not is_no_body(night, body.rows, body.line.rate)]
 
 
 def _whole(

@@ -25,6 +25,7 @@ _ENOUGH = 20
 """Stars in a bin."""
 _EXCESS = 5.0
 """Spreads of the bin above its median."""
+_MOST_CONTAMINATED = 0.5
 _CHANCE = 1e-5
 """Probability of a chi-squared as large from a star that is constant."""
 
@@ -121,7 +122,9 @@ def _von_neumann(mag: NDArray[np.float64]) -> float:
     return float(np.mean(np.diff(mag) ** 2) / variance) if variance > 0 else float("nan")
 
 
-def judge(stars: list[StarStatistics], mag: NDArray[np.float64]) -> Judgement:
+def judge(
+    stars: list[StarStatistics], mag: NDArray[np.float64], contaminated: NDArray[np.float64] | None = None
+) -> Judgement:
     """Say which stars vary.
 
     A star varies if its scatter, or its Stetson J, is far above that of stars as bright, and chi-squared
@@ -134,12 +137,17 @@ def judge(stars: list[StarStatistics], mag: NDArray[np.float64]) -> Judgement:
         Of one field, camera and filter.
     mag : ndarray of float64, shape (n,)
         Brightness of each, any zero point.
+    contaminated : ndarray of float64, shape (n,), optional
+        Part of the measurements of each that hold light of a neighbour: seeing makes that vary. Above a half
+        a star is neither judged nor does it judge others.
     """
     scatter = np.array([one.scatter for one in stars], float)
     stetson = np.array([one.stetson_j for one in stars], float)
     error = np.array([one.error for one in stars], float)
     n = np.array([one.n for one in stars], float)
     judged = n >= FEWEST
+    if contaminated is not None:
+        judged &= contaminated <= _MOST_CONTAMINATED
     expected, spread = _neighbours(mag, scatter, judged)
     usual_j, spread_j = _neighbours(mag, stetson, judged)
     excess = (scatter - expected) / spread

@@ -13,6 +13,7 @@ The way of one frame::
     write     FITS files, the field's catalogue and the truth
 """
 
+from nightflow.simulate.bodies import with_asteroids
 from nightflow.simulate.cameras import four_amplifiers, four_chips
 from nightflow.simulate.mosaic import write_mosaic
 from nightflow.simulate.night import SimulatedFrame, simulate_night
@@ -49,6 +50,7 @@ __all__ = [
     "four_chips",
     "quadrants",
     "simulate_night",
+    "with_asteroids",
     "write_mosaic",
     "write_night",
 ]

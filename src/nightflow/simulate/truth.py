@@ -142,7 +142,9 @@ def star_table(scene: Scene) -> Table:
     columns: dict[str, Any] = {"row": np.arange(len(stars)), "ra": stars.ra, "dec": stars.dec}
     columns |= {band: magnitude_in(band, stars.v, stars.v_r) for band in BAND_SLOPES}
     columns |= {"v_r": stars.v_r, "is_target": stars.is_target, "amplitude": np.zeros(len(stars))}
+    columns |= {"period_hours": np.full(len(stars), _NAN)}
     for row, curve in scene.light_curves.items():
+        columns["period_hours"][row] = getattr(curve, "period_hours", _NAN)
         columns["amplitude"][row] = getattr(curve, "amplitude", getattr(curve, "depth", _NAN))
     table = Table(columns)
     table.meta["epoch"] = stars.epoch

@@ -419,6 +419,8 @@ class SourceStatistics(SQLModel, table=True):
     von_neumann: float | None = None
     amplitude: float
     """Between the 5th and the 95th percentile, magnitudes."""
+    contaminated: float = 0.0
+    """Part of the measurements that hold light of a neighbour; above a half nothing is said to vary."""
     variable: bool = False
     period: float | None = None
     """Days."""

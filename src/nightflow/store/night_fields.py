@@ -208,7 +208,9 @@ def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:
         x=values["x"],
         y=values["y"],
         reach=reached,
+        position_err=np.nan_to_num(values["position_err"]),
         sharpness=values["fwhm_px"] / fwhm[frame],
+        exposure=np.array([_exposure(one) for one in frames])[frame],
         mag=-2.5 * np.log10(light),
         flags=values["flags"].astype(np.int64),
         n_frames=len(frames),
@@ -220,6 +222,11 @@ def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:
         number=values["number"].astype(np.int64),
         source=values["source_id"].astype(np.int64),
     )
+
+
+def _exposure(frame: ReducedFrame) -> float:
+    """Return the exposure in hours over the FWHM in arcsec; that of a sharp frame where it is not known."""
+    return frame.exptime / 3600.0 / ((frame.fwhm or 2.0) * frame.scale)
 
 
 _NAMES = (

@@ -21,8 +21,8 @@ __all__ = ["COLUMNS", "Box", "Cone", "search_sources"]
 _SOURCE = ("ra", "dec", "n_obs", "catalog", "catalog_id")
 _STATISTICS = (
     "instrument", "filter", "n", "mag", "mag_err", "scatter", "expected_scatter", "excess", "chi2_dof",
-    "stetson_j", "von_neumann", "amplitude", "variable", "period", "period_err", "period_fap", "mjd_first",
-    "mjd_last",
+    "stetson_j", "von_neumann", "amplitude", "contaminated", "variable", "period", "period_err", "period_fap",
+    "mjd_first", "mjd_last",
 )  # fmt: skip
 COLUMNS = ("source_id", *_SOURCE, "confirmed", "separation", *_STATISTICS)
 """Of an answer; a source has a row for each camera and filter, one without statistics where it has none."""

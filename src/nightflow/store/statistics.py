@@ -41,6 +41,7 @@ class _Rows:
     flux: NDArray[np.float64]
     flux_err: NDArray[np.float64]
     mag: NDArray[np.float64]
+    flags: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> _Rows:
         return _Rows(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
@@ -181,7 +182,7 @@ def _references(session: Session, source_ids: Sequence[int], frames: list[int]) 
 
 
 def _read(session: Session, sources: Sequence[int], instrument: str, name: str) -> _Rows:
-    columns = ("source_id", "reduction_id", "mjd_mid", "bjd_tdb", "flux", "flux_err", "mag")
+    columns = ("source_id", "reduction_id", "mjd_mid", "bjd_tdb", "flux", "flux_err", "mag", "flags")
     rows = session.execute(
         select(*(col(getattr(Measurement, one)) for one in columns))
         .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
@@ -206,6 +207,7 @@ def _read(session: Session, sources: Sequence[int], instrument: str, name: str) 
         flux=np.array(table[4], float),
         flux_err=np.array(table[5], float),
         mag=np.array(table[6], float),
+        flags=np.array(table[7], np.int64),
     )
 
 
@@ -216,7 +218,11 @@ def _of_setup(session: Session, setup: _Setup, source_ids: Sequence[int]) -> lis
         for some in _blocks(source_ids)
         for curve in _curves(setup, _read(session, some, setup.instrument, setup.filter))
     ]
-    judged = judge([one.statistics for one in curves], np.array([one.brightness for one in curves], float))
+    judged = judge(
+        [one.statistics for one in curves],
+        np.array([one.brightness for one in curves], float),
+        np.array([one.row["contaminated"] for one in curves], float),
+    )
     rows = []
     for number, curve in enumerate(curves):
         period = None
@@ -298,6 +304,7 @@ def _curve(own: _Rows, mag: NDArray[np.float64], error: NDArray[np.float64]) -> 
         "stetson_j": finite(statistics.stetson_j),
         "von_neumann": finite(statistics.von_neumann),
         "amplitude": statistics.amplitude,
+        "contaminated": float(np.mean((own.flags & int(Flag.NEIGHBOUR)) != 0)),
     }
     return _Curve(
         row=row, statistics=statistics, brightness=float(np.median(mag)), time=own.bjd, mag=mag, error=error

@@ -69,7 +69,8 @@ def test_rates_pull_as_their_errors_say() -> None:
 
 
 def row_of(night: FieldNight, rows: NDArray[np.intp]) -> FieldNight:
-    names = ("frame", "hours", "ra", "dec", "x", "y", "reach", "sharpness", "mag", "flags")
+    names = ("frame", "hours", "ra", "dec", "x", "y", "reach", "position_err")
+    names += ("sharpness", "exposure", "mag", "flags")
     return replace(night, **{name: getattr(night, name)[rows] for name in names})
 
 
@@ -166,6 +167,11 @@ def test_a_sharp_spot_that_keeps_its_pixel_is_no_body() -> None:
     still = replace(seen.night, x=x, y=y)
     # A comet that the telescope follows keeps its pixel, too, but looks like a star.
     assert len(associate_night(still, NOBODY, rules(Sky())).bodies) == 1
+    blurred = replace(seen.night, sharpness=np.where(rows, 2.5, 1.0))
+    assert associate_night(blurred, NOBODY, rules(Sky())).bodies == ()
+    # A body that is fast enough leaves a trail.
+    long = replace(blurred, exposure=np.full(len(rows), 0.05))
+    assert len(associate_night(long, NOBODY, rules(Sky())).bodies) == 1
     sharp = replace(still, sharpness=np.where(rows, 0.4, 1.0))
     assert associate_night(sharp, NOBODY, rules(Sky())).bodies == ()
 

@@ -79,6 +79,7 @@ def _create_source_statistics() -> None:
         sa.Column("stetson_j", sa.Float(), nullable=True),
         sa.Column("von_neumann", sa.Float(), nullable=True),
         sa.Column("amplitude", sa.Float(), nullable=False),
+        sa.Column("contaminated", sa.Float(), nullable=False),
         sa.Column("variable", sa.Boolean(), nullable=False),
         sa.Column("period", sa.Float(), nullable=True),
         sa.Column("period_err", sa.Float(), nullable=True),
