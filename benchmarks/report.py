@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.harness import Outcome
 from benchmarks.scale import Scale
 
-__all__ = ["PACKAGES", "machine", "results", "table", "write"]
+__all__ = ["PACKAGES", "hardware", "machine", "results", "table", "write"]
 
 PACKAGES = (
     "nightflow", "numpy", "scipy", "numba", "astropy", "sep", "ccdproc", "astroscrappy", "photutils",
@@ -46,14 +46,20 @@ def results(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
     }
 
 
-def machine(scale: Scale, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Return what the figures were measured on and with."""
+def hardware() -> dict[str, Any]:
+    """Return processor, system and versions."""
     return {
         "python": platform.python_version(),
         "system": platform.system(),
         "processor": _processor(),
         "cpu_count": os.cpu_count(),
         "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def machine(scale: Scale, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what the figures were measured on and with."""
+    return hardware() | {
         "scale": scale.described(),
         "skipped": {one.name: one.detail for one in outcomes if one.state == "skipped"},
         "rounds": {one.name: one.rounds for one in outcomes if one.rounds},

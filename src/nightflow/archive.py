@@ -24,7 +24,7 @@ from astropy.timeseries import TimeSeries
 from nightflow.config import load_settings
 from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.light_curve import LightCurve
-from nightflow.lightcurves.time_series import to_time_series
+from nightflow.lightcurves.time_series import to_lightkurve, to_time_series
 from nightflow.report.target_curve import named_curve
 from nightflow.store.database import Database
 from nightflow.store.movers import movers
@@ -108,6 +108,10 @@ class Archive:
         return to_time_series(
             self.columns(name, ra=ra, dec=dec, source_id=source_id, radius=radius, filter=filter, kind=kind)
         )
+
+    def lightkurve(self, name: str | None = None, **where: Any) -> Any:
+        """Return the same as `light_curve` as a `lightkurve.LightCurve`, where that package is installed."""
+        return to_lightkurve(self.columns(name, **where))
 
     def columns(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from nightflow.errors import ConfigurationError
 from nightflow.fits_output import replacing
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.aavso import to_aavso
+from nightflow.products.alcdef import to_alcdef
 from nightflow.products.lightcurve_plot import plot as draw_plot
 from nightflow.products.lightcurve_table import encode
 from nightflow.report.target_curve import curve_at, named_curve, target_curve
@@ -24,6 +26,7 @@ from nightflow.store.targets import list_targets
 __all__ = ["export", "lightcurve"]
 
 _NOTHING_FOUND = 2
+_OBSERVER = "Your AAVSO code, for --format aavso; your name, for alcdef."
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -36,6 +39,8 @@ class CurveFormat(StrEnum):
     PARQUET = "parquet"
     AAVSO = "aavso"
     """The AAVSO's Extended File Format, for WebObs."""
+    ALCDEF = "alcdef"
+    """The Asteroid Lightcurve Data Exchange Format."""
 
 
 class Kind(StrEnum):
@@ -59,7 +64,10 @@ def lightcurve(
     kind: Annotated[Kind, typer.Option(help="How the flux was measured.")] = Kind.APERTURE,
     output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.CSV,
     plot: Annotated[Path | None, typer.Option(help="Draw the light curve into this PNG.")] = None,
-    observer: Annotated[str, typer.Option(help="Your AAVSO code, for --format aavso.")] = "",
+    period: Annotated[float | None, typer.Option(help="Days; the plot is folded with it.")] = None,
+    epoch: Annotated[float | None, typer.Option(help="BJD_TDB of phase 0; default the first point.")] = None,
+    observer: Annotated[str, typer.Option(help=_OBSERVER)] = "",
+    observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",
     filter_code: Annotated[
         str | None, typer.Option(help="The AAVSO's code of the filter, where its name tells none.")
     ] = None,
@@ -69,6 +77,9 @@ def lightcurve(
 
     Exits with 2 if there is none.
     """
+    report = _Report(observer=observer, observatory=observatory, filter_code=filter_code)
+    if period is not None and (plot is None or not period > 0):
+        fail(f"--period {period}: give days above 0, and --plot for the folded figure")
     with open_store(config) as (_, database):
         if name is None:
             title, place = _place(ra, dec)
@@ -79,17 +90,28 @@ def lightcurve(
         if curve is None or len(curve) == 0:
             fail(f"nothing was measured at {title}", _NOTHING_FOUND)
         if plot is not None:
-            draw_plot(curve, plot, title=title)
+            draw_plot(curve, plot, title=title, period=period, epoch=epoch)
             note(f"{plot}: {len(curve)} points")
-        sys.stdout.buffer.write(_encoded(curve, output, name or title, observer, filter_code))
+        sys.stdout.buffer.write(_encoded(curve, output, name or title, report))
         sys.stdout.buffer.flush()
 
 
-def _encoded(curve: LightCurve, output: CurveFormat, star: str, observer: str, code: str | None) -> bytes:
-    if output is not CurveFormat.AAVSO:
-        return encode(curve, str(output))
+@dataclass(frozen=True, kw_only=True)
+class _Report:
+    """What reports say beside the data."""
+
+    observer: str
+    observatory: str = "XXX"
+    filter_code: str | None = None
+
+
+def _encoded(curve: LightCurve, output: CurveFormat, name: str, report: _Report) -> bytes:
     try:
-        return to_aavso(curve, star=star, observer=observer, code=code)
+        if output is CurveFormat.AAVSO:
+            return to_aavso(curve, star=name, observer=report.observer, code=report.filter_code)
+        if output is CurveFormat.ALCDEF:
+            return to_alcdef(curve, name=name, observer=report.observer, code=report.observatory)
+        return encode(curve, str(output))
     except ConfigurationError as error:
         fail(str(error))
 
@@ -98,12 +120,14 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where the files go.")],
     output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.ECSV,
     plots: Annotated[bool, typer.Option(help="Draw each light curve, too.")] = False,
-    observer: Annotated[str, typer.Option(help="Your AAVSO code, for --format aavso.")] = "",
+    observer: Annotated[str, typer.Option(help=_OBSERVER)] = "",
+    observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",
     config: ConfigOption = None,
 ) -> None:
     """Write the light curves of all targets into a folder, one file each."""
     with open_store(config) as (_, database):
         folder.mkdir(parents=True, exist_ok=True)
+        report = _Report(observer=observer, observatory=observatory)
         written = 0
         for number, target in enumerate(list_targets(database), start=1):
             curve = target_curve(database, target)
@@ -112,9 +136,9 @@ def export(
                 continue
             # A target's name is anybody's text: only its plain characters name a file.
             stem = f"{number:04d}-{_UNSAFE.sub('_', target.name)[:60]}"
-            ending = "txt" if output is CurveFormat.AAVSO else str(output)
+            ending = "txt" if output in (CurveFormat.AAVSO, CurveFormat.ALCDEF) else str(output)
             with replacing(folder / f"{stem}.{ending}") as temporary:
-                temporary.write_bytes(_encoded(curve, output, target.name, observer, None))
+                temporary.write_bytes(_encoded(curve, output, target.name, report))
             if plots:
                 draw_plot(curve, folder / f"{stem}.png", title=target.name)
             written += 1

@@ -14,7 +14,16 @@ from nightflow.lightcurves.motion import Line, Plane, fit_line
 from nightflow.lightcurves.static_scatter import StaticScatter, axis_scatter
 from nightflow.lightcurves.tracklets import MOST_BY_CHANCE, chance_lines
 
-__all__ = ["MovingBody", "body_sigma", "concluded", "crawler", "extended", "is_no_body", "joined"]
+__all__ = [
+    "MovingBody",
+    "body_sigma",
+    "concluded",
+    "convinces",
+    "crawler",
+    "extended",
+    "is_no_body",
+    "joined",
+]
 
 FEWEST = 4
 """Detections of a body."""
@@ -68,28 +77,46 @@ def crawler(
     typical = float(np.median(scatter.at(night.mag[rows])))
     if axis_scatter(x, y) < 2.0 * typical:
         return None
-    sigma = body_sigma(night, rows, scatter.widened(rules.trailing))
-    line = fit_line(hours, x, y, sigma)
+    wide = scatter.widened(rules.trailing)
+    line = fit_line(hours, x, y, body_sigma(night, rows, wide))
     kept = rows[line.kept]
-    path = line.rate * float(np.ptp(hours[line.kept]))
     significance = line.rate / max(line.rate_err, 1e-12)
     false_alarm = float(2.0 * n_clusters * student.sf(significance, max(2 * len(kept) - 4, 1)))
-    moves = (
-        significance > _SIGNIFICANT
-        and path > max(_SIGNIFICANT * typical, rules.radius)
-        and line.rms < 2.0 * np.sqrt(2.0) * float(np.median(sigma))
-        and false_alarm < MOST_BY_CHANCE
-        and not is_no_body(night, kept, line.rate)
-    )
-    if not moves:
+    moves = _moves(night, kept, line, wide) and line.rate * float(np.ptp(hours[line.kept])) > rules.radius
+    if not moves or false_alarm >= MOST_BY_CHANCE or is_no_body(night, kept, line.rate):
         return None
     n_frames = int(night.frame[kept].max() - night.frame[kept].min()) + 1
     return MovingBody(rows=kept, plane=plane, line=line, n_frames=n_frames, false_alarm=false_alarm)
 
 
+def _moves(night: FieldNight, rows: NDArray[np.intp], line: Line, scatter: StaticScatter) -> bool:
+    """Return whether a line says that something moves on it."""
+    # What neighbours may pull makes no line a good one: two stars seen by turns would lie on it.
+    typical = float(np.median(np.hypot(scatter.at(night.mag[rows]), night.position_err[rows])))
+    return (
+        len(rows) >= FEWEST
+        and line.rate > _SIGNIFICANT * line.rate_err
+        and line.rate * float(np.ptp(night.hours[rows])) > _SIGNIFICANT * typical
+        and line.rms < 2.0 * np.sqrt(2.0) * typical
+    )
+
+
+def convinces(night: FieldNight, body: MovingBody, scatter: StaticScatter) -> bool:
+    """Return whether a body, with all that was put to it, still is one.
+
+    Parameters
+    ----------
+    night : FieldNight
+    body : MovingBody
+    scatter : StaticScatter
+    """
+    moves = _moves(night, body.rows, body.line, scatter)
+    return moves and not is_no_body(night, body.rows, body.line.rate)
+
+
 def body_sigma(night: FieldNight, rows: NDArray[np.intp], scatter: StaticScatter) -> NDArray[np.float64]:
     """Return the error of the places of what may be a body, along each axis, arcsec."""
-    return np.hypot(scatter.at(night.mag[rows]), night.position_err[rows])
+    return np.sqrt(scatter.at(night.mag[rows]) ** 2 + night.position_err[rows] ** 2 + night.pull[rows] ** 2)
 
 
 def is_no_body(night: FieldNight, rows: NDArray[np.intp], rate: float) -> bool:
@@ -113,8 +140,8 @@ def joined(
 ) -> list[MovingBody]:
     """Return the bodies with those put together that move on one line: gaps had cut it into pieces.
 
-    A piece that a star has pulled off the line, but by less than ``radius``, is the same body, too; its places
-    are not used.
+    A piece that a star has pulled off the line, but by less than ``radius``, is the same body, too: its
+    places are not used.
 
     Parameters
     ----------

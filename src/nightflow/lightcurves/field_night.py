@@ -64,6 +64,8 @@ class FieldNight:
         How far each may lie from its source, arcsec.
     position_err : ndarray of float64, shape (n,)
         Of the centroid along each axis, arcsec; 0 where unknown.
+    pull : ndarray of float64, shape (n,)
+        By how much a neighbour in the aperture may pull the centroid, arcsec; 0 where there is none.
     sharpness : ndarray of float64, shape (n,)
         FWHM over the frame's; NaN where unknown.
     exposure : ndarray of float64, shape (n,)
@@ -85,6 +87,7 @@ class FieldNight:
     y: NDArray[np.float64]
     reach: NDArray[np.float64]
     position_err: NDArray[np.float64]
+    pull: NDArray[np.float64]
     sharpness: NDArray[np.float64]
     exposure: NDArray[np.float64]
     mag: NDArray[np.float64]

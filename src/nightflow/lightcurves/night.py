@@ -19,6 +19,7 @@ from nightflow.lightcurves.bodies import (
     MovingBody,
     body_sigma,
     concluded,
+    convinces,
     crawler,
     extended,
     is_no_body,
@@ -241,8 +242,9 @@ def _whole(
     whole = []
     for body in bodies:
         longer = extended(night, body, loose, scatter)
-        loose[longer.rows] = False
-        whole.append(longer)
+        if convinces(night, longer, scatter):
+            loose[longer.rows] = False
+            whole.append(longer)
     return tuple(sorted(whole, key=lambda body: int(body.rows[0])))
 
 

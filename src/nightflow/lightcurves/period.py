@@ -15,6 +15,7 @@ _SAMPLES_A_PEAK = 10
 _HIGHEST = 100.0
 """Cycles a day."""
 _MOST_FREQUENCIES = 400_000
+_EDGE = 1.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,10 @@ class Period:
 def find_period(
     time: NDArray[np.float64], mag: NDArray[np.float64], error: NDArray[np.float64]
 ) -> Period | None:
-    """Return the period of the sine that fits best; None where there are too few measurements for one.
+    """Return the period of the sine that fits best; None where the measurements tell none.
 
-    Looked for are periods from twice the typical distance of the measurements to the length of the whole.
+    Looked for are periods from twice the typical distance of the measurements to the length of the whole; one
+    that wants to be longer still is none.
 
     Parameters
     ----------
@@ -67,6 +69,8 @@ def find_period(
     model = LombScargle(time, mag, error)
     power = model.power(frequency)
     best = _refined(model, frequency, power)
+    if best < _EDGE * lowest:
+        return None
     sine, cosine = model.model_parameters(best)[1:3]
     amplitude = float(np.hypot(sine, cosine))
     residual = mag - model.model(time, best)

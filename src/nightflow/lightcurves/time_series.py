@@ -11,9 +11,10 @@ from astropy.time import Time
 from astropy.timeseries import TimeSeries
 from astropy.utils.masked import Masked
 
+from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.light_curve import COLUMNS, Column, LightCurve
 
-__all__ = ["to_time_series"]
+__all__ = ["to_lightkurve", "to_time_series"]
 
 
 def to_time_series(curve: LightCurve) -> TimeSeries:
@@ -37,6 +38,38 @@ def to_time_series(curve: LightCurve) -> TimeSeries:
             series[column.name] = _column(curve, column)
     series.meta.update(curve.meta)
     return series
+
+
+def to_lightkurve(curve: LightCurve) -> Any:
+    """Return a light curve as the package lightkurve has them.
+
+    Parameters
+    ----------
+    curve : LightCurve
+        Its flux is used; rows without a barycentric time are left out.
+
+    Returns
+    -------
+    lightkurve.LightCurve
+        Flux in electrons per second.
+
+    Raises
+    ------
+    ConfigurationError
+        The package is not installed.
+    """
+    try:
+        import lightkurve
+    except ImportError as error:
+        raise ConfigurationError("lightkurve is not installed: pip install lightkurve") from error
+    curve = curve.take(np.isfinite(curve["bjd_tdb"]))
+    unit = u.electron / u.s
+    return lightkurve.LightCurve(
+        time=Time(curve["bjd_tdb"], format="jd", scale="tdb"),
+        flux=curve["flux"] * unit,
+        flux_err=curve["flux_err"] * unit,
+        meta=dict(curve.meta),
+    )
 
 
 def _column(curve: LightCurve, column: Column) -> Any:

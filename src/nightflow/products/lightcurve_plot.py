@@ -41,7 +41,15 @@ _PANELS = {
 }
 
 
-def plot(curve: LightCurve, path: Path, *, title: str = "", value: str | None = None) -> None:
+def plot(
+    curve: LightCurve,
+    path: Path,
+    *,
+    title: str = "",
+    value: str | None = None,
+    period: float | None = None,
+    epoch: float | None = None,
+) -> None:
     """Draw a light curve into a PNG file; a file of that name is replaced at once or not at all.
 
     Parameters
@@ -54,22 +62,40 @@ def plot(curve: LightCurve, path: Path, *, title: str = "", value: str | None = 
         Shown as text, whatever stands in it.
     value : {"diff_mag", "mag", "flux"}, optional
         What to draw; else the first of these that the curve has.
+    period : float, optional
+        Days, above 0: two cycles are drawn against the phase.
+    epoch : float, optional
+        Time of phase 0, in the times of the curve; else that of the first point.
     """
-    figure = draw(curve, title=title, value=value)
+    figure = draw(curve, title=title, value=value, period=period, epoch=epoch)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
 
 
-def draw(curve: LightCurve, *, title: str = "", value: str | None = None) -> Figure:
+def draw(
+    curve: LightCurve,
+    *,
+    title: str = "",
+    value: str | None = None,
+    period: float | None = None,
+    epoch: float | None = None,
+) -> Figure:
     """Return the figure that `plot` writes: points with unusable pixels are open."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     panel = _PANELS[value or _best(curve)]
-    time, offset, time_label = _time(curve)
+    time, offset, label = _time(curve)
+    copies = [time - offset]
+    if period is not None:
+        phase, label = _phase(time, label, period, epoch)
+        copies = [phase, phase + 1.0]
     for index, name in enumerate(sorted(set(curve["filter"].tolist()))):
-        _draw_filter(axes, curve, panel, time - offset, name, index)
-    axes.set_xlabel(time_label)
+        for number, abscissa in enumerate(copies):
+            _draw_filter(axes, curve, panel, abscissa, name, index, named=number == 0)
+    axes.set_xlabel(label)
+    if period is not None:
+        axes.set_xlim(0.0, 2.0)
     axes.set_ylabel(panel.label)
     # Titles and filter names are text of others: a dollar sign begins no formula.
     axes.set_title(shown(title), parse_math=False)
@@ -92,6 +118,18 @@ def _time(curve: LightCurve) -> tuple[NDArray[np.float64], float, str]:
     return time, offset, f"{name} $-$ {offset:.0f}"
 
 
+def _phase(
+    time: NDArray[np.float64], label: str, period: float, epoch: float | None
+) -> tuple[NDArray[np.float64], str]:
+    """Return the phases, 0 to 1, and the label of the axis, which names period and epoch."""
+    if not period > 0:
+        raise ValueError(f"period {period}: must be above 0 days")
+    known = time[np.isfinite(time)]
+    zero = epoch if epoch is not None else float(known.min()) if len(known) else 0.0
+    scale = label.partition(" $-$")[0]
+    return ((time - zero) / period) % 1.0, f"Phase (P = {period:.8g} d, phase 0 at {scale} {zero:.5f})"
+
+
 def _draw_filter(
     axes: Axes,
     curve: LightCurve,
@@ -99,6 +137,8 @@ def _draw_filter(
     time: NDArray[np.float64],
     name: str,
     index: int,
+    *,
+    named: bool = True,
 ) -> None:
     ours = (curve["filter"] == name) & np.isfinite(time) & np.isfinite(curve[panel.value])
     flagged = (curve["flags"] & int(UNUSABLE | Flag.EDGE)) != 0
@@ -118,7 +158,7 @@ def _draw_filter(
                 capsize=0,
                 markerfacecolor=face,
                 markeredgewidth=0.9,
-                label=label,
+                label=label if named else None,
                 **style,
             )
 

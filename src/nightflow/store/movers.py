@@ -48,7 +48,8 @@ class ObservedMover:
     ----------
     mover : Mover
     columns : dict of str to ndarray, shape (n,)
-        mjd_mid, exptime, ra, dec, position_err, mag, mag_err, filter, x, y, path, in the order of time.
+        mjd_mid, exptime, ra, dec, position_err, mag, mag_err, filter, x, y, wcs_rms_arcsec, zp_catalog,
+        zp_band, path, in the order of time.
     """
 
     mover: Mover
@@ -155,7 +156,8 @@ def movers(database: Database, night: str | None = None) -> list[ObservedMover]:
 
 
 _COLUMNS = ("mjd_mid", "ra", "dec", "position_err", "mag", "mag_err", "filter", "x", "y")
-_TEXT = frozenset({"filter", "path"})
+_OF_REDUCTION = ("wcs_rms_arcsec", "zp_catalog", "zp_band")
+_TEXT = frozenset({"filter", "path", "zp_catalog", "zp_band"})
 
 
 def _measured(session: Session, mover: Mover) -> dict[str, NDArray[Any]]:
@@ -164,6 +166,7 @@ def _measured(session: Session, mover: Mover) -> dict[str, NDArray[Any]]:
         .execute(
             select_columns(
                 *(col(getattr(Measurement, name)) for name in _COLUMNS),
+                *(col(getattr(Reduction, name)) for name in _OF_REDUCTION),
                 col(Frame.exptime),
                 col(Exposure.path),
             )
@@ -182,7 +185,7 @@ def _measured(session: Session, mover: Mover) -> dict[str, NDArray[Any]]:
         )
         .all()
     )
-    names = (*_COLUMNS, "exptime", "path")
+    names = (*_COLUMNS, *_OF_REDUCTION, "exptime", "path")
     table = list(zip(*rows, strict=True)) or [()] * len(names)
     return {
         name: np.array(values, dtype=object if name in _TEXT else np.float64)

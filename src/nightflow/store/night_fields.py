@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from sqlalchemy import Row, select
 from sqlmodel import Session, col
 
+from nightflow.flags import Flag
 from nightflow.lightcurves.associate import reach, unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.field_night import FieldNight
@@ -24,6 +25,8 @@ __all__ = ["ReducedFrame", "StoredField", "field_groups", "read_field", "solved_
 _AT_ONCE = 50
 """Reductions in one statement."""
 _MJD_2000 = 51544.5
+_PULL = 0.15
+"""Part of the FWHM by which a neighbour may pull a centroid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +212,7 @@ def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:
         y=values["y"],
         reach=reached,
         position_err=np.nan_to_num(values["position_err"]),
+        pull=_pull(values, np.array([_fwhm(one) for one in frames])[frame]),
         sharpness=values["fwhm_px"] / fwhm[frame],
         exposure=np.array([_exposure(one) for one in frames])[frame],
         mag=-2.5 * np.log10(light),
@@ -224,9 +228,19 @@ def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:
     )
 
 
+def _pull(values: dict[str, NDArray[np.float64]], fwhm: NDArray[np.float64]) -> NDArray[np.float64]:
+    has_neighbour = (values["flags"].astype(np.int64) & int(Flag.NEIGHBOUR)) != 0
+    return np.where(has_neighbour, _PULL * fwhm, 0.0)
+
+
+def _fwhm(frame: ReducedFrame) -> float:
+    """Return the FWHM in arcsec; that of a sharp frame where it is not known."""
+    return (frame.fwhm or 2.0) * frame.scale
+
+
 def _exposure(frame: ReducedFrame) -> float:
-    """Return the exposure in hours over the FWHM in arcsec; that of a sharp frame where it is not known."""
-    return frame.exptime / 3600.0 / ((frame.fwhm or 2.0) * frame.scale)
+    """Return the exposure in hours over the FWHM in arcsec."""
+    return frame.exptime / 3600.0 / _fwhm(frame)
 
 
 _NAMES = (

@@ -125,15 +125,16 @@ def sources_around(
         col(Source.catalog) != "",
     ).where(in_ranges(ranges))
     rows = session.connection().execute(statement.order_by(col(Source.id))).all()
-    table = list(zip(*rows, strict=True)) or [()] * 9
-    place = moved_to(epoch, *(np.array(values, float) for values in table[1:6]))
+    # All are numbers, and those of sources have 53 bits: a double holds each.
+    table = np.fromiter((value for row in rows for value in row), np.float64, 9 * len(rows)).reshape(-1, 9).T
+    ra, dec = moved_to(epoch, *table[1:6])
     return SourceRows(
-        ids=np.array(table[0], np.int64),
-        ra=place[0],
-        dec=place[1],
-        n_obs=np.array(table[6], np.int64),
-        n_position=np.array(table[7], np.int64),
-        in_catalog=np.array(table[8], bool),
+        ids=table[0].astype(np.int64),
+        ra=ra,
+        dec=dec,
+        n_obs=table[6].astype(np.int64),
+        n_position=table[7].astype(np.int64),
+        in_catalog=table[8] > 0,
     )
 
 

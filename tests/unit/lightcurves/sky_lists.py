@@ -76,6 +76,7 @@ def observe(sky: Sky) -> Observed:
         y=table["y"],
         reach=far,
         position_err=table["position_err"],
+        pull=np.zeros(len(ra)),
         sharpness=np.ones(len(ra)),
         exposure=np.full(len(ra), 0.01 / sky.fwhm),
         mag=-2.5 * np.log10(table["flux"]),

@@ -69,7 +69,7 @@ def test_rates_pull_as_their_errors_say() -> None:
 
 
 def row_of(night: FieldNight, rows: NDArray[np.intp]) -> FieldNight:
-    names = ("frame", "hours", "ra", "dec", "x", "y", "reach", "position_err")
+    names = ("frame", "hours", "ra", "dec", "x", "y", "reach", "position_err", "pull")
     names += ("sharpness", "exposure", "mag", "flags")
     return replace(night, **{name: getattr(night, name)[rows] for name in names})
 

@@ -92,5 +92,6 @@ def test_noise_has_no_period() -> None:
     found = find_period(time, rng.normal(0, 0.02, 90), np.full(90, 0.02))
     assert found is not None
     assert found.false_alarm > 1e-3
+    assert find_period(time, np.cos(2 * np.pi * time / 0.6), np.full(90, 0.02)) is None
     assert find_period(time[:5], np.zeros(5), np.ones(5)) is None
     assert find_period(np.zeros(20), np.zeros(20), np.ones(20)) is None
