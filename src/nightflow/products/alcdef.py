@@ -83,7 +83,7 @@ def _block(curve: LightCurve, rows: NDArray[np.intp], name: str, person: str, co
     keys = {
         "REVISEDDATA": "FALSE",
         "OBJECTNUMBER": called.value if called.element == "permID" else "0",
-        "OBJECTNAME": _plain(name) if own else _plain(re.sub(r"^\(?\d+\)?\s*", "", name)) or called.value,
+        "OBJECTNAME": _plain(name if own else re.sub(r"^\(?\d+\)?\s*", "", name)) or called.value,
         "MPCDESIG": called.value if called.element == "provID" else "",
         "CONTACTNAME": person,
         "CONTACTINFO": f"[{person}]",

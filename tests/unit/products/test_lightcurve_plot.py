@@ -86,3 +86,24 @@ def test_hostile_titles_and_filters_are_text(tmp_path: Path, name: str) -> None:
     curve.columns["filter"] = np.full(40, name, object)
     plot(curve, tmp_path / "curve.png", title=name)
     assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_a_folded_curve_has_two_cycles_and_names_its_period() -> None:
+    curve = transit()
+    axes = draw(curve, period=0.1, epoch=2458107.6).axes[0]
+    assert axes.get_xlim() == (0.0, 2.0)
+    assert "P = 0.1 d" in axes.get_xlabel()
+    assert "2458107.60000" in axes.get_xlabel()
+    points = np.concatenate([np.asarray(line.lines[0].get_xdata()) for line in axes.containers])
+    expected = ((curve["bjd_tdb"] - 2458107.6) / 0.1) % 1.0
+    shown = np.isfinite(curve["diff_mag"])
+    np.testing.assert_allclose(
+        np.sort(points), np.sort(np.concatenate([expected[shown], expected[shown] + 1.0])), atol=1e-6
+    )
+    labels = [text.get_text() for text in axes.get_figure().legends[0].get_texts()]
+    assert len(labels) == len(set(labels))
+
+
+def test_no_curve_is_folded_with_a_period_that_is_none() -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        draw(transit(), period=0.0)
