@@ -53,7 +53,7 @@ soak: $(STAMP) ## long runs: kills, loads
 
 lock: ## resolve pyproject.toml anew and write requirements.lock
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet ".[astrometry,test,lint]" setuptools wheel
+	.venv-lock/bin/python -m pip install --quiet ".[astrometry,test,lint,bench]" setuptools wheel
 	{ echo "# Every package of the environment, pinned. Made by \`make lock\`; installed by \`make setup\`."; \
 	  .venv-lock/bin/python -m pip freeze --all --exclude nightflow --exclude pip; } > requirements.lock
 	rm -rf .venv-lock

@@ -29,6 +29,8 @@ class Scale:
         Frames in the store that questions are put to, and stars on each.
     n_stored_sources : int
         Sources elsewhere on the sky, in the same store.
+    n_append_stars, n_append_frames : int
+        Stars on the frame that is appended, and frames of the same field that are there already.
     seconds : float
         For the timed rounds of one benchmark.
     """
@@ -40,6 +42,8 @@ class Scale:
     n_stored_frames: int
     n_stored_stars: int
     n_stored_sources: int
+    n_append_stars: int
+    n_append_frames: int
     seconds: float
 
     @property
@@ -60,6 +64,8 @@ QUICK = Scale(
     n_stored_frames=20,
     n_stored_stars=200,
     n_stored_sources=5_000,
+    n_append_stars=200,
+    n_append_frames=10,
     seconds=2.0,
 )
 STANDARD = Scale(
@@ -70,6 +76,8 @@ STANDARD = Scale(
     n_stored_frames=200,
     n_stored_stars=1_500,
     n_stored_sources=200_000,
+    n_append_stars=6_000,
+    n_append_frames=334,
     seconds=12.0,
 )
 FULL = Scale(
@@ -80,5 +88,7 @@ FULL = Scale(
     n_stored_frames=400,
     n_stored_stars=6_000,
     n_stored_sources=1_000_000,
+    n_append_stars=6_000,
+    n_append_frames=334,
     seconds=30.0,
 )

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from benchmarks.cases.append import append_postgres, append_sqlite
+from benchmarks.cases.append import (
+    append_postgres,
+    append_postgres_pandas,
+    append_sqlite,
+    append_sqlite_pandas,
+)
 from benchmarks.cases.calibrate import calibrate_case
 from benchmarks.cases.chain import chain_case
 from benchmarks.cases.combine import combine_case
@@ -34,6 +39,8 @@ BENCHMARKS: dict[str, Callable[[Workshop], AbstractContextManager[Case]]] = {
     "chain": chain_case,
     "append_sqlite": append_sqlite,
     "append_postgres": append_postgres,
+    "append_sqlite_pandas": append_sqlite_pandas,
+    "append_postgres_pandas": append_postgres_pandas,
     "lightcurve_sqlite": lightcurve_sqlite,
     "lightcurve_postgres": lightcurve_postgres,
     "cone_sqlite": cone_sqlite,

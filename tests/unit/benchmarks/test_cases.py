@@ -30,6 +30,8 @@ TINY = Scale(
     n_stored_frames=12,
     n_stored_stars=60,
     n_stored_sources=500,
+    n_append_stars=60,
+    n_append_frames=4,
     seconds=0.0,
 )
 
@@ -104,6 +106,8 @@ WRONG: dict[str, tuple[int, Callable[[Any], Any]]] = {
     "chain": (1, fainter),
     "append_sqlite": (1, next_reduction),
     "append_postgres": (0, next_reduction),
+    "append_sqlite_pandas": (1, next_reduction),
+    "append_postgres_pandas": (0, next_reduction),
     "lightcurve_sqlite": (1, other_curve),
     "lightcurve_postgres": (0, other_curve),
     "cone_sqlite": (1, reversed_order),
