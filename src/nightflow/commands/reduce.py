@@ -167,7 +167,8 @@ def _tell(finished: FinishedNight) -> None:
     found = finished.sources
     console.print(
         f"{found.n_sources} sources, {found.n_new} of them new; {found.n_movers} bodies move; "
-        f"{found.n_loose} of {found.n_detections} detections belong to nothing"
+        f"{found.n_loose} of {found.n_detections} detections belong to nothing",
+        soft_wrap=True,
     )
     console.print(f"{finished.table}\n{finished.figure}", markup=False, soft_wrap=True)
 

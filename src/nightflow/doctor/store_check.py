@@ -22,6 +22,7 @@ _MENDS = {
     "states of exposures": "`nightflow retry FRAME`",
     "masters of reductions": "`nightflow finish NIGHT` of their nights: they are reduced again",
     "observation counts": _RECOUNT,
+    "detections of sources": "`nightflow finish NIGHT` gives the night's detections to their sources anew",
     "index on the sky": _RECOUNT,
 }
 

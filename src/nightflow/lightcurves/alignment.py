@@ -37,7 +37,7 @@ def aligned(night: FieldNight, clusters: list[NDArray[np.intp]]) -> FieldNight:
         Detections of each star; the brighter half of the stars is used.
     """
     stars = [rows for rows in clusters if len(rows) >= _FEWEST_FRAMES]
-    if not stars or night.n_frames < _FEWEST_FRAMES:
+    if not stars or night.n_frames < _FEWEST_FRAMES or not night.is_small():
         return night
     bright = np.array([np.median(night.mag[rows]) for rows in stars])
     stars = [rows for rows, mag in zip(stars, bright, strict=True) if mag <= np.median(bright)]
@@ -47,12 +47,16 @@ def aligned(night: FieldNight, clusters: list[NDArray[np.intp]]) -> FieldNight:
     rows = np.concatenate(stars)
     first = np.cumsum([0, *(len(one) for one in stars[:-1])])
     star = np.repeat(np.arange(len(stars)), [len(one) for one in stars])
+    # The stars' detections frame by frame, as all detections are: no frame looks through those of the others.
+    by_frame = np.argsort(night.frame[rows], kind="stable")
+    first_star = np.searchsorted(night.frame[rows][by_frame], np.arange(night.n_frames + 1))
+    bounds = night.bounds()
     for _ in range(_ROUNDS):
         middle_x, middle_y = (_medians(one[rows], first)[star] for one in (x, y))
         off_x, off_y = x[rows] - middle_x, y[rows] - middle_y
-        for frame in np.unique(night.frame):
-            here = night.frame[rows] == frame
-            everything = np.flatnonzero(night.frame == frame)
+        for frame in range(night.n_frames):
+            here = by_frame[first_star[frame] : first_star[frame + 1]]
+            everything = slice(bounds[frame], bounds[frame + 1])
             shift = _smooth(
                 (x[rows[here]] / size, y[rows[here]] / size),
                 (off_x[here], off_y[here]),

@@ -15,6 +15,7 @@ __all__ = ["DOUBTFUL", "FieldNight", "KnownSources", "Rules"]
 
 DOUBTFUL = int(Flag.BAD | Flag.HOT | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE)
 """A detection with any of these may be seen on a source, but makes none."""
+_COS_WIDEST = float(np.cos(np.radians(20.0)))
 _CENTROID_OFF = DOUBTFUL | int(Flag.SATURATED | Flag.EDGE)
 """With any of these the centroid may be off: a star that the edge cuts follows the frame, not the sky."""
 
@@ -97,6 +98,16 @@ class FieldNight:
 
     def __len__(self) -> int:
         return len(self.ra)
+
+    def bounds(self) -> NDArray[np.intp]:
+        """Return where the detections of each frame begin, and the end: shape (n_frames + 1,)."""
+        return np.searchsorted(self.frame, np.arange(self.n_frames + 1))
+
+    def is_small(self) -> bool:
+        """Return whether the field is near enough to a plane: within 20 degrees of its middle."""
+        vectors = unit_vectors(self.ra, self.dec)
+        total = vectors.sum(axis=0)
+        return bool(len(vectors)) and bool((vectors @ total >= _COS_WIDEST * np.linalg.norm(total)).all())
 
     def well_placed(self) -> NDArray[np.bool_]:
         """Return which detections tell where something is, shape (n,)."""

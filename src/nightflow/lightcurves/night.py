@@ -186,11 +186,12 @@ def _take_strays(
     n_sources = max(len(known), int(source.max(initial=NONE)) + 1)
     ra, dec = _places(night, known, source, n_sources - len(known))
     stray = (source == NONE) & ~moving
+    bounds = night.bounds()
     for frame in np.unique(night.frame[stray]):
-        here = night.frame == frame
-        rows = np.flatnonzero(here & stray)
+        here = np.arange(bounds[frame], bounds[frame + 1])
+        rows = here[stray[here]]
         free = np.ones(n_sources, bool)
-        free[source[here & (source != NONE)]] = False
+        free[source[here][source[here] != NONE]] = False
         free_sources = np.flatnonzero(free)
         partner = associate(
             night.ra[rows], night.dec[rows], ra[free_sources], dec[free_sources], night.reach[rows]
@@ -212,7 +213,7 @@ def _running(
 ) -> list[MovingBody]:
     """Return the bodies among what is loose."""
     rows = np.flatnonzero(loose)
-    if len(rows) < FEWEST:
+    if len(rows) < FEWEST or not night.is_small():
         return []
     plane = Plane(*middle(night.ra[rows], night.dec[rows]))
     x, y = plane.project(night.ra[rows], night.dec[rows])
@@ -308,6 +309,7 @@ def _ambiguous(
     distance, nearest = tree.query(vectors)
     # Whatever lies within reach of a source but is not its detection is the rival of the one that is.
     rival = (distance <= reach) & (placed[nearest] != source)
-    contested = set(zip(night.frame[rival].tolist(), placed[nearest[rival]].tolist(), strict=True))
-    shared = np.array([pair in contested for pair in zip(night.frame.tolist(), source.tolist(), strict=True)])
+    width = len(ra) + 1
+    contested = np.unique(night.frame[rival] * width + placed[nearest[rival]])
+    shared = np.isin(night.frame * width + source, contested)
     return (source != NONE) & (several | shared)

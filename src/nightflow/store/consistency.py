@@ -159,6 +159,21 @@ def _miscounted() -> Any:
     )
 
 
+def _twice(session: Session) -> Disagreement:
+    """Ask for sources that have two detections of one frame."""
+    twice = (
+        select(col(Measurement.source_id), col(Measurement.reduction_id))
+        .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
+        .where(col(Reduction.current), col(Measurement.source_id).is_not(None))
+        .group_by(col(Measurement.reduction_id), col(Measurement.source_id))
+        .having(func.count(func.distinct(col(Measurement.number))) > 1)
+        .order_by(col(Measurement.reduction_id), col(Measurement.source_id))
+    )
+    return _answer(
+        session, "detections of sources", twice, lambda row: f"source {row[0]} in reduction {row[1]}"
+    )
+
+
 def _places(session: Session) -> Disagreement:
     """Ask for sources that the index on the sky has elsewhere than they are: no search would find them."""
     wrong = _misplaced(session)
@@ -196,6 +211,6 @@ def _answer(
 
 
 QUESTIONS: tuple[Callable[[Session], Disagreement], ...] = (
-    _file, _lost, _states, _masters, _counts, _places,
+    _file, _lost, _states, _masters, _counts, _twice, _places,
 )  # fmt: skip
 """What is asked, in this order."""

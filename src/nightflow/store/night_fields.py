@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -198,10 +199,10 @@ def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:
     frame = frame[order]
     start = frames[0].mjd_mid
     fwhm = np.array([np.nan if one.fwhm is None else one.fwhm for one in frames])
-    reached = np.empty(len(frame))
-    for number, one in enumerate(frames):
-        rows = frame == number
-        reached[rows] = one.reach(values["position_err"][rows])
+    bounds = np.searchsorted(frame, np.arange(len(frames) + 1))
+    reached = np.concatenate(
+        [one.reach(values["position_err"][a:b]) for one, (a, b) in zip(frames, pairwise(bounds), strict=True)]
+    )
     light = np.where(values["flux"] > 0, values["flux"], np.maximum(values["flux_err"], 1e-30))
     night = FieldNight(
         frame=frame,

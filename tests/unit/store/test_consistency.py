@@ -110,6 +110,15 @@ def test_rows_that_contradict_each_other_are_named(
     assert wrong(database)[question] == (1, (words,))
 
 
+def test_a_source_that_is_twice_on_a_frame_is_named(database: Database) -> None:
+    night(database)
+    one, other = _sources(database)[:2]
+    spoil(
+        database, f"UPDATE measurement SET source_id = {one} WHERE source_id = {other} AND reduction_id = 1"
+    )
+    assert wrong(database)["detections of sources"] == (1, (f"source {one} in reduction 1",))
+
+
 def test_a_row_that_leads_nowhere_is_named(database: Database) -> None:
     """SQLite lets a program that does not ask for foreign keys write anything; Postgres does not."""
     if database.is_postgres:
