@@ -25,9 +25,9 @@ from nightflow.store.queries import find_sources, light_curve, light_curve_query
 from nightflow.store.writer import append
 
 RESULTS = Path(__file__).parent / "results" / "store_growth.json"
-_FIELDS, _STARS = 20, 5_000
-_SMALL, _LARGE = 20, 200
-"""Frames of each field: 2 and 20 million measurements of 100,000 sources."""
+_STARS, _FRAMES = 5_000, 200
+_SMALL, _LARGE = 2, 20
+"""Fields: 2 and 20 million measurements of 10,000 and 100,000 sources; each has 200, so that answers are as long."""
 _QUESTIONS = 300
 _CURVES = 40
 _APPENDS = 15
@@ -40,7 +40,8 @@ _MOST_MS, _MOST_APPEND_MS, _MOST_GROWTH = 10.0, 120.0, 1.5
 def main() -> int:
     """Fill the stores, ask, print and write; return 1 where a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.store_growth", description=__doc__)
-    parser.add_argument("--frames", type=int, nargs=2, default=(_SMALL, _LARGE), metavar=("SMALL", "LARGE"))
+    parser.add_argument("--fields", type=int, nargs=2, default=(_SMALL, _LARGE), metavar=("SMALL", "LARGE"))
+    parser.add_argument("--frames", type=int, default=_FRAMES, help="of each field")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     console = Console()
@@ -48,10 +49,10 @@ def main() -> int:
     for name, stores in (("sqlite", _sqlite), ("postgres", _postgres)):
         results[name] = {}
         with stores() as make:
-            for frames in options.frames:
-                rows = frames * _FIELDS * _STARS
+            for n_fields in options.fields:
+                rows = options.frames * n_fields * _STARS
                 console.print(f"{name}: {rows} measurements ...")
-                results[name][str(rows)] = _measured(make(frames), frames)
+                results[name][str(rows)] = _measured(make(n_fields), n_fields, options.frames)
     console.print(_table(results))
     options.output.write_text(json.dumps(results, indent=1) + "\n")
     missed = _missed(results)
@@ -63,23 +64,23 @@ def main() -> int:
 @contextmanager
 def _sqlite() -> Iterator[Callable[[int], str]]:
     with tempfile.TemporaryDirectory(prefix="nf-growth-") as folder:
-        yield lambda frames: f"sqlite:///{folder}/{frames}.sqlite"
+        yield lambda n_fields: f"sqlite:///{folder}/{n_fields}.sqlite"
 
 
 @contextmanager
 def _postgres() -> Iterator[Callable[[int], str]]:
     with Postgres.started() as server:
-        yield lambda frames: server.new_database()
+        yield lambda n_fields: server.new_database()
 
 
-def _measured(url: str, frames: int) -> dict[str, float]:
-    fields = [Field(number=number, n_frames=frames, n_stars=_STARS) for number in range(_FIELDS)]
+def _measured(url: str, n_fields: int, frames: int) -> dict[str, float]:
+    fields = [Field(number=number, n_frames=frames, n_stars=_STARS) for number in range(n_fields)]
     with open_store(url) as database:
         begun = time.perf_counter()
         fill_fields(database, fields)
         filled = time.perf_counter() - begun
         rng = np.random.default_rng(1)
-        chosen = rng.choice(_FIELDS * _STARS, _QUESTIONS, replace=False)
+        chosen = rng.choice(n_fields * _STARS, _QUESTIONS, replace=False)
         places = [fields[int(one) // _STARS].stars() for one in chosen]
         sources = [int(fields[int(one) // _STARS].sources()[int(one) % _STARS]) for one in chosen]
         stars = [int(one) % _STARS for one in chosen]
@@ -92,7 +93,7 @@ def _measured(url: str, frames: int) -> dict[str, float]:
             **_timed("light_curve", reads),
             **_timed("cone", cones),
             **_timed("light_curve_with_ensemble", curves),
-            **_timed("append", _appends(database)),
+            **_timed("append", _appends(database, n_fields)),
         }
 
 
@@ -108,9 +109,9 @@ def _cone(database: Database, ra: float, dec: float) -> None:
         raise AssertionError(f"RA {ra} Dec {dec}: no source")
 
 
-def _appends(database: Database) -> list[Callable[[], object]]:
+def _appends(database: Database, number: int) -> list[Callable[[], object]]:
     """Return appends of frames of a field of its own, whose sources the first of them makes."""
-    field = Field(number=_FIELDS, n_frames=1000, n_stars=_APPENDED_STARS)
+    field = Field(number=number, n_frames=1000, n_stars=_APPENDED_STARS)
     ids = [add_frame(database, number) for number in range(_APPENDS + 1)]
     calls = [
         partial(append, database, one, record(number), field.columns(number), now=NOW)

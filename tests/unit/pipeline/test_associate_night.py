@@ -22,7 +22,7 @@ from tests.unit.store.conftest import *  # noqa: F403  (the stores of both kinds
 from tests.unit.store.field_nights import append_frame, append_frames, exported, put_in_order, sources_of
 
 SKY = Sky(
-    n_stars=150, n_pairs=20, n_frames=16, side=1500.0, false_a_frame=12, blends=0.1, flip_at=8,
+    n_stars=90, n_pairs=10, n_frames=12, side=1200.0, false_a_frame=8, blends=0.1, flip_at=6,
     bodies=(Body(x=-300, y=0, rate_x=30, rate_y=10), Body(x=100, y=100, rate_x=14.5, rate_y=-3.8)),
 )  # fmt: skip
 YEAR = 365.25
@@ -48,20 +48,20 @@ def agrees(database: Database) -> bool:
 
 
 def test_every_star_is_one_source_and_bodies_are_none(database: Database) -> None:
-    reductions = append_frames(database, SKY, range(16))
+    reductions = append_frames(database, SKY, range(12))
     assert share_right(database, reductions) > 0.99
     found = put_in_order(database)
     assert share_right(database, reductions) > 0.999
     assert (found.changed, found.n_movers) == (True, 2)
     assert found.n_sources == count(database, "source")
-    assert 150 <= found.n_sources <= 150 + SKY.n_pairs
+    assert 90 <= found.n_sources <= 90 + SKY.n_pairs
     rates = sorted((one.mover.rate_ra, one.mover.rate_dec) for one in movers(database))
     np.testing.assert_allclose(rates, [(14.5, -3.8), (30.0, 10.0)], atol=0.6)
     assert agrees(database)
 
 
 def test_again_changes_no_row(database: Database) -> None:
-    append_frames(database, SKY, range(16))
+    append_frames(database, SKY, range(12))
     first = put_in_order(database)
     for field in first.fields:
         update_statistics(database, field)
@@ -75,12 +75,12 @@ def test_again_changes_no_row(database: Database) -> None:
 
 
 def test_in_any_order_the_same_rows_and_keys(database: Database, sqlite_url: str, tmp_path: object) -> None:
-    shuffled = np.random.default_rng(5).permutation(16).tolist()
+    shuffled = np.random.default_rng(5).permutation(12).tolist()
     append_frames(database, SKY, shuffled)
     put_in_order(database)
     with Database(f"sqlite:///{tmp_path}/other.sqlite") as other:
         other.upgrade()
-        append_frames(other, SKY, range(16))
+        append_frames(other, SKY, range(12))
         put_in_order(other)
         assert sources_of(database) == sources_of(other)
         assert exported(database) == exported(other)
@@ -93,24 +93,24 @@ def _append_half(url: str, frames: list[int]) -> None:
 
 def test_half_in_one_process_and_half_in_another(database: Database, tmp_path: object) -> None:
     in_processes(
-        _append_half, [(database.url, list(range(0, 16, 2))), (database.url, list(range(15, 0, -2)))]
+        _append_half, [(database.url, list(range(0, 12, 2))), (database.url, list(range(11, 0, -2)))]
     )
     put_in_order(database)
     with Database(f"sqlite:///{tmp_path}/other.sqlite") as other:
         other.upgrade()
-        append_frames(other, SKY, range(16))
+        append_frames(other, SKY, range(12))
         put_in_order(other)
         assert exported(database) == exported(other)
 
 
 def test_sources_of_other_nights_keep_their_numbers_and_what_they_lose_is_noted(database: Database) -> None:
     first = replace(SKY, bodies=(), false_a_frame=0, blends=0.0)
-    append_frames(database, first, range(16))
+    append_frames(database, first, range(12))
     put_in_order(database)
     known = {one for *_, one in sources_of(database)} - {None}
     append_frames(database, replace(first, n_frames=6), range(6), days=10.0)
     found = put_in_order(database, "2026-03-10")
-    assert (found.n_new, found.n_sources) == (0, 150)
+    assert (found.n_new, found.n_sources) == (0, 90)
     assert {one for *_, one in sources_of(database)} - {None} == known
     assert count(database, "source_history") == 0
     assert agrees(database)
@@ -120,7 +120,7 @@ def test_half_a_night_may_be_put_in_order_before_the_rest_comes(database: Databa
     append_frames(database, SKY, range(6))
     put_in_order(database)
     before = {one for *_, one in sources_of(database)} - {None}
-    append_frames(database, SKY, range(6, 16))
+    append_frames(database, SKY, range(6, 12))
     found = put_in_order(database)
     after = {one for *_, one in sources_of(database)} - {None}
     assert found.n_movers == 2
@@ -130,21 +130,21 @@ def test_half_a_night_may_be_put_in_order_before_the_rest_comes(database: Databa
 
 def test_merged_and_split_sources_are_kept_in_the_history(database: Database) -> None:
     sky = replace(SKY, n_stars=30, n_pairs=0, bodies=(), false_a_frame=0, dropout=0.0, blends=0.0)
-    append_frames(database, sky, range(16))
+    append_frames(database, sky, range(12))
     statement = "SELECT id FROM source ORDER BY id LIMIT 2"
     with database.write() as session:
         one, other = session.connection().execute(text(statement)).scalars().all()
         change = "UPDATE measurement SET source_id = :a WHERE source_id = :b AND mjd_mid > :m"
-        middle = MJD + 7.5 * sky.cadence / 24.0
+        middle = MJD + 5.5 * sky.cadence / 24.0
         session.connection().execute(text(change), {"a": one, "b": other, "m": middle})
-        session.connection().execute(text("UPDATE source SET n_obs = 24 WHERE id = :a"), {"a": one})
-        session.connection().execute(text("UPDATE source SET n_obs = 8 WHERE id = :b"), {"b": other})
+        session.connection().execute(text("UPDATE source SET n_obs = 18 WHERE id = :a"), {"a": one})
+        session.connection().execute(text("UPDATE source SET n_obs = 6 WHERE id = :b"), {"b": other})
     put_in_order(database)
     with database.session() as session:
         rows = session.connection().execute(
             text("SELECT source_id, became, change, n_measurements, night FROM source_history")
         )
-        assert [tuple(row) for row in rows] == [(one, other, "split", 8, "2026-02-28")]
+        assert [tuple(row) for row in rows] == [(one, other, "split", 6, "2026-02-28")]
     assert agrees(database)
 
 
@@ -198,8 +198,8 @@ def test_a_catalogue_that_comes_later_names_the_source(database: Database) -> No
 def test_a_frame_that_comes_in_meanwhile_is_seen(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     import nightflow.pipeline.associate_night as module
 
-    append_frames(database, SKY, range(12))
-    late = iter([12])
+    append_frames(database, SKY, range(11))
+    late = iter([11])
     real = module.associate_night
 
     def slow(*arguments: object) -> object:
@@ -219,7 +219,7 @@ def test_a_night_without_a_solved_frame_has_no_sources(database: Database) -> No
 
 
 def test_what_is_said_of_variables_is_what_was_put_in(database: Database) -> None:
-    sky = replace(SKY, n_frames=40, bodies=(), blends=0.0, n_pairs=0, false_a_frame=0)
+    sky = replace(SKY, n_frames=30, bodies=(), blends=0.0, n_pairs=0, false_a_frame=0)
     seen = observe(sky)
     rng = np.random.default_rng(9)
     true = np.array([np.median(seen.night.mag[seen.truth == star]) for star in range(sky.n_stars)])
@@ -235,14 +235,14 @@ def test_what_is_said_of_variables_is_what_was_put_in(database: Database) -> Non
         flux = flux + rng.normal(0, error)
         night = seen.night
         mjd = MJD + hours[frame] / 24.0
-        frame_id = add_frame(database, f"{frame}", mjd_mid=mjd, shape=(1500, 1500))
+        frame_id = add_frame(database, f"{frame}", mjd_mid=mjd, shape=(1200, 1200))
         chain = record(
             scale=1.0, fwhm_px=3.0, wcs_rms_arcsec=0.12, ra_center=night.ra[0], dec_center=night.dec[0]
         )
         measured = columns(night.ra[rows], night.dec[rows], mjd=mjd, flux=flux, flux_err=error)
         append(database, frame_id, chain, measured, now=START)
     (field,) = put_in_order(database).fields
-    assert update_statistics(database, field) == 150
+    assert update_statistics(database, field) == 90
     with database.session() as session:
         rows = (
             session.connection()
@@ -254,7 +254,7 @@ def test_what_is_said_of_variables_is_what_was_put_in(database: Database) -> Non
             )
             .all()
         )
-    assert [bool(row[6]) for row in rows] == [True] + [False] * 149
+    assert [bool(row[6]) for row in rows] == [True] + [False] * 89
     period, error = rows[0][4] * 24.0, rows[0][5] * 24.0
     assert abs(period - 0.9) < 4 * error
     assert error < 0.01

@@ -81,10 +81,11 @@ def put_in_order(database: Database, night: str = NIGHT, **settings: Any) -> Nig
     return associate(database, night, AssociationSettings(**settings), now=START)
 
 
-def exported(database: Database) -> dict[int, bytes]:
-    """Return the light curve of every source that is seen, as `lightcurve` writes it."""
+def exported(database: Database, most: int = 25) -> dict[int, bytes]:
+    """Return the light curves of the first sources that are seen, as `lightcurve` writes them."""
+    statement = text("SELECT id FROM source WHERE n_obs > 0 ORDER BY id LIMIT :most")
     with database.session() as session:
-        ids = session.connection().execute(text("SELECT id FROM source WHERE n_obs > 0")).scalars().all()
+        ids = session.connection().execute(statement, {"most": most}).scalars().all()
     return {one: encode(light_curve(database, one)) for one in ids}
 
 
