@@ -27,7 +27,7 @@ from nightflow.store.writer import append
 RESULTS = Path(__file__).parent / "results" / "store_growth.json"
 _STARS, _FRAMES = 5_000, 200
 _SMALL, _LARGE = 2, 20
-"""Fields: 2 and 20 million measurements of 10,000 and 100,000 sources; each has 200, so that answers are as long."""
+"""Fields: 2 and 20 million measurements of 10,000 and 100,000 sources with 200 each, for answers as long."""
 _QUESTIONS = 300
 _CURVES = 40
 _APPENDS = 15
