@@ -91,21 +91,30 @@ class Field:
 
 
 def fill_fields(database: Database, fields: list[Field]) -> None:
-    """Fill an empty store: the same tables and indexes as any, the rows in the order of time."""
+    """Fill an empty store: the same tables and indexes as any, the rows in the order of time.
+
+    The index by source is made when the rows are there, and Postgres is told that the keys lead somewhere:
+    both for the time that it takes alone.
+    """
     frames = sorted((one.mjd(frame), one.number, frame) for one in fields for frame in range(one.n_frames))
     for mjd in {int(mjd // 15) * 15 for mjd, *_ in frames} | {frames[-1][0]}:
         ensure_partition(database, float(mjd))
     by_number = {one.number: one for one in fields}
     with database.write() as session:
+        session.connection().execute(text("DROP INDEX ix_measurement_source"))
         for one in fields:
             _add_sources(session, one)
     for start in range(0, len(frames), _FRAMES_A_TRANSACTION):
         some = frames[start : start + _FRAMES_A_TRANSACTION]
         with database.write() as session:
+            if database.is_postgres:
+                session.connection().execute(text("SET LOCAL session_replication_role = replica"))
             for row, (_, number, frame) in enumerate(some, start=start + 1):
                 _add_frame(session, by_number[number], frame, row)
     _restart_numbers(database)
     with database.write() as session:
+        index = "CREATE INDEX ix_measurement_source ON measurement (source_id, mjd_mid)"
+        session.connection().execute(text(index))
         session.connection().execute(text("ANALYZE"))
 
 

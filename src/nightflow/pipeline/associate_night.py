@@ -128,6 +128,9 @@ def _field(
     """Read and think without a lock, then write if nothing has changed meanwhile."""
     with database.session() as session:
         field = read_field(session, frames)
+        if not len(field.night):
+            # Reduced up to the WCS and not further.
+            return _FieldDone(n_detections=0, n_loose=0, n_new=0, records=[], source_ids=(), changed=False)
         sources = field_sources(session, field)
     rules = Rules(
         radius=settings.radius_arcsec or field.radius,

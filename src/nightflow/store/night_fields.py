@@ -263,7 +263,7 @@ def _detections(session: Session, frames: Sequence[ReducedFrame]) -> Iterator[li
             )
             .order_by(col(Measurement.reduction_id), col(Measurement.number), col(Measurement.kind))
         ).all()
-        yield [row for row, before in zip(rows, [None, *rows[:-1]], strict=True) if _is_first(row, before)]
+        yield [row for row, before in zip(rows, [None, *rows], strict=False) if _is_first(row, before)]
 
 
 def _is_first(row: Row[Any], before: Row[Any] | None) -> bool:

@@ -213,6 +213,16 @@ def test_a_frame_that_comes_in_meanwhile_is_seen(database: Database, monkeypatch
     assert agrees(database)
 
 
+def test_frames_with_a_wcs_and_no_measurement_have_no_sources(database: Database) -> None:
+    for number in range(3):
+        frame_id = add_frame(database, f"{number}", mjd_mid=MJD + number / 100, shape=(100, 100))
+        chain = record(scale=1.0, ra_center=10.0, dec_center=20.0, fwhm_px=2.0, wcs_rms_arcsec=0.1)
+        append(database, frame_id, chain, columns(np.empty(0), np.empty(0)), now=START)
+    found = put_in_order(database)
+    assert (found.n_detections, found.n_sources, found.fields, found.changed) == (0, 0, ((),), False)
+    assert update_statistics(database, ()) == 0
+
+
 def test_a_night_without_a_solved_frame_has_no_sources(database: Database) -> None:
     found = put_in_order(database, "1999-12-31")
     assert (found.n_detections, found.n_sources, found.changed) == (0, 0, False)
