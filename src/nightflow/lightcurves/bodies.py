@@ -33,7 +33,7 @@ _TOLERANCE = 4.0
 _SHARP = 0.7
 """Of the frame's FWHM; what is sharper and keeps its pixel is a defect of the chip."""
 _SAME_PIXEL = 1.0
-_BLURRED = 1.6
+_BLURRED = 1.5
 """Of the frame's FWHM."""
 _LEAST_KEPT = 0.9
 """Part of the detections of two pieces that must lie on their common line."""

@@ -21,7 +21,7 @@ def test_a_reduced_night_is_found_whole(reduced: Observatory) -> None:
     assert checked.stdout.splitlines()[-1] == "all is well"
     findings = json.loads(reduced("store", "check", "--format", "json").stdout)
     assert {one["level"] for one in findings} == {"ok"}
-    assert len(findings) == 8
+    assert len(findings) == 9
 
 
 def test_what_is_wrong_is_named_with_its_mend(dome: Observatory) -> None:

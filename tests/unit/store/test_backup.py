@@ -80,7 +80,7 @@ def test_what_is_put_back_is_what_was_there(database: Database, kept: Path, othe
     assert restore(other_url, kept) is None
     with Database(other_url) as other:
         assert contents(other) == contents(database)
-        assert [one.number for one in disagreements(other)] == [0] * 6
+        assert not any(one.number for one in disagreements(other))
 
 
 def test_it_may_be_put_into_tables_without_rows_and_used(
@@ -180,7 +180,7 @@ def test_a_backup_while_frames_are_appended_is_whole(
     appended = count(database, "reduction")
     restore(other_url, tmp_path / "kept.backup")
     with Database(other_url) as other:
-        assert [one.number for one in disagreements(other)] == [0] * 6
+        assert not any(one.number for one in disagreements(other))
         n_reductions = count(other, "reduction")
         assert 3 <= n_reductions <= appended
         assert count(other, "measurement") == 300 * n_reductions

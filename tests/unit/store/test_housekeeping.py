@@ -68,7 +68,7 @@ def test_old_superseded_versions_lose_their_measurements_and_nothing_else(databa
     assert curves(database) == shown
     after = everything(database)
     assert {name for name in after if after[name] != before[name]} == {"measurement"}
-    assert [one.number for one in disagreements(database)] == [0] * 6
+    assert not any(one.number for one in disagreements(database))
     assert prune(database, now=NOW) == Pruned(n_reductions=0, n_measurements=0)
 
 

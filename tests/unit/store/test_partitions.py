@@ -120,7 +120,7 @@ def test_a_time_far_away_is_stored_as_it_is(database: Database, mjd: float) -> N
     append(database, add_frame(database), record(), columns(*stars(20), mjd=mjd), now=NOW)
     assert count(database, "measurement", f"mjd_mid = {mjd!r}") == 20
     assert len(_made(database)) == database.is_postgres
-    assert [one.number for one in disagreements(database)] == [0] * 6
+    assert not any(one.number for one in disagreements(database))
 
 
 def test_a_frame_without_measurements_makes_no_partition(database: Database) -> None:
