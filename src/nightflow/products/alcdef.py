@@ -95,7 +95,6 @@ def _block(curve: LightCurve, rows: NDArray[np.intp], name: str, person: str, co
         "FILTER": _FILTERS.get(filter_name, filter_name if filter_name in _BANDS else "C"),
         "MAGBAND": _BANDS.get(band[1] if band else filter_name, "V"),
         "DIFFERMAGS": "FALSE",
-        "STANDARD": "TARGET",
         "LTCAPP": "NONE",
         "LTCTYPE": "NONE",
         "REDUCEDMAGS": "NONE",

@@ -206,6 +206,9 @@ def _optical(name: str, one: ObservedPosition, observatory: Observatory) -> dict
         "photCat": _catalog(one.photometric_catalog) if one.mag is not None and band else None,
         "exp": None if one.exptime is None else f"{one.exptime:.1f}",
     }
+    if values["photCat"] == "UNK":
+        # A catalogue that is not in the MPC's list would have the whole batch refused.
+        values["photCat"] = None
     return {key: values[key] for key in _ELEMENTS if values.get(key)}  # type: ignore[misc]
 
 

@@ -14,7 +14,7 @@ from tests.unit.products.light_curves import transit
 
 REQUIRED = {
     "OBJECTNUMBER", "OBJECTNAME", "CONTACTNAME", "CONTACTINFO", "OBSERVERS", "SESSIONDATE", "SESSIONTIME",
-    "FILTER", "MAGBAND", "DIFFERMAGS", "STANDARD", "LTCAPP", "LTCTYPE", "REDUCEDMAGS", "DELIMITER",
+    "FILTER", "MAGBAND", "DIFFERMAGS", "LTCAPP", "LTCTYPE", "REDUCEDMAGS", "DELIMITER",
 }  # fmt: skip
 FILTERS = {"B", "V", "R", "I", "U", "u", "g", "r", "i", "z", "C"}
 
