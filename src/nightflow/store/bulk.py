@@ -1,17 +1,19 @@
-"""Thousands of measurements in one go: binary ``COPY`` on Postgres, one prepared insert on SQLite."""
+"""Thousands of rows in one go: binary ``COPY`` on Postgres, plain tuples of the driver's on SQLite."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Double, Select, cast, func, literal, select
 from sqlmodel import Session
 
 from nightflow.store.models import plain_text
 from nightflow.store.records import MeasurementColumns
 
-__all__ = ["insert_measurements"]
+__all__ = ["insert_measurements", "read_numbers"]
 
 _COLUMNS: dict[str, str] = {
     "reduction_id": "i4", "number": "i4", "kind": "text", "mjd_mid": "f8", "source_id": "i8",
@@ -53,6 +55,34 @@ def insert_measurements(
     elif n:
         _insert(session, table)
     return n
+
+
+def read_numbers(session: Session, statement: Select[Any]) -> NDArray[np.float64]:
+    """Return what a statement selects as doubles, in any order: a row of the answer a column of the array.
+
+    Parameters
+    ----------
+    statement : Select
+        Of numbers that are never null.
+
+    Returns
+    -------
+    ndarray of float64, shape (columns, rows)
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        return _aggregated(session, statement)
+    rows = session.connection().execute(statement).all()
+    n_columns = len(statement.selected_columns)
+    values = np.fromiter(chain.from_iterable(rows), np.float64, n_columns * len(rows))
+    return values.reshape(-1, n_columns).T
+
+
+def _aggregated(session: Session, statement: Select[Any]) -> NDArray[np.float64]:
+    """Have Postgres join each column to one string of bytes: its driver makes an object of each number."""
+    columns = statement.subquery().columns
+    joined = (func.string_agg(func.float8send(cast(one, Double)), literal(b"")) for one in columns)
+    row = session.connection().execute(select(*joined)).one()
+    return np.array([np.frombuffer(one or b"", ">f8") for one in row], np.float64)
 
 
 def _table(
@@ -112,12 +142,18 @@ def _copy(session: Session, table: dict[str, NDArray[Any]]) -> None:
 def _alike(table: dict[str, NDArray[Any]]) -> list[dict[str, NDArray[Any] | None]]:
     """Split the rows into parts with the same nulls and texts; a column that is null becomes None."""
     nulls = {name: _is_null(name, values) for name, values in table.items()}
-    texts = [np.unique(table[name].astype(str), return_inverse=True)[1] for name in ("kind", "filter")]
-    pattern = np.column_stack([*nulls.values(), *texts])
-    _, first, inverse = np.unique(pattern, axis=0, return_index=True, return_inverse=True)
+    # One number for what a row shares with others: a bit for each column that is null, then its texts.
+    pattern = np.zeros(len(table["number"]), np.int64)
+    for name, kind in _COLUMNS.items():
+        if kind == "text":
+            texts, index = np.unique(table[name].astype(str), return_inverse=True)
+            pattern = pattern * len(texts) + index
+        else:
+            pattern = pattern * 2 + nulls[name]
+    _, first, inverse = np.unique(pattern, return_index=True, return_inverse=True)
     return [
         {
-            name: None if nulls[name][first[part]] else values[inverse.ravel() == part]
+            name: None if nulls[name][first[part]] else values[inverse == part]
             for name, values in table.items()
         }
         for part in range(len(first))

@@ -25,8 +25,8 @@ __all__ = ["Database", "serialise"]
 
 _WRITES = "nightflow_writes"
 _CACHE_KIB = 65_536
-_LOG_PAGES = 16_000
-"""Of 4 KiB, until SQLite's log is written into the file."""
+_LOG_PAGES = 32_000
+"""Of 2 KiB, until SQLite's log is written into the file."""
 
 
 class Database:

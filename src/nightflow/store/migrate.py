@@ -17,11 +17,13 @@ __all__ = ["downgrade", "head", "is_known", "upgrade"]
 
 _LOCK = 4_107_260_011
 """Any number, as long as nobody else locks it."""
+_PAGE_BYTES = 2048
+"""A frame changes a page of the index for each of its stars: half of SQLite's usual size is half to write."""
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the schema up to ``revision`` in one transaction; concurrent callers wait for each other."""
-    _use_write_ahead_log(engine)
+    _set_up_file(engine)
     _run(engine, lambda config: command.upgrade(config, revision))
 
 
@@ -56,10 +58,11 @@ def _run(engine: Engine, migration: Callable[[Config], None]) -> None:
         migration(config)
 
 
-def _use_write_ahead_log(engine: Engine, attempts: int = 50) -> None:
-    """Let readers and a writer work at the same time (SQLite; the setting stays with the file).
+def _set_up_file(engine: Engine, attempts: int = 50) -> None:
+    """Let readers and a writer work at the same time, in small pages (SQLite; both stay with the file).
 
-    The change of mode needs the file alone and does not wait for it, so it is asked for again.
+    The size of the pages is that of a new file only. The change of mode needs the file alone and does not
+    wait for it, so it is asked for again.
     """
     if engine.dialect.name != "sqlite":
         return
@@ -67,6 +70,7 @@ def _use_write_ahead_log(engine: Engine, attempts: int = 50) -> None:
         connection = engine.raw_connection()
         try:
             if connection.cursor().execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+                connection.cursor().execute(f"PRAGMA page_size={_PAGE_BYTES}")
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:

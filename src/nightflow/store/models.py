@@ -13,6 +13,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     Text,
@@ -334,19 +335,20 @@ class Measurement(SQLModel, table=True):
     __tablename__ = "measurement"
     __table_args__ = (
         Index("ix_measurement_source", "source_id", "mjd_mid"),
+        # On Postgres triggers see to both, see `nightflow.store.parents`.
+        ForeignKeyConstraint(["reduction_id"], ["reduction.id"]).ddl_if(dialect="sqlite"),
+        ForeignKeyConstraint(["source_id"], ["source.id"]).ddl_if(dialect="sqlite"),
         {"postgresql_partition_by": "RANGE (mjd_mid)"},
     )
 
-    reduction_id: int = Field(foreign_key="reduction.id", primary_key=True)
+    reduction_id: int = Field(primary_key=True)
     number: int = Field(primary_key=True)
     """Detection number on the frame, from 0."""
     kind: str = Field(primary_key=True)
     """aperture, psf or forced."""
     mjd_mid: float = Field(primary_key=True)
     """Part of the key because Postgres partitions by it."""
-    source_id: int | None = Field(
-        default=None, sa_column=Column(SourceId, ForeignKey("source.id"), nullable=True)
-    )
+    source_id: int | None = Field(default=None, sa_column=Column(SourceId, nullable=True))
     association: int = 0
     """Version of the association that gave ``source_id``; 0: none has looked at it yet."""
     filter: str = Field(sa_type=PlainText)

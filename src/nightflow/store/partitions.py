@@ -11,12 +11,13 @@ import math
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlmodel import Session
 
 from nightflow.store.database import Database, serialise
+from nightflow.store.parents import guard_partition
 
-__all__ = ["Partition", "ensure_partition", "partition_of"]
+__all__ = ["Partition", "ensure_partition", "names", "partition_of"]
 
 _FIRST_YEAR, _END_YEAR = 1850, 2150
 """Plates have been taken since the first; the second is a limit of the number of tables."""
@@ -86,6 +87,12 @@ def ensure_partition(database: Database, mjd: float) -> None:
             _create(session, partition)
 
 
+def names(connection: Connection) -> list[str]:
+    """Return the names of the partitions that there are (Postgres)."""
+    children = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'measurement'::regclass"
+    return sorted(connection.scalars(text(children)))
+
+
 def _mjd(year: int, month: int) -> int:
     return date(year, month, 1).toordinal() - _MJD_ZERO
 
@@ -101,8 +108,6 @@ def _exists(session: Session, partition: Partition) -> bool:
 def _create(session: Session, partition: Partition) -> None:
     """Make a table and attach it: `CREATE TABLE ... PARTITION OF` would lock its parent's readers out."""
     connection = session.connection()
-    # The foreign keys need these locks anyway; taken in the order in which other writers go through the
-    # tables, they cannot lead to a deadlock.
-    connection.execute(text("LOCK TABLE source, reduction IN SHARE ROW EXCLUSIVE MODE"))
     connection.execute(text(f"CREATE TABLE {partition.name} (LIKE measurement INCLUDING ALL)"))
+    guard_partition(connection, partition.name)
     connection.execute(text(f"ALTER TABLE measurement ATTACH PARTITION {partition.name} {partition.bounds}"))

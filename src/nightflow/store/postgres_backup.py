@@ -18,6 +18,7 @@ from nightflow.fits_output import replacing
 from nightflow.store.contents import has_rows
 from nightflow.store.database import Database
 from nightflow.store.migrate import is_known
+from nightflow.store.parents import unguard
 
 __all__ = ["dump", "load"]
 
@@ -62,6 +63,7 @@ def load(database: Database, file: Path) -> None:
                 f"store {shown} has rows: make a new database with createdb and name it in store.url"
             )
         SQLModel.metadata.drop_all(connection)
+        unguard(connection)
         connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
     _run(database, "pg_restore", *_ALL_OR_NOTHING, "--no-owner", "--no-acl", str(file.resolve()))
     with database.session() as session:

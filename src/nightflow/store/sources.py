@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import ColumnElement, case, insert, or_, select, update
 from sqlmodel import Session, col
 
 from nightflow.flags import Flag
 from nightflow.lightcurves.associate import associate
 from nightflow.store import healpix
+from nightflow.store.bulk import read_numbers
 from nightflow.store.models import Exposure, Frame, Measurement, Source
 from nightflow.store.records import CatalogIdentity
 from nightflow.store.source_names import free_names
@@ -122,11 +123,11 @@ def sources_around(
         *(col(getattr(Source, name)) for name in numbers),
         col(Source.n_obs),
         col(Source.n_position),
-        col(Source.catalog) != "",
+        case((col(Source.catalog) != "", 1), else_=0),
     ).where(in_ranges(ranges))
-    rows = session.connection().execute(statement.order_by(col(Source.id))).all()
-    # All are numbers, and those of sources have 53 bits: a double holds each.
-    table = np.fromiter((value for row in rows for value in row), np.float64, 9 * len(rows)).reshape(-1, 9).T
+    # The numbers of sources have 53 bits: a double holds each.
+    table = read_numbers(session, statement)
+    table = table[:, np.argsort(table[0])]
     ra, dec = moved_to(epoch, *table[1:6])
     return SourceRows(
         ids=table[0].astype(np.int64),
