@@ -237,6 +237,13 @@ class TestMit:
             if row["state"] != "done":
                 assert "WCS" in row["reason"]
 
+    def test_the_cloud_at_the_end_is_graded_bad(self, mit: Night) -> None:
+        rows = sorted(mit.lights().values(), key=lambda row: row["mjd_mid"])
+        assert [row["grade"] for row in rows] == ["good"] * 4 + ["bad"] * 2
+        for row in rows[4:]:
+            assert "stars_lost" in row["grade_reason"]
+            assert "bad above 0.5" in row["grade_reason"]
+
     def test_it_says_so_soon(self, mit: Night) -> None:
         with mit.database() as database, database.session() as session:
             ended = session.connection().exec_driver_sql(

@@ -27,6 +27,7 @@ from nightflow.instruments.detector_settings import (
     TrailSettings,
 )
 from nightflow.instruments.master_settings import InputLimits, MasterSettings, VettingSettings
+from nightflow.instruments.quality_settings import QualitySettings
 from nightflow.instruments.quantities import known_quantity
 from nightflow.instruments.settings_model import SettingsModel
 
@@ -218,6 +219,7 @@ class CameraProfile(SettingsModel):
     detection: DetectionSettings = DetectionSettings()
     astrometry: AstrometrySettings = AstrometrySettings()
     photometry: PhotometrySettings = PhotometrySettings()
+    quality: QualitySettings = QualitySettings()
 
     @field_validator("kinds")
     @classmethod

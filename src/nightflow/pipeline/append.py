@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from nightflow.astrometry.wcs_header import wcs_to_text
 from nightflow.errors import FrameRejected
 from nightflow.flags import Flag
 from nightflow.lightcurves.times import bjd_tdb
+from nightflow.pipeline.grade import graded
 from nightflow.pipeline.plan import reduction_fingerprint
 from nightflow.pipeline.work import Work
 from nightflow.software import SOFTWARE
@@ -53,7 +55,7 @@ def append(
         raise FrameRejected(f"{work.path.name}: not one of its {dropped} measurements is a finite number")
     if dropped:
         work.warnings.append(f"{dropped} of {len(columns)} measurements are no finite numbers: left out")
-    record = _record(work, plan)
+    record = graded(_record(work, plan), work, database)
     result = write(database, work.frame_id, record, columns, now=now, keep_complete=not with_measurements)
     if result.kept_complete:
         work.superseded_by = result.version
@@ -98,6 +100,8 @@ def _measured_values(work: Work) -> dict[str, Any]:
             "sky": work.measured.sky,
             "n_sources": len(work.measured.sources),
         }
+    if work.summary is not None:
+        values |= asdict(work.summary)
     return values
 
 

@@ -11,6 +11,7 @@ from nightflow.errors import ConfigurationError
 from nightflow.fits_output import replacing
 from nightflow.nights import parse_night
 from nightflow.pipeline.associate_night import NightSources, associate
+from nightflow.pipeline.grade import grade_night, record_verdicts
 from nightflow.pipeline.masters import build_all, build_sky
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all
@@ -98,7 +99,9 @@ def finish_night(
     sources = associate(reducer.database, night, reducer.settings.association, now=reducer.context.clock())
     for field in sources.fields:
         update_statistics(reducer.database, field)
-    rows = with_verdicts(frame_rows(reducer.database, night=night))
+    graded = grade_night(frame_rows(reducer.database, night=night), reducer.context.profiles)
+    rows = with_verdicts(graded)
+    record_verdicts(reducer.database, rows)
     folder = reducer.settings.resolve(reducer.settings.paths.products) / night
     table, figure = folder / "night.csv", folder / "night.png"
     try:

@@ -7,6 +7,7 @@ from typing import Any
 from nightflow.config import Engine
 from nightflow.errors import FrameRejected
 from nightflow.pipeline.work import Context, Work
+from nightflow.quality.frame_summary import summarise
 from nightflow.sources.measure import FAST, Tools, measure_frame
 
 __all__ = ["measure"]
@@ -27,6 +28,7 @@ def measure(work: Work, context: Context) -> dict[str, Any]:
         )
     except FrameRejected as error:
         raise FrameRejected(f"{work.path.name}: {error}") from error
+    work.summary = summarise(work.frame, work.measured, work.profile.detection.threshold)
     work.warnings.extend(work.measured.warnings)
     return {
         "n_sources": len(work.measured.sources),

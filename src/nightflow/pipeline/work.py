@@ -17,6 +17,7 @@ from nightflow.instruments.profile import CameraProfile
 from nightflow.photcal.zero_point import FluxCalibration
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.pointings import Pointings
+from nightflow.quality.frame_summary import FrameSummary
 from nightflow.sources.measure import MeasuredFrame
 from nightflow.store.database import Database
 from nightflow.store.records import CatalogIdentity
@@ -78,6 +79,7 @@ class Work:
     masters: dict[str, str] = field(default_factory=dict)
     """Kind -> fingerprint of the masters used."""
     measured: MeasuredFrame | None = None
+    summary: FrameSummary | None = None
     solution: Solution | None = None
     calibration: FluxCalibration | None = None
     reference: str = ""

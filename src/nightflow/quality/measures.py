@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nightflow.robust import robust_sigma
 
-__all__ = ["frame_ellipticity", "frame_fwhm"]
+__all__ = ["frame_ellipticity", "frame_fwhm", "frame_trailing"]
 
 _BRIGHT = 10.0
 """Peak over sky noise from which a profile's width is measured well enough."""
@@ -44,6 +44,35 @@ def frame_ellipticity(
     """Return the median of 1 - b/a of the stars; NaN without a star. Arguments as for `frame_fwhm`."""
     values = ellipticity[_good(ellipticity, signal_to_noise, isolated)]
     return float(np.median(values)) if len(values) else float("nan")
+
+
+def frame_trailing(
+    ellipticity: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    signal_to_noise: NDArray[np.float64],
+    isolated: NDArray[np.bool_],
+) -> tuple[float, float]:
+    """Return the ellipticity that the stars have in one common direction, and that direction.
+
+    The median of the two components of the ellipticity: noise and optics turn it another way in each star or
+    corner, a mount or the wind the same way in all. NaN and NaN without a star.
+
+    Parameters
+    ----------
+    theta : ndarray of float64, shape (n,)
+        Position angle of the major axis, radians from +x towards +y.
+
+    Returns
+    -------
+    amount, angle : float
+        1 - b/a; degrees from +x towards +y, 0 to 180.
+    """
+    good = _good(ellipticity, signal_to_noise, isolated)
+    if not good.any():
+        return float("nan"), float("nan")
+    double = 2.0 * theta[good]
+    along, across = (float(np.median(ellipticity[good] * one)) for one in (np.cos(double), np.sin(double)))
+    return float(np.hypot(along, across)), float(np.degrees(np.arctan2(across, along)) / 2.0 % 180.0)
 
 
 def _good(

@@ -298,6 +298,26 @@ class Reduction(SQLModel, table=True):
     mag_system: str | None = None
     color_term: float | None = None
     depth_5sigma: float | None = None
+    gain: float | None = None
+    """Electrons per raw ADU that it was reduced with."""
+    sky_rms: float | None = None
+    """Electrons; those after it are described in `nightflow.quality.frame_summary`."""
+    threshold: float | None = None
+    n_photometry: int | None = None
+    n_saturated_pixels: int | None = None
+    n_saturated_sources: int | None = None
+    adu_rate_brightest: float | None = None
+    adu_rate_median: float | None = None
+    adu_rate_faintest: float | None = None
+    fwhm_err_px: float | None = None
+    n_fwhm_stars: int | None = None
+    trailing: float | None = None
+    trailing_angle: float | None = None
+    grade: str | None = Field(default=None, sa_type=Text)
+    """good, fair or bad, against the night so far; against the whole night once that is finished."""
+    grade_reason: str | None = Field(default=None, sa_type=PlainText)
+    verdict: str | None = Field(default=None, sa_type=Text)
+    """pass or fail, by the report of the finished night."""
 
 
 class Source(SQLModel, table=True):

@@ -32,11 +32,21 @@ FRAME_COLUMNS = (
     "wcs_quality", "wcs_rms_arcsec", "wcs_heldout_rms_arcsec", "wcs_n_matched", "ra_center", "dec_center",
     "scale", "rotation", "parity", "zp", "zp_adu", "zp_err", "zp_scatter", "zp_n_stars", "zp_catalog",
     "mag_system", "color_term", "depth_5sigma", "masters", "seconds", "seconds_wcs", "version",
+    "instrument", "date_obs", "ny", "nx", "ccd_temp", "gain", "width_deg", "height_deg", "fwhm_arcsec",
+    "fwhm_err_px", "n_fwhm_stars", "trailing", "trailing_angle", "sky_rms", "threshold", "n_photometry",
+    "n_saturated_pixels", "n_saturated_sources", "adu_rate_brightest", "adu_rate_median",
+    "adu_rate_faintest", "grade", "grade_reason",
 )  # fmt: skip
 """Columns of `frame_rows`, in order."""
 
-_FROM_FRAME = ("hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "airmass")
-_FROM_REDUCTION = FRAME_COLUMNS[FRAME_COLUMNS.index("fwhm_px") : FRAME_COLUMNS.index("depth_5sigma") + 1]
+_FROM_FRAME = (
+    "hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "airmass", "instrument", "date_obs",
+    "ny", "nx", "ccd_temp",
+)  # fmt: skip
+_FROM_REDUCTION = (
+    *FRAME_COLUMNS[FRAME_COLUMNS.index("fwhm_px") : FRAME_COLUMNS.index("depth_5sigma") + 1],
+    "gain", "fwhm_err_px", "n_fwhm_stars", *FRAME_COLUMNS[FRAME_COLUMNS.index("trailing") :],
+)  # fmt: skip
 _MASTER_ORDER = ("bias", "dark", "flat", "illumination", "fringe")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _ENDED_BADLY = (State.FAILED, State.REJECTED, State.HELD)
@@ -151,7 +161,7 @@ def frame_rows(
     Returns
     -------
     list of dict
-        With the keys of `FRAME_COLUMNS`; None is null. Times are ISO 8601 in UTC.
+        With the keys of `FRAME_COLUMNS` and ``reduction_id``; None is null. Times are ISO 8601 in UTC.
     """
     statement = (
         select(Exposure, Frame, Reduction)
@@ -173,7 +183,7 @@ def _exposures(session: Session, condition: ColumnElement[bool]) -> list[Exposur
 
 
 def _frame_row(exposure: Exposure, frame: Frame | None, reduction: Reduction | None) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(FRAME_COLUMNS)
+    row: dict[str, Any] = dict.fromkeys((*FRAME_COLUMNS, "reduction_id"))
     row |= {"path": exposure.path, "hdu": 0, "kind": "unknown"}
     if frame is not None:
         row |= {name: getattr(frame, name) for name in _FROM_FRAME}
@@ -192,8 +202,22 @@ def _frame_row(exposure: Exposure, frame: Frame | None, reduction: Reduction | N
             "seconds": sum(reduction.timings.values()),
             "seconds_wcs": reduction.timings.get("solve"),
             "version": reduction.version,
+            "reduction_id": reduction.id,
         }
+        row |= _angular_sizes(row)
     return row
+
+
+def _angular_sizes(row: dict[str, Any]) -> dict[str, float | None]:
+    """Return what follows from the scale; None on a frame without a WCS."""
+    scale = row["scale"]
+    pixels = {"width_deg": row["nx"], "height_deg": row["ny"], "fwhm_arcsec": row["fwhm_px"]}
+    units = {"width_deg": 3600.0, "height_deg": 3600.0, "fwhm_arcsec": 1.0}
+    known = scale is not None
+    return {
+        name: number * scale / units[name] if known and number is not None else None
+        for name, number in pixels.items()
+    }
 
 
 def _masters_text(masters: dict[str, str]) -> str:

@@ -52,6 +52,21 @@ class ReductionRecord:
     mag_system: str | None = None
     color_term: float | None = None
     depth_5sigma: float | None = None
+    gain: float | None = None
+    sky_rms: float | None = None
+    threshold: float | None = None
+    n_photometry: int | None = None
+    n_saturated_pixels: int | None = None
+    n_saturated_sources: int | None = None
+    adu_rate_brightest: float | None = None
+    adu_rate_median: float | None = None
+    adu_rate_faintest: float | None = None
+    fwhm_err_px: float | None = None
+    n_fwhm_stars: int | None = None
+    trailing: float | None = None
+    trailing_angle: float | None = None
+    grade: str | None = None
+    grade_reason: str | None = None
 
     def values(self) -> dict[str, Any]:
         """Return the columns as plain values that every database takes."""

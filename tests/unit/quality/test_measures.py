@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightflow.quality.measures import frame_ellipticity, frame_fwhm
+from nightflow.quality.measures import frame_ellipticity, frame_fwhm, frame_trailing
 
 
 def stars(count: int = 60, seed: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -62,3 +62,17 @@ def test_the_width_is_one_that_was_measured_or_between_two(values: list[float]) 
     fwhm = np.array(values)
     found = frame_fwhm(fwhm, np.full(len(fwhm), 50.0), np.ones(len(fwhm), bool))
     assert fwhm.min() <= found <= fwhm.max()
+
+
+def test_what_all_stars_share_is_trailing() -> None:
+    _, snr, isolated = stars()
+    amount, angle = frame_trailing(np.full(60, 0.25), np.full(60, np.radians(170.0)), snr, isolated)
+    assert (amount, angle) == (pytest.approx(0.25), pytest.approx(170.0))
+
+
+def test_what_turns_from_star_to_star_is_none() -> None:
+    """Astigmatism: all stars point to the middle of the field."""
+    _, snr, isolated = stars()
+    amount, _ = frame_trailing(np.full(60, 0.25), np.linspace(0.0, np.pi, 60, endpoint=False), snr, isolated)
+    assert amount < 0.02
+    assert np.isnan(frame_trailing(np.empty(0), np.empty(0), np.empty(0), np.empty(0, bool))).all()
