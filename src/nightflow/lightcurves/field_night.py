@@ -122,12 +122,15 @@ class KnownSources:
     ----------
     ra, dec : ndarray of float64, shape (m,)
         Known from other nights, or from an earlier association of this one.
+    stands : ndarray of bool, shape (m,)
+        Whether other nights see it there. That of this one alone may be a body that moves slowly.
     star_ra, star_dec : ndarray of float64, shape (s,)
         Stars of a catalogue, known or not: what stands there does not move.
     """
 
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
+    stands: NDArray[np.bool_]
     star_ra: NDArray[np.float64]
     star_dec: NDArray[np.float64]
 
@@ -136,5 +139,6 @@ class KnownSources:
 
     def fixed(self) -> cKDTree:
         """Return all places at which something stands, as unit vectors in a tree."""
-        ra, dec = np.concatenate([self.ra, self.star_ra]), np.concatenate([self.dec, self.star_dec])
+        ra = np.concatenate([self.ra[self.stands], self.star_ra])
+        dec = np.concatenate([self.dec[self.stands], self.star_dec])
         return cKDTree(unit_vectors(ra, dec).reshape(-1, 3))

@@ -85,7 +85,7 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
     scatter = _scatter(night, clusters, rules)
     crawling, standing, pinned = _crawling(night, known, clusters, scatter, rules)
     trimmed = (_near_middle(night, rows, rules) for rows in standing)
-    source = _with_known(night, known, [rows for rows in trimmed if len(rows) >= least], rules)
+    source = _with_known(night, known, [rows for rows in trimmed if len(rows) >= least], least, rules)
     moving = np.zeros(len(night), bool)
     for body in crawling:
         moving[body.rows] = True
@@ -163,9 +163,13 @@ def _near_middle(night: FieldNight, rows: NDArray[np.intp], rules: Rules) -> NDA
 
 
 def _with_known(
-    night: FieldNight, known: KnownSources, clusters: list[NDArray[np.intp]], rules: Rules
+    night: FieldNight, known: KnownSources, clusters: list[NDArray[np.intp]], least: int, rules: Rules
 ) -> NDArray[np.intp]:
-    """Return the source of each clustered detection: known ones by their place, new ones for the rest."""
+    """Return the source of each clustered detection: known ones by their place, new ones for the rest.
+
+    A new one rests on ``least`` detections that are in no doubt: where the guiding is good, a hot pixel
+    clusters as a star does.
+    """
     source = np.full(len(night), NONE, np.intp)
     places = np.array([middle(night.ra[rows], night.dec[rows]) for rows in clusters]).reshape(-1, 2)
     partner = associate(places[:, 0], places[:, 1], known.ra, known.dec, rules.radius).source
@@ -173,7 +177,7 @@ def _with_known(
     for rows, one in zip(clusters, partner, strict=True):
         if one >= 0:
             source[rows] = one
-        else:
+        elif np.count_nonzero((night.flags[rows] & DOUBTFUL) == 0) >= least:
             source[rows] = n_new
             n_new += 1
     return source

@@ -89,6 +89,7 @@ def associate(
         )
     records = [record for one in fields for record in one.records]
     with database.write() as session:
+        serialise(session, "association")
         changed = write_movers(session, night, records)
     return NightSources(
         n_detections=sum(one.n_detections for one in fields),
@@ -155,9 +156,11 @@ def _field(
 
 
 def _is_as_read(session: Session, field: StoredField, sources: FieldSources, night: str) -> bool:
-    current = {frame.reduction_id for frame in solved_frames(session, night)}
+    """Return whether the field has the frames and the sources that it had: none more, none fewer."""
+    if list(field.frames) not in field_groups(solved_frames(session, night)):
+        return False
     again = field_sources(session, field)
-    return all(frame.reduction_id in current for frame in field.frames) and all(
+    return all(
         np.array_equal(getattr(again.rows, name), getattr(sources.rows, name))
         for name in ("ids", "n_obs", "n_position")
     )

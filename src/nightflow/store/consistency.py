@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text, update
 from sqlmodel import Session, col
 
 from nightflow.store import healpix
-from nightflow.store.database import Database
+from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Master, Measurement, Reduction, Source, State
 
 __all__ = ["QUESTIONS", "Disagreement", "disagreements", "recount"]
@@ -57,6 +57,8 @@ def recount(database: Database) -> int:
         Sources that were mended.
     """
     with database.write() as session:
+        # An append that commits between the counting and the writing would not be in the count.
+        serialise(session, "association")
         miscounted, misplaced = session.execute(_miscounted()).all(), _misplaced(session)
         for source_id, _, counted in miscounted:
             session.execute(update(Source).where(col(Source.id) == source_id).values(n_obs=counted))

@@ -24,6 +24,8 @@ from nightflow.store.failures import translated
 __all__ = ["Database", "serialise"]
 
 _WRITES = "nightflow_writes"
+_ONE_VIEW: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+"""By itself Postgres shows each statement of a transaction what was committed before it; SQLite does not."""
 _CACHE_KIB = 65_536
 _LOG_PAGES = 32_000
 """Of 2 KiB, until SQLite's log is written into the file."""
@@ -55,6 +57,7 @@ class Database:
         event.listen(self.engine, "connect", _remember_process)
         event.listen(self.engine, "checkout", _refuse_other_process)
         self._writer = self.engine.execution_options(**{_WRITES: True})
+        self._reader = self.engine.execution_options(**(_ONE_VIEW if self.is_postgres else {}))
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +95,7 @@ class Database:
         ConfigurationError
             The database cannot be opened or has no tables.
         """
-        with translated(self.url), Session(self.engine, expire_on_commit=False) as session:
+        with translated(self.url), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager

@@ -34,7 +34,9 @@ def cone(ra: float, dec: float, radius: float) -> list[tuple[int, int]]:
     """
     order = int(np.clip(np.log2(_FACE_DEGREES * _PIXELS_A_RADIUS / max(radius, 1e-9)), 0, ORDER))
     grid = HEALPix(2**order, order="nested")
-    pixels = np.unique(grid.cone_search_lonlat(ra * u.deg, dec * u.deg, min(radius, 180.0) * u.deg))
+    # The search by itself leaves out pixels that the circle's edge cuts.
+    reach = min(radius + _FACE_DEGREES / 2**order, 180.0)
+    pixels = np.unique(grid.cone_search_lonlat(ra * u.deg, dec * u.deg, reach * u.deg))
     breaks = np.flatnonzero(np.diff(pixels) > 1)
     first = pixels[np.concatenate([[0], breaks + 1])]
     last = pixels[np.concatenate([breaks, [len(pixels) - 1]])]

@@ -20,7 +20,7 @@ from nightflow.flags import Flag
 from nightflow.lightcurves.field_night import KnownSources
 from nightflow.lightcurves.night import NONE, AssociatedNight
 from nightflow.store import healpix
-from nightflow.store.models import Measurement, Source, SourceHistory, SourceStatistics
+from nightflow.store.models import Measurement, Reduction, Source, SourceHistory, SourceStatistics
 from nightflow.store.night_fields import StoredField
 from nightflow.store.source_names import free_names
 from nightflow.store.sources import SourceRows, insert_sources, sources_around, taken_names
@@ -66,6 +66,7 @@ class FieldSources:
         return KnownSources(
             ra=self.rows.ra[self.is_known],
             dec=self.rows.dec[self.is_known],
+            stands=(self.rows.n_obs > self.tonight)[self.is_known],
             star_ra=self.rows.ra[stars],
             star_dec=self.rows.dec[stars],
         )
@@ -131,10 +132,10 @@ def write_association(
     ids = np.concatenate([sources.known_ids, names])
     source = np.where(found.source == NONE, 0, np.append(ids, 0)[found.source])
     count = np.bincount(found.source[found.source != NONE], minlength=len(ids))
-    gone = _gone(sources, ids, count)
     changed = (source != field.source) | (found.ambiguous != ((field.night.flags & _AMBIGUOUS) != 0))
     n_new, n_updated = _put_sources(session, field, sources, found, ids, count)
     _put_rows(session, field, source, found.ambiguous, np.flatnonzero(changed))
+    gone = _without_measurements(session, _gone(sources, ids, count))
     _put_history(session, field, sources, source, gone, night, now)
     _drop(session, gone)
     return Written(
@@ -176,6 +177,24 @@ def _gone(sources: FieldSources, ids: NDArray[np.int64], count: NDArray[np.int64
     elsewhere = sources.rows.n_obs > sources.tonight
     left = [one in seen for one in sources.rows.ids.tolist()]
     return sources.rows.ids[~elsewhere & ~np.array(left, bool)]
+
+
+def _without_measurements(session: Session, gone: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those to which no current measurement belongs.
+
+    By the counts none does; but were a count wrong, a light curve would lose its points with the source.
+    """
+    still: set[int] = set()
+    for start in range(0, len(gone), _AT_ONCE):
+        some = [int(one) for one in gone[start : start + _AT_ONCE]]
+        current = (
+            select(col(Measurement.source_id))
+            .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
+            .where(col(Measurement.source_id).in_(some), col(Reduction.current))
+            .distinct()
+        )
+        still.update(one for one in session.exec(current) if one is not None)
+    return gone[~np.isin(gone, list(still))]
 
 
 def _put_sources(

@@ -237,7 +237,9 @@ def _add(
     numbers = detections.number[new]
     # An earlier reduction of the frame may have named other stars by the same detection numbers.
     names = free_names(sha256, detector, numbers, set())
-    while taken := taken_names(session, names):
+    taken: set[int] = set()
+    while more := taken_names(session, names):
+        taken |= more
         names = free_names(sha256, detector, numbers, taken)
     insert_sources(
         session,

@@ -15,9 +15,10 @@ from nightflow.flags import UNUSABLE, Flag
 from nightflow.lightcurves.ensemble import FieldOffsets, field_offsets, magnitudes
 from nightflow.lightcurves.period import find_period
 from nightflow.lightcurves.variability import StarStatistics, judge, star_statistics
-from nightflow.store.database import Database
+from nightflow.store.database import Database, serialise
 from nightflow.store.frames import finite
 from nightflow.store.models import Frame, Measurement, Reduction, SourceStatistics
+from nightflow.store.sources import taken_names
 
 __all__ = ["update_statistics"]
 
@@ -82,6 +83,8 @@ def update_statistics(database: Database, source_ids: Sequence[int]) -> int:
     outdated = [key for key in there if key not in wanted or there[key] != wanted[key]]
     if different or outdated:
         with database.write() as session:
+            # Another night's end may dissolve a source, or write the same rows, meanwhile.
+            serialise(session, "association")
             _replace(session, different, outdated)
     return len(different) + sum(key not in wanted for key in outdated)
 
@@ -97,7 +100,7 @@ def _stored(session: Session, source_ids: Sequence[int]) -> Iterator[dict[str, A
 
 
 def _replace(session: Session, rows: list[dict[str, Any]], outdated: list[tuple[Any, ...]]) -> None:
-    for source, instrument, name, kind in outdated:
+    for source, instrument, name, kind in {*outdated, *map(_key, rows)}:
         session.connection().execute(
             delete(SourceStatistics).where(
                 col(SourceStatistics.source_id) == source,
@@ -106,6 +109,8 @@ def _replace(session: Session, rows: list[dict[str, Any]], outdated: list[tuple[
                 col(SourceStatistics.kind) == kind,
             )
         )
+    there = taken_names(session, np.array([row["source_id"] for row in rows], np.int64))
+    rows = [row for row in rows if row["source_id"] in there]
     if rows:
         session.connection().execute(insert(SourceStatistics), rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import Session, col, select
 
-from nightflow.store.database import Database
+from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Reduction, State
 from nightflow.store.sources import count_observation
 
@@ -32,6 +32,8 @@ def supersede_replaced(database: Database, exposure_id: int) -> list[int]:
         The exposures that were retired: state ``rejected``, with a reason that names this one.
     """
     with database.write() as session:
+        # Counts of observations are changed below: nobody else may count meanwhile.
+        serialise(session, "association")
         exposure = session.get(Exposure, exposure_id)
         if exposure is None:
             return []

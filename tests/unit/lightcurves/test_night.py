@@ -15,7 +15,13 @@ from nightflow.lightcurves.motion import Plane
 from nightflow.lightcurves.night import NONE, AssociatedNight, associate_night
 from tests.unit.lightcurves.sky_lists import Body, Observed, Sky, observe
 
-NOBODY = KnownSources(ra=np.empty(0), dec=np.empty(0), star_ra=np.empty(0), star_dec=np.empty(0))
+
+def known_sources(ra: NDArray[np.float64], dec: NDArray[np.float64], *, stands: bool = True) -> KnownSources:
+    nothing = np.empty(0)
+    return KnownSources(ra=ra, dec=dec, stands=np.full(len(ra), stands), star_ra=nothing, star_dec=nothing)
+
+
+NOBODY = known_sources(np.empty(0), np.empty(0))
 BODIES = (
     Body(x=-300, y=0, rate_x=30, rate_y=10),
     Body(x=100, y=100, rate_x=14.5, rate_y=-3.8),
@@ -118,7 +124,7 @@ def test_where_right_ascension_begins_and_at_the_poles(center: tuple[float, floa
 def test_known_sources_keep_their_stars_and_the_rest_is_new() -> None:
     seen = observe(Sky(n_stars=60, false_a_frame=0, n_frames=12))
     first = associate_night(seen.night, NOBODY, rules(Sky()))
-    half = KnownSources(ra=first.ra[:30], dec=first.dec[:30], star_ra=np.empty(0), star_dec=np.empty(0))
+    half = known_sources(first.ra[:30], first.dec[:30])
     again = associate_night(seen.night, half, rules(Sky()))
     assert again.n_new == first.n_new - 30
     np.testing.assert_array_equal(again.source < 30, first.source < 30)
@@ -149,7 +155,11 @@ def test_a_catalogue_star_does_not_move_whatever_its_places_say() -> None:
     assert len(found.bodies) == 1
     ra, dec = Plane(*sky.center).lift(*_middle_of(BODIES[3], sky))
     star = KnownSources(
-        ra=np.empty(0), dec=np.empty(0), star_ra=np.atleast_1d(ra), star_dec=np.atleast_1d(dec)
+        stands=np.zeros(0, bool),
+        ra=np.empty(0),
+        dec=np.empty(0),
+        star_ra=np.atleast_1d(ra),
+        star_dec=np.atleast_1d(dec),
     )
     assert associate_night(seen.night, star, rules(sky)).bodies == ()
 
@@ -201,3 +211,40 @@ def test_a_source_must_be_on_a_part_of_the_frames_where_that_is_asked_for() -> N
     strict = associate_night(seen.night, NOBODY, replace(rules(sky), fraction=0.3))
     assert all_of_them.n_new > 75
     assert strict.n_new < 20
+
+
+def _first_half(night: FieldNight) -> FieldNight:
+    half = night.frame < night.n_frames // 2
+    columns = {
+        name: getattr(night, name)[half]
+        for name in night.__dataclass_fields__
+        if name not in ("n_frames", "area")
+    }
+    return replace(night, **columns, n_frames=night.n_frames // 2)
+
+
+def test_a_look_at_half_of_the_night_hides_no_slow_body() -> None:
+    """There it still stood, and was called a star; other nights have not seen it."""
+    sky = Sky(n_stars=120, n_frames=40, cadence=0.1, dropout=0.05, wcs_error=0.05, false_a_frame=5, bodies=(
+        Body(x=100.0, y=50.0, rate_x=0.75, rate_y=0.0, flux=30000.0),
+    ))  # fmt: skip
+    seen = observe(sky)
+    early = associate_night(_first_half(seen.night), NOBODY, rules(sky))
+    assert not early.bodies
+    called = np.unique(early.source[early.source != NONE])
+    places = early.ra[called], early.dec[called]
+    for known, number in ((known_sources(*places, stands=False), 1), (known_sources(*places), 0)):
+        assert len(associate_night(seen.night, known, rules(sky)).bodies) == number
+
+
+def test_hot_pixels_that_cluster_are_no_source() -> None:
+    sky = Sky(n_stars=60, n_frames=20, dropout=0.0, false_a_frame=0)
+    seen = observe(sky)
+    pixel = seen.truth == 5
+    flags = np.where(pixel, seen.night.flags | int(Flag.HOT), seen.night.flags)
+    found = associate_night(replace(seen.night, flags=flags), NOBODY, rules(sky))
+    assert (found.source[pixel] == NONE).all()
+    assert found.n_new == 59
+    first = np.flatnonzero(pixel)[:1]
+    known = known_sources(seen.night.ra[first], seen.night.dec[first])
+    assert (associate_night(replace(seen.night, flags=flags), known, rules(sky)).source[pixel] == 0).all()

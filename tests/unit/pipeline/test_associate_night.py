@@ -213,6 +213,79 @@ def test_a_frame_that_comes_in_meanwhile_is_seen(database: Database, monkeypatch
     assert agrees(database)
 
 
+def test_frames_that_come_in_after_the_list_was_read_are_not_passed_over(
+    database: Database, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else their detections would count as another night's, and keep the numbers of their arrival."""
+    import nightflow.pipeline.associate_night as module
+
+    append_frames(database, SKY, range(10, 0, -1))
+    late = iter([0, 11])
+    real = module.field_groups
+
+    def slow(frames: object) -> object:
+        groups = real(frames)  # type: ignore[arg-type]
+        for frame in late:
+            append_frame(database, SKY, frame)
+        return groups
+
+    monkeypatch.setattr(module, "field_groups", slow)
+    assert put_in_order(database).n_detections == count(database, "measurement")
+    with Database(f"sqlite:///{tmp_path}/other.sqlite") as other:
+        other.upgrade()
+        append_frames(other, SKY, range(12))
+        put_in_order(other)
+        assert sources_of(other) == sources_of(database)
+
+
+def test_a_wrong_count_costs_no_light_curve_its_points(database: Database) -> None:
+    """A source that this night does not see any more, with measurements of another that nobody counted."""
+    append_frame(database, SKY, 0, days=1.0)
+    append_frames(database, SKY, range(12))
+    with database.write() as session:
+        session.execute(text("UPDATE measurement SET source_id = NULL WHERE reduction_id > 1 AND number > 3"))
+        session.execute(text("UPDATE source SET n_obs = 0"))
+    before = count(database, "measurement", "reduction_id = 1 AND source_id IS NOT NULL")
+    put_in_order(database)
+    assert count(database, "measurement", "reduction_id = 1 AND source_id IS NOT NULL") == before
+
+
+def test_two_ends_of_nights_may_write_the_same_statistics(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nightflow.store.statistics as module
+
+    append_frames(database, SKY, range(12))
+    (ids,) = put_in_order(database).fields
+    assert update_statistics(database, ids) > 0
+    whole = everything(database)
+    with database.write() as session:
+        session.execute(text("DELETE FROM source_statistics"))
+    meanwhile = iter([True])
+    real = module._stored
+
+    def stored(session: object, of: object) -> object:
+        read = list(real(session, of))  # type: ignore[arg-type]
+        for _ in meanwhile:
+            with Database(database.url) as other:
+                update_statistics(other, ids)
+                with other.write() as writing:
+                    rare = "SELECT source_id FROM source_statistics ORDER BY source_id LIMIT 1"
+                    gone = writing.execute(text(rare)).scalar_one()
+                    for statement in (
+                        "UPDATE measurement SET source_id = NULL WHERE source_id = :id",
+                        "DELETE FROM source_statistics WHERE source_id = :id",
+                        "DELETE FROM source WHERE id = :id",
+                    ):
+                        writing.execute(text(statement), {"id": gone})
+        return iter(read)
+
+    monkeypatch.setattr(module, "_stored", stored)
+    update_statistics(database, ids)
+    assert count(database, "source_statistics") > 0
+    assert len(everything(database)["source"]) == len(whole["source"]) - 1
+
+
 def test_frames_with_a_wcs_and_no_measurement_have_no_sources(database: Database) -> None:
     for number in range(3):
         frame_id = add_frame(database, f"{number}", mjd_mid=MJD + number / 100, shape=(100, 100))

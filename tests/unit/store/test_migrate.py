@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
@@ -12,7 +13,8 @@ from nightflow.store.database import Database
 from nightflow.store.masters import add_master, masters
 from nightflow.store.partitions import ensure_partition
 from nightflow.store.targets import add_target, list_targets
-from tests.unit.store.builders import MJD, add_frame, count, partitions
+from nightflow.store.writer import append
+from tests.unit.store.builders import MJD, add_frame, columns, count, later, partitions, record, stars
 from tests.unit.store.test_masters import a_master
 
 
@@ -131,3 +133,12 @@ def test_a_step_up_keeps_the_rows(database: Database) -> None:
     add_target(database, "HAT-P-32", 31.0427, 46.6878)
     database.upgrade("head")
     assert [target.name for target in list_targets(database)] == ["HAT-P-32"]
+
+
+@pytest.mark.parametrize("revision", ["0007", "0006", "0005", "0004", "0003", "0002", "0001"])
+def test_each_step_down_and_up_keeps_the_rows(database: Database, revision: str) -> None:
+    append(database, add_frame(database, mjd_mid=MJD), record(), columns(*stars(5), mjd=MJD), now=later(60))
+    database.downgrade(revision)
+    assert [count(database, table) for table in ("measurement", "reduction", "frame")] == [5, 1, 1]
+    database.upgrade()
+    assert [count(database, table) for table in ("measurement", "reduction", "frame")] == [5, 1, 1]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InternalError
 
-from nightflow.store.database import Database
+from nightflow.store.consistency import recount
+from nightflow.store.database import Database, serialise
 from nightflow.store.sources import count_observation
+from nightflow.store.supersede import supersede_replaced
 from nightflow.store.writer import append
 from tests.unit.store.builders import MJD, add_frame, columns, count, later, record, stars
 
@@ -110,6 +113,36 @@ def test_a_source_cannot_go_while_a_frame_is_put_to_it(full_postgres: str) -> No
         thread.join(20)
         assert len(refused) == 1
         assert count(database, "source", f"id = {source}") == 1
+
+
+@pytest.mark.parametrize("change", [recount, lambda database: supersede_replaced(database, 1)])
+def test_counts_are_changed_by_one_at_a_time(
+    full_postgres: str, change: Callable[[Database], object]
+) -> None:
+    """Else an append that commits between the counting and the writing would not be in the count."""
+    with Database(full_postgres, busy_seconds=20) as database:
+        append(database, add_frame(database, mjd_mid=MJD), record(), columns(*stars(2), mjd=MJD), now=NOW)
+        thread = threading.Thread(target=change, args=(database,))
+        with database.write() as session:
+            serialise(session, "association")
+            thread.start()
+            thread.join(0.3)
+            assert thread.is_alive()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_a_reader_has_one_view_and_writes_nothing(full_postgres: str) -> None:
+    with Database(full_postgres) as database:
+        add_frame(database, "a")
+        number = text("SELECT count(*) FROM frame")
+        with database.session() as session:
+            assert session.execute(number).scalar_one() == 1
+            add_frame(database, "b")
+            assert session.execute(number).scalar_one() == 1
+            with pytest.raises(InternalError, match="read-only"):
+                session.execute(text("DELETE FROM frame"))
+        assert count(database, "frame") == 2
 
 
 def test_the_keys_come_back_with_the_migration_undone(filled: Database) -> None:

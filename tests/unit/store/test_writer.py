@@ -293,3 +293,15 @@ def test_a_process_killed_in_the_middle_leaves_nothing(database: Database) -> No
     assert victim.exitcode == 9
     assert everything(database) == before
     assert append(database, frame_id, record(), columns(*stars(50)), now=NOW).n_new_sources == 50
+
+
+def test_a_frame_may_be_reduced_as_often_as_one_likes(database: Database) -> None:
+    """Its third detection is another noise peak each time, whose number an earlier one has taken."""
+    frame_id = add_frame(database)
+    ra, dec = stars(5)
+    for version in range(5):
+        moved = ra.copy()
+        moved[3] += 0.02 * (version + 1)
+        done = append(database, frame_id, record(f"plan-{version}"), columns(moved, dec), now=NOW)
+        assert (done.version, done.n_new_sources) == (version + 1, 1 if version else 5)
+    assert count(database, "source") == 9

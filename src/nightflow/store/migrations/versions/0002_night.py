@@ -23,5 +23,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the column."""
     op.drop_index("ix_frame_night", "frame")
-    with op.batch_alter_table("frame") as table:
-        table.drop_column("night")
+    op.drop_column("frame", "night")

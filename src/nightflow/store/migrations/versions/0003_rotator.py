@@ -21,5 +21,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the column."""
-    with op.batch_alter_table("master") as table:
-        table.drop_column("rotator")
+    op.drop_column("master", "rotator")

@@ -34,10 +34,8 @@ def downgrade() -> None:
     """Drop tables and columns; the numbers of sources stay as wide as they are."""
     for name in ("mover_detection", "mover", "source_statistics", "source_history"):
         op.drop_table(name)
-    with op.batch_alter_table("measurement") as table:
-        table.drop_column("position_err")
-    with op.batch_alter_table("source") as table:
-        table.drop_column("n_position")
+    op.drop_column("measurement", "position_err")
+    op.drop_column("source", "n_position")
     if op.get_bind().dialect.name == "postgresql":
         op.execute("CREATE SEQUENCE source_id_seq OWNED BY source.id")
         op.execute("SELECT setval('source_id_seq', (SELECT coalesce(max(id), 0) + 1 FROM source), false)")

@@ -40,7 +40,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the columns."""
-    with op.batch_alter_table("reduction") as table:
-        for name, _ in _COLUMNS:
-            table.drop_column(name)
+    """Drop the columns, in place: measurements refer to the table."""
+    for name, _ in _COLUMNS:
+        op.drop_column("reduction", name)
