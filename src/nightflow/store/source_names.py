@@ -1,7 +1,7 @@
 """The numbers of sources: they follow from the content of the first detection, not from the order of arrival.
 
-The same frames give the same numbers in every store, whichever lands first, as long as `finish` has looked at
-the night. They have 53 bits, so that programs that know floating point only can hold them.
+The same frames of a night give the same numbers in every store, whichever lands first, once `finish` has
+looked at the night. They have 53 bits, so that programs that know floating point only can hold them.
 """
 
 from __future__ import annotations
