@@ -1,8 +1,8 @@
 """A differential light curve without its trends with airmass, place on the chip and FWHM.
 
-A trend must not take the event with it: a transit in the middle of the night looks much like the airmass. So
-the trend rests on the points outside the event. Where its times are not given, the piece of the curve is
-sought that, raised or lowered as a whole beside the trends, fits best (the box of Kovacs, Zucker & Mazeh 2002,
+A trend must not take the event with it: a transit in the middle of the night looks as the airmass does. So
+the trend rests on the points outside the event. Where its times are not given, the piece of the curve is sought
+that, raised or lowered as a whole beside the trends, fits best (the box of Kovacs, Zucker & Mazeh 2002,
 A&A 391, 369), and left out if it pays. What pays, box or trend, is told by the Bayesian information criterion
 (Schwarz 1978); trends that do not are not taken off.
 """
