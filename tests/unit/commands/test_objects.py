@@ -48,7 +48,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     folder = tmp_path_factory.mktemp("campaign")
     plan = NightPlan.small(n_lights=LIGHTS, cadence=260.0, seed=3, transit=None)
     plan = replace(plan, field=replace(plan.field, n_variables=2))
-    bodies = with_asteroids(replace(plan, seed=7), 2).field.asteroids
+    bodies = with_asteroids(replace(plan, seed=9), 2).field.asteroids
     truth = write_night(replace(plan, field=replace(plan.field, asteroids=bodies)), folder)
     assert CliRunner().invoke(app, ["init", str(folder / "dome")]).exit_code == 0
     dome = Observatory(folder / "dome", folder / "raw")
