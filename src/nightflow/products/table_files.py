@@ -67,7 +67,7 @@ def _votable(table: Table) -> bytes:
 
 
 def _parquet(table: Table) -> bytes:
-    """Write nulls as Parquet has them, and beside them what astropy looks for: units, notes, widths of text."""
+    """Write nulls as Parquet has them, with what astropy looks for: units, notes, widths of text."""
     notes = {key: str(value) for key, value in table.meta.items()}
     notes |= {
         f"table::len::{column.name}": str(column.dtype.itemsize // 4)
