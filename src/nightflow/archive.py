@@ -48,12 +48,13 @@ class Archive:
     Raises
     ------
     ConfigurationError
-        There is no such settings file, or the URL is not one of a store.
+        There is no such settings file or database, or the URL is not one of a store.
     """
 
     def __init__(self, where: str | Path) -> None:
         url = str(where) if "://" in str(where) else load_settings(Path(where)).store_url
         self._database = Database(url)
+        self._database.check_there()
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from nightflow.errors import ConfigurationError
 
-__all__ = ["night_bounds", "night_of", "parse_night"]
+__all__ = ["CALENDAR", "night_bounds", "night_of", "parse_night"]
+
+CALENDAR = (-678_570.0, 2_973_480.0)
+"""MJD of the first and the last days that have a date here, of the years 1 and 9999."""
 
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
@@ -17,7 +20,7 @@ def night_of(mjd: float, longitude: float | None) -> str:
     Parameters
     ----------
     mjd : float
-        UTC.
+        UTC, within `CALENDAR`.
     longitude : float or None
         Of the site, degrees, positive towards east; None counts as Greenwich.
     """

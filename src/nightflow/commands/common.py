@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -32,13 +32,17 @@ __all__ = [
     "batch_reducer",
     "console",
     "fail",
+    "named_nights",
     "note",
+    "one_missing",
     "open_store",
     "print_findings",
     "print_json",
     "print_rows",
     "printable",
+    "say",
     "settings_or_exit",
+    "write_named",
 ]
 
 ConfigOption = Annotated[
@@ -52,6 +56,8 @@ _LONG = frozenset({"reason", "warnings"})
 """Columns that may take several lines."""
 _LEAST_WIDTH, _GAP = 24, 3
 """Characters that such a column needs, and those between two columns."""
+_NAMED = 10
+"""Nights that a message names."""
 _NAMING = 4
 """Cells of a row that tell which it is."""
 _errors = Console(stderr=True, highlight=False)
@@ -88,13 +94,48 @@ def batch_reducer(settings: Settings, until: str = "append") -> Reducer:
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Print what is wrong to standard error and exit."""
-    _errors.print(f"[red]nightflow:[/red] {escape(message)}", soft_wrap=True)
+    _errors.print(f"[red]nightflow:[/red] {escape(_lines(message))}", soft_wrap=True)
     raise typer.Exit(code)
 
 
 def note(message: str) -> None:
     """Print a line to standard error, so that standard output stays data."""
-    _errors.print(escape(message), soft_wrap=True)
+    _errors.print(escape(printable(message)), soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Print a line to standard output, whatever stands in it."""
+    console.print(printable(message), markup=False, soft_wrap=True)
+
+
+def _lines(message: str) -> str:
+    """Return a message whose lines stay lines."""
+    return "\n".join(printable(line) for line in message.split("\n"))
+
+
+def named_nights(nights: Sequence[str]) -> str:
+    """Return what to say of the nights that there are."""
+    if not nights:
+        return "it has no night yet; `nightflow run PATH` reduces one"
+    if len(nights) <= _NAMED:
+        return f"it has {', '.join(nights)}"
+    return f"it has {len(nights)} nights from {nights[0]} to {nights[-1]}, the last {', '.join(nights[-3:])}"
+
+
+def one_missing(ra: float | None, dec: float | None) -> str:
+    """Return what to say where one of right ascension and declination is given without the other."""
+    given, wanted = (f"--dec {dec}", "--ra") if ra is None else (f"--ra {ra}", "--dec")
+    return f"{given} without {wanted}: give both, in ICRS degrees"
+
+
+def write_named(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file that the user named, into a folder that is there; exit where it cannot be written."""
+    if not path.parent.is_dir():
+        fail(f"{path}: there is no folder {path.parent}; make it, or name another one")
+    try:
+        write(path)
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror or error}")
 
 
 def settings_or_exit(config: Path | None) -> Settings:
@@ -133,8 +174,11 @@ def print_rows(
 
 
 def printable(text: str) -> str:
-    """Return text with what would steer a terminal as question marks: a file's name is anybody's text."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """Return text in one line, with what would steer a terminal as escapes: a name is anybody's text."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def print_json(content: Any) -> None:

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nightflow.commands.common import ConfigOption, console, fail, note, open_store
+from nightflow.commands.common import (
+    ConfigOption,
+    console,
+    fail,
+    note,
+    one_missing,
+    open_store,
+    printable,
+    write_named,
+)
 from nightflow.errors import ConfigurationError
 from nightflow.fits_output import replacing
+from nightflow.lightcurves.detrend import TERMS, detrended_curve
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.aavso import to_aavso
 from nightflow.products.alcdef import to_alcdef
@@ -42,6 +54,11 @@ class CurveFormat(StrEnum):
     ALCDEF = "alcdef"
     """The Asteroid Lightcurve Data Exchange Format."""
 
+    @property
+    def ending(self) -> str:
+        """What the names of exported files end in; the two reports of text must not replace each other."""
+        return f"{self}.txt" if self in (CurveFormat.AAVSO, CurveFormat.ALCDEF) else str(self)
+
 
 class Kind(StrEnum):
     """How a flux was measured."""
@@ -66,6 +83,13 @@ def lightcurve(
     plot: Annotated[Path | None, typer.Option(help="Draw the light curve into this PNG.")] = None,
     period: Annotated[float | None, typer.Option(help="Days; the plot is folded with it.")] = None,
     epoch: Annotated[float | None, typer.Option(help="BJD_TDB of phase 0; default the first point.")] = None,
+    trends: Annotated[
+        str, typer.Option("--detrend", help=f"Take trends off diff_mag: any of {','.join(TERMS)}.")
+    ] = "",
+    event: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="BJD_TDB of both ends of a transit, on which no trend rests; else one is sought."),
+    ] = None,
     observer: Annotated[str, typer.Option(help=_OBSERVER)] = "",
     observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",
     filter_code: Annotated[
@@ -83,17 +107,29 @@ def lightcurve(
     with open_store(config) as (_, database):
         if name is None:
             title, place = _place(ra, dec)
-            curve = curve_at(database, place, radius=radius, filter_name=filter_name, kind=str(kind))
+            look = partial(curve_at, database, place, radius=radius)
         else:
-            title = name
-            curve = _of_name(database, name, radius, filter_name, str(kind))
+            title = printable(name)
+            look = partial(_of_name, database, name, radius=radius)
+        curve = look(filter_name=filter_name, kind=str(kind))
         if curve is None or len(curve) == 0:
-            fail(f"nothing was measured at {title}", _NOTHING_FOUND)
+            asked = f"kind {kind}" if filter_name is None else f"filter {filter_name!r}, kind {kind}"
+            fail(f"nothing was measured at {title} in {asked}; {_what_there_is(look)}", _NOTHING_FOUND)
+        if trends:
+            curve = detrended_curve(curve, _terms(trends), event)
         if plot is not None:
-            draw_plot(curve, plot, title=title, period=period, epoch=epoch)
+            write_named(plot, partial(draw_plot, curve, title=title, period=period, epoch=epoch))
             note(f"{plot}: {len(curve)} points")
         sys.stdout.buffer.write(_encoded(curve, output, name or title, report))
         sys.stdout.buffer.flush()
+
+
+def _terms(trends: str) -> list[str]:
+    terms = [term.strip() for term in trends.split(",")]
+    unknown = [term for term in terms if term not in TERMS]
+    if unknown:
+        fail(f"--detrend {trends}: {unknown[0]!r} is none of {', '.join(TERMS)}")
+    return terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +160,15 @@ def export(
     observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",
     config: ConfigOption = None,
 ) -> None:
-    """Write the light curves of all targets into a folder, one file each."""
+    """Write the light curves of all targets into a folder, one file each: NUMBER-NAME and the format.
+
+    The names of reports end in .aavso.txt and .alcdef.txt.
+    """
     with open_store(config) as (_, database):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            fail(f"{folder}: the folder cannot be made: {error.strerror}")
         report = _Report(observer=observer, observatory=observatory)
         written = 0
         for number, target in enumerate(list_targets(database), start=1):
@@ -136,8 +178,7 @@ def export(
                 continue
             # A target's name is anybody's text: only its plain characters name a file.
             stem = f"{number:04d}-{_UNSAFE.sub('_', target.name)[:60]}"
-            ending = "txt" if output in (CurveFormat.AAVSO, CurveFormat.ALCDEF) else str(output)
-            with replacing(folder / f"{stem}.{ending}") as temporary:
+            with replacing(folder / f"{stem}.{output.ending}") as temporary:
                 temporary.write_bytes(_encoded(curve, output, target.name, report))
             if plots:
                 draw_plot(curve, folder / f"{stem}.png", title=target.name)
@@ -146,7 +187,7 @@ def export(
 
 
 def _of_name(
-    database: Database, name: str, radius: float | None, filter_name: str | None, kind: str
+    database: Database, name: str, *, radius: float | None, filter_name: str | None = None, kind: str
 ) -> LightCurve | None:
     try:
         return named_curve(database, name, radius=radius, filter_name=filter_name, kind=kind)
@@ -154,9 +195,22 @@ def _of_name(
         fail(str(error))
 
 
+def _what_there_is(look: Callable[..., LightCurve | None]) -> str:
+    """Return the kinds and filters that a place or a target was measured in."""
+    curves = {kind: look(kind=str(kind)) for kind in Kind}
+    there = [
+        f"{kind} in {', '.join(repr(name) for name in sorted(set(curve['filter'].tolist())))}"
+        for kind, curve in curves.items()
+        if curve is not None and len(curve)
+    ]
+    return f"there is {'; '.join(there)}" if there else "there is nothing in any filter and kind"
+
+
 def _place(ra: float | None, dec: float | None) -> tuple[str, tuple[float, float]]:
-    if ra is None or dec is None:
+    if ra is None and dec is None:
         fail("say which: a target's NAME, or --ra and --dec in degrees")
+    if ra is None or dec is None:
+        fail(one_missing(ra, dec))
     if not (0 <= ra < 360 and -90 <= dec <= 90):
         fail(f"--ra {ra} --dec {dec} is not on the sky; both are ICRS degrees")
     return f"RA {ra:.4f} Dec {dec:+.4f}", (ra, dec)

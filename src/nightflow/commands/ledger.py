@@ -31,7 +31,19 @@ from nightflow.store.overview import (
 __all__ = ["frames", "retry", "status"]
 
 
-_SHORT_COLUMNS = ("file", "kind", "object", "filter", "state", "fwhm_px", "wcs_quality", "zp", "reason")
+_SHORT_COLUMNS = (
+    "file",
+    "kind",
+    "object",
+    "filter",
+    "night",
+    "state",
+    "grade",
+    "fwhm_px",
+    "wcs_quality",
+    "zp",
+    "reason",
+)
 
 
 def status(config: ConfigOption = None, output: FormatOption = TableFormat.TABLE) -> None:

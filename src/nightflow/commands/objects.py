@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,22 +13,27 @@ import typer
 
 from nightflow.commands.common import (
     ConfigOption,
-    FormatOption,
     TableFormat,
     fail,
+    named_nights,
     note,
+    one_missing,
     open_store,
     print_rows,
+    write_named,
 )
 from nightflow.errors import ConfigurationError
+from nightflow.lightcurves.light_curve import Column
 from nightflow.nights import parse_night
 from nightflow.products.movers_plot import plot_movers
+from nightflow.products.table_files import ENCODERS, table_of_rows
 from nightflow.report.astrometry import AstrometryFormat, astrometry
-from nightflow.store.movers import ObservedMover
-from nightflow.store.movers import movers as stored_movers
-from nightflow.store.source_search import COLUMNS, Box, Cone, search_sources
+from nightflow.store import movers as stored_movers
+from nightflow.store import source_search
+from nightflow.store.overview import nights
+from nightflow.store.source_search import Box, Cone, search_sources
 
-__all__ = ["movers", "sources", "variables"]
+__all__ = ["MOVER_HELP", "SOURCE_HELP", "movers", "sources", "variables"]
 
 _SHOWN = (
     "source_id",
@@ -42,12 +49,37 @@ _SHOWN = (
 )
 _VARIABLE = (
     "source_id", "ra", "dec", "instrument", "filter", "n", "mag", "scatter", "expected_scatter", "excess",
-    "chi2_dof", "amplitude", "period", "period_err", "period_fap",
+    "chi2_dof", "amplitude", "period", "period_err", "period_fap", "caution",
 )  # fmt: skip
-_MOVER = (
-    "label", "night", "mjd", "ra", "dec", "rate", "rate_err", "position_angle", "position_angle_err",
-    "rate_ra", "rate_dec", "rms_arcsec", "n", "n_frames", "mag", "filter", "false_alarm",
-)  # fmt: skip
+_NOTHING_FOUND = 2
+
+
+def _explained(columns: Sequence[Column]) -> str:
+    """Return what columns mean, a line each, for the end of a help text."""
+    lines = (f"{one.name}{f' ({one.unit})' if one.unit else ''}: {one.description}" for one in columns)
+    return "\n".join(["Columns:", *lines])
+
+
+SOURCE_HELP = _explained(source_search.DESCRIBED)
+"""What the columns of `sources` and `variables` mean."""
+MOVER_HELP = _explained(stored_movers.DESCRIBED)
+"""What the columns of `movers` mean."""
+
+
+class RowFormat(StrEnum):
+    """How sources are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    ECSV = "ecsv"
+    VOTABLE = "votable"
+    PARQUET = "parquet"
+
+
+RowFormatOption = Annotated[
+    RowFormat, typer.Option("--format", help="How to write; a table has the most telling columns only.")
+]
 
 
 class MoverFormat(StrEnum):
@@ -56,6 +88,9 @@ class MoverFormat(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    ECSV = "ecsv"
+    VOTABLE = "votable"
+    PARQUET = "parquet"
     ADES = "ades"
     """The IAU's Astrometry Data Exchange Standard, as PSV."""
     ADES_XML = "ades-xml"
@@ -70,7 +105,7 @@ def sources(
     box: Annotated[
         str | None, typer.Option(help="RA_FROM,RA_TO,DEC_FROM,DEC_TO in degrees, eastwards.")
     ] = None,
-    output: FormatOption = TableFormat.TABLE,
+    output: RowFormatOption = RowFormat.TABLE,
     config: ConfigOption = None,
 ) -> None:
     """List the sources in a circle or a box, with their statistics; exits with 2 if there is none."""
@@ -80,8 +115,8 @@ def sources(
     with open_store(config) as (_, database):
         rows = search_sources(database, where)
     if not rows:
-        fail("no source is there", 2)
-    print_rows(rows, _SHOWN if output is TableFormat.TABLE else COLUMNS, output)
+        fail("no source is there", _NOTHING_FOUND)
+    _write(rows, source_search.DESCRIBED, output, _SHOWN)
 
 
 def variables(
@@ -91,14 +126,17 @@ def variables(
     box: Annotated[
         str | None, typer.Option(help="RA_FROM,RA_TO,DEC_FROM,DEC_TO in degrees, eastwards.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 100,
-    output: FormatOption = TableFormat.TABLE,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    output: RowFormatOption = RowFormat.TABLE,
     config: ConfigOption = None,
 ) -> None:
-    """List the stars that vary, as of the last `finish`, those that stand out most first."""
+    """List the stars that vary, as of the last `finish`, those that stand out most first.
+
+    A period that was seen for less than two cycles has a caution: it may be no period at all.
+    """
     with open_store(config) as (_, database):
         rows = search_sources(database, _where(ra, dec, radius, box), variable=True, limit=limit)
-    print_rows(rows, _VARIABLE if output is TableFormat.TABLE else COLUMNS, output)
+    _write(rows, source_search.DESCRIBED, output, _VARIABLE)
 
 
 def movers(
@@ -115,14 +153,17 @@ def movers(
         if night is not None:
             parse_night(night)
         with open_store(config) as (_, database):
-            found = stored_movers(database, night)
+            found = stored_movers.movers(database, night)
+            known = nights(database)
+        if night is not None and night not in known:
+            fail(f"no frame of the night {night} is in the ledger; {named_nights(known)}", _NOTHING_FOUND)
         if not found:
-            fail("no body moved; `nightflow finish NIGHT` looks for them", 2)
+            fail("no body moved; `nightflow finish NIGHT` looks for them", _NOTHING_FOUND)
         if plot is not None:
-            plot_movers(found, plot)
+            write_named(plot, partial(plot_movers, found))
             note(f"{plot}: {len(found)} bodies")
-        if output in (MoverFormat.TABLE, MoverFormat.CSV, MoverFormat.JSON):
-            print_rows([_row(one) for one in found], _MOVER, TableFormat(str(output)))
+        if output in _OF_ROWS:
+            _write([one.row() for one in found], stored_movers.DESCRIBED, RowFormat(str(output)))
             return
         report = astrometry(
             found,
@@ -136,19 +177,36 @@ def movers(
     sys.stdout.buffer.write(report)
 
 
-def _row(observed: ObservedMover) -> dict[str, Any]:
-    mover = observed.mover
-    rate = (mover.rate_ra**2 + mover.rate_dec**2) ** 0.5
-    # Both axes have the same error, so that any direction has it.
-    return mover.model_dump() | {"label": observed.label, "rate": rate, "rate_err": mover.rate_ra_err}
+_OF_ROWS = frozenset(str(one) for one in RowFormat)
+"""Formats of movers that have a row for each; the others are reports."""
+
+
+def _write(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    output: RowFormat,
+    shown: Sequence[str] | None = None,
+) -> None:
+    """Write rows with all columns, or with those to be shown in a table."""
+    if output in ENCODERS:
+        sys.stdout.buffer.write(ENCODERS[output](table_of_rows(rows, columns)))
+        sys.stdout.buffer.flush()
+        return
+    names = [column.name for column in columns]
+    as_table = output is RowFormat.TABLE and shown is not None
+    print_rows(rows, shown if as_table and shown else names, TableFormat(str(output)))
 
 
 def _where(ra: float | None, dec: float | None, radius: float, box: str | None) -> Cone | Box | None:
     if box is not None:
+        if ra is not None or dec is not None:
+            fail(f"--box {box!r} beside --ra or --dec: give a box or a circle")
         return _box(box)
     if ra is None and dec is None:
         return None
-    if ra is None or dec is None or not (0 <= ra < 360 and -90 <= dec <= 90):
+    if ra is None or dec is None:
+        fail(one_missing(ra, dec))
+    if not (0 <= ra < 360 and -90 <= dec <= 90):
         fail(f"--ra {ra} --dec {dec} is not on the sky; both are ICRS degrees")
     if not 0 < radius <= 648000:
         fail(f"--radius {radius}: give arcsec above 0")
@@ -160,6 +218,7 @@ def _box(text: str) -> Box:
         ra_from, ra_to, dec_from, dec_to = (float(one) for one in text.split(","))
     except ValueError:
         fail(f"--box {text!r}: give four numbers, RA_FROM,RA_TO,DEC_FROM,DEC_TO, in degrees")
-    if not (0 <= ra_from <= 360 and 0 <= ra_to <= 360 and -90 <= dec_from < dec_to <= 90):
-        fail(f"--box {text!r}: right ascensions are 0 to 360, declinations -90 to 90, the smaller one first")
-    return Box(ra_from=ra_from, ra_to=ra_to, dec_from=dec_from, dec_to=dec_to)
+    try:
+        return Box(ra_from=ra_from, ra_to=ra_to, dec_from=dec_from, dec_to=dec_to)
+    except ConfigurationError as error:
+        fail(f"--box {text!r}: {error}")

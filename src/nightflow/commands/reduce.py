@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nightflow.commands.common import ConfigOption, batch_reducer, console, fail, note, settings_or_exit
+from nightflow.commands.common import (
+    ConfigOption,
+    batch_reducer,
+    console,
+    fail,
+    named_nights,
+    note,
+    settings_or_exit,
+)
 from nightflow.errors import NightflowError
-from nightflow.pipeline.backfill import select
+from nightflow.pipeline.backfill import known_nights, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
-from nightflow.pipeline.reducer import Outcome
+from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all, reduce_paths
 from nightflow.store.models import State
+from nightflow.store.overview import nights
 
 __all__ = ["backfill", "finish", "run", "watch"]
 
 _NO_FRAMES = 2
+_FEW_NIGHTS = 3
+"""That are named one by one."""
 
 
 class EngineName(StrEnum):
@@ -73,7 +85,7 @@ def run(
             )
     except NightflowError as error:
         fail(str(error))
-    _conclude(report)
+    _conclude(report, _next_step(reducer, report) if until is Until.APPEND else "")
 
 
 def watch(
@@ -109,12 +121,17 @@ def backfill(
     force: Annotated[bool, typer.Option(help="Also exposures for which nothing has changed.")] = False,
     dry_run: Annotated[bool, typer.Option(help="List what would be reduced, and reduce nothing.")] = False,
 ) -> None:
-    """Reduce old nights again: with better masters, a new catalogue, newer software."""
+    """Reduce old nights again: with better masters, a new catalogue, newer software.
+
+    Exits with 2 where the ledger has no frame of the night, with 1 where a frame failed.
+    """
     settings = settings_or_exit(config)
     try:
         reducer = batch_reducer(settings)
         first, last, only = (_date(text) for text in (since, until, night))
         chosen = select(reducer, first, last, only, str(path) if path else None, force)
+        if only is not None and not chosen and only.isoformat() not in (known := known_nights(reducer)):
+            _refuse_night(only.isoformat(), known)
         if dry_run:
             console.print(f"{len(chosen)} exposures would be reduced")
             return
@@ -150,9 +167,26 @@ def finish(
     except NightflowError as error:
         fail(str(error))
     if finished is None:
-        fail(f"no frame of the night {night} is in the ledger; `nightflow frames` lists what is", _NO_FRAMES)
+        _refuse_night(night, known_nights(reducer))
     _tell(finished)
     _conclude(finished.run)
+
+
+def _refuse_night(night: str, known: Sequence[str]) -> NoReturn:
+    fail(f"no frame of the night {night} is in the ledger; {named_nights(known)}", _NO_FRAMES)
+
+
+def _next_step(reducer: Reducer, report: RunReport) -> str:
+    """Return which nights a run reduced and what concludes them; "" where it reduced none."""
+    done = [outcome.exposure_id for outcome in report.outcomes if outcome.state == State.DONE]
+    reduced = nights(reducer.database, done)
+    if not reduced:
+        return ""
+    if len(reduced) <= _FEW_NIGHTS:
+        commands = ", ".join(f"`nightflow finish {night}`" for night in reduced)
+        return f"reduced frames of {', '.join(reduced)}; next: {commands}"
+    span = f"{len(reduced)} nights, {reduced[0]} to {reduced[-1]}"
+    return f"reduced frames of {span}; next: `nightflow finish NIGHT` for each"
 
 
 def _tell(finished: FinishedNight) -> None:
@@ -194,7 +228,7 @@ def _show(bar: Progress, task: object, done: int, total: int, outcome: Outcome |
         bar.console.print(f"{outcome.state}: {said}", markup=False, soft_wrap=True)
 
 
-def _conclude(report: RunReport) -> None:
+def _conclude(report: RunReport, next_step: str = "") -> None:
     ended: dict[str, int] = {}
     for outcome in report.outcomes:
         ended[outcome.state] = ended.get(outcome.state, 0) + 1
@@ -206,6 +240,8 @@ def _conclude(report: RunReport) -> None:
     if warned:
         note(f"{len(warned)} done with warnings, such as: {warned[0].reason}")
         note("`nightflow frames --format csv` has each in full, `nightflow explain FRAME` those of one frame")
+    if next_step:
+        note(next_step)
     for path in report.busy:
         note(f"{path}: another process is reducing it")
     if report.failed:

@@ -22,6 +22,7 @@ from nightflow.commands.common import (
     note,
     open_store,
     print_rows,
+    say,
     settings_or_exit,
 )
 from nightflow.errors import NightflowError
@@ -164,7 +165,7 @@ def targets_add(
             target = import_ephemeris(database, name, ephemeris, type=kind, notes=notes)
         else:
             target = add_target(database, name, ra, dec, pmra=pmra, pmdec=pmdec, type=kind, notes=notes)
-    console.print(f"target {target.name}", markup=False)
+    say(f"target {target.name}")
 
 
 @targets.command("list")

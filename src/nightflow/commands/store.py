@@ -11,11 +11,11 @@ import typer
 from nightflow.commands.common import (
     ConfigOption,
     ReportFormat,
-    console,
     fail,
     note,
     open_store,
     print_findings,
+    say,
     settings_or_exit,
 )
 from nightflow.doctor.store_check import check_consistency
@@ -63,7 +63,7 @@ def store_prune(
     with open_store(config) as (_, database):
         gone = prune(database, now=datetime.now(UTC), keep=keep, days=older_than, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
-    _say(f"{verb} {gone.n_measurements} measurements of {gone.n_reductions} superseded reductions")
+    say(f"{verb} {gone.n_measurements} measurements of {gone.n_reductions} superseded reductions")
     if gone.n_measurements and not dry_run:
         note("`nightflow store vacuum` frees their room")
 
@@ -73,7 +73,7 @@ def store_vacuum(config: ConfigOption = None) -> None:
     """Free unused room, and count anew what queries are planned by; an SQLite file shrinks."""
     with open_store(config) as (_, database):
         room = vacuum(database)
-    _say(f"{_megabytes(room.before)} before, {_megabytes(room.after)} after")
+    say(f"{_megabytes(room.before)} before, {_megabytes(room.after)} after")
 
 
 @store.command("backup")
@@ -85,7 +85,7 @@ def store_backup(
     """Copy the store, while it is in use, to FILE: an SQLite file, or an archive of pg_dump."""
     with open_store(config) as (_, database):
         size = backup(database, file, force=force)
-    _say(f"{file}: {_megabytes(size)}")
+    say(f"{file}: {_megabytes(size)}")
 
 
 @store.command("restore")
@@ -102,13 +102,9 @@ def store_restore(
         kept = restore(settings.store_url, file, force=force)
     except NightflowError as error:
         fail(str(error))
-    _say(f"restored from {file}; `nightflow store check` compares it with the files")
+    say(f"restored from {file}; `nightflow store check` compares it with the files")
     if kept is not None:
         note(f"the old store is {kept}")
-
-
-def _say(message: str) -> None:
-    console.print(message, markup=False, soft_wrap=True)
 
 
 def _megabytes(size: int) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nightflow.instruments.header_reader import Found, HeaderReader
-from nightflow.instruments.times import SECONDS_PER_DAY, iso_from_mjd, parse_time
+from nightflow.instruments.header_reader import Found, HeaderReader, quoted
+from nightflow.instruments.times import SECONDS_PER_DAY, has_no_date, iso_from_mjd, parse_time
 from nightflow.instruments.values import parse_exposure
 
-__all__ = ["ExposureTimes", "exposure_time", "exposure_times"]
+__all__ = ["ExposureTimes", "exposure_time", "exposure_times", "times_without_date"]
 
 EARLIEST_MJD, LATEST_MJD = 40587.0, 88069.0
 """1970 to 2100: a date outside is a camera computer without a clock."""
@@ -59,10 +59,21 @@ def exposure_times(reader: HeaderReader, exptime: float) -> ExposureTimes:
     return ExposureTimes(end - 2.0 * half, end - half)
 
 
+def times_without_date(reader: HeaderReader) -> str:
+    """Return the keywords whose time is of a year before 1 or after 9999 with their values; "" for none."""
+    found = [one for quantity in ("date_obs", "date_mid", "date_end") for one in reader.candidates(quantity)]
+    return ", ".join(
+        f"{one.keyword} = {quoted(one.value)}" for one in found if has_no_date(one.value, one.rule.format)
+    )
+
+
 def _moment(reader: HeaderReader, quantity: str) -> float | None:
     clocks = [found.value for found in reader.candidates("clock")]
 
     def read(found: Found) -> float | None:
+        # A range of the profile may be wider than any calendar.
+        if found.rule.range is not None and has_no_date(found.value, found.rule.format):
+            return None
         for clock in clocks or [None]:
             mjd = parse_time(found.value, found.rule.format, clock if quantity == "date_obs" else None)
             if mjd is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from nightflow.errors import FrameHeld
+from nightflow.errors import FrameHeld, FrameRejected
 from nightflow.instruments.detector_facts import (
     binning_of,
     conversion_of,
@@ -21,7 +21,12 @@ from nightflow.instruments.detector_facts import (
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.header_amplifier import header_amplifier, whole
 from nightflow.instruments.header_reader import Found, HeaderReader
-from nightflow.instruments.header_time import ExposureTimes, exposure_time, exposure_times
+from nightflow.instruments.header_time import (
+    ExposureTimes,
+    exposure_time,
+    exposure_times,
+    times_without_date,
+)
 from nightflow.instruments.kinds import frame_kind
 from nightflow.instruments.pointing import frame_airmass, pointing_hint, site_of
 from nightflow.instruments.profile import CameraProfile
@@ -64,6 +69,8 @@ def normalise(
     FrameHeld
         The kind of the frame cannot be told, a frame other than a bias has no exposure time, or a light frame
         no time. The message names the keywords that were looked for: the profile may be mended.
+    FrameRejected
+        The only time of a light frame is of a year before 1 or after 9999.
     """
     reader = HeaderReader(raw_header, profile, primary_header)
     where = f"{path}: " if path else ""
@@ -74,8 +81,8 @@ def normalise(
         times = exposure_times(reader, exptime)
         _require_time(reader, kind, times)
         return _assemble(reader, profile, kind, exptime, times, raw_header, hdu, shape)
-    except FrameHeld as error:
-        raise FrameHeld(f"{where}camera {profile.name}: {error}") from error
+    except (FrameHeld, FrameRejected) as error:
+        raise type(error)(f"{where}camera {profile.name}: {error}") from error
 
 
 def _require_exptime(reader: HeaderReader, kind: FrameKind, exptime: float | None) -> float:
@@ -101,6 +108,8 @@ def _require_time(reader: HeaderReader, kind: FrameKind, times: ExposureTimes) -
     if times.middle is not None:
         return
     looked_for = "; ".join(reader.looked_for(name) for name in ("date_obs", "date_mid", "date_end", "clock"))
+    if kind is FrameKind.LIGHT and (wrong := times_without_date(reader)):
+        raise FrameRejected(f"a light without a time: {wrong} is outside the years 1 to 9999")
     if kind is FrameKind.LIGHT:
         raise FrameHeld(f"a light without a time: {looked_for}; mend keywords.date_obs")
     reader.warnings.append("no time in the header: the nearest master cannot be told by time")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from nightflow.instruments.values import parse_number, parse_text
+from nightflow.nights import CALENDAR
 
-__all__ = ["DateAndClock", "iso_from_mjd", "mjd_from_iso", "parse_time"]
+__all__ = ["DateAndClock", "has_no_date", "iso_from_mjd", "mjd_from_iso", "parse_time"]
 
 SECONDS_PER_DAY = 86400.0
 MJD_ZERO_IN_JD = 2400000.5
@@ -23,6 +24,8 @@ _DATE = r"(?:(\d{4})[-/](\d{1,2})[-/](\d{1,2})|(\d{1,2})/(\d{1,2})/(\d{2}))"
 _CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d*)?))?"
 _ZONE = r"(?:\s*(Z|UTC?|[+-]\d{2}(?::?\d{2})?))?"
 _DATE_TIME = re.compile(rf"^{_DATE}(?:(?:T|\s+){_CLOCK}{_ZONE})?$", re.IGNORECASE)
+_OTHER_YEAR = re.compile(r"^(?:[+-]?\d{5,}|-\d{1,4})-\d{1,2}-\d{1,2}(?!\d)")
+"""A date of a year that is not of four digits."""
 _CLOCK_ONLY = re.compile(rf"^{_CLOCK}{_ZONE}$", re.IGNORECASE)
 
 
@@ -80,13 +83,24 @@ def parse_time(value: object, format: str = "", clock: object = None) -> float |
     return written.mjd
 
 
+def has_no_date(value: object, format: str = "") -> bool:
+    """Return whether this is a time of a year that no calendar has here: before 1 or after 9999.
+
+    Parameters are those of `parse_time`.
+    """
+    if format in ("jd", "mjd", "unix"):
+        mjd = _from_number(value, format)
+        return mjd is not None and not CALENDAR[0] <= mjd <= CALENDAR[1]
+    return _OTHER_YEAR.match(parse_text(value)) is not None
+
+
 def mjd_from_iso(text: str) -> float | None:
     """Return the UTC MJD of an ISO 8601 time, None where it is none."""
     return parse_time(text)
 
 
 def iso_from_mjd(mjd: float) -> str:
-    """Return ISO 8601 without zone, to the millisecond."""
+    """Return ISO 8601 without zone, to the millisecond; the time is within `nightflow.nights.CALENDAR`."""
     moment = datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=mjd)
     rounded = moment + timedelta(microseconds=500)
     return rounded.strftime("%Y-%m-%dT%H:%M:%S.") + f"{rounded.microsecond // 1000:03d}"

@@ -1,24 +1,25 @@
 """A differential light curve without its trends with airmass, place on the chip and FWHM.
 
 A trend must not take the event with it: a transit in the middle of the night looks as the airmass does. So
-the trend rests on the points outside the event. Where its times are not given, the piece of the curve is sought
-that, raised or lowered as a whole beside the trends, fits best (the box of Kovacs, Zucker & Mazeh 2002,
-A&A 391, 369), and left out if it pays. What pays, box or trend, is told by the Bayesian information criterion
-(Schwarz 1978); trends that do not are not taken off.
+the trend rests on the points outside the event. Where its times are not given, the piece of the curve is
+sought that, raised or lowered as a whole beside the trends, fits best (the box of Kovacs, Zucker & Mazeh
+2002, A&A 391, 369), and left out if it pays. What pays, box or trend, is told by the Bayesian information
+criterion (Schwarz 1978); trends that do not are not taken off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.robust import robust_sigma
 
-__all__ = ["TERMS", "Detrended", "Term", "detrend"]
+__all__ = ["TERMS", "Detrended", "Term", "detrend", "detrended_curve"]
 
 TERMS = ("airmass", "x", "y", "fwhm_px")
 """Columns of a light curve that a trend may follow."""
@@ -113,6 +114,35 @@ def detrend(
     if outside.any():
         out -= np.median(out[outside])
     return Detrended(mag=out, mag_err=error, terms=tuple(terms), outside=outside)
+
+
+def detrended_curve(
+    curve: LightCurve, terms: Sequence[str], event: tuple[float, float] | None = None
+) -> LightCurve:
+    """Return a light curve whose differential magnitudes have lost their trends, each filter by itself.
+
+    Parameters
+    ----------
+    curve : LightCurve
+    terms : sequence of str
+        Of `TERMS`.
+    event : tuple of float, optional
+        BJD_TDB of the beginning and the end of a transit or eclipse.
+    """
+    columns = dict(curve.columns)
+    mag, error = columns["diff_mag"].copy(), columns["diff_mag_err"].copy()
+    notes = []
+    for name in sorted(set(curve["filter"].tolist())):
+        rows = np.flatnonzero(curve["filter"] == name)
+        time = curve["bjd_tdb"][rows]
+        inside = None if event is None else (time >= event[0]) & (time <= event[1])
+        done = detrend(mag[rows], error[rows], {term: curve[term][rows] for term in terms}, inside)
+        mag[rows], error[rows] = done.mag, done.mag_err
+        taken = ", ".join(f"{one.name} {one.slope:.2g} +- {one.slope_err:.1g}" for one in done.terms)
+        used = f"on {np.count_nonzero(done.outside)} of {len(rows)} points"
+        notes.append(f"{name}: {taken or 'nothing'} mag per unit, {used}")
+    columns |= {"diff_mag": mag, "diff_mag_err": error}
+    return replace(curve, columns=columns, meta=curve.meta | {"detrended": "; ".join(notes)})
 
 
 def _best(

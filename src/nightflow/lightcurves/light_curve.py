@@ -16,7 +16,7 @@ class Column:
     """One column: its type, unit (as astropy spells it) and meaning."""
 
     name: str
-    dtype: type[float] | type[int] | type[str]
+    dtype: type[float] | type[int] | type[str] | type[bool]
     unit: str
     description: str
 

@@ -13,7 +13,7 @@ from nightflow.pipeline.unchanged import is_unchanged
 from nightflow.store.frames import exposures_with_frames
 from nightflow.store.models import Frame, Priority
 
-__all__ = ["select"]
+__all__ = ["known_nights", "select"]
 
 
 def select(
@@ -62,18 +62,28 @@ def select(
     return in_order(reducer, fresh)
 
 
+def known_nights(reducer: Reducer) -> list[str]:
+    """Return the nights of the ledger, by the dates of their evenings, in order."""
+    frames = (frame for _, frame in exposures_with_frames(reducer.database))
+    return sorted({_evening(reducer, one) for one in frames if one is not None and one.mjd_mid is not None})
+
+
 def _is_within(reducer: Reducer, frame: Frame | None, first: date | None, last: date | None) -> bool:
     """Return whether a frame is of one of the nights; one without a time only where none is asked for."""
     if first is None and last is None:
         return True
     if frame is None or frame.mjd_mid is None:
         return False
-    # A row from before nights were kept has none; its camera's fixed site is the best that is known.
-    evening = date.fromisoformat(frame.night or _night_by_profile(reducer, frame.instrument, frame.mjd_mid))
+    evening = date.fromisoformat(_evening(reducer, frame))
     return (first is None or evening >= first) and (last is None or evening <= last)
 
 
-def _night_by_profile(reducer: Reducer, instrument: str, mjd_mid: float) -> str:
-    profile = reducer.context.profiles.get(instrument)
+def _evening(reducer: Reducer, frame: Frame) -> str:
+    """Return the night of a frame that has a time."""
+    if frame.night:
+        return frame.night
+    # A row from before nights were kept has none; its camera's fixed site is the best that is known.
+    assert frame.mjd_mid is not None
+    profile = reducer.context.profiles.get(frame.instrument)
     site = profile.site if profile is not None else None
-    return night_of(mjd_mid, site.longitude if site is not None else None)
+    return night_of(frame.mjd_mid, site.longitude if site is not None else None)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from astropy.io.votable import from_table
 from astropy.table import MaskedColumn, Table
 
 from nightflow.errors import ConfigurationError
 from nightflow.fits_output import replacing
 from nightflow.lightcurves.light_curve import COLUMNS, Column, LightCurve
+from nightflow.products.table_files import ENCODERS
 
 __all__ = ["FORMATS", "encode", "to_table", "write"]
 
@@ -38,7 +35,7 @@ def encode(curve: LightCurve, format: str = "csv") -> bytes:
     """
     if format not in FORMATS:
         raise ConfigurationError(f"format {format!r} is not known; use one of {', '.join(FORMATS)}")
-    return FORMATS[format](curve)
+    return _csv(curve) if format == "csv" else ENCODERS[format](to_table(curve))
 
 
 def write(curve: LightCurve, path: Path, format: str = "csv") -> None:
@@ -61,46 +58,6 @@ def _csv(curve: LightCurve) -> bytes:
     writer.writerow([column.name for column in COLUMNS])
     writer.writerows(zip(*(_cells(curve, column) for column in COLUMNS), strict=True))
     return out.getvalue().encode()
-
-
-def _ecsv(curve: LightCurve) -> bytes:
-    out = io.StringIO()
-    to_table(curve).write(out, format="ascii.ecsv", delimiter=",")
-    return out.getvalue().encode()
-
-
-def _votable(curve: LightCurve) -> bytes:
-    table = to_table(curve)
-    notes, table.meta = "; ".join(f"{key}: {value}" for key, value in curve.meta.items()), {}
-    for column in COLUMNS:
-        # VOUnit 1.0 knows no electron; what it does not know goes into the description.
-        if "electron" in column.unit:
-            table[column.name].unit = None
-            table[column.name].description = f"{column.description}, {column.unit}"
-    document = from_table(table)
-    document.get_first_table().description = notes or None
-    out = io.BytesIO()
-    document.to_xml(out)
-    return out.getvalue()
-
-
-def _parquet(curve: LightCurve) -> bytes:
-    types: dict[type, pa.DataType] = {float: pa.float64(), int: pa.int64(), str: pa.string()}
-    schema = pa.schema(
-        [
-            pa.field(
-                column.name,
-                types[column.dtype],
-                metadata={"unit": column.unit, "description": column.description},
-            )
-            for column in COLUMNS
-        ],
-        metadata=curve.meta,
-    )
-    arrays = [pa.array(_values(curve, column), types[column.dtype]) for column in COLUMNS]
-    out = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), out)
-    return out.getvalue()
 
 
 def _masked(curve: LightCurve, column: Column) -> MaskedColumn:
@@ -128,10 +85,5 @@ def _cells(curve: LightCurve, column: Column) -> list[Any]:
     return ["" if value is None else value for value in _values(curve, column)]
 
 
-FORMATS: dict[str, Callable[[LightCurve], bytes]] = {
-    "csv": _csv,
-    "ecsv": _ecsv,
-    "votable": _votable,
-    "parquet": _parquet,
-}
-"""Name of a format -> its encoder."""
+FORMATS = ("csv", *ENCODERS)
+"""Names of the formats."""

@@ -80,6 +80,9 @@ def _draw(body: ObservedMover, track: Axes, residual: Axes) -> None:
     residual.set_xlabel(f"hours from MJD {mover.mjd:.5f}")
     residual.set_ylabel("off the line (arcsec)")
     residual.set_title(f'rms {mover.rms_arcsec:.2f}", {mover.n} of {mover.n_frames} frames', fontsize="small")
-    residual.legend(frameon=False, fontsize="small")
+    # Beside the axes, where it can hide no point.
+    residual.legend(
+        frameon=False, fontsize="small", handlelength=1.0, loc="center left", bbox_to_anchor=(1.0, 0.5)
+    )
     for axes in (track, residual):
         axes.tick_params(direction="in", top=True, right=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 from nightflow.simulate.atmosphere import wander
 from nightflow.simulate.plan import CameraPlan, TelescopePlan
 
-__all__ = ["Pointing", "StarShape", "draw_pointings", "draw_shapes", "radius_squared", "vignetting"]
+__all__ = [
+    "Pointing",
+    "StarShape",
+    "draw_pointings",
+    "draw_shapes",
+    "radius_squared",
+    "stay_on_chips",
+    "vignetting",
+]
 
 Array = NDArray[np.float64]
 
@@ -122,13 +131,13 @@ def draw_pointings(
     hours = hours_after_meridian - hours_after_meridian[:1]
     offsets = side_errors[flipped.astype(int)] + hours[:, None] * drift
     offsets += rng.normal(0.0, telescope.jitter, (n_frames, 2))
-    center_x, center_y = (camera.shape[1] - 1) / 2, (camera.shape[0] - 1) / 2
+    x, y = _axis(camera)
     return [
         Pointing(
             ra=(commanded[0] + east / 3600.0 / np.cos(np.radians(commanded[1]))) % 360.0,
             dec=commanded[1] + north / 3600.0,
-            x=center_x + camera.center_offset[0],
-            y=center_y + camera.center_offset[1],
+            x=x,
+            y=y,
             scale=telescope.scale,
             rotation=(telescope.rotation + 180.0 * turned) % 360.0,
             parity=telescope.parity,
@@ -136,6 +145,41 @@ def draw_pointings(
         )
         for (east, north), turned in zip(offsets, flipped, strict=True)
     ]
+
+
+def stay_on_chips(
+    pointings: Iterable[Pointing], cameras: Sequence[CameraPlan], ra: Array, dec: Array, margin: float
+) -> NDArray[np.bool_]:
+    """Return which places are on some chip, ``margin`` pixels from its edges, in every pointing.
+
+    Parameters
+    ----------
+    pointings : iterable of Pointing
+        Of the lights.
+    cameras : sequence of CameraPlan
+        The chips; more than one where it is a mosaic.
+    ra, dec : ndarray, shape (n,)
+        ICRS degrees.
+    margin : float
+        Pixels.
+    """
+    always = np.ones(len(ra), bool)
+    for pointing in pointings:
+        x, y = pointing.to_pixels(ra, dec)
+        seen = np.zeros(len(ra), bool)
+        for camera in cameras:
+            axis_x, axis_y = _axis(camera)
+            on_x, on_y = x - pointing.x + axis_x, y - pointing.y + axis_y
+            ny, nx = camera.shape
+            seen |= (np.minimum(on_x, nx - 1 - on_x) >= margin) & (np.minimum(on_y, ny - 1 - on_y) >= margin)
+        always &= seen
+    return always
+
+
+def _axis(camera: CameraPlan) -> tuple[float, float]:
+    """Return the 0-based pixel of the optical axis."""
+    ny, nx = camera.shape
+    return (nx - 1) / 2 + camera.center_offset[0], (ny - 1) / 2 + camera.center_offset[1]
 
 
 def draw_shapes(
@@ -162,8 +206,8 @@ def draw_shapes(
 def radius_squared(camera: CameraPlan, x: Array, y: Array) -> Array:
     """Return the squared distance from the optical axis; 1 in the corner of a centred chip."""
     ny, nx = camera.shape
-    dx = np.asarray(x) - (nx - 1) / 2 - camera.center_offset[0]
-    dy = np.asarray(y) - (ny - 1) / 2 - camera.center_offset[1]
+    axis_x, axis_y = _axis(camera)
+    dx, dy = np.asarray(x) - axis_x, np.asarray(y) - axis_y
     return np.asarray((dx**2 + dy**2) / ((nx / 2) ** 2 + (ny / 2) ** 2))
 
 

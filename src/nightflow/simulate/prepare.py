@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,11 @@ from nightflow.simulate import ephemeris
 from nightflow.simulate.atmosphere import Weather, draw_weather, wander
 from nightflow.simulate.catalog import make_catalog
 from nightflow.simulate.detector import Detector, make_detector
-from nightflow.simulate.optics import Pointing, StarShape, draw_pointings, draw_shapes
-from nightflow.simulate.plan import FieldPlan, NightPlan
+from nightflow.simulate.optics import Pointing, StarShape, draw_pointings, draw_shapes, stay_on_chips
+from nightflow.simulate.plan import NightPlan
 from nightflow.simulate.scene import LightCurve, Scene, Sinusoid
 from nightflow.simulate.schedule import ScheduledFrame, run_middle, schedule_night
-from nightflow.simulate.sky import draw_field
+from nightflow.simulate.sky import Stars, draw_field
 from nightflow.simulate.transit import Transit
 from nightflow.simulate.truth import NightTruth
 
@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 _BIAS_HOURS = 2.0
 _STREAMS = ("field", "detector", "weather", "pointing", "shape", "bias", "variables", "catalog")
 _STREAMS_OF_A_CHIP = ("detector", "bias")
+_MARGIN = 16.0
+"""Pixels between a variable and the edges, so that no aperture round it is cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ def prepare_night(plan: NightPlan) -> Night:
     Raises
     ------
     ConfigurationError
-        The field cannot be observed on that date, or the plan is that of a whole mosaic.
+        The field cannot be observed on that date, it has fewer stars that may vary than were asked for, or
+        the plan is that of a whole mosaic.
     """
     if plan.mosaic and not plan.chip:
         raise ConfigurationError(
@@ -89,15 +92,16 @@ def prepare_night(plan: NightPlan) -> Night:
     schedule = schedule_night(plan)
     transit = _transit(plan)
     hours = np.array([frame.mjd_mid for frame in schedule]) * 24.0
+    lights = _light_conditions(plan, [frame for frame in schedule if frame.kind == "light"])
     drift = plan.camera.bias_drift * wander(_stream(plan, "bias"), hours, _BIAS_HOURS)
     return Night(
         plan=plan,
-        scene=_scene(plan, transit),
+        scene=_scene(plan, transit, [light.pointing for light in lights.values()]),
         detector=make_detector(_stream(plan, "detector"), plan.camera, plan.telescope.vignetting),
         transit=transit,
         schedule=schedule,
         bias_levels=plan.camera.bias_level + drift,
-        lights=_light_conditions(plan, [frame for frame in schedule if frame.kind == "light"]),
+        lights=lights,
     )
 
 
@@ -141,7 +145,7 @@ def _transit(plan: NightPlan) -> Transit | None:
     )
 
 
-def _scene(plan: NightPlan, transit: Transit | None) -> Scene:
+def _scene(plan: NightPlan, transit: Transit | None, pointings: Sequence[Pointing]) -> Scene:
     field = plan.field
     stars = draw_field(
         _stream(plan, "field"),
@@ -155,19 +159,28 @@ def _scene(plan: NightPlan, transit: Transit | None) -> Scene:
         target_v=field.target_v,
         target_v_r=field.target_v_r,
     ).at_epoch(2000.0 + (run_middle(plan) - 51544.5) / 365.25)
-    curves: dict[int, LightCurve] = dict(
-        _variables(_stream(plan, "variables"), field, stars.v, stars.is_target)
-    )
+    curves: dict[int, LightCurve] = dict(_variables(plan, stars, pointings))
     if transit is not None:
         curves[int(np.argmax(stars.is_target))] = transit
     return Scene(stars=stars, light_curves=curves, movers=field.asteroids)
 
 
 def _variables(
-    rng: np.random.Generator, field: FieldPlan, v: Array, is_target: NDArray[np.bool_]
+    plan: NightPlan, stars: Stars, pointings: Sequence[Pointing]
 ) -> Iterator[tuple[int, Sinusoid]]:
-    eligible = np.flatnonzero((v > 11.0) & (v < 14.0) & ~is_target)
-    for row in rng.choice(eligible, min(field.n_variables, len(eligible)), replace=False):
+    """Draw the stars that pulsate among those that are on every light; the chips of a mosaic share them."""
+    number = plan.field.n_variables
+    if not number:
+        return
+    seen = stay_on_chips(pointings, plan.mosaic or (plan.camera,), stars.ra, stars.dec, _MARGIN)
+    eligible = np.flatnonzero(seen & (stars.v > 11.0) & (stars.v < 14.0) & ~stars.is_target)
+    if number > len(eligible):
+        raise ConfigurationError(
+            f"field.n_variables = {number}: {len(eligible)} stars of V = 11 to 14 are on every light; ask "
+            "for no more than these, or for a larger chip"
+        )
+    rng = _stream(plan, "variables")
+    for row in rng.choice(eligible, number, replace=False):
         yield (
             int(row),
             Sinusoid(amplitude=float(rng.uniform(0.05, 0.15)), period_hours=float(rng.uniform(1.5, 6.0))),

@@ -53,7 +53,7 @@ class FieldPlan:
     catalog_error : float
         Error of the catalogue's magnitudes.
     n_variables : int
-        Stars between V = 11 and 14 that pulsate by 0.1 to 0.3 mag.
+        Stars between V = 11 and 14 that pulsate by 0.1 to 0.3 mag; they are on the chip in every light.
     asteroids : tuple of Asteroid
         Bodies that move through.
     """

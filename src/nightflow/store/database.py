@@ -119,12 +119,34 @@ class Database:
         """Give the connections back."""
         self.engine.dispose()
 
-    def _prepare_file(self) -> None:
+    def check_there(self) -> None:
+        """Refuse an SQLite file that is not there, which a connection would make.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such file.
+        """
+        file = self._file()
+        if file is not None and not file.is_file():
+            raise ConfigurationError(
+                f"store {self.url}: there is no such database; name one that is there, or make one with "
+                "`nightflow init`"
+            )
+
+    def _file(self) -> Path | None:
+        """Return the file of an SQLite store; None where it is none that has a place."""
         path = self._url.database
         if self.is_postgres or not path or path == ":memory:" or path.startswith("file:"):
+            return None
+        return Path(path)
+
+    def _prepare_file(self) -> None:
+        file = self._file()
+        if file is None:
             return
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"store.url = {self.url}: cannot make its folder: {error}") from error
 

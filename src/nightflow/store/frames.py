@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from nightflow.errors import FrameRejected
 from nightflow.instruments.header import FrameHeader
-from nightflow.nights import night_of
+from nightflow.nights import CALENDAR, night_of
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, State, plain_text
 
@@ -42,7 +42,7 @@ def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameH
     Raises
     ------
     FrameRejected
-        The exposure time is not a finite number.
+        The exposure time is not a finite number, or the time has no date.
     """
     with database.write() as session:
         known = {
@@ -163,4 +163,8 @@ def _night(header: FrameHeader) -> str:
     mjd_mid = finite(header.mjd_mid)
     if mjd_mid is None:
         return ""
+    if not CALENDAR[0] <= mjd_mid <= CALENDAR[1]:
+        raise FrameRejected(
+            f"time of detector {header.detector}: MJD {mjd_mid:.10g} is outside the years 1 to 9999"
+        )
     return night_of(mjd_mid, header.site.longitude if header.site is not None else None)

@@ -14,6 +14,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from nightflow.lightcurves.associate import separation
+from nightflow.lightcurves.light_curve import Column
 from nightflow.lightcurves.night import AssociatedNight
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, Measurement, Mover, MoverDetection, Reduction, Target
@@ -21,8 +22,32 @@ from nightflow.store.night_fields import StoredField
 from nightflow.store.targets import position_at
 
 __all__ = [
-    "MoverRecord", "ObservedMover", "find_mover", "mover_label", "mover_records", "movers", "write_movers",
+    "DESCRIBED", "MoverRecord", "ObservedMover", "find_mover", "mover_label", "mover_records", "movers",
+    "write_movers",
 ]  # fmt: skip
+
+DESCRIBED = (
+    Column("label", str, "", "The target's name, or one made of night and number"),
+    Column("night", str, "", "Date of the evening"),
+    Column("mjd", float, "d", "Time of the place: the weighted middle of the detections, UTC"),
+    Column("ra", float, "deg", "Right ascension at that time, ICRS"),
+    Column("dec", float, "deg", "Declination at that time, ICRS"),
+    Column("rate", float, "arcsec / h", "Motion on the sky"),
+    Column("rate_err", float, "arcsec / h", "Its error"),
+    Column("position_angle", float, "deg", "Of the motion, from north through east"),
+    Column("position_angle_err", float, "deg", "Its error"),
+    Column("rate_ra", float, "arcsec / h", "Motion towards east, with the cosine of the declination in it"),
+    Column("rate_dec", float, "arcsec / h", "Motion towards north"),
+    Column("rms_arcsec", float, "arcsec", "Of its places from the straight line, radial"),
+    Column("n", int, "", "Detections"),
+    Column("n_frames", int, "", "Frames that its line crosses from the first to the last of them"),
+    Column("mag", float, "mag", "Median magnitude"),
+    Column("filter", str, "", "Filters"),
+    Column(
+        "false_alarm", float, "", "How many lines as good unrelated detections would make on these frames"
+    ),
+)
+"""What is said of a body, see `ObservedMover.row`."""
 
 _NAMED_WITHIN = 30.0
 """Arcsec between a body and where a target's ephemeris has it."""
@@ -59,6 +84,13 @@ class ObservedMover:
     def label(self) -> str:
         """The target's name, or one made of night and number."""
         return self.mover.name or mover_label(self.mover)
+
+    def row(self) -> dict[str, Any]:
+        """Return its row of `DESCRIBED`."""
+        rate = (self.mover.rate_ra**2 + self.mover.rate_dec**2) ** 0.5
+        # Both axes have the same error, so that any direction has it.
+        derived = {"label": self.label, "rate": rate, "rate_err": self.mover.rate_ra_err}
+        return self.mover.model_dump() | derived
 
 
 def mover_label(mover: Mover) -> str:

@@ -34,11 +34,13 @@ def mover_curve(
     """
     with database.session() as session:
         rows = session.connection().execute(
-            select(col(MoverDetection.reduction_id), col(MoverDetection.number)).where(
-                col(MoverDetection.mover_id) == mover_id
-            )
+            select(col(MoverDetection.reduction_id), col(Frame.mjd_mid), col(MoverDetection.number))
+            .join(Reduction, col(Reduction.id) == col(MoverDetection.reduction_id))
+            .join(Frame, col(Frame.id) == col(Reduction.frame_id))
+            .where(col(MoverDetection.mover_id) == mover_id)
         )
-        return _curve(session, [(int(one), int(other)) for one, other in rows], filter, kind)
+        keys = [(one, mjd, number) for one, mjd, number in rows if mjd is not None]
+        return _curve(session, keys, filter, kind)
 
 
 def moving_target_curve(
@@ -82,18 +84,25 @@ def moving_target_curve(
             place = position_at(target, mjd)
             if place is None or separation(ra, dec, *place) > 0.5 * float(np.hypot(ny, nx)) * scale:
                 continue
-            number = _nearest(session, reduction, place, match_radius(scale) if radius is None else radius)
+            reach = match_radius(scale) if radius is None else radius
+            number = _nearest(session, reduction, mjd, place, reach)
             if number is not None:
-                keys.append((reduction, number))
+                keys.append((reduction, mjd, number))
         return _curve(session, keys, filter, kind)
 
 
-def _nearest(session: Session, reduction: int, place: tuple[float, float], radius: float) -> int | None:
-    """Return the number of the detection nearest to a place, None where none is within the radius."""
+def _nearest(
+    session: Session, reduction: int, mjd: float, place: tuple[float, float], radius: float
+) -> int | None:
+    """Return the number of the detection nearest to a place, None where none is within the radius.
+
+    The time of the frame says in which month the database must look.
+    """
     north = radius / 3600.0
     rows = session.execute(
         select(col(Measurement.number), col(Measurement.ra), col(Measurement.dec)).where(
             col(Measurement.reduction_id) == reduction,
+            col(Measurement.mjd_mid) == mjd,
             col(Measurement.dec).between(place[1] - north, place[1] + north),
         )
     ).all()
@@ -102,11 +111,16 @@ def _nearest(session: Session, reduction: int, place: tuple[float, float], radiu
     return min(near)[1] if near else None
 
 
-def _curve(session: Session, keys: Sequence[tuple[int, int]], filter: str | None, kind: str) -> LightCurve:
+def _curve(
+    session: Session, keys: Sequence[tuple[int, float, int]], filter: str | None, kind: str
+) -> LightCurve:
+    """Return what was measured of detections, each given by its reduction, its time and its number."""
     rows: list[Any] = []
-    for reduction, number in keys:
+    for reduction, mjd, number in keys:
         statement = measurements_query(kind).where(
-            col(Measurement.reduction_id) == reduction, col(Measurement.number) == number
+            col(Measurement.reduction_id) == reduction,
+            col(Measurement.mjd_mid) == mjd,
+            col(Measurement.number) == number,
         )
         if filter is not None:
             statement = statement.where(col(Measurement.filter) == filter)

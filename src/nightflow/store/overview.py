@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,16 +23,17 @@ __all__ = [
     "frame_rows",
     "get_exposure",
     "last_error",
+    "nights",
     "queue_length",
     "reductions_of",
 ]
 
 FRAME_COLUMNS = (
-    "path", "hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "airmass", "state", "reason",
-    "received_at", "done_at", "fwhm_px", "ellipticity", "sky", "n_sources", "n_cosmic", "wcs_backend",
-    "wcs_quality", "wcs_rms_arcsec", "wcs_heldout_rms_arcsec", "wcs_n_matched", "ra_center", "dec_center",
-    "scale", "rotation", "parity", "zp", "zp_adu", "zp_err", "zp_scatter", "zp_n_stars", "zp_catalog",
-    "mag_system", "color_term", "depth_5sigma", "masters", "seconds", "seconds_wcs", "version",
+    "path", "hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "night", "airmass", "state",
+    "reason", "received_at", "done_at", "fwhm_px", "ellipticity", "sky", "n_sources", "n_cosmic",
+    "wcs_backend", "wcs_quality", "wcs_rms_arcsec", "wcs_heldout_rms_arcsec", "wcs_n_matched", "ra_center",
+    "dec_center", "scale", "rotation", "parity", "zp", "zp_adu", "zp_err", "zp_scatter", "zp_n_stars",
+    "zp_catalog", "mag_system", "color_term", "depth_5sigma", "masters", "seconds", "seconds_wcs", "version",
     "instrument", "date_obs", "ny", "nx", "ccd_temp", "gain", "width_deg", "height_deg", "fwhm_arcsec",
     "fwhm_err_px", "n_fwhm_stars", "trailing", "trailing_angle", "sky_rms", "threshold", "n_photometry",
     "n_saturated_pixels", "n_saturated_sources", "adu_rate_brightest", "adu_rate_median",
@@ -40,8 +42,8 @@ FRAME_COLUMNS = (
 """Columns of `frame_rows`, in order."""
 
 _FROM_FRAME = (
-    "hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "airmass", "instrument", "date_obs",
-    "ny", "nx", "ccd_temp",
+    "hdu", "detector", "kind", "object", "filter", "exptime", "mjd_mid", "night", "airmass", "instrument",
+    "date_obs", "ny", "nx", "ccd_temp",
 )  # fmt: skip
 _FROM_REDUCTION = (
     *FRAME_COLUMNS[FRAME_COLUMNS.index("fwhm_px") : FRAME_COLUMNS.index("depth_5sigma") + 1],
@@ -49,6 +51,8 @@ _FROM_REDUCTION = (
 )  # fmt: skip
 _MASTER_ORDER = ("bias", "dark", "flat", "illumination", "fringe")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_AT_ONCE = 500
+"""Exposures that one question names."""
 _ENDED_BADLY = (State.FAILED, State.REJECTED, State.HELD)
 
 
@@ -128,6 +132,18 @@ def reductions_of(database: Database, frame_id: int) -> list[Reduction]:
         return list(session.exec(versions.order_by(col(Reduction.version))))
 
 
+def nights(database: Database, exposure_ids: Sequence[int] | None = None) -> list[str]:
+    """Return the nights, by the dates of their evenings, of all frames or of those of some exposures."""
+    statement = select(Frame.night).where(Frame.night != "").distinct()
+    if exposure_ids is None:
+        statements = [statement]
+    else:
+        blocks = (exposure_ids[at : at + _AT_ONCE] for at in range(0, len(exposure_ids), _AT_ONCE))
+        statements = [statement.where(col(Frame.exposure_id).in_(block)) for block in blocks]
+    with database.session() as session:
+        return sorted({night for one in statements for night in session.exec(one)})
+
+
 def flag_counts(database: Database, reduction_id: int) -> dict[int, int]:
     """Return flag word -> number of measurements of a reduction that carry it, 0 for the unflagged."""
     with database.session() as session:
@@ -187,6 +203,7 @@ def _frame_row(exposure: Exposure, frame: Frame | None, reduction: Reduction | N
     row |= {"path": exposure.path, "hdu": 0, "kind": "unknown"}
     if frame is not None:
         row |= {name: getattr(frame, name) for name in _FROM_FRAME}
+        row["night"] = frame.night or None
     # A frame that was never settled shares the fate of its file.
     fate = exposure if frame is None or frame.state == State.RECEIVED else frame
     row |= {

@@ -10,13 +10,50 @@ import numpy as np
 from sqlalchemy import select
 from sqlmodel import col
 
+from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.associate import separation
+from nightflow.lightcurves.light_curve import Column
 from nightflow.store.database import Database
 from nightflow.store.healpix import cone
 from nightflow.store.models import Source, SourceStatistics
 from nightflow.store.sources import in_ranges
 
-__all__ = ["COLUMNS", "Box", "Cone", "search_sources"]
+__all__ = ["COLUMNS", "DESCRIBED", "Box", "Cone", "search_sources"]
+
+DESCRIBED = (
+    Column("source_id", int, "", "Persistent source"),
+    Column("ra", float, "deg", "Right ascension, ICRS"),
+    Column("dec", float, "deg", "Declination, ICRS"),
+    Column("n_obs", int, "", "Current measurements"),
+    Column("catalog", str, "", "Catalogue that has it"),
+    Column("catalog_id", str, "", "Its name there"),
+    Column("confirmed", bool, "", "Measured more than once, or in a catalogue"),
+    Column("separation", float, "arcsec", "From the place that was asked for"),
+    Column("instrument", str, "", "Camera"),
+    Column("filter", str, "", "Filter"),
+    Column("n", int, "", "Usable measurements with this camera and filter"),
+    Column("mag", float, "mag", "Median calibrated magnitude"),
+    Column("mag_err", float, "mag", "Median error of one measurement"),
+    Column("scatter", float, "mag", "Robust standard deviation of one measurement"),
+    Column("expected_scatter", float, "mag", "What its neighbours of the same brightness scatter"),
+    Column("excess", float, "", "Scatter above that, in units of the neighbours' own spread"),
+    Column("chi2_dof", float, "", "Chi-squared of a constant star for each degree of freedom"),
+    Column("stetson_j", float, "", "Stetson's J: 0 for noise, more for what varies smoothly"),
+    Column("von_neumann", float, "", "Von Neumann's ratio: 2 for noise, less for what is smooth"),
+    Column("amplitude", float, "mag", "Between the 5th and the 95th percentile"),
+    Column("contaminated", float, "", "Part of the measurements that hold light of a neighbour"),
+    Column("variable", bool, "", "Stands out of its neighbours"),
+    Column("period", float, "d", "Period of the sine that fits best"),
+    Column("period_err", float, "d", "Its error, which is not that of picking an alias"),
+    Column("period_fap", float, "", "Probability that noise alone gives a peak as high"),
+    Column("cycles", float, "", "Periods between the first and the last measurement"),
+    Column("caution", str, "", "What is doubtful of the period: below two cycles it may be no period at all"),
+    Column("mjd_first", float, "d", "First measurement, UTC"),
+    Column("mjd_last", float, "d", "Last measurement, UTC"),
+)
+"""Of an answer; a source has a row for each camera and filter, one without statistics where it has none."""
+COLUMNS = tuple(column.name for column in DESCRIBED)
+"""Their names."""
 
 _SOURCE = ("ra", "dec", "n_obs", "catalog", "catalog_id")
 _STATISTICS = (
@@ -24,8 +61,8 @@ _STATISTICS = (
     "stetson_j", "von_neumann", "amplitude", "contaminated", "variable", "period", "period_err", "period_fap",
     "mjd_first", "mjd_last",
 )  # fmt: skip
-COLUMNS = ("source_id", *_SOURCE, "confirmed", "separation", *_STATISTICS)
-"""Of an answer; a source has a row for each camera and filter, one without statistics where it has none."""
+_FEWEST_CYCLES = 2.0
+"""That a period must have been seen for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +82,25 @@ class Box:
     ra_to: float
     dec_from: float
     dec_to: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no box.
+
+        Raises
+        ------
+        ConfigurationError
+            A right ascension is not in 0 to 360, a declination not in -90 to 90, or the larger one is first.
+        """
+        if not (0 <= self.ra_from <= 360 and 0 <= self.ra_to <= 360):
+            raise ConfigurationError(
+                f"right ascensions {self.ra_from:g} and {self.ra_to:g}: give 0 to 360 degrees, the western "
+                "one first"
+            )
+        if not -90 <= self.dec_from < self.dec_to <= 90:
+            raise ConfigurationError(
+                f"declinations {self.dec_from:g} and {self.dec_to:g}: give -90 to 90 degrees, the smaller "
+                "one first"
+            )
 
     @property
     def width(self) -> float:
@@ -95,7 +151,16 @@ def search_sources(
 
 def _row(values: Sequence[Any]) -> dict[str, Any]:
     row = dict(zip(("source_id", *_SOURCE, *_STATISTICS), values, strict=True))
-    return row | {"confirmed": row["n_obs"] > 1 or bool(row["catalog"]), "separation": None}
+    confirmed = row["n_obs"] > 1 or bool(row["catalog"])
+    return row | {"confirmed": confirmed, "separation": None} | _coverage(row)
+
+
+def _coverage(row: dict[str, Any]) -> dict[str, Any]:
+    """Return how often the measurements have seen the period, and a caution where that is too seldom."""
+    if not row["period"]:
+        return {"cycles": None, "caution": ""}
+    cycles = (row["mjd_last"] - row["mjd_first"]) / row["period"]
+    return {"cycles": cycles, "caution": f"{cycles:.1f} cycles seen" if cycles < _FEWEST_CYCLES else ""}
 
 
 def _ranges(where: Cone | Box) -> list[tuple[int, int]]:

@@ -26,7 +26,8 @@ def import_targets(database: Database, path: Path) -> list[Target]:
     Raises
     ------
     ConfigurationError
-        The file cannot be read, lacks a column, or a value is not a number; the message names the line.
+        The file is not there, cannot be read or lacks a column, or a value is not a number; the message names
+        the line.
     """
     return [_add(database, path, line, row) for line, row in _rows(path, ("name", "ra", "dec"))]
 
@@ -37,7 +38,8 @@ def import_ephemeris(database: Database, name: str, path: Path, *, type: str = "
     Raises
     ------
     ConfigurationError
-        The file cannot be read, lacks a column, or a value is not a number; the message names the line.
+        The file is not there, cannot be read or lacks a column, or a value is not a number; the message names
+        the line.
     """
     rows = [
         (_number(path, line, row, "mjd"), _angle(path, line, row, "ra"), _angle(path, line, row, "dec"))
@@ -62,6 +64,8 @@ def _add(database: Database, path: Path, line: int, row: dict[str, str]) -> Targ
 
 def _rows(path: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """Return each row with its line number, keys in lower case; lines that begin with # are comments."""
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: there is no such file; name a CSV of {', '.join(needed)}")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         kept = [number for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]

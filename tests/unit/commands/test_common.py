@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import typer
 
 from nightflow.commands import common
-from nightflow.commands.common import TableFormat, print_rows
+from nightflow.commands.common import TableFormat, fail, note, print_rows, say
 
 ROWS = [
     {"id": 1, "kind": "bias", "filter": "", "fingerprint": "aac6bf2cb0bc", "reason": ""},
@@ -42,7 +43,14 @@ def test_a_reason_without_room_names_its_row(
 
 
 def test_text_that_would_steer_the_terminal_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    print_rows([{"id": 1, "reason": "\x1b[31m[red]no[/red]"}], ("id", "reason"), TableFormat.TABLE)
-    printed = capsys.readouterr().out
-    assert "\x1b" not in printed
-    assert "[red]no[/red]" in printed
+    print_rows([{"id": 1, "reason": "\x1b[31m[red]no[/red]\n"}], ("id", "reason"), TableFormat.TABLE)
+    note("a\x1b[31m\nb")
+    say("a\x1b[31m\nb")
+    with pytest.raises(typer.Exit):
+        fail("a\x1b[31m\nb")
+    printed, told = capsys.readouterr()
+    assert "\x1b" not in printed + told
+    assert "\\x1b[31m[red]no[/red]\\n" in printed
+    assert printed.endswith("a\\x1b[31m\\nb\n")
+    # The lines of an error stay lines.
+    assert told == "a\\x1b[31m\\nb\nnightflow: a\\x1b[31m\nb\n"

@@ -56,15 +56,26 @@ def test_an_empty_answer_exits_with_2(reduced: Observatory) -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "nothing was measured at RA 200.0000 Dec -10.0000" in result.stderr
-    assert reduced("lightcurve", *PLACE, "--filter", "B").exit_code == 2
-    assert reduced("lightcurve", *PLACE, "--kind", "psf").exit_code == 2
+    assert "there is nothing in any filter and kind" in result.stderr
+
+
+def test_an_empty_answer_names_what_was_asked_for_and_what_there_is(reduced: Observatory) -> None:
+    blue = reduced("lightcurve", *PLACE, "--filter", "B")
+    assert blue.exit_code == 2
+    assert "in filter 'B', kind aperture; there is aperture in 'R'" in blue.stderr
+    fitted = reduced("lightcurve", *PLACE, "--kind", "psf")
+    assert fitted.exit_code == 2
+    assert "in kind psf; there is aperture in 'R'" in fitted.stderr
 
 
 @pytest.mark.parametrize(
     "words", [(), ("--ra", "10"), ("--ra", "400", "--dec", "0"), ("--ra", "10", "--dec", "91"), ("nobody",)]
 )
 def test_a_question_that_cannot_be_meant_exits_with_1(reduced: Observatory, words: tuple[str, ...]) -> None:
-    assert reduced("lightcurve", *words).exit_code == 1
+    result = reduced("lightcurve", *words)
+    assert result.exit_code == 1
+    if words == ("--ra", "10"):
+        assert "--ra 10.0 without --dec: give both" in result.stderr
 
 
 def test_formats_that_are_read_back(reduced: Observatory, tmp_path: Path) -> None:
@@ -85,6 +96,22 @@ def test_a_plot_is_a_picture(reduced: Observatory, tmp_path: Path) -> None:
     file = tmp_path / "curve.png"
     assert reduced("lightcurve", *PLACE, "--plot", str(file)).exit_code == 0
     assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_goes_into_a_folder_that_is_there(reduced: Observatory, tmp_path: Path) -> None:
+    result = reduced("lightcurve", *PLACE, "--plot", str(tmp_path / "none" / "curve.png"))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"there is no folder {tmp_path / 'none'}; make it" in result.stderr
+    assert not (tmp_path / "none").exists()
+    assert "cannot be written" in reduced("lightcurve", *PLACE, "--plot", str(tmp_path)).stderr
+
+
+def test_reports_of_two_formats_stand_side_by_side(dome: Observatory, tmp_path: Path) -> None:
+    dome("targets", "add", "HAT-P-32", *PLACE)
+    for name, observer in (("aavso", "XYZ"), ("alcdef", "J. Doe")):
+        assert dome("export", str(tmp_path / "out"), "--format", name, "--observer", observer).exit_code == 0
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["0001-HAT-P-32.aavso.txt", "0001-HAT-P-32.alcdef.txt"]
 
 
 def test_targets_by_name_and_their_export(dome: Observatory, tmp_path: Path) -> None:
@@ -123,7 +150,10 @@ def test_targets_are_imported(dome: Observatory, tmp_path: Path) -> None:
     file = tmp_path / "targets.csv"
     file.write_text("name,ra,dec\nA,10,20\nB,11,21\n")
     assert "2 targets" in dome("targets", "import", str(file)).stdout
-    assert dome("targets", "import", str(tmp_path / "none.csv")).exit_code == 1
+    for words in (("import",), ("add", "Vesta", "--ephemeris")):
+        missing = dome("targets", *words, str(tmp_path / "none.csv"))
+        assert missing.exit_code == 1
+        assert "none.csv: there is no such file; name a CSV of " in missing.stderr
 
 
 def test_a_report_for_the_aavso(reduced: Observatory) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, Observatory
+from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, NIGHT, Observatory
 
 pytestmark = pytest.mark.xdist_group("commands")
 
@@ -19,6 +19,7 @@ PUBLISHED = [
     "filter",
     "exptime",
     "mjd_mid",
+    "night",
     "airmass",
     "state",
     "reason",
@@ -59,6 +60,7 @@ def test_frames_as_csv_have_the_published_columns(reduced: Observatory) -> None:
     rows = list(csv.DictReader(io.StringIO(reduced("frames", "--format", "csv").stdout)))
     assert list(rows[0]) == PUBLISHED
     assert len(rows) == LIGHTS + CALIBRATIONS
+    assert {row["night"] for row in rows} == {NIGHT}
     bias = next(row for row in rows if row["kind"] == "bias")
     assert bias["zp"] == ""
     lights = [row for row in rows if row["kind"] == "light"]
@@ -77,6 +79,7 @@ def test_frames_of_one_state(reduced: Observatory) -> None:
 def test_frames_as_a_table_names_each_file(reduced: Observatory) -> None:
     table = reduced("frames").stdout
     assert table.count("verifi") == LIGHTS
+    assert table.count(NIGHT) == LIGHTS + CALIBRATIONS
 
 
 def test_status_as_json(reduced: Observatory) -> None:

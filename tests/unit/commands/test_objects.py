@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.table import Table
+from astropy.units import Unit
 from PIL import Image
 from typer.testing import CliRunner
 
 from nightflow.archive import Archive
 from nightflow.cli import app
+from nightflow.errors import ConfigurationError
 from nightflow.simulate import Asteroid, NightPlan, NightTruth, Sinusoid, with_asteroids, write_night
 from tests.unit.commands.conftest import NIGHT, Observatory
 
@@ -48,7 +51,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     folder = tmp_path_factory.mktemp("campaign")
     plan = NightPlan.small(n_lights=LIGHTS, cadence=260.0, seed=3, transit=None)
     plan = replace(plan, field=replace(plan.field, n_variables=2))
-    bodies = with_asteroids(replace(plan, seed=7), 2).field.asteroids
+    bodies = with_asteroids(replace(plan, seed=9), 2).field.asteroids
     truth = write_night(replace(plan, field=replace(plan.field, asteroids=bodies)), folder)
     assert CliRunner().invoke(app, ["init", str(folder / "dome")]).exit_code == 0
     dome = Observatory(folder / "dome", folder / "raw")
@@ -92,18 +95,51 @@ def test_the_variable_is_found_with_its_period_and_nothing_else_varies(campaign:
     assert any(row["period"] for row in found)
 
 
+@pytest.mark.parametrize("name", ["ecsv", "votable", "parquet"])
+def test_rows_are_written_with_their_units(campaign: Campaign, tmp_path: Path, name: str) -> None:
+    place = ("--ra", "31.0427", "--dec", "46.6878")
+    if name == "parquet":
+        pytest.importorskip("pandas")
+    for words, unit, column in (
+        (("sources", *place), "deg", "ra"),
+        (("variables",), "d", "period"),
+        (("movers",), "arcsec / h", "rate"),
+    ):
+        result = campaign.dome(*words, "--format", name)
+        file = tmp_path / words[0]
+        file.write_bytes(result.stdout_bytes)
+        table = Table.read(file, format={"ecsv": "ascii.ecsv"}.get(name, name))
+        assert len(table) == len(campaign.rows(*words))
+        assert table[column].unit == Unit(unit)
+        assert table[column].description
+
+
+def test_a_period_that_was_hardly_seen_has_a_caution(campaign: Campaign) -> None:
+    rows = campaign.rows("variables")
+    assert any(row["caution"] for row in rows)
+    for row in rows:
+        seldom = bool(row["period"]) and float(row["cycles"]) < 2
+        assert row["caution"] == (f"{float(row['cycles']):.1f} cycles seen" if seldom else "")
+    explained = campaign.dome("variables", "--help").stdout
+    for name in ("excess", "chi2_dof", "period_fap", "caution"):
+        assert f" {name}: " in explained
+
+
 def test_tracks_are_drawn(campaign: Campaign, tmp_path: Path) -> None:
     picture = tmp_path / "movers.png"
     assert campaign.dome("movers", "--plot", str(picture)).exit_code == 0
     pixels = np.asarray(Image.open(picture).convert("L"))
     assert pixels.shape[0] > 700
     assert 0.002 < (pixels < 128).mean() < 0.2
+    refused = campaign.dome("movers", "--plot", str(tmp_path / "none" / "movers.png"))
+    assert refused.exit_code == 1
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_night_without_movers_says_so(campaign: Campaign) -> None:
     result = campaign.dome("movers", "1999-01-01")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "finish" in result.stderr
+    assert f"no frame of the night 1999-01-01 is in the ledger; it has {NIGHT}" in result.stderr
     assert campaign.dome("movers", "yesterday").exit_code == 1
 
 
@@ -142,9 +178,16 @@ def test_sources_in_a_circle_and_a_box(campaign: Campaign) -> None:
     assert inside
     around = campaign.rows("sources", "--ra", str(field.ra), "--dec", str(field.dec), "--radius", "430")
     assert inside <= {row["source_id"] for row in around}
+    assert campaign.rows("sources", "--box", f"{field.ra},{field.ra - 1},46,47")
     for wrong in ("1,2,3", "1,2,50,40", "a,b,c,d"):
         assert campaign.dome("sources", "--box", wrong).exit_code == 1
     assert campaign.dome("sources").exit_code == 1
+    for words in (("--ra", "31"), ("--dec", "46")):
+        half_given = campaign.dome("sources", *words)
+        assert half_given.exit_code == 1
+        assert "give both, in ICRS degrees" in half_given.stderr
+    assert campaign.dome("sources", "--box", box, "--ra", "31", "--dec", "46").exit_code == 1
+    assert campaign.dome("variables", "--limit", "-1").exit_code == 2
     assert campaign.dome("sources", "--ra", "200", "--dec", "-40").exit_code == 2
 
 
@@ -164,6 +207,8 @@ def test_programs_read_the_same(campaign: Campaign) -> None:
         assert "name" in archive.targets().colnames
         box = archive.box(ra_from=31.0, ra_to=31.1, dec_from=46.6, dec_to=46.7)
         assert np.all((np.asarray(box["ra"]) >= 31.0) & (np.asarray(box["ra"]) <= 31.1))
+        with pytest.raises(ConfigurationError, match=r"declinations 47 and 46: give .* smaller"):
+            archive.box(ra_from=31.0, ra_to=31.1, dec_from=47.0, dec_to=46.0)
         with pytest.raises(LookupError, match="no target is called"):
             archive.light_curve("nobody")
         with pytest.raises(LookupError, match="nothing was measured"):
@@ -171,12 +216,17 @@ def test_programs_read_the_same(campaign: Campaign) -> None:
 
 
 def test_the_archive_opens_by_url_too_and_needs_to_know_of_what(campaign: Campaign) -> None:
-    from nightflow.errors import ConfigurationError
-
     with Archive(f"sqlite:///{campaign.dome.root / 'nightflow.sqlite'}") as archive:
         assert len(archive.movers()) == 2
         with pytest.raises(ConfigurationError, match="say of what"):
             archive.light_curve()
+
+
+def test_the_archive_makes_no_database(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.sqlite"
+    with pytest.raises(ConfigurationError, match=r"missing\.sqlite: there is no such database"):
+        Archive(f"sqlite:///{missing}")
+    assert not missing.exists()
 
 
 def test_again_the_night_changes_nothing(campaign: Campaign, snapshot: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, Observatory
+from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, NIGHT, Observatory
 
 pytestmark = pytest.mark.xdist_group("commands")
 
@@ -51,6 +51,13 @@ def test_a_bug_in_one_frame_is_a_failure_with_exit_1(
     assert 'raise ZeroDivisionError("a bug")' in told.stdout
 
 
+def test_a_run_names_its_nights_and_what_concludes_them(empty: Observatory) -> None:
+    bias = str(sorted(empty.raw.glob("*bias*"))[0])
+    told = empty("run", bias)
+    assert f"reduced frames of {NIGHT}; next: `nightflow finish {NIGHT}`" in told.stderr
+    assert "finish" not in empty("run", bias).stderr
+
+
 def test_a_path_that_is_not_there_exits_with_1(empty: Observatory) -> None:
     result = empty("run", "nowhere")
     assert result.exit_code == 1
@@ -81,6 +88,9 @@ def test_backfill_selects_by_night(dome: Observatory) -> None:
     assert f"{LIGHTS + CALIBRATIONS} exposures would be reduced" in forced.stdout
     other = dome("backfill", "--since", "2025-10-25", "--force", "--dry-run")
     assert "0 exposures would be reduced" in other.stdout
+    unknown = dome("backfill", "--night", "2025-10-25")
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
+    assert "no frame of the night 2025-10-25 is in the ledger; it has 2025-10-24" in unknown.stderr
     wrong = dome("backfill", "--night", "yesterday")
     assert wrong.exit_code == 1
     assert "YYYY-MM-DD" in wrong.stderr

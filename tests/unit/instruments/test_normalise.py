@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.time import Time
 
-from nightflow.errors import FrameHeld
+from nightflow.errors import FrameHeld, FrameRejected
 from nightflow.instruments.header import FrameHeader, FrameKind, Site
 from nightflow.instruments.normalise import normalise
 from nightflow.instruments.registry import load_profiles, recognise
@@ -198,6 +198,31 @@ def test_a_light_without_a_time_is_held() -> None:
         FrameHeld, match=r"a light without a time: DATE-OBS = 'yesterday'.*mend keywords\.date_obs"
     ):
         read(MAXIM, **{"DATE-OBS": "yesterday"})
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("DATE-OBS", "20000-01-01T00:00:00"),
+        ("DATE-OBS", "-0100-01-01T00:00:00"),
+        ("MJD-OBS", 1e9),
+        ("MJD-OBS", -1e9),
+    ],
+)
+def test_a_light_of_no_calendar_is_rejected(keyword: str, value: object) -> None:
+    cards = {"IMAGETYP": "light", "EXPTIME": 10.0, keyword: value}
+    generic = next(one for one in PROFILES if one.name == "generic")
+    with pytest.raises(FrameRejected, match=rf"{keyword} = '{value}' is outside the years 1 to 9999"):
+        normalise(fits.Header(cards), generic, hdu=0, shape=(10, 10))
+    cards |= {"MJD-AVG": 61100.0}
+    assert normalise(fits.Header(cards), generic, hdu=0, shape=(10, 10)).mjd_mid == 61100.0
+
+
+def test_no_range_of_a_profile_is_wider_than_the_calendar() -> None:
+    rule = {"keys": ["MJD-OBS"], "format": "mjd", "range": [-1e12, 1e12]}
+    one = profile(keywords={"exptime": "EXPTIME", "date_obs": rule}, kinds={"light": [{}]})
+    with pytest.raises(FrameRejected, match=r"MJD-OBS = '1000000000\.0'"):
+        normalise(fits.Header({"EXPTIME": 1.0, "MJD-OBS": 1e9}), one, hdu=0, shape=(10, 10))
 
 
 def test_a_bias_needs_neither() -> None:

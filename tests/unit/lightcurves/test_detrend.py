@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nightflow.lightcurves.detrend import detrend
+from nightflow.lightcurves.detrend import detrend, detrended_curve
+from nightflow.lightcurves.light_curve import COLUMNS, LightCurve
 
 HOURS = np.linspace(-2.5, 2.5, 120)
 NOISE = 0.003
@@ -100,3 +101,23 @@ def test_a_few_points_have_no_trend(n: int) -> None:
     done = detrend(np.linspace(0.0, 1.0, n), np.full(n, 0.01), columns)
     assert done.terms == ()
     assert len(done.mag) == n
+
+
+def test_a_light_curve_is_detrended_filter_by_filter_and_says_so() -> None:
+    parts = {"R": night(1, transit(), slope=0.03), "V": night(2, transit(), slope=-0.05)}
+    n = 2 * len(HOURS)
+    columns = {one.name: np.zeros(n) if one.dtype is float else np.zeros(n, one.dtype) for one in COLUMNS}
+    for name in ("airmass", "x", "y", "fwhm_px", "mag"):
+        values = np.concatenate([part[name] for part in parts.values()])
+        columns["diff_mag" if name == "mag" else name] = values
+    columns["filter"] = np.repeat(["R", "V"], len(HOURS))
+    columns["bjd_tdb"] = 2461000.0 + np.tile(HOURS, 2) / 24.0
+    columns["diff_mag_err"] = np.full(n, NOISE)
+    done = detrended_curve(
+        LightCurve(columns=columns), ["airmass"], (2461000.0 - 1.1 / 24.0, 2461000.0 + 1.1 / 24.0)
+    )
+    for name in parts:
+        assert depth_of(done["diff_mag"][done["filter"] == name]) == pytest.approx(0.015, abs=0.001)
+    assert "R: airmass 0.03" in done.meta["detrended"]
+    assert "V: airmass -0.05" in done.meta["detrended"]
+    assert (done["diff_mag_err"] > NOISE).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy.io.votable import parse, validate
-from astropy.table import Table
+from astropy.table import QTable, Table
 
 from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.light_curve import COLUMNS, LightCurve
@@ -57,6 +57,23 @@ def test_parquet_comes_back_with_nulls_units_and_notes() -> None:
     assert table["flux_ujy"].null_count == len(curve)
     assert table.schema.field("flux").metadata[b"unit"] == b"electron / s"
     assert table.schema.metadata[b"source"] == b"17"
+
+
+def test_astropy_reads_parquet_with_units_and_notes() -> None:
+    pytest.importorskip("pandas")
+    curve = transit()
+    table = QTable.read(io.BytesIO(encode(curve, "parquet")), format="parquet")
+    assert str(table["flux"].unit) == "electron / s"
+    assert table["flux"].info.description == "Flux above background"
+    assert np.array_equal(table["bjd_tdb"].value, curve["bjd_tdb"])
+    assert np.isnan(table["mag"][3])
+    assert table["frame"].tolist() == curve["frame"].tolist()
+    assert table.meta == curve.meta
+
+
+def test_a_votable_has_each_note_as_a_parameter() -> None:
+    notes = parse(io.BytesIO(encode(transit(), "votable"))).get_first_table().params
+    assert {one.name: one.value for one in notes} == transit().meta
 
 
 def test_csv_is_plain_and_an_empty_cell_is_null() -> None:

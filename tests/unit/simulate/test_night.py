@@ -10,10 +10,19 @@ import sep
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from nightflow.errors import ConfigurationError
+from nightflow.simulate.cameras import four_chips
 from nightflow.simulate.night import SimulatedFrame, expected_light, render_frame, simulate_night
-from nightflow.simulate.plan import AtmospherePlan, CameraPlan, FieldPlan, NightPlan, TelescopePlan
+from nightflow.simulate.plan import (
+    AtmospherePlan,
+    CameraPlan,
+    FieldPlan,
+    NightPlan,
+    TelescopePlan,
+    chip_plans,
+)
 from nightflow.simulate.prepare import Night, prepare_night
-from nightflow.simulate.scene import Asteroid
+from nightflow.simulate.scene import Asteroid, Sinusoid
 from nightflow.simulate.schedule import ScheduledFrame
 
 TINY = NightPlan.small(n_bias=1, n_dark=1, n_flat=1, n_lights=2, camera=CameraPlan(shape=(200, 220)))
@@ -181,16 +190,39 @@ def test_variables_and_asteroids_are_part_of_the_scene() -> None:
     mjd = lights(prepare_night(TINY))[0].mjd_mid
     asteroid = Asteroid(name="2025 AA", ra=31.05, dec=46.69, mjd=mjd, rate=40.0, position_angle=70.0, v=12.0)
     plan = replace(
-        TINY, field=FieldPlan(n_variables=4, asteroids=(asteroid,)), telescope=TelescopePlan(flip=False)
+        TINY, field=FieldPlan(n_variables=2, asteroids=(asteroid,)), telescope=TelescopePlan(flip=False)
     )
-    night, empty = prepare_night(plan), prepare_night(replace(plan, field=FieldPlan(n_variables=4)))
-    assert len(night.scene.light_curves) == 5
+    night, empty = prepare_night(plan), prepare_night(replace(plan, field=FieldPlan(n_variables=2)))
+    assert len(night.scene.light_curves) == 3
     difference = expected_light(night, lights(night)[0])[0] - expected_light(empty, lights(empty)[0])[0]
     band = plan.passbands["R"]
     airmass = night.lights[lights(night)[0].number].airmass
     instrumental = 12.0 - 0.36 + band.extinction * airmass + night.lights[lights(night)[0].number].cloud
     expected = 60 * 10 ** (-0.4 * (instrumental - band.zero_point - 0.36 * (band.color_term)))
     assert difference.sum() == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("chips", [1, 4])
+def test_variables_are_on_every_light(chips: int) -> None:
+    plan = NightPlan.small(field=FieldPlan(n_variables=5))
+    plans = chip_plans(replace(plan, mosaic=four_chips(plan.camera))) if chips > 1 else [plan]
+    nights = [prepare_night(one) for one in plans]
+    stars, curves = nights[0].scene.stars, nights[0].scene.light_curves
+    varying = [row for row, curve in curves.items() if isinstance(curve, Sinusoid)]
+    assert len(varying) == 5
+    assert all(night.scene.light_curves.keys() == curves.keys() for night in nights)
+    for light in lights(nights[0]):
+        seen = np.zeros(5, bool)
+        for night in nights:
+            x, y = night.lights[light.number].pointing.to_pixels(stars.ra[varying], stars.dec[varying])
+            seen |= (x > 10) & (x < 757) & (y > 10) & (y < 757)
+        assert seen.all()
+
+
+def test_more_variables_than_the_chip_has_stars_are_refused() -> None:
+    plan = NightPlan.small(field=FieldPlan(n_variables=500))
+    with pytest.raises(ConfigurationError, match=r"n_variables = 500: 58 stars .* ask for no more"):
+        prepare_night(plan)
 
 
 def test_frames_survive_a_round_trip_through_fits(tmp_path) -> None:  # type: ignore[no-untyped-def]

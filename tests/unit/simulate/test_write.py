@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from nightflow.simulate import NightPlan, NightTruth, write_night
-from nightflow.simulate.plan import CameraPlan, FieldPlan
+from nightflow.simulate.plan import CameraPlan, FieldPlan, TelescopePlan
 
 PLAN = NightPlan.small(
     n_bias=2,
@@ -22,6 +22,7 @@ PLAN = NightPlan.small(
     filters=("V", "I"),
     camera=CameraPlan(shape=(128, 160)),
     field=FieldPlan(n_variables=3),
+    telescope=TelescopePlan(scale=9.0),
 )
 
 

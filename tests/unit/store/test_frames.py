@@ -74,6 +74,12 @@ def test_an_exposure_time_that_is_no_number_rejects(database: Database, exposure
     assert frames_of(database, exposure_id) == []
 
 
+@pytest.mark.parametrize("mjd", [1e9, -1e9])
+def test_a_time_without_a_date_rejects(database: Database, exposure_id: int, mjd: float) -> None:
+    with pytest.raises(FrameRejected, match=rf"detector 1: MJD {mjd:.10g} is outside the years 1 to 9999"):
+        record_frames(database, exposure_id, [header(mjd_mid=mjd)])
+
+
 def test_finite() -> None:
     assert finite(1) == 1.0
     assert [finite(value) for value in (None, math.nan, math.inf, -math.inf)] == [None] * 4

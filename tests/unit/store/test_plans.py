@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import event, text
 
 from nightflow.store.database import Database
+from nightflow.store.models import Target
+from nightflow.store.moving_curve import moving_target_curve
 from nightflow.store.partitions import ensure_partition
 from nightflow.store.queries import find_sources, light_curve_query
 from nightflow.store.writer import append
@@ -81,6 +83,24 @@ def test_a_cone_is_searched_by_the_index_on_the_sky(full: Database) -> None:
     assert "ix_source_healpix" in plan
     assert "Seq Scan" not in plan
     assert "SCAN source" not in plan
+
+
+def test_a_moving_target_is_looked_for_in_the_month_of_each_frame(full: Database) -> None:
+    (ra,), (dec,) = stars(1)
+    orbit = [[MJD - 1.0, float(ra), float(dec)], [MJD + 1.0, float(ra), float(dec)]]
+    target = Target(name="Ceres", ephemeris=orbit)
+    with full.write() as session:
+        session.connection().execute(text(f"UPDATE reduction SET ra_center = {ra}, dec_center = {dec}"))
+    asked: list[tuple[str, Any]] = []
+    event.listen(full.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    assert len(moving_target_curve(full, target)) == 1
+    measured = [one for one in asked if "FROM measurement" in one[0] and "measurement.number" in one[0]]
+    assert len(measured) >= 2
+    for statement, values in measured:
+        plan = "\n".join(_plan(full, statement, values))
+        assert "SCAN measurement" not in plan
+        assert "measurement_2026_04" not in plan, plan
+        assert "measurement_2026_05" not in plan, plan
 
 
 def test_an_append_counts_in_its_own_month(full: Database) -> None:

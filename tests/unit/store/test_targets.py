@@ -133,7 +133,9 @@ def test_a_file_that_is_no_text_is_named(database: Database, tmp_path: Path) -> 
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match="cannot be read as CSV"):
         import_targets(database, path)
-    with pytest.raises(ConfigurationError, match="cannot be read as CSV"):
+    with pytest.raises(
+        ConfigurationError, match=r"absent\.csv: there is no such file; name a CSV of name, ra"
+    ):
         import_targets(database, tmp_path / "absent.csv")
 
 
