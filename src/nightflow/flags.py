@@ -10,7 +10,7 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLAG_DTYPE", "MEANINGS", "UNUSABLE", "Flag", "decode", "new_plane"]
+__all__ = ["FLAG_DTYPE", "INCOMPLETE", "MEANINGS", "UNUSABLE", "Flag", "decode", "new_plane"]
 
 FLAG_DTYPE = np.uint16
 
@@ -49,6 +49,9 @@ MEANINGS: dict[Flag, str] = {
 
 UNUSABLE = Flag.BAD | Flag.HOT | Flag.SATURATED | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE
 """Pixels with any of these bits carry no usable light."""
+
+INCOMPLETE = UNUSABLE | Flag.EDGE
+"""A measurement with any of these bits lacks light: it is in no ensemble, statistics or report."""
 
 
 def decode(value: int) -> list[str]:

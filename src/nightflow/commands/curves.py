@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Callable
@@ -39,6 +40,7 @@ __all__ = ["export", "lightcurve"]
 
 _NOTHING_FOUND = 2
 _OBSERVER = "Your AAVSO code, for --format aavso; your name, for alcdef."
+_FILTER_CODE = "The AAVSO's code of the filter, where its name tells none."
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -92,9 +94,7 @@ def lightcurve(
     ] = None,
     observer: Annotated[str, typer.Option(help=_OBSERVER)] = "",
     observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",
-    filter_code: Annotated[
-        str | None, typer.Option(help="The AAVSO's code of the filter, where its name tells none.")
-    ] = None,
+    filter_code: Annotated[str | None, typer.Option(help=_FILTER_CODE)] = None,
     config: ConfigOption = None,
 ) -> None:
     """Print the light curve of a target, of a body that moves, or of the source nearest to a place.
@@ -143,13 +143,17 @@ class _Report:
 
 def _encoded(curve: LightCurve, output: CurveFormat, name: str, report: _Report) -> bytes:
     try:
-        if output is CurveFormat.AAVSO:
-            return to_aavso(curve, star=name, observer=report.observer, code=report.filter_code)
-        if output is CurveFormat.ALCDEF:
-            return to_alcdef(curve, name=name, observer=report.observer, code=report.observatory)
-        return encode(curve, str(output))
+        return _content(curve, output, name, report)
     except ConfigurationError as error:
         fail(str(error))
+
+
+def _content(curve: LightCurve, output: CurveFormat, name: str, report: _Report) -> bytes:
+    if output is CurveFormat.AAVSO:
+        return to_aavso(curve, star=name, observer=report.observer, code=report.filter_code)
+    if output is CurveFormat.ALCDEF:
+        return to_alcdef(curve, name=name, observer=report.observer, code=report.observatory)
+    return encode(curve, str(output))
 
 
 def export(
@@ -158,32 +162,54 @@ def export(
     plots: Annotated[bool, typer.Option(help="Draw each light curve, too.")] = False,
     observer: Annotated[str, typer.Option(help=_OBSERVER)] = "",
     observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",
+    filter_code: Annotated[str | None, typer.Option(help=_FILTER_CODE)] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write the light curves of all targets into a folder, one file each: NUMBER-NAME and the format.
+    """Write the light curves of all targets into a folder, one file each, by the target's name.
 
-    The names of reports end in .aavso.txt and .alcdef.txt.
+    The names of reports end in .aavso.txt and .alcdef.txt. Exits with 1 if a target's cannot be written as
+    asked; the others are.
     """
+    report = _Report(observer=observer, observatory=observatory, filter_code=filter_code)
+    written, refused = 0, 0
     with open_store(config) as (_, database):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             fail(f"{folder}: the folder cannot be made: {error.strerror}")
-        report = _Report(observer=observer, observatory=observatory)
-        written = 0
-        for number, target in enumerate(list_targets(database), start=1):
+        for target in list_targets(database):
             curve = target_curve(database, target)
             if curve is None:
-                note(f"{target.name}: nothing was measured")
+                note(f"{printable(target.name)}: nothing was measured")
                 continue
-            # A target's name is anybody's text: only its plain characters name a file.
-            stem = f"{number:04d}-{_UNSAFE.sub('_', target.name)[:60]}"
+            try:
+                content = _content(curve, output, target.name, report)
+            except ConfigurationError as error:
+                note(f"{printable(target.name)}: {error}")
+                refused += 1
+                continue
+            stem = _stem(target.name)
             with replacing(folder / f"{stem}.{output.ending}") as temporary:
-                temporary.write_bytes(_encoded(curve, output, target.name, report))
+                temporary.write_bytes(content)
             if plots:
                 draw_plot(curve, folder / f"{stem}.png", title=target.name)
             written += 1
     console.print(f"{written} light curves in {folder}", soft_wrap=True)
+    if refused:
+        fail(f"{refused} light curves could not be written as {output}")
+
+
+def _stem(name: str) -> str:
+    """Return what the files of a target are called: a name is anybody's text.
+
+    Where it is more than plain small letters and figures, a hash keeps apart what would look the same, on
+    disks that know no capitals as well.
+    """
+    plain = _UNSAFE.sub("_", name)[:60]
+    if plain == name == name.lower() and not plain.startswith("."):
+        return plain
+    digest = hashlib.blake2b(name.encode("utf-8", "backslashreplace"), digest_size=4).hexdigest()
+    return f"{plain.lstrip('.')}-{digest}"
 
 
 def _of_name(

@@ -42,6 +42,8 @@ COLUMNS = (
     Column("flags", int, "", "Data-quality bits"),
     Column("frame", str, "", "File of the frame"),
     Column("source_id", int, "", "Persistent source"),
+    Column("mag_system", str, "", "Vega or AB; empty without a zero point"),
+    Column("zp_band", str, "", "Band of the catalogue that the zero point is of"),
 )
 """In the order in which they are written. NaN stands for null in columns of float."""
 

@@ -112,6 +112,7 @@ def _wcs_values(work: Work) -> dict[str, Any]:
     return {
         "wcs": wcs_to_text(solution.wcs),
         "wcs_backend": solution.backend,
+        "wcs_catalog": solution.catalog,
         "wcs_quality": str(solution.quality),
         "wcs_rms_arcsec": solution.rms_arcsec,
         "wcs_heldout_rms_arcsec": solution.heldout_rms_arcsec,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nightflow.errors import ConfigurationError
-from nightflow.flags import UNUSABLE
+from nightflow.flags import INCOMPLETE, Flag
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.software import SOFTWARE
 
@@ -35,6 +35,7 @@ FILTERS = {
 _COLUMNS = "NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG,KNAME,KMAG,AMASS,GROUP,CHART,NOTES"
 _JD_OF_MJD = 2400000.5
 _LONGEST_NAME, _LONGEST_CODE, _LONGEST_NOTE = 30, 5, 100
+_DOUBTS = {int(Flag.NEIGHBOUR): "light of a neighbour", int(Flag.AMBIGUOUS): "may be another star"}
 _NOT_PLAIN = re.compile(r"[^ -~]|[,#|]")
 """What may not stand in a field: the delimiter, marks of the format, what is not printable ASCII."""
 
@@ -45,7 +46,7 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
     Parameters
     ----------
     curve : LightCurve
-        Points without a magnitude, or with unusable pixels, are left out.
+        Points without a magnitude, or whose light is not whole, are left out.
     star : str
         Name or AUID by which the AAVSO knows it; 30 characters at most.
     observer : str
@@ -77,7 +78,7 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
 
 
 def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
-    usable = np.isfinite(curve["mag"]) & ((curve["flags"] & int(UNUSABLE)) == 0)
+    usable = np.isfinite(curve["mag"]) & ((curve["flags"] & int(INCOMPLETE)) == 0)
     for row in np.flatnonzero(usable):
         error, airmass = float(curve["mag_err"][row]), float(curve["airmass"][row])
         fields = (
@@ -95,7 +96,7 @@ def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
             f"{airmass:.4f}" if np.isfinite(airmass) else "na",
             "na",
             "na",
-            _note(curve),
+            _note(curve, row),
         )
         yield ",".join(fields)
 
@@ -109,6 +110,8 @@ def _code(filter_name: str) -> str:
     return FILTERS[filter_name]
 
 
-def _note(curve: LightCurve) -> str:
-    system = _NOT_PLAIN.sub(" ", curve.meta.get("magnitude_system", ""))[:_LONGEST_NOTE].strip()
-    return f"zero point of each frame from catalogue stars: {system}" if system else "na"
+def _note(curve: LightCurve, row: np.intp) -> str:
+    system = _NOT_PLAIN.sub(" ", f"{curve['mag_system'][row]} ({curve['zp_band'][row]})").strip()
+    notes = [f"zero point of each frame from catalogue stars: {system}"] if curve["zp_band"][row] else []
+    notes += [words for flag, words in _DOUBTS.items() if int(curve["flags"][row]) & flag]
+    return "; ".join(notes)[:_LONGEST_NOTE] or "na"

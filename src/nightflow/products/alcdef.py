@@ -10,7 +10,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from nightflow.errors import ConfigurationError
-from nightflow.flags import UNUSABLE
+from nightflow.flags import INCOMPLETE
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.designation import designation
 from nightflow.software import SOFTWARE
@@ -32,7 +32,7 @@ def to_alcdef(curve: LightCurve, *, name: str, observer: str, code: str = "XXX")
     Parameters
     ----------
     curve : LightCurve
-        Points without a magnitude, or with unusable pixels, are left out.
+        Points without a magnitude, or whose light is not whole, are left out.
     name : str
         Of the body.
     observer : str
@@ -56,11 +56,14 @@ def to_alcdef(curve: LightCurve, *, name: str, observer: str, code: str = "XXX")
         raise ConfigurationError("the format names who observed: give --observer 'J. Doe'")
     if not re.fullmatch(r"[A-Z0-9]{3}", code):
         raise ConfigurationError(f"observatory {code!r}: give its MPC code of three characters")
-    usable = np.isfinite(curve["mag"]) & ((curve["flags"] & int(UNUSABLE)) == 0)
+    usable = np.isfinite(curve["mag"]) & ((curve["flags"] & int(INCOMPLETE)) == 0)
+    series = sorted(set(zip(curve["filter"][usable], curve["zp_band"][usable], strict=True)))
     blocks = [
         line
-        for filter_name in sorted(set(curve["filter"][usable].tolist()))
-        for rows in _nights(curve, np.flatnonzero(usable & (curve["filter"] == filter_name)))
+        for filter_name, band in series
+        for rows in _nights(
+            curve, np.flatnonzero(usable & (curve["filter"] == filter_name) & (curve["zp_band"] == band))
+        )
         for line in _block(curve, rows, name, person, code)
     ]
     if not blocks:
@@ -77,13 +80,13 @@ def _block(curve: LightCurve, rows: NDArray[np.intp], name: str, person: str, co
     times = curve["mjd_mid"][rows]
     middle = Time(0.5 * (times[0] + times[-1]), format="mjd", scale="utc").isot
     filter_name = str(curve["filter"][rows[0]])
-    system = _plain(curve.meta.get("magnitude_system", ""))
-    band = re.search(r"\((\w+)\)", system)
-    own = called.element == "trkSub"
+    band = str(curve["zp_band"][rows[0]])
+    system = _plain(f"{curve['mag_system'][rows[0]]} ({band})")
+    numbered = called.element == "permID"
     keys = {
         "REVISEDDATA": "FALSE",
-        "OBJECTNUMBER": called.value if called.element == "permID" else "0",
-        "OBJECTNAME": _plain(name if own else re.sub(r"^\(?\d+\)?\s*", "", name)) or called.value,
+        "OBJECTNUMBER": called.value if numbered else "0",
+        "OBJECTNAME": _plain(re.sub(r"^\(?\d+\)?\s*", "", name) if numbered else name) or called.value,
         "MPCDESIG": called.value if called.element == "provID" else "",
         "CONTACTNAME": person,
         "CONTACTINFO": f"[{person}]",
@@ -93,7 +96,7 @@ def _block(curve: LightCurve, rows: NDArray[np.intp], name: str, person: str, co
         "SESSIONDATE": middle[:10],
         "SESSIONTIME": middle[11:19],
         "FILTER": _FILTERS.get(filter_name, filter_name if filter_name in _BANDS else "C"),
-        "MAGBAND": _BANDS.get(band[1] if band else filter_name, "V"),
+        "MAGBAND": _code_of_band(band),
         "DIFFERMAGS": "FALSE",
         "LTCAPP": "NONE",
         "LTCTYPE": "NONE",
@@ -111,6 +114,15 @@ def _block(curve: LightCurve, rows: NDArray[np.intp], name: str, person: str, co
     for row in rows:
         yield _point(curve, int(row))
     yield "ENDDATA"
+
+
+def _code_of_band(band: str) -> str:
+    if band not in _BANDS:
+        raise ConfigurationError(
+            f"zero points of the band {band!r}: the format knows {', '.join(sorted(_BANDS))}; map the filter "
+            "to one of them in the camera's profile under [photometry.bands]"
+        )
+    return _BANDS[band]
 
 
 def _point(curve: LightCurve, row: int) -> str:

@@ -24,7 +24,7 @@ _ELEMENTS = (
 )  # fmt: skip
 """Of an optical observation, in the order of the standard."""
 _CATALOGS = (
-    ("gaia.?(e?dr)?3", "Gaia3"), ("gaia.?(dr)?2", "Gaia2"), ("gaia.?(dr)?1", "Gaia1"), ("gaia", "Gaia3"),
+    ("gaia.?(e?dr)?3", "Gaia3"), ("gaia.?(dr)?2", "Gaia2"), ("gaia.?(dr)?1", "Gaia1"),
     ("tyc(ho)?.?2", "Tyc2"), ("ucac.?5", "UCAC5"), ("ucac.?4", "UCAC4"), ("ppmxl", "PPMXL"),
     ("pan.?starrs|ps1", "PS1_DR1"),
 )  # fmt: skip
@@ -145,7 +145,8 @@ def to_mpc80(bodies: Bodies, observatory: Observatory) -> bytes:
     lines = [f"COD {code}", f"OBS {observer}", f"MEA {observer}", f"TEL {telescope}"]
     catalogs = sorted({_catalog(one.astrometric_catalog) for _, positions in bodies for one in positions})
     lines += [f"NET {one}" for one in catalogs if one != "UNK"]
-    lines += [_columns(name, one, code) for name, positions in bodies for one in positions]
+    detector = _detector(telescope)
+    lines += [_columns(name, one, code, detector) for name, positions in bodies for one in positions]
     return ("\n".join(lines) + "\n").encode("ascii")
 
 
@@ -172,15 +173,21 @@ def _context(observatory: Observatory) -> list[tuple[str, list[tuple[str, str]]]
     assert found is not None
     aperture = float(found[1]) / (100.0 if found[2] == "cm" else 1.0)
     design = next((one for one in _DESIGNS if one.lower() in telescope.lower()), "Reflector")
-    detector = "CMO" if re.search(r"c-?mos", telescope, re.IGNORECASE) else "CCD"
     return [
         ("observatory", [("mpcCode", code)]),
         ("submitter", [("name", _plain(observatory.submitter) or observer)]),
         ("observers", [("name", observer)]),
         ("measurers", [("name", observer)]),
-        ("telescope", [("design", design), ("aperture", f"{aperture:g}"), ("detector", detector)]),
+        (
+            "telescope",
+            [("design", design), ("aperture", f"{aperture:g}"), ("detector", _detector(telescope))],
+        ),
         ("software", [("astrometry", SOFTWARE), ("photometry", SOFTWARE)]),
     ]
+
+
+def _detector(telescope: str) -> str:
+    return "CMO" if re.search(r"c-?mos", telescope, re.IGNORECASE) else "CCD"
 
 
 def _optical(name: str, one: ObservedPosition, observatory: Observatory) -> dict[str, str]:
@@ -190,7 +197,7 @@ def _optical(name: str, one: ObservedPosition, observatory: Observatory) -> dict
     time = Time(one.mjd_mid, format="mjd", scale="utc", precision=2).isot
     values: dict[str, str | None] = {
         called.element: called.value,
-        "mode": "CCD",
+        "mode": _detector(observatory.telescope),
         "stn": observatory.code.strip().upper(),
         "obsTime": f"{time}Z",
         "ra": f"{one.ra % 360.0:.7f}",
@@ -212,11 +219,13 @@ def _optical(name: str, one: ObservedPosition, observatory: Observatory) -> dict
     return {key: values[key] for key in _ELEMENTS if values.get(key)}  # type: ignore[misc]
 
 
-def _columns(name: str, one: ObservedPosition, code: str) -> str:
+def _columns(name: str, one: ObservedPosition, code: str, detector: str) -> str:
     band = _BANDS.get(one.band)
     mag = f"{one.mag:5.2f}{band}" if one.mag is not None and band is not None else " " * 6
     place = f"{_sexagesimal_ra(one.ra)} {_sexagesimal_dec(one.dec)}"
-    return f"{designation(name).packed}  C{_day(one.mjd_mid)} {place}{'':10}{mag}{'':6}{code}"
+    # B stands for a CMOS detector, C for a CCD.
+    note = {"CMO": "B", "CCD": "C"}[detector]
+    return f"{designation(name).packed}  {note}{_day(one.mjd_mid)} {place}{'':10}{mag}{'':6}{code}"
 
 
 def _day(mjd: float) -> str:

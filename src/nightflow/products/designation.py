@@ -21,6 +21,8 @@ _PROVISIONAL = re.compile(r"((1[89]|20|21)\d\d) ?([A-HJ-Y])([A-HJ-Z])(\d{0,3})",
 _SURVEY = re.compile(r"(\d{4}) (P-L|T-[123])", re.ASCII)
 _COMET = re.compile(r"([CPDXAI])/((1[89]|20|21)\d\d) ([A-HJ-Y])(\d{1,2})", re.ASCII)
 _LABEL = re.compile(r"N(\d{4})(\d\d)(\d\d)-(\d{1,4})", re.ASCII)
+_FIRST_EXTENDED = 620
+_ORDER_LETTERS = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
 _SHORT = 7
 _EPOCH = date(2000, 1, 1)
 
@@ -95,7 +97,19 @@ def _packed_provisional(text: str) -> str:
     match = _PROVISIONAL.fullmatch(text)
     assert match is not None
     cycle = int(match[5] or 0)
+    if cycle >= _FIRST_EXTENDED:
+        return _packed_extended(match, cycle)
     return f"{_year(match[1])}{match[3]}{_DIGITS[cycle // 10]}{cycle % 10}{match[4]}"
+
+
+def _packed_extended(match: re.Match[str], cycle: int) -> str:
+    """Return the form for half-months of more than 15,500 objects: an underscore, the year, base 62."""
+    second = _ORDER_LETTERS.index(match[4])
+    rest, out = (cycle - _FIRST_EXTENDED) * len(_ORDER_LETTERS) + second, ""
+    for _ in range(4):
+        rest, digit = divmod(rest, 62)
+        out = _DIGITS[digit] + out
+    return f"_{_DIGITS[int(match[1]) % 100]}{match[3]}{out}"
 
 
 def _year(year: str) -> str:
@@ -107,7 +121,8 @@ def _short(text: str) -> str:
     if label := _LABEL.fullmatch(text):
         year, month, day, number = (int(one) for one in label.groups())
         days = (date(year, month, day) - _EPOCH).days
-        return f"N{_base36(days):0>3}{_base36(number):0>3}"
+        if 0 <= days < 36**3:
+            return f"N{_base36(days):0>3}{_base36(number):0>3}"
     plain = re.sub(r"[^A-Za-z0-9]", "", text)
     if 0 < len(plain) <= _SHORT and plain == text:
         return plain

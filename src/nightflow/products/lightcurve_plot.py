@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nightflow.fits_output import replacing
-from nightflow.flags import UNUSABLE, Flag
+from nightflow.flags import INCOMPLETE
 from nightflow.lightcurves.light_curve import LightCurve
 
 __all__ = ["draw", "plot", "shown"]
@@ -141,7 +141,7 @@ def _draw_filter(
     named: bool = True,
 ) -> None:
     ours = (curve["filter"] == name) & np.isfinite(time) & np.isfinite(curve[panel.value])
-    flagged = (curve["flags"] & int(UNUSABLE | Flag.EDGE)) != 0
+    flagged = (curve["flags"] & int(INCOMPLETE)) != 0
     color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
     style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.5}
     for rows, face, label in (
@@ -169,7 +169,7 @@ def _scale(axes: Axes, curve: LightCurve, panel: _Panel) -> None:
     A neighbour in the aperture makes no point worthless; a saturated or hit one may lie anywhere.
     """
     value, error = curve[panel.value], np.nan_to_num(curve[panel.error])
-    good = np.isfinite(value) & ((curve["flags"] & int(UNUSABLE)) == 0)
+    good = np.isfinite(value) & ((curve["flags"] & int(INCOMPLETE)) == 0)
     rows = good if good.sum() > 1 else np.isfinite(value)
     if rows.any():
         low, high = float((value - error)[rows].min()), float((value + error)[rows].max())

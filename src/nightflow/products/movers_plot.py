@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nightflow.fits_output import replacing
-from nightflow.lightcurves.motion import Plane
+from nightflow.lightcurves.motion import Plane, fit_line
 from nightflow.products.lightcurve_plot import shown
 from nightflow.store.movers import ObservedMover
 
@@ -57,8 +57,10 @@ def _draw(body: ObservedMover, track: Axes, residual: Axes) -> None:
     plane = Plane(mover.ra, mover.dec)
     x, y = plane.project(columns["ra"], columns["dec"])
     hours = (columns["mjd_mid"] - mover.mjd) * 24.0
-    line_x, line_y = hours * mover.rate_ra, hours * mover.rate_dec
-    track.plot(line_x, line_y, color="0.6", linewidth=1.0, zorder=1)
+    error = np.nan_to_num(np.asarray(columns["position_err"], float))
+    line = fit_line(hours, x, y, np.maximum(error, 1e-3))
+    line_x, line_y = line.at(hours)
+    track.plot(*line.at(np.linspace(hours.min(), hours.max(), 60)), color="0.6", linewidth=1.0, zorder=1)
     points = track.scatter(x, y, c=hours, s=16, cmap="viridis", zorder=2)
     figure = track.get_figure(root=True)
     assert figure is not None
@@ -72,14 +74,15 @@ def _draw(body: ObservedMover, track: Axes, residual: Axes) -> None:
     title = f'{shown(body.label)}: {rate:.2f} ± {mover.rate_ra_err:.2f} "/h, PA {mover.position_angle:.1f}°'
     track.set_title(title + brightness, fontsize="small", parse_math=False)
     for value, color, name in ((x - line_x, _EAST, "east"), (y - line_y, _NORTH, "north")):
-        error = np.nan_to_num(np.asarray(columns["position_err"], float))
         residual.errorbar(
             hours, value, yerr=error, fmt="o", markersize=3.5, color=color, label=name, elinewidth=0.8
         )
     residual.axhline(0.0, color="0.6", linewidth=0.8)
     residual.set_xlabel(f"hours from MJD {mover.mjd:.5f}")
     residual.set_ylabel("off the line (arcsec)")
-    residual.set_title(f'rms {mover.rms_arcsec:.2f}", {mover.n} of {mover.n_frames} frames', fontsize="small")
+    bent = ", bent" if line.is_curved else ""
+    title = f'rms {line.rms:.2f}"{bent}; {mover.n} of {mover.n_frames} frames'
+    residual.set_title(title, fontsize="small")
     # Beside the axes, where it can hide no point.
     residual.legend(
         frameon=False, fontsize="small", handlelength=1.0, loc="center left", bbox_to_anchor=(1.0, 0.5)

@@ -83,7 +83,7 @@ def _positions(body: ObservedMover) -> list[ObservedPosition]:
             mag_err=_known(columns["mag_err"][row]),
             band=str(columns["zp_band"][row] or columns["filter"][row]),
             exptime=float(columns["exptime"][row]),
-            astrometric_catalog=str(columns["zp_catalog"][row] or ""),
+            astrometric_catalog=str(columns["wcs_catalog"][row] or ""),
             photometric_catalog=str(columns["zp_catalog"][row] or ""),
         )
         for row in range(len(columns["mjd_mid"]))

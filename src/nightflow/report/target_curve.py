@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.store.database import Database
 from nightflow.store.models import Target
 from nightflow.store.movers import find_mover
 from nightflow.store.moving_curve import mover_curve, moving_target_curve
-from nightflow.store.queries import find_source, light_curve
-from nightflow.store.targets import find_target, position_at
+from nightflow.store.queries import Motion, find_source, light_curve
+from nightflow.store.targets import find_target
 
-__all__ = ["curve_at", "fixed_place", "named_curve", "target_curve"]
-
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
-
-
-def fixed_place(target: Target) -> tuple[float, float] | None:
-    """Return where a fixed target stands today, ICRS degrees; None for a moving one: it is no one source."""
-    if target.ephemeris is not None:
-        return None
-    return position_at(target, (datetime.now(UTC) - _MJD_EPOCH).total_seconds() / 86400.0)
+__all__ = ["curve_at", "named_curve", "target_curve"]
 
 
 def curve_at(
@@ -31,6 +20,7 @@ def curve_at(
     radius: float | None = None,
     filter_name: str | None = None,
     kind: str = "aperture",
+    motion: Motion | None = None,
 ) -> LightCurve | None:
     """Return the light curve of the source nearest to a place; None where none is there.
 
@@ -45,8 +35,10 @@ def curve_at(
         Only this filter.
     kind : str
         aperture, psf or forced.
+    motion : Motion, optional
+        Proper motion of what is there.
     """
-    found = find_source(database, place[0], place[1], radius)
+    found = find_source(database, place[0], place[1], radius, motion)
     if found is None or found.source.id is None:
         return None
     return light_curve(database, found.source.id, filter=filter_name, kind=kind)
@@ -64,13 +56,22 @@ def target_curve(
 
     Parameters are those of `curve_at`.
     """
-    place = fixed_place(target)
-    if place is None:
+    if target.ephemeris is not None:
         curve: LightCurve | None = moving_target_curve(
             database, target, radius=radius, filter=filter_name, kind=kind
         )
+    elif target.ra is None or target.dec is None:
+        return None
     else:
-        curve = curve_at(database, place, radius=radius, filter_name=filter_name, kind=kind)
+        motion = Motion(pmra=target.pmra, pmdec=target.pmdec, epoch=target.epoch)
+        curve = curve_at(
+            database,
+            (target.ra, target.dec),
+            radius=radius,
+            filter_name=filter_name,
+            kind=kind,
+            motion=motion,
+        )
     return curve if curve is not None and len(curve) else None
 
 

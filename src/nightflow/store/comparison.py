@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from nightflow.flags import UNUSABLE, Flag
+from nightflow.flags import INCOMPLETE
 from nightflow.lightcurves.ensemble import Comparison, ensemble_curve
 from nightflow.store.models import Measurement, Reduction
 
@@ -26,7 +26,7 @@ _BRIGHTER, _FAINTER = 250.0, 0.06
 _NAMED = 20
 """Comparison stars that are named in a light curve's notes."""
 
-_NO_USE = int(UNUSABLE | Flag.EDGE)
+_NO_USE = int(INCOMPLETE)
 """A measurement with any of these says nothing of the sky's transparency."""
 
 

@@ -318,6 +318,8 @@ class Reduction(SQLModel, table=True):
     grade_reason: str | None = Field(default=None, sa_type=PlainText)
     verdict: str | None = Field(default=None, sa_type=Text)
     """pass or fail, by the report of the finished night."""
+    wcs_catalog: str | None = Field(default=None, sa_type=Text)
+    """Whose stars the WCS was fitted to."""
 
 
 class Source(SQLModel, table=True):
@@ -477,7 +479,8 @@ class Mover(SQLModel, table=True):
     """Of the motion, degrees from north through east."""
     position_angle_err: float
     rms_arcsec: float
-    """Of its places from the straight line, radial."""
+    """Of its places from its line, radial: a bent one where the places ask for it, after the frames were
+    brought onto each other."""
     n: int
     n_frames: int
     """Frames that its line crosses between its first and its last detection."""

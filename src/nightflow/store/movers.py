@@ -61,8 +61,8 @@ class MoverRecord:
     row: Mover
     detections: tuple[tuple[int, int], ...]
     """Reduction and detection number of each, in the order of time."""
-    first: float
-    """MJD of the first of them."""
+    first: tuple[float, str, str, int]
+    """MJD, hash of the file, detector and detection number of the first of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,8 @@ class ObservedMover:
     ----------
     mover : Mover
     columns : dict of str to ndarray, shape (n,)
-        mjd_mid, exptime, ra, dec, position_err, mag, mag_err, filter, x, y, wcs_rms_arcsec, zp_catalog,
-        zp_band, path, in the order of time.
+        mjd_mid, exptime, ra, dec, position_err, mag, mag_err, filter, x, y, wcs_rms_arcsec,
+        wcs_catalog, zp_catalog, zp_band, path, in the order of time.
     """
 
     mover: Mover
@@ -147,14 +147,15 @@ def mover_records(
             false_alarm=body.false_alarm,
             filter=",".join(sorted({one.filter for one in frames})),
         )
+        first = (frames[0].mjd_mid, frames[0].sha256, frames[0].detector, numbers[0])
         detections = tuple((one.reduction_id, number) for one, number in zip(frames, numbers, strict=True))
-        records.append(MoverRecord(row=row, detections=detections, first=frames[0].mjd_mid))
+        records.append(MoverRecord(row=row, detections=detections, first=first))
     return records
 
 
 def write_movers(session: Session, night: str, records: Sequence[MoverRecord]) -> bool:
     """Make these the bodies of a night; return whether that changed a row."""
-    ordered = sorted(records, key=lambda one: (one.first, one.detections))
+    ordered = sorted(records, key=lambda one: one.first)
     for number, record in enumerate(ordered, start=1):
         record.row.night, record.row.number = night, number
         record.row.mag = _median_mag(session, record)
@@ -188,8 +189,8 @@ def movers(database: Database, night: str | None = None) -> list[ObservedMover]:
 
 
 _COLUMNS = ("mjd_mid", "ra", "dec", "position_err", "mag", "mag_err", "filter", "x", "y")
-_OF_REDUCTION = ("wcs_rms_arcsec", "zp_catalog", "zp_band")
-_TEXT = frozenset({"filter", "path", "zp_catalog", "zp_band"})
+_OF_REDUCTION = ("wcs_rms_arcsec", "wcs_catalog", "zp_catalog", "zp_band")
+_TEXT = frozenset({"filter", "path", "wcs_catalog", "zp_catalog", "zp_band"})
 
 
 def _measured(session: Session, mover: Mover) -> dict[str, NDArray[Any]]:

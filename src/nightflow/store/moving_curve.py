@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlmodel import Session, col
 
 from nightflow.lightcurves.associate import match_radius, separation
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.store.database import Database
-from nightflow.store.models import Frame, Measurement, MoverDetection, Reduction, Target
+from nightflow.store.models import Frame, Measurement, MoverDetection, Reduction, Source, Target
 from nightflow.store.queries import curve_of_rows, measurements_query
 from nightflow.store.targets import position_at
 
@@ -96,11 +96,15 @@ def _nearest(
 ) -> int | None:
     """Return the number of the detection nearest to a place, None where none is within the radius.
 
-    The time of the frame says in which month the database must look.
+    What belongs to a star of a catalogue, or to a source whose place a night has settled, is none of what
+    moves. The time of the frame says in which month the database must look.
     """
     north = radius / 3600.0
     rows = session.execute(
-        select(col(Measurement.number), col(Measurement.ra), col(Measurement.dec)).where(
+        select(col(Measurement.number), col(Measurement.ra), col(Measurement.dec))
+        .join(Source, col(Measurement.source_id) == col(Source.id), isouter=True)
+        .where(
+            or_(col(Source.id).is_(None), and_(col(Source.n_position) == 0, col(Source.catalog) == "")),
             col(Measurement.reduction_id) == reduction,
             col(Measurement.mjd_mid) == mjd,
             col(Measurement.dec).between(place[1] - north, place[1] + north),

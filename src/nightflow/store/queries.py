@@ -22,16 +22,45 @@ from nightflow.store.comparison import differential
 from nightflow.store.database import Database
 from nightflow.store.healpix import cone
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source
-from nightflow.store.sources import in_ranges
+from nightflow.store.sources import in_ranges, moved_to
 
 __all__ = [
-    "FoundSource", "curve_of_rows", "find_source", "find_sources", "light_curve", "light_curve_query",
-    "measurements_query",
+    "FoundSource", "Motion", "curve_of_rows", "find_source", "find_sources", "light_curve",
+    "light_curve_query", "measurements_query",
 ]  # fmt: skip
 
 
+_LONGEST_YEARS = 150.0
+"""Between the epoch of a target and a frame: plates are as old."""
 _COARSEST = 60.0
 """Arcsec; 1.5 of the coarsest pixels that a source is looked for with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """Proper motion of what is looked for.
+
+    Attributes
+    ----------
+    pmra, pmdec : float
+        mas/yr, pmra with the cosine of the declination in it.
+    epoch : float
+        Julian year of the place that is asked for.
+    """
+
+    pmra: float
+    pmdec: float
+    epoch: float
+
+    @property
+    def farthest(self) -> float:
+        """Arcsec that it may have moved to or from any night in the store."""
+        return float(np.hypot(self.pmra, self.pmdec)) / 1000.0 * _LONGEST_YEARS
+
+    def place(self, ra: float, dec: float, year: float) -> tuple[float, float]:
+        """Return where it is at a Julian year, ICRS degrees."""
+        moved = moved_to(year, *(np.array([one]) for one in (ra, dec, self.pmra, self.pmdec, self.epoch)))
+        return float(moved[0][0]), float(moved[1][0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +79,9 @@ class FoundSource:
     separation: float
 
 
-def find_sources(database: Database, ra: float, dec: float, radius: float) -> list[FoundSource]:
+def find_sources(
+    database: Database, ra: float, dec: float, radius: float, motion: Motion | None = None
+) -> list[FoundSource]:
     """Return the sources with a current measurement within ``radius`` arcsec, nearest first.
 
     Parameters
@@ -59,21 +90,30 @@ def find_sources(database: Database, ra: float, dec: float, radius: float) -> li
         ICRS degrees.
     radius : float
         Arcsec.
+    motion : Motion, optional
+        How what is looked for moves: each source is compared with its place at the source's own epoch.
     """
-    inside = in_ranges(cone(ra, dec, radius / 3600.0))
+    margin = 0.0 if motion is None else motion.farthest
+    inside = in_ranges(cone(ra, dec, (radius + margin) / 3600.0))
     with database.session() as session:
         rows = list(session.scalars(select(Source).where(inside, col(Source.n_obs) > 0)))
-    found = [FoundSource(source=row, separation=float(separation(ra, dec, row.ra, row.dec))) for row in rows]
+    found = [
+        FoundSource(source=row, separation=float(separation(*place, row.ra, row.dec)))
+        for row in rows
+        for place in [(ra, dec) if motion is None else motion.place(ra, dec, row.epoch)]
+    ]
     near = [one for one in found if one.separation <= radius]
     return sorted(near, key=lambda one: (one.separation, one.source.id))
 
 
-def find_source(database: Database, ra: float, dec: float, radius: float | None = None) -> FoundSource | None:
+def find_source(
+    database: Database, ra: float, dec: float, radius: float | None = None, motion: Motion | None = None
+) -> FoundSource | None:
     """Return the nearest source; None where there is none within ``radius`` arcsec.
 
     Without a radius it is the larger of 3" and 1.5 pixels of the frames that the source was measured on.
     """
-    found = find_sources(database, ra, dec, _COARSEST if radius is None else radius)
+    found = find_sources(database, ra, dec, _COARSEST if radius is None else radius, motion)
     if radius is not None:
         return found[0] if found else None
     return next((one for one in found if one.separation <= _reach(database, one.source)), None)

@@ -67,6 +67,7 @@ class ReductionRecord:
     trailing_angle: float | None = None
     grade: str | None = None
     grade_reason: str | None = None
+    wcs_catalog: str | None = None
 
     def values(self) -> dict[str, Any]:
         """Return the columns as plain values that every database takes."""

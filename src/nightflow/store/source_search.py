@@ -24,6 +24,7 @@ DESCRIBED = (
     Column("source_id", int, "", "Persistent source"),
     Column("ra", float, "deg", "Right ascension, ICRS"),
     Column("dec", float, "deg", "Declination, ICRS"),
+    Column("epoch", float, "yr", "Julian year of that place"),
     Column("n_obs", int, "", "Current measurements"),
     Column("catalog", str, "", "Catalogue that has it"),
     Column("catalog_id", str, "", "Its name there"),
@@ -55,7 +56,7 @@ DESCRIBED = (
 COLUMNS = tuple(column.name for column in DESCRIBED)
 """Their names."""
 
-_SOURCE = ("ra", "dec", "n_obs", "catalog", "catalog_id")
+_SOURCE = ("ra", "dec", "epoch", "n_obs", "catalog", "catalog_id")
 _STATISTICS = (
     "instrument", "filter", "n", "mag", "mag_err", "scatter", "expected_scatter", "excess", "chi2_dof",
     "stetson_j", "von_neumann", "amplitude", "contaminated", "variable", "period", "period_err", "period_fap",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, insert, select
 from sqlmodel import Session, col
 
-from nightflow.flags import UNUSABLE, Flag
+from nightflow.flags import INCOMPLETE, Flag
 from nightflow.lightcurves.ensemble import FieldOffsets, field_offsets, magnitudes
 from nightflow.lightcurves.period import find_period
 from nightflow.lightcurves.variability import StarStatistics, judge, star_statistics
@@ -22,7 +22,7 @@ from nightflow.store.sources import taken_names
 
 __all__ = ["update_statistics"]
 
-_NO_USE = int(UNUSABLE | Flag.EDGE)
+_NO_USE = int(INCOMPLETE)
 _AT_ONCE = 200
 """Sources that are read in one go."""
 _REFERENCES = 80

@@ -53,6 +53,29 @@ PUBLISHED = [
     "seconds",
     "seconds_wcs",
     "version",
+    "instrument",
+    "date_obs",
+    "ny",
+    "nx",
+    "ccd_temp",
+    "gain",
+    "width_deg",
+    "height_deg",
+    "fwhm_arcsec",
+    "fwhm_err_px",
+    "n_fwhm_stars",
+    "trailing",
+    "trailing_angle",
+    "sky_rms",
+    "threshold",
+    "n_photometry",
+    "n_saturated_pixels",
+    "n_saturated_sources",
+    "adu_rate_brightest",
+    "adu_rate_median",
+    "adu_rate_faintest",
+    "grade",
+    "grade_reason",
 ]
 
 
@@ -67,6 +90,12 @@ def test_frames_as_csv_have_the_published_columns(reduced: Observatory) -> None:
     assert {row["wcs_quality"] for row in lights} == {"verified"}
     assert [float(row["scale"]) for row in lights] == pytest.approx([3.0] * LIGHTS, abs=0.01)
     assert [row["mjd_mid"] for row in rows] == sorted((row["mjd_mid"] for row in rows), key=float)
+    assert {row["grade"] for row in lights} <= {"good", "fair", "bad"}
+    for row in lights:
+        assert 0 < int(row["n_photometry"]) <= int(row["n_sources"])
+        assert 0 < float(row["adu_rate_faintest"]) < float(row["adu_rate_median"])
+        assert float(row["width_deg"]) == pytest.approx(int(row["nx"]) * 3.0 / 3600, rel=0.01)
+        assert 0 < float(row["fwhm_err_px"]) < 0.3
 
 
 def test_frames_of_one_state(reduced: Observatory) -> None:

@@ -35,6 +35,8 @@ def transit(n: int = 40, seed: int = 3) -> LightCurve:
         "flags": np.where(np.arange(n) == 7, 16, 0),
         "frame": np.array([f"/data/a, {number}.fits" for number in range(n)], object),
         "source_id": np.full(n, 17),
+        "mag_system": np.full(n, "Vega", object),
+        "zp_band": np.full(n, "V", object),
     }
     columns["mag"][3] = np.nan
     columns["diff_mag"][5] = np.nan

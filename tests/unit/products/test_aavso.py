@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nightflow.errors import ConfigurationError
+from nightflow.flags import Flag
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.aavso import to_aavso
 from tests.unit.products.light_curves import transit
@@ -87,3 +88,19 @@ def test_what_cannot_be_reported_is_said() -> None:
     nothing = replace(curve, columns={**curve.columns, "mag": np.full(len(curve), np.nan)})
     with pytest.raises(ConfigurationError, match="no usable calibrated magnitude"):
         to_aavso(nothing, star="R Cyg", observer="XYZ")
+
+
+def test_what_the_edge_cut_is_left_out_and_doubts_are_noted() -> None:
+    curve = in_v()
+    flags = np.zeros(len(curve), int)
+    flags[:3] = int(Flag.EDGE)
+    flags[5] = int(Flag.AMBIGUOUS | Flag.NEIGHBOUR)
+    rows = records(
+        to_aavso(LightCurve(columns=curve.columns | {"flags": flags}), star="R Cyg", observer="XYZ")
+    )
+    seen = np.isfinite(curve["mag"]) & ((flags & int(Flag.EDGE)) == 0)
+    assert len(rows) == seen.sum()
+    doubtful = [row["NOTES"] for row in rows if "another star" in row["NOTES"]]
+    assert doubtful == [
+        "zero point of each frame from catalogue stars: Vega (V); light of a neighbour; may be another star"
+    ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nightflow.errors import ConfigurationError
+from nightflow.flags import Flag
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.alcdef import to_alcdef
 from tests.unit.products.light_curves import transit
@@ -23,7 +24,7 @@ def two_nights() -> LightCurve:
     curve = transit()
     columns = {name: np.concatenate([values, values]) for name, values in curve.columns.items()}
     columns["mjd_mid"] = np.concatenate([curve["mjd_mid"], curve["mjd_mid"] + 3.0])
-    return LightCurve(columns=columns, meta={"magnitude_system": "Clear: Vega (V), V: Vega (V)"})
+    return LightCurve(columns=columns)
 
 
 def blocks(content: bytes) -> list[tuple[dict[str, str], list[list[str]]]]:
@@ -87,6 +88,29 @@ def test_a_block_a_night_and_filter() -> None:
 def test_a_provisional_designation_has_its_key() -> None:
     keys, _ = blocks(to_alcdef(transit(), name="2024 AB12", observer="J. Doe"))[0]
     assert (keys["OBJECTNUMBER"], keys["MPCDESIG"]) == ("0", "2024 AB12")
+
+
+def test_the_name_of_a_designation_keeps_its_year() -> None:
+    keys, _ = blocks(to_alcdef(transit(), name="2024 YR4", observer="J. Doe"))[0]
+    assert (keys["OBJECTNAME"], keys["MPCDESIG"]) == ("2024 YR4", "2024 YR4")
+
+
+def test_each_filter_has_the_band_of_its_own_zero_points() -> None:
+    curve = transit()
+    bands = np.where(curve["filter"] == "V", "V", "r").astype(object)
+    curve = LightCurve(columns=curve.columns | {"zp_band": bands})
+    found = blocks(to_alcdef(curve, name="5945", observer="J. Doe"))
+    assert {(keys["FILTER"], keys["MAGBAND"]) for keys, _ in found} == {("C", "r"), ("V", "V")}
+    unknown = LightCurve(columns=curve.columns | {"zp_band": np.full(len(curve), "Ks", object)})
+    with pytest.raises(ConfigurationError, match="band 'Ks': the format knows B, G"):
+        to_alcdef(unknown, name="5945", observer="J. Doe")
+
+
+def test_what_the_edge_cut_is_not_reported() -> None:
+    curve = transit()
+    flags = curve["flags"] | np.where(np.arange(len(curve)) < 10, int(Flag.EDGE), 0)
+    cut = LightCurve(columns=curve.columns | {"flags": flags})
+    assert sum(len(data) for _, data in blocks(to_alcdef(cut, name="5945", observer="J. Doe"))) == 30
 
 
 @pytest.mark.parametrize(

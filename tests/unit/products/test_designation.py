@@ -56,3 +56,17 @@ def test_any_text_has_a_name_that_fits(name: str) -> None:
     assert re.fullmatch(r"[ -~]{12}", found.packed)
     if found.element == "trkSub":
         assert re.fullmatch(r"[A-Za-z0-9]{1,7}", found.value)
+
+
+@pytest.mark.parametrize("label", ["N19991231-1", "N18580101-7", "N99990101-1", "N20000101-1"])
+def test_a_body_of_any_night_has_a_name_of_seven(label: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9]{1,7}", designation(label).value)
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"), [("2014 AA620", "_EA0000"), ("2014 AB620", "_EA0001"), ("2014 AZ619", "K14Az9Z")]
+)
+def test_half_months_with_many_objects_are_packed_the_longer_way(name: str, packed: str) -> None:
+    """As in the MPC's page on packed designations: cycles above 619 count from 0000 in base 62."""
+    assert designation(name).packed == f"     {packed}"
+    assert len(designation("2014 AZ999").packed) == 12
