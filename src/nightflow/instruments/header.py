@@ -95,6 +95,8 @@ class FrameHeader:
         Degrees Celsius.
     ra, dec : float or None
         Pointing hint, ICRS degrees. None where absent or absurd.
+    aperture : float or None
+        Diameter of the telescope, metres.
     rotator : float or None
         Degrees.
     airmass : float or None
@@ -140,6 +142,7 @@ class FrameHeader:
     ccd_temp: float | None = None
     ra: float | None = None
     dec: float | None = None
+    aperture: float | None = None
     rotator: float | None = None
     airmass: float | None = None
     site: Site | None = None

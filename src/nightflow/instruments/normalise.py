@@ -163,6 +163,7 @@ def _assemble(
         ccd_temp=reader.number("ccd_temp", _temperature),
         ra=ra,
         dec=dec,
+        aperture=reader.number("aperture", _metres, within=(0.005, 100.0)),
         rotator=reader.number("rotator"),
         airmass=frame_airmass(reader, site, ra, dec, times.middle) if light else None,
         site=site,
@@ -172,6 +173,11 @@ def _assemble(
         bayer=profile.detector.bayer or reader.text("bayer"),
         warnings=tuple(dict.fromkeys(reader.warnings)),
     )
+
+
+def _metres(found: Found) -> float | None:
+    number = parse_number(found.value)
+    return None if number is None else number / (1000.0 if found.rule.unit == "mm" else 1.0)
 
 
 def _temperature(found: Found) -> float | None:

@@ -87,8 +87,9 @@ class KeywordRule(SettingsModel):
     keys: list[str] = []
     value: float | int | str | bool | None = None
     fixed: bool = False
-    unit: Literal["", "K", "F", "C", "hour", "ms", "us", "s", "min"] = ""
-    """Unit of a number: "K" or "F" for temperatures, "hour" for an RA in hours, "ms" for an exposure."""
+    unit: Literal["", "K", "F", "C", "hour", "ms", "us", "s", "min", "mm", "m"] = ""
+    """Unit of a number: "K" or "F" for temperatures, "hour" for an RA in hours, "ms" for an exposure,
+    "mm" for an aperture."""
     format: Literal["", "iso", "jd", "mjd", "date", "unix"] = ""
     """For times: "iso" (default), "jd", "mjd", "date" (needs ``clock``), "unix"."""
     sense: Literal["", "west", "add"] = ""
@@ -169,6 +170,10 @@ class PhotometrySettings(SettingsModel):
     colors: dict[str, tuple[str, str]] = {}
     """Our filter -> the two bands of the colour term, such as {V = ["B", "V"]}."""
     color_term: bool = True
+    telescope_aperture: float | None = Field(None, gt=0)
+    """Metres; wins over the header. Where it is known, the errors hold the scintillation."""
+    scintillation: float = Field(1.0, ge=0)
+    """Young's constant: 1 by his formula; 1.3 to 1.7 were measured at good sites (Osborn et al. 2015)."""
     minimum_stars: int = Field(3, ge=1)
     match_radius: float = Field(3.0, gt=0)
     """Arcsec; never below 1.5 pixels."""

@@ -52,6 +52,7 @@ _ROWS = (
         "longitude", "deg", 'as `latitude`; `sense` = "west" where west is positive', "site, east positive"
     ),
     Quantity("height", "m", "number", "site, above the ellipsoid"),
+    Quantity("aperture", "m", "number; `unit` = mm", "diameter of the telescope, for the scintillation"),
     Quantity("gain", "e/ADU", "number; never an index", "conversion factor"),
     Quantity("read_noise", "e", "number", "read noise of one pixel"),
     Quantity("saturation", "ADU", "number", "raw counts at which a pixel is saturated"),

@@ -45,6 +45,7 @@ def exposure_header(
     header = fits.Header()
     header["INSTRUME"] = ("nightflow-sim", "simulated camera")
     header["TELESCOP"] = (f"simulated {plan.telescope.aperture:.2f} m", "aperture")
+    header["APTDIA"] = (1000.0 * plan.telescope.aperture, "[mm] aperture")
     header["IMAGETYP"] = (_IMAGE_TYPES[frame.kind], "bias, dark, flat or object")
     header["EXPTIME"] = (frame.exptime, "[s] open shutter")
     start = Time(frame.mjd_start, format="mjd", scale="utc", precision=3)

@@ -19,6 +19,7 @@ from nightflow.sources.background import Background, measure_background
 from nightflow.sources.detection import Detections, detect
 from nightflow.sources.fill import fill_flagged
 from nightflow.sources.luminance import CELL_NOISE, luminance
+from nightflow.sources.scintillation import scintillation
 from nightflow.sources.stellar_profile import SEEING_BETA, StellarProfile, stacked_profile
 from nightflow.sources.table import SourceTable
 
@@ -218,8 +219,11 @@ def _measure_fluxes(
     variance = _trusted_variance(frame, clean, background)
     apertures = tools.apertures(clean, variance, sky_mask, x, y, radius, annulus, noise)
     correction = aperture_correction(
-        clean, sky_mask, x, y, shapes.bright, profile, radius, photometry.total_fwhm, faint=shapes.stars
-    )
+        clean, sky_mask, x, y, shapes.bright, profile, radius, photometry.total_fwhm, faint=shapes.stars,
+        sky_rms=background.median_rms,
+    )  # fmt: skip
+    factor, factor_err = correction.at(x, y)
+    twinkling = scintillation(frame.header, photometry)
     flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
     flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
     centroid_err = _centroid_error(shapes.half_light, apertures.flux, apertures.flux_err)
@@ -230,8 +234,11 @@ def _measure_fluxes(
         y=y + shift,
         x_err=centroid_err,
         y_err=centroid_err.copy(),
-        flux=apertures.flux * correction.factor,
-        flux_err=apertures.flux_err * correction.factor,
+        flux=apertures.flux * factor,
+        flux_err=np.sqrt(
+            (apertures.flux_err * factor) ** 2
+            + apertures.flux**2 * (factor_err**2 + (twinkling * factor) ** 2)
+        ),
         peak=detections.peak,
         background=background.level[_nearest_pixels(detections)] + apertures.background,
         fwhm=shapes.fwhm,
