@@ -19,7 +19,7 @@ def header(**changes: object) -> FrameHeader:
 
 
 def test_it_is_youngs_number() -> None:
-    """By the simulator, which has the formula of 1967: its constant is 7 % smaller, its airmass to the 1.75."""
+    """By the simulator, which has the formula of 1967: 7 % less, and the airmass to the 1.75."""
     expected = atmosphere.scintillation(0.5, 1.4, 800.0, 60.0)
     assert scintillation(header(), PhotometrySettings()) == pytest.approx(expected, rel=0.08)
 
