@@ -45,7 +45,8 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
     Parameters
     ----------
     curve : LightCurve
-        Points without a magnitude, or with unusable pixels, are left out.
+        Points without a magnitude, or with unusable pixels, are left out; those with an upper limit are
+        reported as fainter than that.
     star : str
         Name or AUID by which the AAVSO knows it; 30 characters at most.
     observer : str
@@ -77,14 +78,17 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
 
 
 def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
-    usable = np.isfinite(curve["mag"]) & ((curve["flags"] & int(UNUSABLE)) == 0)
+    limit = curve["upper_limit"]
+    known = np.isfinite(curve["mag"]) | np.isfinite(limit)
+    usable = known & ((curve["flags"] & int(UNUSABLE)) == 0)
     for row in np.flatnonzero(usable):
+        fainter = bool(np.isfinite(limit[row]))
         error, airmass = float(curve["mag_err"][row]), float(curve["airmass"][row])
         fields = (
             name,
             f"{curve['mjd_mid'][row] + _JD_OF_MJD:.6f}",
-            f"{curve['mag'][row]:.4f}",
-            f"{error:.4f}" if np.isfinite(error) and error < 10 else "na",
+            f"<{limit[row]:.4f}" if fainter else f"{curve['mag'][row]:.4f}",
+            f"{error:.4f}" if not fainter and np.isfinite(error) and error < 10 else "na",
             code or _code(str(curve["filter"][row])),
             "NO",
             "STD",
@@ -111,4 +115,7 @@ def _code(filter_name: str) -> str:
 
 def _note(curve: LightCurve) -> str:
     system = _NOT_PLAIN.sub(" ", curve.meta.get("magnitude_system", ""))[:_LONGEST_NOTE].strip()
-    return f"zero point of each frame from catalogue stars: {system}" if system else "na"
+    level = curve.meta.get("upper_limit", "")
+    notes = [f"zero point of each frame from catalogue stars: {system}"] if system else []
+    notes += [f"fainter-than limits at {_NOT_PLAIN.sub(' ', level)}"] if level else []
+    return "; ".join(notes) or "na"

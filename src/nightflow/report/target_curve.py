@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.store.database import Database
+from nightflow.store.forced_curve import forced_curve
 from nightflow.store.models import Target
 from nightflow.store.movers import find_mover
 from nightflow.store.moving_curve import mover_curve, moving_target_curve
@@ -14,6 +15,9 @@ from nightflow.store.targets import find_target, position_at
 
 __all__ = ["curve_at", "fixed_place", "named_curve", "target_curve"]
 
+FORCED = "forced"
+_SAME_PLACE = 1.0
+"""Arcsec. Apertures were put where the target is, unless its entry has been changed since."""
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
@@ -46,6 +50,9 @@ def curve_at(
     kind : str
         aperture, psf or forced.
     """
+    if kind == FORCED:
+        found_there = forced_curve(database, lambda _: place, fixed=place, radius=radius, filter=filter_name)
+        return found_there if len(found_there) else None
     found = find_source(database, place[0], place[1], radius)
     if found is None or found.source.id is None:
         return None
@@ -65,10 +72,16 @@ def target_curve(
     Parameters are those of `curve_at`.
     """
     place = fixed_place(target)
-    if place is None:
-        curve: LightCurve | None = moving_target_curve(
-            database, target, radius=radius, filter=filter_name, kind=kind
+    if kind == FORCED:
+        curve: LightCurve | None = forced_curve(
+            database,
+            lambda mjd: position_at(target, mjd),
+            fixed=place,
+            radius=_SAME_PLACE if radius is None else radius,
+            filter=filter_name,
         )
+    elif place is None:
+        curve = moving_target_curve(database, target, radius=radius, filter=filter_name, kind=kind)
     else:
         curve = curve_at(database, place, radius=radius, filter_name=filter_name, kind=kind)
     return curve if curve is not None and len(curve) else None

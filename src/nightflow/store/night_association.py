@@ -20,6 +20,7 @@ from nightflow.flags import Flag
 from nightflow.lightcurves.field_night import KnownSources
 from nightflow.lightcurves.night import NONE, AssociatedNight
 from nightflow.store import healpix
+from nightflow.store.forced_rows import attach_forced
 from nightflow.store.models import Measurement, Source, SourceHistory, SourceStatistics
 from nightflow.store.night_fields import StoredField
 from nightflow.store.source_names import free_names
@@ -137,12 +138,13 @@ def write_association(
     _put_rows(session, field, source, found.ambiguous, np.flatnonzero(changed))
     _put_history(session, field, sources, source, gone, night, now)
     _drop(session, gone)
+    n_attached = attach_forced(session, field.frames, NIGHT_ASSOCIATION)
     return Written(
         n_moved=int((source != field.source).sum()),
         n_new=n_new,
         n_gone=len(gone),
         source_ids=tuple(ids[count > 0].tolist()),
-        changed=bool(changed.any() or n_new or n_updated or len(gone)),
+        changed=bool(changed.any() or n_new or n_updated or len(gone) or n_attached),
     )
 
 
