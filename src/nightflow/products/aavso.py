@@ -87,7 +87,7 @@ def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
         fields = (
             name,
             f"{curve['mjd_mid'][row] + _JD_OF_MJD:.6f}",
-            f"<{limit[row]:.4f}" if fainter else f"{curve['mag'][row]:.4f}",
+            f"<{limit[row]:.3f}" if fainter else f"{curve['mag'][row]:.4f}",
             f"{error:.4f}" if not fainter and np.isfinite(error) and error < 10 else "na",
             code or _code(str(curve["filter"][row])),
             "NO",

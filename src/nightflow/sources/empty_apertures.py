@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+import sep
 from numpy.typing import NDArray
 
 from nightflow.robust import robust_sigma
@@ -16,9 +17,9 @@ __all__ = ["FEWEST", "EmptyApertures", "empty_apertures", "empty_places"]
 
 FEWEST = 30
 """Apertures from which a noise is measured: to 13 %, or 0.13 mag of depth."""
-_WANTED = 300
-"""To 4 %."""
-_CANDIDATES = 1500
+_WANTED = 900
+"""To 2.4 %."""
+_CANDIDATES = 1800
 _SEED = 20
 _CLIP = 3.5
 """Robust sigmas; of pure noise 1 in 2,000 lies beyond."""
@@ -52,23 +53,33 @@ class EmptyApertures:
 
 
 def empty_apertures(pixels: CleanPixels) -> EmptyApertures:
-    """Measure the frame's own aperture at up to 300 places of empty sky, spread evenly over the frame.
+    """Measure the frame's own aperture at up to 900 places of empty sky, spread evenly over the frame.
 
     The scatter of such fluxes is the noise of a faint star, with all that sums over single pixels miss
-    (Labbe et al. 2003, AJ 125, 1107).
+    (Labbe et al. 2003, AJ 125, 1107). The local background is a mean clipped once, not the clipped median's
+    that sources get: where there is nothing both are the same, and this one takes a twentieth of the time.
     """
     x, y = empty_places(pixels.sky_mask, pixels.radius + 0.5 * pixels.fwhm)
     if len(x) < FEWEST:
         return EmptyApertures(noise=float("nan"), expected=float("nan"), n=len(x))
-    measured = pixels.fluxes(x, y)
-    deviation = measured.flux - np.median(measured.flux)
+    flux, error = _fluxes(pixels, x, y)
+    deviation = flux - np.median(flux)
     # Stars below the threshold are no noise of the sky; twice, so that what they add to the first goes, too.
     kept = np.isfinite(deviation)
     for _ in range(2):
         kept = np.abs(deviation) <= _CLIP * robust_sigma(deviation[kept])
-    return EmptyApertures(
-        noise=float(np.std(deviation[kept])), expected=float(np.median(measured.flux_err)), n=len(x)
-    )
+    return EmptyApertures(noise=float(np.std(deviation[kept])), expected=float(np.median(error)), n=len(x))
+
+
+def _fluxes(
+    pixels: CleanPixels, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return flux and error in the aperture at each place, electrons."""
+    total, total_err, _ = sep.sum_circle(pixels.data, x, y, pixels.radius, var=pixels.variance, subpix=0)
+    row, column = np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)
+    level, level_err = _ring_means(pixels.data, pixels.sky_mask, row, column, *ring_offsets(*pixels.annulus))
+    area = np.pi * pixels.radius**2
+    return total - area * level, np.hypot(total_err, pixels.pixel_noise * area * level_err)
 
 
 def empty_places(
@@ -88,7 +99,7 @@ def empty_places(
     Returns
     -------
     x, y : ndarray of float64, shape (n,)
-        0-based pixels, at most 300 of them.
+        0-based pixels, at most 900 of them.
     """
     ny, nx = sky_mask.shape
     cell = max(float(np.sqrt(ny * nx / _CANDIDATES)), 2 * radius)
@@ -122,3 +133,36 @@ def _all_sky(
                 found[place] = False
                 break
     return found
+
+
+@numba.njit(nogil=True, cache=True)
+def _ring_means(
+    data: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    row: NDArray[np.intp],
+    column: NDArray[np.intp],
+    dy: NDArray[np.intp],
+    dx: NDArray[np.intp],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean of the unmasked pixels of each place's ring, clipped at 3 sigma, and its error; or 0."""
+    ny, nx = data.shape
+    level, error = np.zeros(len(row)), np.zeros(len(row))
+    for place in range(len(row)):
+        limit = np.inf
+        for _ in range(2):
+            count, total, squares = 0, 0.0, 0.0
+            for offset in range(len(dy)):
+                y, x = row[place] + dy[offset], column[place] + dx[offset]
+                if 0 <= y < ny and 0 <= x < nx and not mask[y, x]:
+                    value = float(data[y, x])
+                    if abs(value - level[place]) <= limit:
+                        count += 1
+                        total += value
+                        squares += value * value
+            if count < 2:
+                break
+            mean = total / count
+            variance = max(squares / count - mean * mean, 0.0)
+            level[place], error[place] = mean, np.sqrt(variance / (count - 1))
+            limit = 3.0 * np.sqrt(variance)
+    return level, error
