@@ -24,6 +24,8 @@ from nightflow.doctor.finding import Finding, Level
 from nightflow.errors import NightflowError
 from nightflow.pipeline.reducer import Reducer
 from nightflow.store.database import Database
+from nightflow.store.models import Exposure, State
+from nightflow.store.overview import find_exposures
 
 __all__ = [
     "ConfigOption",
@@ -33,6 +35,7 @@ __all__ = [
     "console",
     "fail",
     "note",
+    "only_exposure",
     "open_store",
     "print_findings",
     "print_json",
@@ -54,6 +57,8 @@ _LEAST_WIDTH, _GAP = 24, 3
 """Characters that such a column needs, and those between two columns."""
 _NAMING = 4
 """Cells of a row that tell which it is."""
+_LISTED = 10
+"""Exposures that are named where several are called alike."""
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -95,6 +100,22 @@ def fail(message: str, code: int = 1) -> NoReturn:
 def note(message: str) -> None:
     """Print a line to standard error, so that standard output stays data."""
     _errors.print(escape(message), soft_wrap=True)
+
+
+def only_exposure(database: Database, name: str) -> Exposure:
+    """Return the exposure that a person means, or exit with what may have been meant."""
+    found = find_exposures(database, name)
+    if not found:
+        fail(f"no exposure is called {name!r}; `nightflow frames` lists them")
+    # What was delivered twice has one story: that of its first row.
+    first = [one for one in found if one.state != State.DUPLICATE]
+    if len(first) == 1:
+        return first[0]
+    if len(found) > 1:
+        some = "\n".join(f"  {one.id}  {one.state}  {one.path}" for one in found[:_LISTED])
+        more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        fail(f"{len(found)} exposures are called {name!r}; say which, by number or name:\n{some}{more}")
+    return found[0]
 
 
 def settings_or_exit(config: Path | None) -> Settings:

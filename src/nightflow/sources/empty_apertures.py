@@ -144,7 +144,7 @@ def _ring_means(
     dy: NDArray[np.intp],
     dx: NDArray[np.intp],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean of the unmasked pixels of each place's ring, clipped at 3 sigma, and its error; or 0."""
+    """Return the mean of the unmasked pixels of each place's ring, clipped at 3 sigma, and its error."""
     ny, nx = data.shape
     level, error = np.zeros(len(row)), np.zeros(len(row))
     for place in range(len(row)):

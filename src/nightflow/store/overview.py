@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database
-from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, plain_text
+from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, is_detection, plain_text
 
 __all__ = [
     "FRAME_COLUMNS",
@@ -119,11 +119,11 @@ def reductions_of(database: Database, frame_id: int) -> list[Reduction]:
 
 
 def flag_counts(database: Database, reduction_id: int) -> dict[int, int]:
-    """Return flag word -> number of measurements of a reduction that carry it, 0 for the unflagged."""
+    """Return flag word -> number of detections of a reduction that carry it, 0 for the unflagged."""
     with database.session() as session:
         rows = session.exec(
             select(Measurement.flags, func.count())
-            .where(Measurement.reduction_id == reduction_id)
+            .where(Measurement.reduction_id == reduction_id, is_detection())
             .group_by(col(Measurement.flags))
             .order_by(col(Measurement.flags))
         ).all()

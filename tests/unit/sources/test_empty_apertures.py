@@ -21,7 +21,7 @@ def test_of_white_noise_it_is_what_the_photons_say():
     noise = np.array([one.aperture_noise for one in frames])
     radius, (inner, outer) = frames[0].pixels.radius, frames[0].pixels.annulus
     area, ring = np.pi * radius**2, np.pi * (outer**2 - inner**2)
-    # A pixel on the rim counts in part, uniformly between none and all: the mean of w^2 is 1/6 below that of w.
+    # A pixel on the rim counts in part, from none to all: the mean of w^2 is 1/6 below that of w.
     weights2 = area - 2 * np.pi * radius / 6
     true = np.sqrt((SKY + READ_NOISE**2) * (weights2 + area**2 / ring))
     assert np.mean(noise) == pytest.approx(true, rel=0.04)
