@@ -199,7 +199,8 @@ def _flux_density(columns: dict[str, NDArray[Any]], own: NDArray[np.float64]) ->
 
 def _upper_limits(columns: dict[str, NDArray[Any]], own: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return magnitudes that forced apertures with little light in them stay below, NaN for other rows."""
-    limit = own - 2.5 * np.log10(upper_limits(columns["flux"], columns["flux_err"]))
+    with np.errstate(divide="ignore"):
+        limit = own - 2.5 * np.log10(upper_limits(columns["flux"], columns["flux_err"]))
     return np.where(columns["kind"] == "forced", limit, np.nan)
 
 

@@ -120,6 +120,6 @@ def test_completeness_of_a_frame(forced: Observatory) -> None:
     assert rows[-1]["completeness"] < 0.2
     assert all(row["injected"] == 20 for row in rows)
     assert "50% at" in result.stderr
-    refused = forced("completeness", "0000-bias")
+    refused = forced("completeness", "0001-bias.fits")
     assert refused.exit_code == 1
     assert "only lights have stars to be found" in refused.stderr

@@ -45,7 +45,7 @@ def records(report: bytes) -> list[dict[str, str]]:
         assert 0 < len(row["NAME"]) <= 30
         assert all(len(row[name]) <= limit for name, limit in LIMITS.items())
         assert re.fullmatch(r"\d{7}\.\d+", row["DATE"])
-        assert re.fullmatch(r"-?\d+\.\d+", row["MAG"])
+        assert re.fullmatch(r"<?-?\d+\.\d+", row["MAG"])
         assert row["FILT"] in FILTERS
         assert (row["TRANS"], row["MTYPE"]) == ("NO", "STD")
         assert (row["CNAME"], row["CMAG"]) == ("ENSEMBLE", "na")
@@ -87,3 +87,13 @@ def test_what_cannot_be_reported_is_said() -> None:
     nothing = replace(curve, columns={**curve.columns, "mag": np.full(len(curve), np.nan)})
     with pytest.raises(ConfigurationError, match="no usable calibrated magnitude"):
         to_aavso(nothing, star="R Cyg", observer="XYZ")
+
+
+def test_an_upper_limit_is_reported_as_fainter_than() -> None:
+    curve = in_v()
+    limits = np.full(len(curve), np.nan)
+    limits[0] = 18.25
+    columns = {**curve.columns, "upper_limit": limits, "mag": np.where(np.isfinite(limits), np.nan, 11.3)}
+    rows = records(to_aavso(replace(curve, columns=columns), star="R Cyg", observer="XYZ"))
+    assert (rows[0]["MAG"], rows[0]["MERR"]) == ("<18.250", "na")
+    assert rows[1]["MAG"] == "11.3000"
