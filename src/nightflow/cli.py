@@ -11,6 +11,7 @@ from astropy.utils import iers
 
 from nightflow import __version__
 from nightflow.commands import (
+    completeness,
     curves,
     doctor,
     explain,
@@ -67,6 +68,7 @@ app.command()(reduce.finish)
 app.command()(ledger.status)
 app.command()(ledger.frames)
 app.command()(explain.explain)
+app.command()(completeness.completeness)
 app.command()(ledger.retry)
 app.command()(curves.lightcurve)
 app.command()(curves.export)

@@ -24,6 +24,8 @@ from nightflow.doctor.finding import Finding, Level
 from nightflow.errors import NightflowError
 from nightflow.pipeline.reducer import Reducer
 from nightflow.store.database import Database
+from nightflow.store.models import Exposure, State
+from nightflow.store.overview import find_exposures
 
 __all__ = [
     "ConfigOption",
@@ -35,6 +37,7 @@ __all__ = [
     "named_nights",
     "note",
     "one_missing",
+    "only_exposure",
     "open_store",
     "print_findings",
     "print_json",
@@ -60,6 +63,8 @@ _NAMED = 10
 """Nights that a message names."""
 _NAMING = 4
 """Cells of a row that tell which it is."""
+_LISTED = 10
+"""Exposures that are named where several are called alike."""
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -136,6 +141,22 @@ def write_named(path: Path, write: Callable[[Path], None]) -> None:
         write(path)
     except OSError as error:
         fail(f"{path}: cannot be written: {error.strerror or error}")
+
+
+def only_exposure(database: Database, name: str) -> Exposure:
+    """Return the exposure that a person means, or exit with what may have been meant."""
+    found = find_exposures(database, name)
+    if not found:
+        fail(f"no exposure is called {name!r}; `nightflow frames` lists them")
+    # What was delivered twice has one story: that of its first row.
+    first = [one for one in found if one.state != State.DUPLICATE]
+    if len(first) == 1:
+        return first[0]
+    if len(found) > 1:
+        some = "\n".join(f"  {one.id}  {one.state}  {one.path}" for one in found[:_LISTED])
+        more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        fail(f"{len(found)} exposures are called {name!r}; say which, by number or name:\n{some}{more}")
+    return found[0]
 
 
 def settings_or_exit(config: Path | None) -> Settings:

@@ -28,6 +28,7 @@ from nightflow.errors import ConfigurationError
 from nightflow.fits_output import replacing
 from nightflow.lightcurves.detrend import TERMS, detrended_curve
 from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.lightcurves.upper_limits import LEVEL, limits_at_level
 from nightflow.products.aavso import to_aavso
 from nightflow.products.alcdef import to_alcdef
 from nightflow.products.lightcurve_plot import plot as draw_plot
@@ -81,6 +82,9 @@ def lightcurve(
     ] = None,
     filter_name: Annotated[str | None, typer.Option("--filter", help="Only this filter.")] = None,
     kind: Annotated[Kind, typer.Option(help="How the flux was measured.")] = Kind.APERTURE,
+    limit_sigma: Annotated[
+        float, typer.Option(help="Forced photometry below this S/N is shown as an upper limit at this level.")
+    ] = LEVEL,
     output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.CSV,
     plot: Annotated[Path | None, typer.Option(help="Draw the light curve into this PNG.")] = None,
     period: Annotated[float | None, typer.Option(help="Days; the plot is folded with it.")] = None,
@@ -104,6 +108,8 @@ def lightcurve(
     report = _Report(observer=observer, observatory=observatory, filter_code=filter_code)
     if period is not None and (plot is None or not period > 0):
         fail(f"--period {period}: give days above 0, and --plot for the folded figure")
+    if not limit_sigma > 0:
+        fail(f"--limit-sigma {limit_sigma}: give standard deviations above 0, such as 3")
     with open_store(config) as (_, database):
         if name is None:
             title, place = _place(ra, dec)
@@ -115,6 +121,8 @@ def lightcurve(
         if curve is None or len(curve) == 0:
             asked = f"kind {kind}" if filter_name is None else f"filter {filter_name!r}, kind {kind}"
             fail(f"nothing was measured at {title} in {asked}; {_what_there_is(look)}", _NOTHING_FOUND)
+        if limit_sigma != LEVEL:
+            curve = limits_at_level(curve, limit_sigma)
         if trends:
             curve = detrended_curve(curve, _terms(trends), event)
         if plot is not None:
@@ -159,6 +167,7 @@ def _content(curve: LightCurve, output: CurveFormat, name: str, report: _Report)
 def export(
     folder: Annotated[Path, typer.Argument(help="Where the files go.")],
     output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.ECSV,
+    kind: Annotated[Kind, typer.Option(help="How the flux was measured.")] = Kind.APERTURE,
     plots: Annotated[bool, typer.Option(help="Draw each light curve, too.")] = False,
     observer: Annotated[str, typer.Option(help=_OBSERVER)] = "",
     observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",
@@ -178,7 +187,7 @@ def export(
         except OSError as error:
             fail(f"{folder}: the folder cannot be made: {error.strerror}")
         for target in list_targets(database):
-            curve = target_curve(database, target)
+            curve = target_curve(database, target, kind=str(kind))
             if curve is None:
                 note(f"{printable(target.name)}: nothing was measured")
                 continue

@@ -10,7 +10,7 @@ from nightflow.commands.common import (
     ConfigOption,
     ReportFormat,
     console,
-    fail,
+    only_exposure,
     open_store,
     print_json,
     printable,
@@ -19,12 +19,9 @@ from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.explain import ExposureStory, FrameStory
 from nightflow.pipeline.explain import explain as tell
 from nightflow.pipeline.explain_masters import MasterStory
-from nightflow.store.models import Exposure, State
-from nightflow.store.overview import find_exposures
 
 __all__ = ["explain"]
 
-_LISTED = 10
 _WIDTH = 12
 
 
@@ -35,7 +32,7 @@ def explain(
 ) -> None:
     """Tell which masters a frame got and why, its solution, its zero point, and every flag."""
     with open_store(config) as (settings, database):
-        exposure = _only(find_exposures(database, frame), frame)
+        exposure = only_exposure(database, frame)
         profiles = load_profiles(settings.resolve(settings.paths.cameras))
         story = tell(database, {profile.name: profile for profile in profiles}, exposure)
     if output is ReportFormat.JSON:
@@ -61,20 +58,6 @@ def describe(story: ExposureStory) -> list[str]:
     for frame in story.frames:
         lines += ["", *_frame_lines(frame)]
     return lines
-
-
-def _only(found: list[Exposure], name: str) -> Exposure:
-    if not found:
-        fail(f"no exposure is called {name!r}; `nightflow frames` lists them")
-    # What was delivered twice has one story: that of its first row.
-    first = [one for one in found if one.state != State.DUPLICATE]
-    if len(first) == 1:
-        return first[0]
-    if len(found) > 1:
-        some = "\n".join(f"  {one.id}  {one.state}  {one.path}" for one in found[:_LISTED])
-        more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        fail(f"{len(found)} exposures are called {name!r}; say which, by number or name:\n{some}{more}")
-    return found[0]
 
 
 def _frame_lines(story: FrameStory) -> list[str]:

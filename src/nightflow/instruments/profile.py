@@ -177,6 +177,10 @@ class PhotometrySettings(SettingsModel):
     minimum_stars: int = Field(3, ge=1)
     match_radius: float = Field(3.0, gt=0)
     """Arcsec; never below 1.5 pixels."""
+    forced_targets: bool = True
+    """Whether every target in the field is measured, detected or not."""
+    forced_sources: int = Field(200, ge=0)
+    """How many known sources are measured on a frame that did not detect them; the most often seen first."""
 
 
 class CameraProfile(SettingsModel):

@@ -28,6 +28,9 @@ COLUMNS = (
     Column("kind", str, "", "aperture, psf or forced"),
     Column("mag", float, "mag", "Calibrated magnitude"),
     Column("mag_err", float, "mag", "Its error, without that of the zero point"),
+    Column(
+        "upper_limit", float, "mag", "Of forced photometry below 3 sigma: the object is fainter than this"
+    ),
     Column("flux", float, "electron / s", "Flux above background"),
     Column("flux_err", float, "electron / s", "Its error"),
     Column("flux_ujy", float, "uJy", "Calibrated flux density"),

@@ -74,10 +74,8 @@ class Conditions:
         Seconds.
     gain : float
         Electrons per raw ADU.
-    sky_rms : float
-        Noise of a pixel of empty sky, electrons.
-    aperture_radius : float
-        Pixels.
+    aperture_noise : float
+        Noise of an aperture on empty sky, electrons.
     aperture_correction : float
         Total flux over flux in the aperture; the fluxes hold it already.
     """
@@ -85,8 +83,7 @@ class Conditions:
     filter: str
     exptime: float
     gain: float
-    sky_rms: float
-    aperture_radius: float
+    aperture_noise: float
     aperture_correction: float = 1.0
 
 
@@ -143,7 +140,7 @@ def calibrate_flux(
 
 
 def _refuse_absurd(conditions: Conditions) -> None:
-    for name in ("exptime", "gain", "sky_rms", "aperture_radius", "aperture_correction"):
+    for name in ("exptime", "gain", "aperture_noise", "aperture_correction"):
         value = getattr(conditions, name)
         if not (np.isfinite(value) and value > 0):
             raise NoZeroPoint(f"{name} = {value:g} of the frame is not a positive number")
@@ -178,8 +175,7 @@ def _solution(
         depth_5sigma=limiting_magnitude(
             zero_point,
             conditions.exptime,
-            conditions.sky_rms,
-            conditions.aperture_radius,
+            conditions.aperture_noise,
             aperture_correction=conditions.aperture_correction,
         ),
         warnings=(choice.guess,) if choice.guess else (),

@@ -50,6 +50,8 @@ def append(
     """
     sources = work.measured.sources if work.measured is not None and with_measurements else no_sources()
     columns = _columns(work, sources)
+    if work.forced is not None and with_measurements:
+        columns = columns.and_those(work.forced)
     dropped = int(np.count_nonzero(~columns.usable()))
     if dropped and dropped == len(columns):
         raise FrameRejected(f"{work.path.name}: not one of its {dropped} measurements is a finite number")
@@ -79,6 +81,7 @@ def _record(work: Work, plan: str) -> ReductionRecord:
             work.reference,
             str(work.solution.quality) if work.solution is not None else "none",
             work.excluded_targets,
+            work.forced_targets,
         ),
         masters=work.masters,
         warnings=tuple(dict.fromkeys(work.warnings)),

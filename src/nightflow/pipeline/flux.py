@@ -68,8 +68,7 @@ def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
         filter=work.header.filter,
         exptime=work.header.exptime,
         gain=work.header.gain,
-        sky_rms=measured.sky_rms,
-        aperture_radius=measured.aperture_radius,
+        aperture_noise=measured.aperture_noise,
         aperture_correction=measured.aperture_correction.factor,
     )
     if work.identity is None:

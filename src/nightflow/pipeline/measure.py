@@ -10,7 +10,7 @@ from nightflow.pipeline.work import Context, Work
 from nightflow.quality.frame_summary import summarise
 from nightflow.sources.measure import FAST, Tools, measure_frame
 
-__all__ = ["measure"]
+__all__ = ["measure", "tools_of"]
 
 
 def measure(work: Work, context: Context) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def measure(work: Work, context: Context) -> dict[str, Any]:
     assert work.frame is not None
     try:
         work.measured = measure_frame(
-            work.frame, work.profile.detection, work.profile.photometry, _tools(context.settings.engine)
+            work.frame, work.profile.detection, work.profile.photometry, tools_of(context.settings.engine)
         )
     except FrameRejected as error:
         raise FrameRejected(f"{work.path.name}: {error}") from error
@@ -38,7 +38,8 @@ def measure(work: Work, context: Context) -> dict[str, Any]:
     }
 
 
-def _tools(engine: Engine) -> Tools:
+def tools_of(engine: Engine) -> Tools:
+    """Return what measures pixels with an engine."""
     if engine == "fast":
         return FAST
     from nightflow.sources.reference import (

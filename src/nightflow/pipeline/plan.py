@@ -42,7 +42,12 @@ def plan_fingerprint(profile: CameraProfile | None, until: str = "append", engin
 
 
 def reduction_fingerprint(
-    plan: str, masters: dict[str, str], catalog: str, quality: str = "none", excluded_targets: int = 0
+    plan: str,
+    masters: dict[str, str],
+    catalog: str,
+    quality: str = "none",
+    excluded_targets: int = 0,
+    forced_targets: Sequence[tuple[float, float]] = (),
 ) -> str:
     """Return the fingerprint of one reduction: its plan and what it was given.
 
@@ -58,8 +63,10 @@ def reduction_fingerprint(
         How far the WCS may be trusted.
     excluded_targets : int
         Sources that were kept out of the zero point.
+    forced_targets : sequence of (ra, dec)
+        Where targets were measured, detected or not.
     """
-    return _digest([plan, sorted(masters.items()), catalog, quality, excluded_targets])
+    return _digest([plan, sorted(masters.items()), catalog, quality, excluded_targets, list(forced_targets)])
 
 
 def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:

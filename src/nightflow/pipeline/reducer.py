@@ -23,6 +23,7 @@ from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.append import append
 from nightflow.pipeline.calibrate import calibrate
 from nightflow.pipeline.flux import flux
+from nightflow.pipeline.forced import forced
 from nightflow.pipeline.identify import Identified, check_calibration, check_content, identify_file
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
@@ -46,11 +47,17 @@ __all__ = ["STEPS", "IdentifiedExposure", "Outcome", "Reducer"]
 STEPS = ("calibrate", "measure", "solve", "flux", "append")
 """The steps of a light frame, in order."""
 
+
+def _flux(work: Work, context: Context) -> dict[str, Any]:
+    """Calibrate the frame, then measure on its scale what was not detected."""
+    return {**flux(work, context), **forced(work, context)}
+
+
 _WORKERS: dict[str, Callable[[Work, Context], dict[str, Any]]] = {
     "calibrate": calibrate,
     "measure": measure,
     "solve": solve,
-    "flux": flux,
+    "flux": _flux,
 }
 _RETRY_HELD = timedelta(minutes=5)
 

@@ -20,7 +20,7 @@ from nightflow.pipeline.pointings import Pointings
 from nightflow.quality.frame_summary import FrameSummary
 from nightflow.sources.measure import MeasuredFrame
 from nightflow.store.database import Database
-from nightflow.store.records import CatalogIdentity
+from nightflow.store.records import CatalogIdentity, MeasurementColumns
 
 __all__ = ["Context", "Work"]
 
@@ -88,6 +88,10 @@ class Work:
     """Which of the sources are stars of the reference catalogue."""
     excluded_targets: int = 0
     """Sources kept out of the zero point because they are targets."""
+    forced: MeasurementColumns | None = None
+    """Apertures at places that were known beforehand."""
+    forced_targets: tuple[tuple[float, float], ...] = ()
+    """Places of the targets among them, ICRS degrees."""
     superseded_by: int = 0
     """Version that stands in place of this reduction, which stopped early; 0: this one stands."""
     warnings: list[str] = field(default_factory=list)

@@ -46,7 +46,8 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
     Parameters
     ----------
     curve : LightCurve
-        Points without a magnitude, or whose light is not whole, are left out.
+        Points without a magnitude, or whose light is not whole, are left out; those with an upper limit are
+        reported as fainter than that.
     star : str
         Name or AUID by which the AAVSO knows it; 30 characters at most.
     observer : str
@@ -78,14 +79,17 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
 
 
 def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
-    usable = np.isfinite(curve["mag"]) & ((curve["flags"] & int(INCOMPLETE)) == 0)
+    limit = curve["upper_limit"]
+    known = np.isfinite(curve["mag"]) | np.isfinite(limit)
+    usable = known & ((curve["flags"] & int(INCOMPLETE)) == 0)
     for row in np.flatnonzero(usable):
+        fainter = bool(np.isfinite(limit[row]))
         error, airmass = float(curve["mag_err"][row]), float(curve["airmass"][row])
         fields = (
             name,
             f"{curve['mjd_mid'][row] + _JD_OF_MJD:.6f}",
-            f"{curve['mag'][row]:.4f}",
-            f"{error:.4f}" if np.isfinite(error) and error < 10 else "na",
+            f"<{limit[row]:.3f}" if fainter else f"{curve['mag'][row]:.4f}",
+            f"{error:.4f}" if not fainter and np.isfinite(error) and error < 10 else "na",
             code or _code(str(curve["filter"][row])),
             "NO",
             "STD",
@@ -112,6 +116,8 @@ def _code(filter_name: str) -> str:
 
 def _note(curve: LightCurve, row: np.intp) -> str:
     system = _NOT_PLAIN.sub(" ", f"{curve['mag_system'][row]} ({curve['zp_band'][row]})").strip()
+    level = curve.meta.get("upper_limit", "")
     notes = [f"zero point of each frame from catalogue stars: {system}"] if curve["zp_band"][row] else []
     notes += [words for flag, words in _DOUBTS.items() if int(curve["flags"][row]) & flag]
+    notes += [f"fainter-than limits at {_NOT_PLAIN.sub(' ', level)}"] if level else []
     return "; ".join(notes)[:_LONGEST_NOTE] or "na"

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETDOWN
 from numpy.typing import NDArray
 
 from nightflow.fits_output import replacing
@@ -80,11 +81,12 @@ def draw(
     period: float | None = None,
     epoch: float | None = None,
 ) -> Figure:
-    """Return the figure that `plot` writes: points with unusable pixels are open."""
+    """Return the figure that `plot` writes: points with unusable pixels are open, upper limits are carets."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     panel = _PANELS[value or _best(curve)]
+    limits = np.isfinite(curve["upper_limit"]) & (panel.value == "mag")
     time, offset, label = _time(curve)
     copies = [time - offset]
     if period is not None:
@@ -92,19 +94,21 @@ def draw(
         copies = [phase, phase + 1.0]
     for index, name in enumerate(sorted(set(curve["filter"].tolist()))):
         for number, abscissa in enumerate(copies):
-            _draw_filter(axes, curve, panel, abscissa, name, index, named=number == 0)
+            _draw_filter(axes, curve, panel, abscissa, name, index, limits, named=number == 0)
     axes.set_xlabel(label)
     if period is not None:
         axes.set_xlim(0.0, 2.0)
     axes.set_ylabel(panel.label)
     # Titles and filter names are text of others: a dollar sign begins no formula.
     axes.set_title(shown(title), parse_math=False)
-    _scale(axes, curve, panel)
+    _scale(axes, curve, panel, limits)
     _finish(axes)
     return figure
 
 
 def _best(curve: LightCurve) -> str:
+    if np.isfinite(curve["upper_limit"]).any():
+        return "mag"
     return next((name for name in _PANELS if np.isfinite(curve[name]).any()), "flux")
 
 
@@ -137,10 +141,11 @@ def _draw_filter(
     time: NDArray[np.float64],
     name: str,
     index: int,
+    limits: NDArray[np.bool_],
     *,
     named: bool = True,
 ) -> None:
-    ours = (curve["filter"] == name) & np.isfinite(time) & np.isfinite(curve[panel.value])
+    ours = (curve["filter"] == name) & np.isfinite(time) & np.isfinite(curve[panel.value]) & ~limits
     flagged = (curve["flags"] & int(INCOMPLETE)) != 0
     color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
     style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.5}
@@ -161,14 +166,26 @@ def _draw_filter(
                 label=label if named else None,
                 **style,
             )
+    rows = (curve["filter"] == name) & np.isfinite(time) & limits
+    if rows.any():
+        axes.plot(
+            time[rows],
+            curve["upper_limit"][rows],
+            linestyle="none",
+            color=color,
+            marker=CARETDOWN,
+            markersize=6.0,
+            label=f"{shown(name) or 'no filter'}, fainter than" if named else None,
+        )
 
 
-def _scale(axes: Axes, curve: LightCurve, panel: _Panel) -> None:
+def _scale(axes: Axes, curve: LightCurve, panel: _Panel, limits: NDArray[np.bool_]) -> None:
     """Let the points that carry light set the scale, with brighter up.
 
     A neighbour in the aperture makes no point worthless; a saturated or hit one may lie anywhere.
     """
-    value, error = curve[panel.value], np.nan_to_num(curve[panel.error])
+    value = np.where(limits, curve["upper_limit"], curve[panel.value])
+    error = np.where(limits, 0.0, np.nan_to_num(curve[panel.error]))
     good = np.isfinite(value) & ((curve["flags"] & int(INCOMPLETE)) == 0)
     rows = good if good.sum() > 1 else np.isfinite(value)
     if rows.any():

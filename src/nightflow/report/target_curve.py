@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.store.database import Database
+from nightflow.store.forced_curve import forced_curve
 from nightflow.store.models import Target
 from nightflow.store.movers import find_mover
 from nightflow.store.moving_curve import mover_curve, moving_target_curve
 from nightflow.store.queries import Motion, find_source, light_curve
-from nightflow.store.targets import find_target
+from nightflow.store.targets import find_target, position_at
 
 __all__ = ["curve_at", "named_curve", "target_curve"]
+
+FORCED = "forced"
+_SAME_PLACE = 1.0
+"""Arcsec. Apertures were put where the target is, unless its entry has been changed since."""
+
+
+def _about(target: Target) -> tuple[float, float] | None:
+    """Return about where a fixed target stands, ICRS degrees; None for one that moves."""
+    if target.ephemeris is not None or target.ra is None or target.dec is None:
+        return None
+    return target.ra, target.dec
 
 
 def curve_at(
@@ -38,6 +50,9 @@ def curve_at(
     motion : Motion, optional
         Proper motion of what is there.
     """
+    if kind == FORCED:
+        found_there = forced_curve(database, lambda _: place, fixed=place, radius=radius, filter=filter_name)
+        return found_there if len(found_there) else None
     found = find_source(database, place[0], place[1], radius, motion)
     if found is None or found.source.id is None:
         return None
@@ -56,10 +71,17 @@ def target_curve(
 
     Parameters are those of `curve_at`.
     """
-    if target.ephemeris is not None:
-        curve: LightCurve | None = moving_target_curve(
-            database, target, radius=radius, filter=filter_name, kind=kind
+    curve: LightCurve | None
+    if kind == FORCED:
+        curve = forced_curve(
+            database,
+            lambda mjd: position_at(target, mjd),
+            fixed=_about(target),
+            radius=_SAME_PLACE if radius is None else radius,
+            filter=filter_name,
         )
+    elif target.ephemeris is not None:
+        curve = moving_target_curve(database, target, radius=radius, filter=filter_name, kind=kind)
     elif target.ra is None or target.dec is None:
         return None
     else:

@@ -13,9 +13,9 @@ from nightflow.flags import FLAG_DTYPE, Flag
 from nightflow.sources.local_background import local_background
 from nightflow.sources.stamps import ring_offsets, stamp_indices
 
-__all__ = ["ApertureFluxes", "aperture_flags", "measure_apertures"]
+__all__ = ["NOTICEABLE", "ApertureFluxes", "aperture_flags", "measure_apertures"]
 
-_NOTICEABLE = 0.02
+NOTICEABLE = 0.02
 """Share of a source's flux from which another one is a neighbour."""
 
 
@@ -116,5 +116,5 @@ def _has_neighbour(
     pairs = cKDTree(np.column_stack([x, y])).query_pairs(radius, output_type="ndarray")
     for one, other in ((0, 1), (1, 0)):
         first, second = pairs[:, one], pairs[:, other]
-        crowded[first[flux[second] >= _NOTICEABLE * flux[first]]] = True
+        crowded[first[flux[second] >= NOTICEABLE * flux[first]]] = True
     return crowded

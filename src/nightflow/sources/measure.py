@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import sep
@@ -16,14 +16,18 @@ from nightflow.quality.measures import frame_ellipticity, frame_fwhm
 from nightflow.sources.aperture import ApertureFluxes, aperture_flags, measure_apertures
 from nightflow.sources.aperture_correction import FEWEST, ApertureCorrection, aperture_correction
 from nightflow.sources.background import Background, measure_background
+from nightflow.sources.clean_pixels import CleanPixels
 from nightflow.sources.detection import Detections, detect
+from nightflow.sources.empty_apertures import FEWEST as FEWEST_EMPTY
+from nightflow.sources.empty_apertures import EmptyApertures, empty_apertures
 from nightflow.sources.fill import fill_flagged
 from nightflow.sources.luminance import CELL_NOISE, luminance
 from nightflow.sources.scintillation import scintillation
 from nightflow.sources.stellar_profile import SEEING_BETA, StellarProfile, stacked_profile
 from nightflow.sources.table import SourceTable
+from nightflow.sources.whole_flux import whole_flux
 
-__all__ = ["FAST", "MeasuredFrame", "Tools", "measure_frame"]
+__all__ = ["FAST", "Found", "MeasuredFrame", "Tools", "find", "measure_frame"]
 
 _FWHM_TO_SIGMA = 1 / 2.3548
 _LARGEST_HALF_LIGHT = 12.0
@@ -52,6 +56,14 @@ class MeasuredFrame:
         Pixels.
     aperture_correction : ApertureCorrection
         By which every flux and its error have been multiplied: fluxes are those of the whole star.
+    profile : StellarProfile
+        Of the stars.
+    pixels : CleanPixels
+        Where further apertures can be put.
+    empty_apertures : EmptyApertures
+        The aperture's noise as measured on empty sky.
+    scintillation : float
+        Relative scatter of each flux by the air; 0 where it is not known.
     warnings : tuple of str
         What a reader should know.
     """
@@ -63,7 +75,43 @@ class MeasuredFrame:
     sky_rms: float
     aperture_radius: float
     aperture_correction: ApertureCorrection
+    profile: StellarProfile
+    pixels: CleanPixels = field(repr=False)
+    empty_apertures: EmptyApertures
+    scintillation: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    @property
+    def aperture_noise(self) -> float:
+        """Noise of an aperture on empty sky, electrons before the aperture correction.
+
+        As `empty_apertures` has it; where the frame has too little empty sky, that of the pixels, taken as
+        independent of each other.
+        """
+        measured = self.empty_apertures.noise
+        return (
+            measured if np.isfinite(measured) else float(np.sqrt(np.pi) * self.aperture_radius * self.sky_rms)
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was detected on a frame.
+
+    Attributes
+    ----------
+    clean : ndarray of float32, shape (ny, nx)
+        Background-subtracted electrons, finite everywhere.
+    unusable : ndarray of bool, shape (ny, nx)
+        Pixels that carry no usable light.
+    background : Background
+    detections : Detections
+    """
+
+    clean: NDArray[np.float32]
+    unusable: NDArray[np.bool_]
+    background: Background
+    detections: Detections
 
 
 @dataclass(frozen=True)
@@ -130,15 +178,36 @@ def measure_frame(
     if frame.header.bayer:
         frame = _luminance_frame(frame)
     assert frame.flags is not None
+    found = find(frame, detection, tools)
+    shapes = _measure_shapes(found.clean, frame.flags, found.background, found.detections, photometry)
+    return _measure_fluxes(frame, found, shapes, photometry, tools)
+
+
+def find(frame: Frame, detection: DetectionSettings, tools: Tools = FAST) -> Found:
+    """Take the background off and find what stands above it.
+
+    Parameters
+    ----------
+    frame : Frame
+        In electrons, with flags.
+    detection : DetectionSettings
+        Of the camera's profile.
+    tools : Tools
+        By which it is done.
+
+    Raises
+    ------
+    FrameRejected
+        The pixels hold no sky (constant, all bad, everything above the threshold).
+    """
+    assert frame.flags is not None
     unusable = (frame.flags & int(UNUSABLE)) > 0
     background = tools.background(frame.data, unusable, detection.box)
     # Saturated stars must be found whole, so that their rims are not taken for stars of their own.
     without_value = (frame.flags & int(UNUSABLE & ~Flag.SATURATED)) > 0
     clean, empty = fill_flagged(frame.data - background.level, without_value | ~np.isfinite(frame.data))
     detections = tools.detect(clean, background.rms, empty, detection)
-    sky_mask = unusable | (detections.segments > 0)
-    shapes = _measure_shapes(clean, frame.flags, background, detections, photometry)
-    return _measure_fluxes(frame, clean, sky_mask, background, detections, shapes, photometry, tools)
+    return Found(clean, unusable, background, detections)
 
 
 def _pixel_noise(frame: Frame) -> float:
@@ -204,41 +273,48 @@ def _measure_shapes(
 
 def _measure_fluxes(
     frame: Frame,
-    clean: NDArray[np.float32],
-    sky_mask: NDArray[np.bool_],
-    background: Background,
-    detections: Detections,
+    found: Found,
     shapes: _Shapes,
     photometry: PhotometrySettings,
     tools: Tools,
 ) -> MeasuredFrame:
     assert frame.flags is not None
+    clean, background, detections = found.clean, found.background, found.detections
+    sky_mask = found.unusable | (detections.segments > 0)
     x, y, profile, noise = shapes.x, shapes.y, shapes.profile, _pixel_noise(frame)
     reach = _or_expected(profile.fwhm, photometry)
     radius, annulus = _radii(reach, photometry)
-    variance = _trusted_variance(frame, clean, background)
-    apertures = tools.apertures(clean, variance, sky_mask, x, y, radius, annulus, noise)
+    # A cell of the luminance is centred half a pixel up and right of its first pixel.
+    shift = 0.5 if frame.header.bayer else 0.0
+    pixels = CleanPixels(
+        data=clean,
+        variance=_trusted_variance(frame, clean, background),
+        sky_mask=sky_mask,
+        flags=frame.flags,
+        fwhm=reach,
+        radius=radius,
+        annulus=annulus,
+        pixel_noise=noise,
+        shift=shift,
+        apertures=tools.apertures,
+    )
+    apertures = pixels.fluxes(x, y)
     correction = aperture_correction(
         clean, sky_mask, x, y, shapes.bright, profile, radius, photometry.total_fwhm, faint=shapes.stars,
         sky_rms=background.median_rms,
     )  # fmt: skip
-    factor, factor_err = correction.at(x, y)
     twinkling = scintillation(frame.header, photometry)
+    flux, flux_err = whole_flux(apertures.flux, apertures.flux_err, correction, x, y, twinkling)
     flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
     flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
     centroid_err = _centroid_error(shapes.half_light, apertures.flux, apertures.flux_err)
-    # A cell of the luminance is centred half a pixel up and right of its first pixel.
-    shift = 0.5 if frame.header.bayer else 0.0
     table = SourceTable(
         x=x + shift,
         y=y + shift,
         x_err=centroid_err,
         y_err=centroid_err.copy(),
-        flux=apertures.flux * factor,
-        flux_err=np.sqrt(
-            (apertures.flux_err * factor) ** 2
-            + apertures.flux**2 * (factor_err**2 + (twinkling * factor) ** 2)
-        ),
+        flux=flux,
+        flux_err=flux_err,
         peak=detections.peak,
         background=background.level[_nearest_pixels(detections)] + apertures.background,
         fwhm=shapes.fwhm,
@@ -246,6 +322,7 @@ def _measure_fluxes(
         theta=detections.theta,
         flags=flags,
     )
+    empty = empty_apertures(pixels)
     return MeasuredFrame(
         sources=table,
         fwhm=profile.fwhm,
@@ -254,7 +331,20 @@ def _measure_fluxes(
         sky_rms=background.median_rms * noise,
         aperture_radius=radius,
         aperture_correction=correction,
-        warnings=(correction.warning,) if correction.warning and len(table) else (),
+        profile=profile,
+        pixels=pixels,
+        empty_apertures=empty,
+        scintillation=twinkling,
+        warnings=tuple(filter(None, (correction.warning if len(table) else "", _noise_warning(empty)))),
+    )
+
+
+def _noise_warning(empty: EmptyApertures) -> str:
+    if np.isfinite(empty.noise):
+        return ""
+    return (
+        f"{empty.n} apertures of empty sky, {FEWEST_EMPTY} needed: the depth rests on the noise of single "
+        "pixels and may be too faint"
     )
 
 

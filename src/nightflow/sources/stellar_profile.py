@@ -40,8 +40,17 @@ class StellarProfile:
         """Return the share of the light inside a radius in pixels."""
         if not np.isfinite(self.fwhm):
             return 1.0
-        alpha2 = (self.fwhm / 2) ** 2 / (2 ** (1 / self.beta) - 1)
-        return float(1 - (1 + radius**2 / alpha2) ** (1 - self.beta))
+        return float(1 - (1 + radius**2 / self._alpha2) ** (1 - self.beta))
+
+    def surface_brightness(self, radius2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the share of the light in a pixel at each squared distance in pixels."""
+        height = (self.beta - 1) / (np.pi * self._alpha2)
+        return np.asarray(height * (1 + radius2 / self._alpha2) ** -self.beta)
+
+    @property
+    def _alpha2(self) -> float:
+        """Squared core radius, pixels."""
+        return (self.fwhm / 2) ** 2 / (2 ** (1 / self.beta) - 1)
 
 
 def stacked_profile(

@@ -32,7 +32,7 @@ def insert_measurements(
     reduction_id: int,
     columns: MeasurementColumns,
     source_ids: NDArray[np.int64],
-    association: int,
+    association: int | NDArray[np.int64],
 ) -> int:
     """Insert the rows that can be stored; others (without a finite place or flux) are left out.
 
@@ -40,7 +40,7 @@ def insert_measurements(
     ----------
     source_ids : ndarray of int64, shape (n,)
         Source of each row, 0 for none.
-    association : int
+    association : int or ndarray of int64, shape (n,)
         Version of the association that gave them.
 
     Returns
@@ -86,7 +86,10 @@ def _aggregated(session: Session, statement: Select[Any]) -> NDArray[np.float64]
 
 
 def _table(
-    reduction_id: int, columns: MeasurementColumns, source_ids: NDArray[np.int64], association: int
+    reduction_id: int,
+    columns: MeasurementColumns,
+    source_ids: NDArray[np.int64],
+    association: int | NDArray[np.int64],
 ) -> dict[str, NDArray[Any]]:
     """Return the columns of the rows that are kept; what is null is NaN, or source 0."""
     keep = columns.usable()
@@ -94,7 +97,7 @@ def _table(
     special: dict[str, NDArray[Any]] = {
         "reduction_id": np.full(n, reduction_id),
         "mjd_mid": np.full(n, columns.mjd_mid, np.float64),
-        "association": np.full(n, association),
+        "association": np.broadcast_to(association, len(columns))[keep],
         "filter": np.full(n, plain_text(columns.filter), object),
         "kind": columns.kinds()[keep],
         "source_id": source_ids[keep],

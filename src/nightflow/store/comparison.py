@@ -57,10 +57,12 @@ def differential(
     source_id : int
         The target; never in its own ensemble.
     kind : str
-        Of the measurements.
+        Of the measurements. Those of forced photometry are compared with the apertures of detections, which
+        are measured alike.
     columns : dict
         Of the light curve: id (reduction), instrument, filter, flux, flux_err, flags.
     """
+    kind = "aperture" if kind == "forced" else kind
     n = len(columns["id"])
     diff, error, described = np.full(n, np.nan), np.full(n, np.nan), []
     for instrument, name in sorted(set(zip(columns["instrument"], columns["filter"], strict=True))):

@@ -15,7 +15,16 @@ from sqlmodel import Session, col
 
 from nightflow.store import healpix
 from nightflow.store.database import Database, serialise
-from nightflow.store.models import Exposure, Frame, Master, Measurement, Reduction, Source, State
+from nightflow.store.models import (
+    Exposure,
+    Frame,
+    Master,
+    Measurement,
+    Reduction,
+    Source,
+    State,
+    is_detection,
+)
 
 __all__ = ["QUESTIONS", "Disagreement", "disagreements", "recount"]
 
@@ -148,7 +157,7 @@ def _miscounted() -> Any:
             func.count(func.distinct(col(Measurement.reduction_id))).label("number"),
         )
         .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
-        .where(col(Reduction.current), col(Measurement.source_id).is_not(None))
+        .where(col(Reduction.current), col(Measurement.source_id).is_not(None), is_detection())
         .group_by(col(Measurement.source_id))
         .subquery()
     )
@@ -166,7 +175,7 @@ def _twice(session: Session) -> Disagreement:
     twice = (
         select(col(Measurement.source_id), col(Measurement.reduction_id))
         .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
-        .where(col(Reduction.current), col(Measurement.source_id).is_not(None))
+        .where(col(Reduction.current), col(Measurement.source_id).is_not(None), is_detection())
         .group_by(col(Measurement.reduction_id), col(Measurement.source_id))
         .having(func.count(func.distinct(col(Measurement.number))) > 1)
         .order_by(col(Measurement.reduction_id), col(Measurement.source_id))

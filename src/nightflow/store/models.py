@@ -10,6 +10,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -21,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.types import TypeDecorator
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, col
 
 __all__ = [
     "Exposure",
@@ -41,6 +42,7 @@ __all__ = [
     "State",
     "Target",
     "UtcDateTime",
+    "is_detection",
     "plain_text",
 ]
 
@@ -365,7 +367,7 @@ class Measurement(SQLModel, table=True):
 
     reduction_id: int = Field(primary_key=True)
     number: int = Field(primary_key=True)
-    """Detection number on the frame, from 0."""
+    """Detection number on the frame, from 0; below 0 for forced apertures, which are no detections."""
     kind: str = Field(primary_key=True)
     """aperture, psf or forced."""
     mjd_mid: float = Field(primary_key=True)
@@ -388,6 +390,11 @@ class Measurement(SQLModel, table=True):
     flags: int = 0
     position_err: float | None = None
     """Arcsec along each axis, from the photon and read noise of the centroid; without that of the WCS."""
+
+
+def is_detection() -> ColumnElement[bool]:
+    """Return the condition that a measurement is one of what was detected, not an aperture put on a place."""
+    return col(Measurement.number) >= 0
 
 
 class SourceHistory(SQLModel, table=True):

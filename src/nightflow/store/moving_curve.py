@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from sqlalchemy import and_, or_, select
 from sqlmodel import Session, col
 
 from nightflow.lightcurves.associate import match_radius, separation
 from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.store.covering import covering
 from nightflow.store.database import Database
-from nightflow.store.models import Frame, Measurement, MoverDetection, Reduction, Source, Target
+from nightflow.store.models import (
+    Frame,
+    Measurement,
+    MoverDetection,
+    Reduction,
+    Source,
+    Target,
+    is_detection,
+)
 from nightflow.store.queries import curve_of_rows, measurements_query
 from nightflow.store.targets import position_at
 
@@ -67,27 +75,19 @@ def moving_target_curve(
     assert target.ephemeris is not None
     first, last = target.ephemeris[0][0], target.ephemeris[-1][0]
     with database.session() as session:
-        frames = session.execute(
-            select(
-                col(Reduction.id), col(Frame.mjd_mid), col(Reduction.ra_center), col(Reduction.dec_center),
-                col(Reduction.scale), col(Frame.ny), col(Frame.nx),
-            )
-            .join(Frame, col(Reduction.frame_id) == col(Frame.id))
-            .where(
-                col(Reduction.current),
-                col(Reduction.ra_center).is_not(None),
-                col(Frame.mjd_mid).between(first, last),
-            )
-        ).all()  # fmt: skip
         keys = []
-        for reduction, mjd, ra, dec, scale, ny, nx in frames:
-            place = position_at(target, mjd)
-            if place is None or separation(ra, dec, *place) > 0.5 * float(np.hypot(ny, nx)) * scale:
-                continue
-            reach = match_radius(scale) if radius is None else radius
-            number = _nearest(session, reduction, mjd, place, reach)
+        for frame in covering(
+            session, lambda mjd: position_at(target, mjd), col(Frame.mjd_mid).between(first, last)
+        ):
+            number = _nearest(
+                session,
+                frame.reduction_id,
+                frame.mjd_mid,
+                (frame.ra, frame.dec),
+                match_radius(frame.scale) if radius is None else radius,
+            )
             if number is not None:
-                keys.append((reduction, mjd, number))
+                keys.append((frame.reduction_id, frame.mjd_mid, number))
         return _curve(session, keys, filter, kind)
 
 
@@ -108,6 +108,7 @@ def _nearest(
             col(Measurement.reduction_id) == reduction,
             col(Measurement.mjd_mid) == mjd,
             col(Measurement.dec).between(place[1] - north, place[1] + north),
+            is_detection(),
         )
     ).all()
     distances = [(float(separation(row[1], row[2], *place)), int(row[0])) for row in rows]

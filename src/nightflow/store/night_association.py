@@ -20,7 +20,15 @@ from nightflow.flags import Flag
 from nightflow.lightcurves.field_night import KnownSources
 from nightflow.lightcurves.night import NONE, AssociatedNight
 from nightflow.store import healpix
-from nightflow.store.models import Measurement, Reduction, Source, SourceHistory, SourceStatistics
+from nightflow.store.forced_rows import attach_forced
+from nightflow.store.models import (
+    Measurement,
+    Reduction,
+    Source,
+    SourceHistory,
+    SourceStatistics,
+    is_detection,
+)
 from nightflow.store.night_fields import StoredField
 from nightflow.store.source_names import free_names
 from nightflow.store.sources import SourceRows, insert_sources, sources_around, taken_names
@@ -138,12 +146,13 @@ def write_association(
     gone = _without_measurements(session, _gone(sources, ids, count))
     _put_history(session, field, sources, source, gone, night, now)
     _drop(session, gone)
+    n_attached = attach_forced(session, field.frames, NIGHT_ASSOCIATION)
     return Written(
         n_moved=int((source != field.source).sum()),
         n_new=n_new,
         n_gone=len(gone),
         source_ids=tuple(ids[count > 0].tolist()),
-        changed=bool(changed.any() or n_new or n_updated or len(gone)),
+        changed=bool(changed.any() or n_new or n_updated or len(gone) or n_attached),
     )
 
 
@@ -190,7 +199,7 @@ def _without_measurements(session: Session, gone: NDArray[np.int64]) -> NDArray[
         current = (
             select(col(Measurement.source_id))
             .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
-            .where(col(Measurement.source_id).in_(some), col(Reduction.current))
+            .where(col(Measurement.source_id).in_(some), col(Reduction.current), is_detection())
             .distinct()
         )
         still.update(one for one in session.exec(current) if one is not None)

@@ -19,7 +19,7 @@ from nightflow.flags import Flag
 from nightflow.lightcurves.associate import reach, unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.field_night import FieldNight
-from nightflow.store.models import Exposure, Frame, Measurement, Reduction
+from nightflow.store.models import Exposure, Frame, Measurement, Reduction, is_detection
 
 __all__ = ["ReducedFrame", "StoredField", "field_groups", "read_field", "solved_frames"]
 
@@ -260,6 +260,7 @@ def _detections(session: Session, frames: Sequence[ReducedFrame]) -> Iterator[li
                 col(Measurement.reduction_id).in_([one.reduction_id for one in some]),
                 col(Measurement.mjd_mid).between(some[0].mjd_mid, some[-1].mjd_mid),
                 col(Measurement.ra).is_not(None),
+                is_detection(),
             )
             .order_by(col(Measurement.reduction_id), col(Measurement.number), col(Measurement.kind))
         ).all()

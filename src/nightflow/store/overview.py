@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database
-from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, plain_text
+from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, is_detection, plain_text
 
 __all__ = [
     "FRAME_COLUMNS",
@@ -145,11 +145,11 @@ def nights(database: Database, exposure_ids: Sequence[int] | None = None) -> lis
 
 
 def flag_counts(database: Database, reduction_id: int) -> dict[int, int]:
-    """Return flag word -> number of measurements of a reduction that carry it, 0 for the unflagged."""
+    """Return flag word -> number of detections of a reduction that carry it, 0 for the unflagged."""
     with database.session() as session:
         rows = session.exec(
             select(Measurement.flags, func.count())
-            .where(Measurement.reduction_id == reduction_id)
+            .where(Measurement.reduction_id == reduction_id, is_detection())
             .group_by(col(Measurement.flags))
             .order_by(col(Measurement.flags))
         ).all()

@@ -6,7 +6,7 @@ curves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlmodel import Session, col
 from nightflow.lightcurves.associate import match_radius, separation
 from nightflow.lightcurves.light_curve import COLUMNS, LightCurve
 from nightflow.lightcurves.microjansky import microjansky
+from nightflow.lightcurves.upper_limits import LEVEL, upper_limits
 from nightflow.store.comparison import differential
 from nightflow.store.database import Database
 from nightflow.store.healpix import cone
@@ -188,14 +189,18 @@ def curve_of_rows(session: Session, rows: Sequence[Any], kind: str, source_id: i
         The source, which is never its own comparison star; 0 where it is none.
     """
     columns = {name: _column(rows, name) for name in (*_MEASURED, *_REDUCED)}
+    own = _own_zero_points(columns)
     curves = differential(session, source_id, kind, columns)
     columns |= {"frame": columns["path"], "source_id": np.full(len(rows), source_id)}
     columns |= {
         "diff_mag": curves.diff_mag,
         "diff_mag_err": curves.diff_mag_err,
-        "flux_ujy": _flux_density(columns),
+        "flux_ujy": _flux_density(columns, own),
+        "upper_limit": _upper_limits(columns, own),
     }
     meta = _described(columns) | {"comparison_stars": curves.described}
+    if kind == "forced":
+        meta["upper_limit"] = f"{LEVEL:g} sigma"
     return LightCurve(columns={column.name: columns[column.name] for column in COLUMNS}, meta=meta)
 
 
@@ -217,30 +222,42 @@ def _column(rows: Any, name: str) -> NDArray[Any]:
     return np.array(values, dtype=np.float64)
 
 
-def _flux_density(columns: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+def _systems(columns: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Yield each photometric system and band, and the rows that are in it."""
+    for system, band in sorted(set(zip(columns["mag_system"], columns["zp_band"], strict=True))):
+        yield system, band, (columns["mag_system"] == system) & (columns["zp_band"] == band)
+
+
+def _flux_density(columns: dict[str, NDArray[Any]], own: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return microjansky, each row by the system and band of its own zero point."""
     flux = columns["flux"]
     out = np.full(len(flux), np.nan)
-    for system, band in sorted(set(zip(columns["mag_system"], columns["zp_band"], strict=True))):
-        rows = (columns["mag_system"] == system) & (columns["zp_band"] == band)
-        own = _own_zero_points(flux[rows], columns["mag"][rows], columns["zp"][rows])
-        out[rows] = microjansky(flux[rows], own, system, band)
+    for system, band, rows in _systems(columns):
+        out[rows] = microjansky(flux[rows], own[rows], system, band)
     return out
 
 
-def _own_zero_points(
-    flux: NDArray[np.float64], mag: NDArray[np.float64], zero_point: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _upper_limits(columns: dict[str, NDArray[Any]], own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return magnitudes that forced apertures with little light in them stay below, NaN for other rows."""
+    with np.errstate(divide="ignore"):
+        limit = own - 2.5 * np.log10(upper_limits(columns["flux"], columns["flux_err"]))
+    return np.where(columns["kind"] == "forced", limit, np.nan)
+
+
+def _own_zero_points(columns: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     """Return the zero points with the source's own colour term in them, as its magnitudes have it.
 
     Where a flux has no magnitude, because it is not positive, the source's median offset from the frames'
     zero points stands for its colour.
     """
+    flux, mag, zero_point = columns["flux"], columns["mag"], columns["zp"]
     known = np.isfinite(mag) & (flux > 0)
     own = np.where(known, mag + 2.5 * np.log10(np.where(known, flux, 1.0)), np.nan)
-    offsets = (own - zero_point)[np.isfinite(own - zero_point)]
-    typical = float(np.median(offsets)) if len(offsets) else 0.0
-    return np.where(known, own, zero_point + typical)
+    for _, _, rows in _systems(columns):
+        offsets = (own - zero_point)[rows & np.isfinite(own - zero_point)]
+        typical = float(np.median(offsets)) if len(offsets) else 0.0
+        own[rows & ~known] = zero_point[rows & ~known] + typical
+    return own
 
 
 def _described(columns: dict[str, NDArray[Any]]) -> dict[str, str]:

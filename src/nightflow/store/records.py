@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,16 @@ class CatalogIdentity:
     def __len__(self) -> int:
         return len(self.known)
 
+    def and_unknown(self, n: int) -> CatalogIdentity:
+        """Return these and ``n`` more that are no star of the catalogue."""
+        return CatalogIdentity(
+            catalog=self.catalog,
+            known=np.append(self.known, np.zeros(n, bool)),
+            ids=np.append(self.ids, np.full(n, "", self.ids.dtype)),
+            pmra=np.append(self.pmra, np.zeros(n)),
+            pmdec=np.append(self.pmdec, np.zeros(n)),
+        )
+
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> CatalogIdentity:
         """Return the detections selected by a mask or by indices."""
         return CatalogIdentity(
@@ -121,7 +131,8 @@ class MeasurementColumns:
     Attributes
     ----------
     number : ndarray of int, shape (n,)
-        Detection number on the frame, from 0; the same for all kinds of one detection.
+        Detection number on the frame, from 0; the same for all kinds of one detection. Forced apertures count
+        downwards from -1.
     kind : str or ndarray of str, shape (n,)
         aperture, psf or forced.
     flux, flux_err : ndarray of float, shape (n,)
@@ -140,12 +151,14 @@ class MeasurementColumns:
         NaN where unknown.
     position_err : ndarray of float, shape (n,)
         1-sigma error of the place along each axis, arcsec, without that of the WCS; NaN where unknown.
-    catalog : CatalogIdentity, optional
-        Which stars of a catalogue they are.
     mjd_mid : float
         UTC.
     filter : str
         As the profile maps it.
+    catalog : CatalogIdentity, optional
+        Which stars of a catalogue they are.
+    moving : ndarray of bool, shape (n,), optional
+        Forced apertures that follow an ephemeris: they belong to no source.
     """
 
     number: NDArray[np.integer]
@@ -165,6 +178,7 @@ class MeasurementColumns:
     mjd_mid: float
     filter: str
     catalog: CatalogIdentity | None = None
+    moving: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in self._arrays()}
@@ -176,6 +190,20 @@ class MeasurementColumns:
     def __len__(self) -> int:
         return len(self.number)
 
+    def and_those(self, other: MeasurementColumns) -> MeasurementColumns:
+        """Return the rows of both, which are of one frame; a catalogue knows none of the other's."""
+        kinds = np.concatenate([self.kinds(), other.kinds()])
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in self._arrays()
+            if name not in ("kind", "moving")
+        }
+        moving = np.concatenate(
+            [np.zeros(len(one), bool) if one.moving is None else one.moving for one in (self, other)]
+        )
+        catalog = None if self.catalog is None else self.catalog.and_unknown(len(other))
+        return replace(self, kind=kinds, moving=moving, catalog=catalog, **joined)
+
     def usable(self) -> NDArray[np.bool_]:
         """Return which rows can be stored: place, flux and error are finite numbers."""
         finite_rows = [np.isfinite(getattr(self, name)) for name in ("flux", "flux_err", "x", "y")]
@@ -185,12 +213,17 @@ class MeasurementColumns:
         """Return which rows have a place on the sky."""
         return np.isfinite(self.ra) & np.isfinite(self.dec)
 
+    def forced(self) -> NDArray[np.bool_]:
+        """Return which rows are apertures put on places, not detections."""
+        return np.asarray(self.number) < 0
+
     def kinds(self) -> NDArray[np.str_]:
         """Return the kind of each row, shape (n,)."""
         return np.broadcast_to(np.asarray(self.kind, dtype=np.str_), (len(self),))
 
     def _arrays(self) -> list[str]:
         scalars = {"mjd_mid", "filter", "catalog"} | ({"kind"} if isinstance(self.kind, str) else set())
+        scalars |= {"moving"} if self.moving is None else set()
         return [name for name in self.__dataclass_fields__ if name not in scalars]
 
 

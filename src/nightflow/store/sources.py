@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
 from sqlmodel import Session, col
 
 from nightflow.flags import Flag
 from nightflow.lightcurves.associate import associate
 from nightflow.store import healpix
 from nightflow.store.bulk import read_numbers
-from nightflow.store.models import Exposure, Frame, Measurement, Source
+from nightflow.store.models import Exposure, Frame, Measurement, Source, is_detection
 from nightflow.store.records import CatalogIdentity
 from nightflow.store.source_names import free_names
 
 __all__ = [
-    "Detections", "Identified", "SourceRows", "count_observation", "identify", "in_ranges", "insert_sources",
-    "moved_to", "sources_around", "taken_names",
+    "Detections", "Identified", "SourceRows", "confirmed_sources", "count_observation", "identify",
+    "in_ranges", "insert_sources", "moved_to", "sources_around", "taken_names",
 ]  # fmt: skip
 
 _MAS_PER_DEGREE = 3.6e6
@@ -116,7 +116,21 @@ def sources_around(
     session: Session, ra: NDArray[np.floating], dec: NDArray[np.floating], radius: float, epoch: float
 ) -> SourceRows:
     """Return the sources that may lie within ``radius`` arcsec of any of these places, moved to ``epoch``."""
-    ranges = healpix.cover(ra, dec, (radius + _FASTEST) / 3600.0)
+    return _read(session, in_ranges(healpix.cover(ra, dec, (radius + _FASTEST) / 3600.0)), epoch)
+
+
+def confirmed_sources(session: Session, ra: float, dec: float, radius: float, epoch: float) -> SourceRows:
+    """Return the sources within about ``radius`` degrees that are surely there, moved to ``epoch``.
+
+    They were detected more than once, stand in a catalogue, or a night's association has settled them.
+    """
+    confirmed = or_(col(Source.n_obs) > 1, col(Source.catalog) != "", col(Source.n_position) > 0)
+    inside = in_ranges(healpix.cone(ra, dec, radius))
+    return _read(session, and_(inside, confirmed, col(Source.n_obs) > 0), epoch)
+
+
+def _read(session: Session, condition: ColumnElement[bool], epoch: float) -> SourceRows:
+    """Return the sources that meet a condition, moved to ``epoch``."""
     numbers = ("ra", "dec", "pmra", "pmdec", "epoch")
     statement = select(
         col(Source.id),
@@ -124,7 +138,7 @@ def sources_around(
         col(Source.n_obs),
         col(Source.n_position),
         case((col(Source.catalog) != "", 1), else_=0),
-    ).where(in_ranges(ranges))
+    ).where(condition)
     # The numbers of sources have 53 bits: a double holds each.
     table = read_numbers(session, statement)
     table = table[:, np.argsort(table[0])]
@@ -190,7 +204,9 @@ def count_observation(session: Session, reduction_id: int, change: int, mjd_mid:
     Where the time of its measurements is given, Postgres looks into that month only.
     """
     seen = select(col(Measurement.source_id)).where(
-        col(Measurement.reduction_id) == reduction_id, col(Measurement.source_id).is_not(None)
+        col(Measurement.reduction_id) == reduction_id,
+        col(Measurement.source_id).is_not(None),
+        is_detection(),
     )
     if mjd_mid is not None:
         seen = seen.where(col(Measurement.mjd_mid) == mjd_mid)

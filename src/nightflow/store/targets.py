@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from sqlmodel import Session, col, select
@@ -12,10 +13,22 @@ from nightflow.lightcurves.associate import separation, unit_vectors
 from nightflow.store.database import Database
 from nightflow.store.models import Target, plain_text
 
-__all__ = ["add_target", "find_target", "list_targets", "position_at", "targets_near"]
+__all__ = [
+    "TargetPlace", "add_target", "find_target", "list_targets", "position_at", "target_places",
+    "targets_near",
+]  # fmt: skip
 
 _MAS_PER_DEGREE = 3.6e6
 _MJD_2000 = 51544.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetPlace:
+    """Where a target is at a time, ICRS degrees, and whether an ephemeris says so."""
+
+    ra: float
+    dec: float
+    moving: bool
 
 
 def add_target(
@@ -101,9 +114,20 @@ def position_at(target: Target, mjd: float) -> tuple[float, float] | None:
 def targets_near(
     database: Database, ra: float, dec: float, radius: float, mjd: float | None
 ) -> list[tuple[float, float]]:
-    """Return where the targets within ``radius`` degrees of a place are at a time (None: J2000)."""
-    places = (position_at(target, _MJD_2000 if mjd is None else mjd) for target in list_targets(database))
-    return [place for place in places if place is not None and separation(ra, dec, *place) <= radius * 3600.0]
+    """Return right ascension and declination of `target_places`."""
+    return [(place.ra, place.dec) for place in target_places(database, ra, dec, radius, mjd)]
+
+
+def target_places(
+    database: Database, ra: float, dec: float, radius: float, mjd: float | None
+) -> list[TargetPlace]:
+    """Return where the targets within ``radius`` degrees of a place are at a time (None: J2000), by name."""
+    found = []
+    for target in list_targets(database):
+        place = position_at(target, _MJD_2000 if mjd is None else mjd)
+        if place is not None and separation(ra, dec, *place) <= radius * 3600.0:
+            found.append(TargetPlace(ra=place[0], dec=place[1], moving=target.ephemeris is not None))
+    return found
 
 
 def _by_name(session: Session, name: str) -> Target | None:

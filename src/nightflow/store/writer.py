@@ -16,6 +16,7 @@ from nightflow.flags import Flag
 from nightflow.lightcurves.associate import reach
 from nightflow.store.bulk import insert_measurements
 from nightflow.store.database import Database, serialise
+from nightflow.store.forced_rows import source_at
 from nightflow.store.models import Measurement, Reduction
 from nightflow.store.partitions import ensure_partition
 from nightflow.store.records import MeasurementColumns, ReductionRecord
@@ -154,8 +155,11 @@ def _measure(
 ) -> AppendResult:
     assert reduction.id is not None
     source_ids, ambiguous, n_new = _source_of_rows(session, reduction.frame_id, columns, radius)
+    fixed = columns.forced() if columns.moving is None else columns.forced() & ~columns.moving
+    _attach(session, columns, fixed, radius, source_ids)
+    association = np.where(columns.forced() & ~fixed, 0, ONLINE_ASSOCIATION)
     columns = replace(columns, flags=np.where(ambiguous, columns.flags | _AMBIGUOUS, columns.flags))
-    written = insert_measurements(session, reduction.id, columns, source_ids, ONLINE_ASSOCIATION)
+    written = insert_measurements(session, reduction.id, columns, source_ids, association)
     if written:
         count_observation(session, reduction.id, +1, float(columns.mjd_mid))
     return AppendResult(
@@ -173,7 +177,7 @@ def _source_of_rows(
     session: Session, frame_id: int, columns: MeasurementColumns, radius: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
     """Return the source of each row and whether it is ambiguous; the kinds of one detection share both."""
-    rows = np.flatnonzero(columns.usable() & columns.solved())
+    rows = np.flatnonzero(columns.usable() & columns.solved() & ~columns.forced())
     source_of_row, ambiguous = np.zeros(len(columns), np.int64), np.zeros(len(columns), bool)
     if not len(rows):
         return source_of_row, ambiguous, 0
@@ -190,8 +194,25 @@ def _source_of_rows(
             flags=columns.flags[one_each],
             catalog=None if columns.catalog is None else columns.catalog.take(one_each),
         ),
-        epoch=2000.0 + (columns.mjd_mid - _MJD_2000) / 365.25,
+        epoch=_epoch(columns),
     )
     source_of_row[rows] = found.source[detection]
     ambiguous[rows] = found.ambiguous[detection]
     return source_of_row, ambiguous, found.n_new
+
+
+def _attach(
+    session: Session,
+    columns: MeasurementColumns,
+    fixed: NDArray[np.bool_],
+    radius: NDArray[np.float64],
+    source_ids: NDArray[np.int64],
+) -> None:
+    """Write the sources that stand where apertures were put into ``source_ids``; none is made for them."""
+    rows = np.flatnonzero(fixed & columns.usable() & columns.solved())
+    source_ids[rows] = source_at(session, columns.ra[rows], columns.dec[rows], radius[rows], _epoch(columns))
+
+
+def _epoch(columns: MeasurementColumns) -> float:
+    """Return the Julian year of a frame's measurements."""
+    return 2000.0 + (columns.mjd_mid - _MJD_2000) / 365.25

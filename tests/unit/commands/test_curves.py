@@ -24,6 +24,7 @@ PUBLISHED = [
     "kind",
     "mag",
     "mag_err",
+    "upper_limit",
     "flux",
     "flux_err",
     "flux_ujy",

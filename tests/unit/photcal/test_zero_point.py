@@ -40,7 +40,7 @@ def scene(count=80, *, seed=0, color_term=0.0, star_scatter=0.0, catalog_noise=0
 
 def calibrate(sources, stars, match, filter="V", excluded=None):
     conditions = Conditions(
-        filter=filter, exptime=EXPTIME, gain=GAIN, sky_rms=10.0, aperture_radius=4.0, aperture_correction=1.0
+        filter=filter, exptime=EXPTIME, gain=GAIN, aperture_noise=71.0, aperture_correction=1.0
     )
     return calibrate_flux(sources, stars, match, conditions, SETTINGS, excluded)
 
@@ -121,11 +121,11 @@ def test_a_star_without_which_there_is_no_fit_has_no_magnitude():
 
 
 @pytest.mark.parametrize(
-    "absurd", [{"exptime": 0.0}, {"exptime": np.nan}, {"gain": 0.0}, {"sky_rms": np.inf}], ids=str
+    "absurd", [{"exptime": 0.0}, {"exptime": np.nan}, {"gain": 0.0}, {"aperture_noise": np.inf}], ids=str
 )
 def test_absurd_conditions_are_no_zero_point(absurd):
     (name,) = absurd
-    known = {"filter": "V", "exptime": EXPTIME, "gain": GAIN, "sky_rms": 10.0, "aperture_radius": 4.0}
+    known = {"filter": "V", "exptime": EXPTIME, "gain": GAIN, "aperture_noise": 71.0}
     with pytest.raises(NoZeroPoint, match=f"{name} = .* is not a positive number"):
         calibrate_flux(*scene(), Conditions(**(known | absurd)), SETTINGS)
 
@@ -178,4 +178,4 @@ def test_unfiltered_frame_is_calibrated_with_a_warning():
 def test_depth_is_where_signal_to_noise_is_five():
     solution = calibrate(*scene()).solution
     flux = EXPTIME * 10 ** (0.4 * (solution.zero_point - solution.depth_5sigma))
-    assert flux / np.sqrt(flux + np.pi * 16 * 100) == pytest.approx(5.0)
+    assert flux / np.sqrt(flux + 71.0**2) == pytest.approx(5.0)

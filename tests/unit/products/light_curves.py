@@ -21,6 +21,7 @@ def transit(n: int = 40, seed: int = 3) -> LightCurve:
         "kind": np.full(n, "aperture", object),
         "mag": 11.3 + diff,
         "mag_err": np.full(n, 0.005),
+        "upper_limit": np.full(n, np.nan),
         "flux": 1000.0 * 10 ** (-0.4 * diff),
         "flux_err": np.full(n, 5.0),
         "flux_ujy": np.full(n, np.nan),

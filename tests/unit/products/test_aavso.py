@@ -46,7 +46,7 @@ def records(report: bytes) -> list[dict[str, str]]:
         assert 0 < len(row["NAME"]) <= 30
         assert all(len(row[name]) <= limit for name, limit in LIMITS.items())
         assert re.fullmatch(r"\d{7}\.\d+", row["DATE"])
-        assert re.fullmatch(r"-?\d+\.\d+", row["MAG"])
+        assert re.fullmatch(r"<?-?\d+\.\d+", row["MAG"])
         assert row["FILT"] in FILTERS
         assert (row["TRANS"], row["MTYPE"]) == ("NO", "STD")
         assert (row["CNAME"], row["CMAG"]) == ("ENSEMBLE", "na")
@@ -104,3 +104,13 @@ def test_what_the_edge_cut_is_left_out_and_doubts_are_noted() -> None:
     assert doubtful == [
         "zero point of each frame from catalogue stars: Vega (V); light of a neighbour; may be another star"
     ]
+
+
+def test_an_upper_limit_is_reported_as_fainter_than() -> None:
+    curve = in_v()
+    limits = np.full(len(curve), np.nan)
+    limits[0] = 18.25
+    columns = {**curve.columns, "upper_limit": limits, "mag": np.where(np.isfinite(limits), np.nan, 11.3)}
+    rows = records(to_aavso(replace(curve, columns=columns), star="R Cyg", observer="XYZ"))
+    assert (rows[0]["MAG"], rows[0]["MERR"]) == ("<18.250", "na")
+    assert rows[1]["MAG"] == "11.3000"

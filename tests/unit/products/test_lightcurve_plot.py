@@ -107,3 +107,14 @@ def test_a_folded_curve_has_two_cycles_and_names_its_period() -> None:
 def test_no_curve_is_folded_with_a_period_that_is_none() -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         draw(transit(), period=0.0)
+
+
+def test_upper_limits_are_carets_in_place_of_magnitudes() -> None:
+    curve = transit()
+    limits = np.where(np.arange(len(curve)) % 10 == 0, 11.0, np.nan)
+    shown = LightCurve(columns={**curve.columns, "upper_limit": limits}, meta=curve.meta)
+    axes = _axes(shown)
+    (carets,) = (line for line in axes.lines if line.get_label() == "Clear, fainter than")
+    assert carets.get_ydata().tolist() == [11.0] * 4
+    assert len(_points(axes, "Clear")) == 20 - 4
+    assert axes.get_ylabel() == "Magnitude"

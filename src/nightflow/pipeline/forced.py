@@ -1,0 +1,192 @@
+"""Forced photometry: the frame's aperture at targets, and at known sources that it did not detect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from nightflow.astrometry.solution import Quality, Solution
+from nightflow.lightcurves.associate import reach, unit_vectors
+from nightflow.lightcurves.cluster import chord
+from nightflow.lightcurves.times import bjd_tdb
+from nightflow.photcal.zero_point import instrumental_magnitudes
+from nightflow.pipeline.solve import footprint_radius, julian_year
+from nightflow.pipeline.work import Context, Work
+from nightflow.sources.forced import ForcedFluxes, forced_fluxes, own_detections
+from nightflow.store.records import MeasurementColumns
+from nightflow.store.sources import SourceRows, confirmed_sources
+from nightflow.store.targets import target_places
+
+__all__ = ["forced"]
+
+_ONE_PLACE = 0.1
+"""Pixels within which two targets are one aperture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """Places on a frame; columns of equal length n.
+
+    Attributes
+    ----------
+    ra, dec : ndarray of float64, shape (n,)
+        ICRS degrees at the time of the frame.
+    x, y : ndarray of float64, shape (n,)
+        0-based pixels.
+    moving : ndarray of bool, shape (n,)
+        Whether an ephemeris gives them.
+    """
+
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    moving: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ra)
+
+    def take(self, rows: NDArray[np.bool_] | slice) -> _Places:
+        return _Places(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
+    def and_those(self, other: _Places) -> _Places:
+        columns = self.__dataclass_fields__
+        return _Places(
+            **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in columns}
+        )
+
+
+def forced(work: Work, context: Context) -> dict[str, Any]:
+    """Measure the places of targets and of known sources, by the frame's WCS; none is centred anew.
+
+    Targets are measured on every frame that holds them, detected or not. Of the known sources in the frame
+    those that were not detected are, the most often seen first, as many as the profile allows. A frame whose
+    WCS is not verified has no forced photometry: its apertures might lie beside the stars.
+    """
+    solution, measured, settings = work.solution, work.measured, work.profile.photometry
+    if solution is None or measured is None or work.header.mjd_mid is None:
+        return {}
+    targets = _targets(work, context, solution)
+    if solution.quality is not Quality.VERIFIED:
+        if len(targets):
+            work.warnings.append(f"no forced photometry of targets: the WCS is {solution.quality}")
+        return {}
+    places = targets
+    if settings.forced_sources:
+        known = _undetected(work, context, solution, targets)
+        places = targets.and_those(known.take(slice(settings.forced_sources)))
+    work.forced_targets = tuple(zip(targets.ra.round(7).tolist(), targets.dec.round(7).tolist(), strict=True))
+    work.forced = _columns(work, places, forced_fluxes(measured, places.x, places.y))
+    return {"n_forced": len(places)}
+
+
+def _targets(work: Work, context: Context, solution: Solution) -> _Places:
+    """Return the places of the targets on the frame, each once."""
+    found = []
+    if work.profile.photometry.forced_targets:
+        radius = footprint_radius(solution, _shape(work))
+        found = target_places(
+            context.database, solution.ra_center, solution.dec_center, radius, work.header.mjd_mid
+        )
+    ra, dec = (np.array([getattr(one, name) for one in found], float) for name in ("ra", "dec"))
+    places = _on_frame(work, solution, ra, dec, np.array([one.moving for one in found], bool))
+    first = np.ones(len(places), bool)
+    for row in range(1, len(places)):
+        before = first[:row] & (places.moving[:row] == places.moving[row])
+        apart = np.hypot(places.x[:row] - places.x[row], places.y[:row] - places.y[row])
+        first[row] = not (before & (apart < _ONE_PLACE)).any()
+    return places.take(first)
+
+
+def _undetected(work: Work, context: Context, solution: Solution, targets: _Places) -> _Places:
+    """Return where known sources are of which the frame has no detection, and that are no target."""
+    assert work.measured is not None
+    assert work.header.mjd_mid is not None
+    radius, year = footprint_radius(solution, _shape(work)), julian_year(work.header.mjd_mid)
+    with context.database.session() as session:
+        known = confirmed_sources(session, solution.ra_center, solution.dec_center, radius, year)
+    sources = work.measured.sources
+    ra, dec = solution.wcs.all_pix2world(sources.x, sources.y, 0) if len(sources) else (sources.x, sources.y)
+    seen = unit_vectors(np.append(ra, targets.ra), np.append(dec, targets.dec))
+    within = reach(solution.scale, work.measured.fwhm, solution.rms_arcsec, np.full(1, np.nan))[0]
+    missed = _apart(known, seen, float(within))
+    order = missed[np.lexsort((known.ids[missed], -known.n_obs[missed]))]
+    return _on_frame(work, solution, known.ra[order], known.dec[order], np.zeros(len(order), bool))
+
+
+def _apart(known: SourceRows, seen: NDArray[np.float64], within: float) -> NDArray[np.intp]:
+    """Return which sources have none of the unit vectors within that many arcsec."""
+    if not len(seen) or not len(known):
+        return np.arange(len(known))
+    nearest, _ = cKDTree(seen).query(unit_vectors(known.ra, known.dec), distance_upper_bound=chord(within))
+    return np.flatnonzero(np.isinf(nearest))
+
+
+def _on_frame(
+    work: Work,
+    solution: Solution,
+    ra: NDArray[np.float64],
+    dec: NDArray[np.float64],
+    moving: NDArray[np.bool_],
+) -> _Places:
+    """Return those of some places whose centre is on the chip."""
+    x, y = solution.wcs.all_world2pix(ra, dec, 0, quiet=True) if len(ra) else (ra, dec)
+    ny, nx = _shape(work)
+    inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
+    return _Places(ra=ra, dec=dec, x=np.asarray(x), y=np.asarray(y), moving=moving).take(inside)
+
+
+def _columns(work: Work, places: _Places, fluxes: ForcedFluxes) -> MeasurementColumns:
+    header = work.header
+    assert header.mjd_mid is not None
+    mag, mag_err = _magnitudes(work, places, fluxes)
+    unknown = np.full(len(places), np.nan)
+    return MeasurementColumns(
+        number=-1 - np.arange(len(places)),
+        kind="forced",
+        flux=fluxes.flux / header.exptime,
+        flux_err=fluxes.flux_err / header.exptime,
+        mag=mag,
+        mag_err=mag_err,
+        x=places.x,
+        y=places.y,
+        ra=places.ra,
+        dec=places.dec,
+        fwhm_px=unknown,
+        flags=fluxes.flags,
+        position_err=unknown,
+        bjd_tdb=bjd_tdb(header.mjd_mid, places.ra, places.dec, header.site),
+        mjd_mid=header.mjd_mid,
+        filter=header.filter,
+        moving=places.moving,
+    )
+
+
+def _magnitudes(
+    work: Work, places: _Places, fluxes: ForcedFluxes
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return magnitudes and errors; NaN without a zero point or a positive flux.
+
+    Where a detection stands at the place, what makes its flux a magnitude (zero point and colour) holds for
+    the aperture, too; elsewhere the frame's median does.
+    """
+    assert work.measured is not None
+    calibration, sources = work.calibration, work.measured.sources
+    exptime = work.header.exptime
+    if calibration is None:
+        return np.full(len(places), np.nan), np.full(len(places), np.nan)
+    offsets = calibration.mag - instrumental_magnitudes(sources.flux, sources.flux_err, exptime)[0]
+    own = own_detections(work.measured, places.x, places.y)
+    offset = np.append(offsets, np.nan)[own]
+    offset[np.isnan(offset)] = np.nanmedian(offsets)
+    mag, mag_err = instrumental_magnitudes(fluxes.flux, fluxes.flux_err, exptime)
+    return mag + offset, mag_err
+
+
+def _shape(work: Work) -> tuple[int, int]:
+    assert work.measured is not None
+    return work.measured.pixels.data.shape[0], work.measured.pixels.data.shape[1]

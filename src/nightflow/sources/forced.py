@@ -1,0 +1,97 @@
+"""Apertures at places that are known beforehand, whether or not a source was detected there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from nightflow.flags import Flag
+from nightflow.sources.aperture import NOTICEABLE, aperture_flags
+from nightflow.sources.measure import MeasuredFrame
+from nightflow.sources.whole_flux import whole_flux
+
+__all__ = ["ForcedFluxes", "forced_fluxes", "own_detections"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForcedFluxes:
+    """Fluxes at n places.
+
+    Attributes
+    ----------
+    flux, flux_err : ndarray of float64, shape (n,)
+        Electrons of the whole star, negative ones too. The error is that of a detection's flux (variance
+        plane, local background), with what empty apertures of the frame scatter beyond it added in squares.
+    flags : ndarray of uint16, shape (n,)
+        Bits of `nightflow.flags.Flag` of any pixel in the aperture, of edges and of neighbours.
+    """
+
+    flux: NDArray[np.float64]
+    flux_err: NDArray[np.float64]
+    flags: NDArray[np.uint16]
+
+
+def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> ForcedFluxes:
+    """Measure the frame's aperture at given places, which are not centred anew.
+
+    Aperture, local background and aperture correction are those of the detections.
+
+    Parameters
+    ----------
+    measured : MeasuredFrame
+    x, y : ndarray of float64, shape (n,)
+        0-based pixels of the frame.
+    """
+    pixels = measured.pixels
+    on_x, on_y = x - pixels.shift, y - pixels.shift
+    aperture = pixels.fluxes(on_x, on_y)
+    excess = measured.empty_apertures.excess_variance
+    flux, flux_err = whole_flux(
+        aperture.flux,
+        np.sqrt(aperture.flux_err**2 + excess),
+        measured.aperture_correction,
+        on_x,
+        on_y,
+        measured.scintillation,
+    )
+    flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius, 0.0, flux)
+    flags[_has_neighbour(measured, x, y, flux)] |= np.uint16(Flag.NEIGHBOUR)
+    return ForcedFluxes(flux=flux, flux_err=flux_err, flags=flags)
+
+
+def own_detections(
+    measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Return the row of the detection that stands at each place, -1 where none does, shape (n,).
+
+    It lies within half of the FWHM, or a pixel.
+    """
+    sources = measured.sources
+    if not len(sources) or not len(x):
+        return np.full(len(x), -1, np.intp)
+    distance, row = cKDTree(np.column_stack([sources.x, sources.y])).query(np.column_stack([x, y]))
+    return np.where(distance <= _own_reach(measured), row, -1)
+
+
+def _own_reach(measured: MeasuredFrame) -> float:
+    return max(1.0, 0.5 * measured.pixels.fwhm)
+
+
+def _has_neighbour(
+    measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64], flux: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return at which places a detection, other than the one that stands there, adds noticeable light."""
+    sources = measured.sources
+    crowded = np.zeros(len(x), bool)
+    if not len(sources) or not len(x):
+        return crowded
+    tree = cKDTree(np.column_stack([sources.x, sources.y]))
+    own = own_detections(measured, x, y)
+    reach = measured.pixels.radius + 0.5 * measured.pixels.fwhm
+    for place, near in enumerate(tree.query_ball_point(np.column_stack([x, y]), reach)):
+        others = sources.flux[[row for row in near if row != own[place]]]
+        crowded[place] = bool((others >= NOTICEABLE * flux[place]).any())
+    return crowded
