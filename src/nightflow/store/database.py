@@ -24,7 +24,7 @@ from nightflow.store.failures import translated
 __all__ = ["Database", "serialise"]
 
 _WRITES = "nightflow_writes"
-_ONE_VIEW: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+_ONE_VIEW: dict[str, Any] = {"isolation_level": "REPEATABLE READ"}
 """By itself Postgres shows each statement of a transaction what was committed before it; SQLite does not."""
 _CACHE_KIB = 65_536
 _LOG_PAGES = 32_000
