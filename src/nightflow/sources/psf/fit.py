@@ -14,13 +14,13 @@ from scipy.spatial import cKDTree
 from nightflow.sources.psf.kernels import fill_stamps, local_variances, normal_blocks
 from nightflow.sources.psf.model import PsfModel
 
-__all__ = ["FitPixels", "StarFits", "fit_stars"]
+__all__ = ["FIT_FWHM", "MOST_STEPS", "FitPixels", "StarFits", "fit_stars"]
 
 Array = NDArray[np.float64]
 
 FIT_FWHM = 1.25
 """Radius in FWHM of the pixels that a star is fitted to: beyond, there is a hundredth of what they tell."""
-_MOST_STEPS = 12
+MOST_STEPS = 12
 _LARGEST_STEP = 0.25
 _LARGEST_SHIFT = 0.7
 """In FWHM: of one step, and from where a star was looked for."""
@@ -99,7 +99,14 @@ class _Stamps:
     residual: Array
 
 
-def fit_stars(pixels: FitPixels, psf: PsfModel, x: Array, y: Array) -> StarFits:
+def fit_stars(
+    pixels: FitPixels,
+    psf: PsfModel,
+    x: Array,
+    y: Array,
+    flux: Array | None = None,
+    most_steps: int = MOST_STEPS,
+) -> StarFits:
     """Fit flux and place of every star to the pixels within 1.25 FWHM of it, all stars simultaneously.
 
     Gauss-Newton steps on the whole frame (as Schlafly et al. 2018, ApJS 234, 39, do): stars that share pixels
@@ -112,6 +119,10 @@ def fit_stars(pixels: FitPixels, psf: PsfModel, x: Array, y: Array) -> StarFits:
     psf : PsfModel
     x, y : ndarray of float64, shape (n,)
         First places, 0-based pixels.
+    flux : ndarray of float64, shape (n,), optional
+        First fluxes; without them the first step finds them, places being held.
+    most_steps : int
+        Stars that still change then have what they have: a blend may creep for long.
 
     Returns
     -------
@@ -120,23 +131,24 @@ def fit_stars(pixels: FitPixels, psf: PsfModel, x: Array, y: Array) -> StarFits:
         is added to them.
     """
     place = np.column_stack([x, y]).astype(np.float64)
-    flux = np.zeros(len(place))
+    start = -1 if flux is not None else 0
+    flux = np.zeros(len(place)) if flux is None else flux
     pairs = _pairs(place, psf)
     limit = _LARGEST_SHIFT * psf.fwhm
-    for step in range(_MOST_STEPS):
+    for step in range(most_steps):
         stamps = _stamps(pixels, psf, place, flux)
         usable = _covered(stamps)
         own, right, between = _normal(stamps, pairs, usable)
         scale = np.maximum(flux, 3 * _alone_err(own, usable))
-        # The first step knows no flux, and so no slopes.
-        change = _solve(own, right, between, pairs, scale, with_places=step > 0)
+        # Without a flux there are no slopes.
+        change = _solve(own, right, between, pairs, scale, with_places=step > start)
         change[~usable] = 0
         flux = flux + change[:, 0]
         moved = place + np.clip(change[:, 1:], -_LARGEST_STEP * psf.fwhm, _LARGEST_STEP * psf.fwhm)
         shift = moved - np.column_stack([x, y])
         shift *= np.minimum(1, limit / np.maximum(np.hypot(*shift.T), 1e-9))[:, None]
         place = np.column_stack([x, y]) + shift
-        if step > 1 and _settled(change, own, scale, usable):
+        if step > start and _settled(change, own, scale, usable):
             break
     return _results(pixels, psf, place, flux, pairs, np.hypot(*shift.T) > 0.99 * limit)
 
