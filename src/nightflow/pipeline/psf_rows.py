@@ -20,8 +20,8 @@ __all__ = ["with_psf_rows"]
 def with_psf_rows(columns: MeasurementColumns, work: Work) -> MeasurementColumns:
     """Return the columns of the detections' apertures, and after them the rows that the PSF gave.
 
-    The row of a detection has its number; stars that were found in the residuals are counted on after the last
-    detection.
+    The row of a detection has its number; stars that were found in the residuals are counted on after the
+    last detection.
 
     Parameters
     ----------
@@ -34,7 +34,9 @@ def with_psf_rows(columns: MeasurementColumns, work: Work) -> MeasurementColumns
         return columns
     stars = work.measured.psf.sources
     own = _psf_columns(columns, work, stars)
-    joined = {name: np.concatenate([getattr(columns, name), values]) for name, values in own.items()}
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(columns, name), values]) for name, values in own.items()
+    }
     return replace(
         columns,
         kind=np.append(columns.kinds(), np.full(len(stars), "psf")),
@@ -91,9 +93,9 @@ def _position_errors(work: Work, stars: PsfSources) -> NDArray[np.float64]:
 def _magnitudes(work: Work, stars: PsfSources) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return magnitudes by the zero point of the apertures, and errors without the zero point's own.
 
-    What makes the aperture flux of a detection its magnitude (zero point, colour, the fit without itself) does
-    so with its PSF flux; the frame's median does where the aperture has no flux, and for new stars. A detection
-    that has flux but no magnitude has no zero point that is not its own, and gets none here either.
+    What makes the aperture flux of a detection its magnitude (zero point, colour, the fit without itself)
+    does so with its PSF flux; the frame's median does where the aperture has no flux, and for new stars. A
+    detection that has flux but no magnitude has no zero point that is not its own, and gets none here either.
     """
     assert work.measured is not None
     exptime = work.header.exptime

@@ -18,7 +18,8 @@ __all__ = ["PsfCheck", "build_psf"]
 Array = NDArray[np.float64]
 
 _FEWEST = (5, 20, 60)
-"""Stars from which on a PSF of order 0, 1 and 2 is built: ten for each term, five for one that is constant."""
+"""Stars from which on a PSF of order 0, 1 and 2 is built: ten for each term, five for one that is
+constant."""
 _HELD_OUT = 5
 """One star of so many is held out for the check."""
 _STEPS = 15
@@ -67,9 +68,7 @@ class _Samples:
     weight: Array
 
     def take(self, rows: NDArray[np.bool_]) -> _Samples:
-        return _Samples(
-            self.x[rows], self.y[rows], self.corner[rows], self.value[rows], self.weight[rows]
-        )
+        return _Samples(self.x[rows], self.y[rows], self.corner[rows], self.value[rows], self.weight[rows])
 
 
 def build_psf(
@@ -77,9 +76,10 @@ def build_psf(
 ) -> tuple[PsfModel, PsfCheck] | None:
     """Refine a PSF by the residuals that it leaves at some stars.
 
-    All pixels of all stars together give the coefficients of the spline for each term of a polynomial over the
-    field, by penalised least squares (conjugate gradients): where the pixels say little, in the wings, the PSF
-    stays what it was. The order of the polynomial is that which the number of stars and their spread carry.
+    All pixels of all stars together give the coefficients of the spline for each term of a polynomial over
+    the field, by penalised least squares (conjugate gradients): where the pixels say little, in the wings,
+    the PSF stays what it was. The order of the polynomial is that which the number of stars and their spread
+    carry.
 
     Parameters
     ----------
@@ -159,7 +159,9 @@ def _refined(psf: PsfModel, samples: _Samples, order: int) -> PsfModel:
     for _ in range(2):
         found = _predicted_raw(correction, terms, samples, psf.oversampling)
         weight = _clipped(samples.weight, samples.value - expected - found, expected + found)
-        correction = _solve(weight, samples.value - expected, terms, samples, psf.oversampling, freedom, start)
+        correction = _solve(
+            weight, samples.value - expected, terms, samples, psf.oversampling, freedom, start
+        )
     coefficients = start + correction
     sums = aperture_sums(nodes, psf.oversampling, psf.aperture_radius)
     return replace(psf, coefficients=coefficients, norms=(coefficients * sums).sum(axis=(1, 2)))

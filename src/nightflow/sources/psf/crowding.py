@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.flags import FLAG_DTYPE, Flag
-from nightflow.instruments.profile import PhotometrySettings
-from nightflow.sources.psf.photometry import CrowdedPixels, NoPsf, PsfPhotometry, measure_psf
-from nightflow.sources.table import SourceTable
+from nightflow.instruments.profile import DetectionSettings, PhotometrySettings
+from nightflow.sources.measure import MeasuredFrame
+from nightflow.sources.psf.photometry import CrowdedPixels, NoPsf, measure_psf
 
 __all__ = ["crowding", "is_psf_wanted", "with_psf"]
 
@@ -33,35 +33,47 @@ def is_psf_wanted(settings: PhotometrySettings, flags: NDArray[np.uint16]) -> bo
 
 
 def with_psf(
-    frame: CrowdedPixels, sources: SourceTable, correction: float, settings: PhotometrySettings
-) -> tuple[SourceTable, PsfPhotometry | None, tuple[str, ...]]:
-    """Return the sources of a frame, PSF photometry where it is wanted, and what a reader should know of it.
+    measured: MeasuredFrame, detection: DetectionSettings, photometry: PhotometrySettings
+) -> MeasuredFrame:
+    """Return a measured frame with PSF photometry, where its profile and its crowding ask for it.
 
-    Apertures that PSF photometry finds to hold a neighbour's light are flagged. Where it cannot be done, the
-    apertures stand alone and the reason is said.
+    Apertures that turn out to hold a neighbour's light are flagged. Where PSF photometry cannot be done, the
+    apertures stand alone and a warning says why.
 
     Parameters
     ----------
-    frame : CrowdedPixels
-    sources : SourceTable
-        Measured with apertures.
-    correction : float
-        The frame's aperture correction.
-    settings : PhotometrySettings
+    measured : MeasuredFrame
+    detection, photometry : DetectionSettings, PhotometrySettings
         Of the profile.
     """
-    if not is_psf_wanted(settings, sources.flags):
-        return sources, None, ()
+    sources = measured.sources
+    if not is_psf_wanted(photometry, sources.flags):
+        return measured
     try:
-        found = measure_psf(frame, sources.x, sources.y, correction)
+        found = measure_psf(_pixels(measured, detection), sources.x, sources.y)
     except NoPsf as reason:
-        return sources, None, (str(reason),)
+        return replace(measured, warnings=(*measured.warnings, str(reason)))
     flags = sources.flags | np.where(found.contaminated, FLAG_DTYPE(Flag.NEIGHBOUR), FLAG_DTYPE(0))
-    return replace(sources, flags=flags), found, (_said(found, settings, sources),)
+    said = found.described()
+    if photometry.psf == "crowded":
+        said = f"crowded ({100 * crowding(sources.flags):.0f} % of the sources have neighbours): {said}"
+    return replace(
+        measured, sources=replace(sources, flags=flags), psf=found, warnings=(*measured.warnings, said)
+    )
 
 
-def _said(found: PsfPhotometry, settings: PhotometrySettings, sources: SourceTable) -> str:
-    if settings.psf == "always":
-        return found.described()
-    share = crowding(sources.flags)
-    return f"crowded ({100 * share:.0f} % of the sources have neighbours): {found.described()}"
+def _pixels(measured: MeasuredFrame, detection: DetectionSettings) -> CrowdedPixels:
+    pixels = measured.pixels
+    return CrowdedPixels(
+        data=pixels.data,
+        variance=pixels.variance,
+        flags=pixels.flags,
+        sky_rms=measured.sky_rms,
+        box=detection.box,
+        profile=measured.profile,
+        radius=pixels.radius,
+        annulus=pixels.annulus,
+        correction=measured.aperture_correction,
+        scintillation=measured.scintillation,
+        independent=pixels.pixel_noise == 1.0,
+    )

@@ -39,9 +39,9 @@ class FitPixels:
     data : ndarray of float32, shape (ny, nx)
         Background-subtracted electrons.
     noise : ndarray of float32, shape (ny, nx)
-        Variance less the light of the sources, electrons squared; infinite where a pixel must not count. To it
-        the light of the *fitted* stars is added: weights that hold a pixel's own photon noise favour the pixels
-        that came out low, and a faint star would lose a third of its error.
+        Variance less the light of the sources, electrons squared; infinite where a pixel must not count. To
+        it the light of the *fitted* stars is added: weights that hold a pixel's own photon noise favour the
+        pixels that came out low, and a faint star would lose a third of its error.
     least : float
         Electrons squared; no variance is below it.
     """

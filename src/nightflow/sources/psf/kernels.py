@@ -65,7 +65,8 @@ def _slope(t: float, weights: Array) -> None:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _node(pixel: int, place: float, oversampling: int, half: int) -> tuple[int, float]:
-    """Return the first of the four nodes around a pixel of a star, and the fraction between the middle ones."""
+    """Return the first of the four nodes around a pixel of a star, and the fraction between the middle
+    ones."""
     at = (pixel - place) * oversampling + half
     lower = math.floor(at)
     return int(lower) - 1, at - lower
@@ -85,10 +86,7 @@ def _across_rows(table: Array, row: int, column: int, count: int, down: Array, l
 def _along(line: Array, at: int, across: Array) -> float:
     """Return the spline along x, from what `_across_rows` wrote."""
     return (
-        across[0] * line[at]
-        + across[1] * line[at + 1]
-        + across[2] * line[at + 2]
-        + across[3] * line[at + 3]
+        across[0] * line[at] + across[1] * line[at + 1] + across[2] * line[at + 2] + across[3] * line[at + 3]
     )
 
 
@@ -106,17 +104,20 @@ def paint(
 ) -> None:
     """Add stars to an image, out to ``radius`` pixels.
 
-    ``norms`` are what the terms of the PSF hold inside the aperture: the PSF at a place is divided by their sum
-    there. ``shape`` is the frame's, by which places are scaled; the image may be a part of it.
+    ``norms`` are what the terms of the PSF hold inside the aperture: the PSF at a place is divided by their
+    sum there. ``shape`` is the frame's, by which places are scaled; the image may be a part of it.
     """
-    terms, table = np.empty(len(norms)), np.empty(coefficients.shape[1:])
+    terms, table = np.empty(len(norms)), np.empty_like(coefficients[0])
     down, across, line = np.empty(4), np.empty(4), np.empty(table.shape[1])
     half = table.shape[0] // 2
     for star in range(len(x)):
         polynomial_terms(x[star], y[star], shape, terms)
         _combine(coefficients, terms, table)
         scale = flux[star] / (terms * norms).sum()
-        first, stop = max(0, math.ceil(x[star] - radius)), min(image.shape[1], math.floor(x[star] + radius) + 1)
+        first, stop = (
+            max(0, math.ceil(x[star] - radius)),
+            min(image.shape[1], math.floor(x[star] + radius) + 1),
+        )
         low, high = max(0, math.ceil(y[star] - radius)), min(image.shape[0], math.floor(y[star] + radius) + 1)
         if first >= stop or low >= high:
             continue
@@ -170,7 +171,7 @@ def fill_stamps(
     weight, residual : ndarray of float64, shape (n, size, size)
         Out: 1 / variance, data minus model; 0 where a pixel does not count.
     """
-    terms, table = np.empty(len(norms)), np.empty(coefficients.shape[1:])
+    terms, table = np.empty(len(norms)), np.empty_like(coefficients[0])
     down, across = np.empty(4), np.empty(4)
     down_slope, across_slope = np.empty(4), np.empty(4)
     half, size = table.shape[0] // 2, design.shape[2]
@@ -266,8 +267,8 @@ def local_variances(
 ) -> Array:
     """Return the variances of flux, x and y of each star, shape (n, 3), those of its neighbours free.
 
-    The matrix of a star and of all whose pixels it shares is inverted. Who shares none is taken as known: such
-    a star acts on this one only through a third, and that is in the matrix with its own variance.
+    The matrix of a star and of all whose pixels it shares is inverted. Who shares none is taken as known:
+    such a star acts on this one only through a third, and that is in the matrix with its own variance.
 
     Parameters
     ----------
@@ -319,7 +320,7 @@ def predict(
 ) -> Array:
     """Return the spline at the pixels of stamps, shape (n, size, size); ``terms`` has shape (n, n_terms)."""
     out = np.empty((len(x), size, size))
-    table, down, across = np.empty(coefficients.shape[1:]), np.empty(4), np.empty(4)
+    table, down, across = np.empty_like(coefficients[0]), np.empty(4), np.empty(4)
     half, nodes = table.shape[0] // 2, (size - 1) * oversampling + 4
     line = np.empty(nodes)
     for star in range(len(x)):

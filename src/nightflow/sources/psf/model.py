@@ -33,8 +33,8 @@ class PsfModel:
     Attributes
     ----------
     coefficients : ndarray of float64, shape (n_terms, nodes, nodes)
-        Of a cubic B-spline, for each term of `nightflow.sources.psf.kernels.polynomial_terms`; the middle node
-        is the star's place.
+        Of a cubic B-spline, for each term of `nightflow.sources.psf.kernels.polynomial_terms`; the middle
+        node is the star's place.
     norms : ndarray of float64, shape (n_terms,)
         Light of each term inside the aperture.
     oversampling : int
@@ -96,7 +96,8 @@ class PsfModel:
         return image
 
     def sampled(self, x: float, y: float, oversampling: int) -> NDArray[np.float64]:
-        """Return the PSF at one place of the frame on a grid finer than the pixels, the star in its middle."""
+        """Return the PSF at one place of the frame on a grid finer than the pixels, the star in its
+        middle."""
         half = math.floor(self.radius)
         steps = np.arange(oversampling) / oversampling
         fine = np.zeros((2 * half + 1, oversampling, 2 * half + 1, oversampling))
@@ -111,18 +112,22 @@ class PsfModel:
                     self.oversampling,
                     2 * half + 1,
                 )[0]
-        return fine.reshape((2 * half + 1) * oversampling, -1)[: -oversampling + 1 or None, : -oversampling + 1 or None]
+        return fine.reshape((2 * half + 1) * oversampling, -1)[
+            : -oversampling + 1 or None, : -oversampling + 1 or None
+        ]
 
 
 def n_nodes(radius: float, oversampling: int) -> int:
-    """Return how many nodes hold the splines of all pixels of a stamp of that radius, wherever the star is."""
+    """Return how many nodes hold the splines of all pixels of a stamp of that radius, wherever the star
+    is."""
     return 2 * ((math.ceil(radius) + 1) * oversampling + 2) + 1
 
 
 def aperture_sums(nodes: int, oversampling: int, radius: float) -> NDArray[np.float64]:
     """Return the light inside the aperture of a spline whose coefficient is 1 at one node, for each node.
 
-    Taken over stars on a fine grid of places in a pixel, as the mean of their sums over whole and part pixels.
+    Taken over stars on a fine grid of places in a pixel, as the mean of their sums over whole and part
+    pixels.
     """
     fine = 8
     reach = math.ceil(radius)

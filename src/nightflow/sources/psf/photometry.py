@@ -13,6 +13,7 @@ from nightflow.errors import FrameRejected
 from nightflow.flags import FLAG_DTYPE, UNUSABLE, Flag
 from nightflow.robust import robust_sigma
 from nightflow.sources.aperture import aperture_flags, measure_apertures
+from nightflow.sources.aperture_correction import ApertureCorrection
 from nightflow.sources.background import measure_background
 from nightflow.sources.psf.build import PsfCheck, build_psf
 from nightflow.sources.psf.companions import find_companions
@@ -27,7 +28,8 @@ Array = NDArray[np.float64]
 
 _ROUNDS = 3
 _FIRST_STEPS, _NEXT_STEPS = 5, 3
-"""Steps of the fits on the way, where places are new and where only the PSF is: the last one goes on to the end."""
+"""Steps of the fits on the way, where places are new and where only the PSF is: the last one goes on to the
+end."""
 _CLOSEST = 0.4
 """In FWHM: nearer, two stars are one (Stetson 1987 takes 0.37)."""
 _SIGNIFICANT = 4.0
@@ -68,6 +70,12 @@ class CrowdedPixels:
         Of the frame's aperture, pixels.
     annulus : tuple of float
         Radii of the aperture's sky, pixels.
+    correction : ApertureCorrection
+        Of the frame.
+    scintillation : float
+        Relative scatter that it gives each flux.
+    independent : bool
+        False where pixels are running means that share their noise.
     """
 
     data: NDArray[np.float32]
@@ -78,6 +86,9 @@ class CrowdedPixels:
     profile: StellarProfile
     radius: float
     annulus: tuple[float, float]
+    correction: ApertureCorrection
+    scintillation: float = 0.0
+    independent: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +102,9 @@ class PsfSources:
     x, y, x_err, y_err : ndarray of float64, shape (n,)
         0-based pixels, and 1 sigma by the variance of the pixels.
     flux, flux_err : ndarray of float64, shape (n,)
-        Electrons of the whole star, on the scale of the aperture fluxes. The error is that of the fit, those of
-        neighbours included; what ties the scales is common to all and not in it.
+        Electrons of the whole star, on the scale of the aperture fluxes. The error is that of the fit with
+        the neighbours free, and what the apertures' have: scintillation, and that part of the aperture
+        correction's error that changes over the field. What ties the scales is common to all and not in it.
     chi2 : ndarray of float64, shape (n,)
         Of the fitted pixels, per degree of freedom.
     flags : ndarray of uint16, shape (n,)
@@ -126,8 +138,8 @@ class PsfPhotometry:
     contaminated : ndarray of bool, shape (n_detections,)
         Detections whose aperture holds more than 2 % of light from neighbours.
     tie, tie_err : float
-        Aperture flux over PSF flux, and 1 sigma of it; it is common to all stars and in their fluxes. The error
-        is NaN, and the tie 1, where fewer than 5 stars give it.
+        Aperture flux over PSF flux, and 1 sigma of it; it is common to all stars and in their fluxes. The
+        error is NaN, and the tie 1, where fewer than 5 stars give it.
     n_tie : int
         Stars that give it.
     """
@@ -147,15 +159,17 @@ class PsfPhotometry:
             made = "by the frame's mean profile, for want of PSF stars"
         else:
             made = (
-                f"PSF of order {self.check.order} from {self.check.n_stars} stars, which misses held-out ones by "
-                f"{100 * self.check.error:.1f} % (chi2 {self.check.chi2:.2f})"
+                f"PSF of order {self.check.order} from {self.check.n_stars} stars, which misses held-out "
+                f"ones by {100 * self.check.error:.1f} % (chi2 {self.check.chi2:.2f})"
             )
         tied = (
             f"tied to the apertures by {self.n_tie} stars, {self.tie:.4f} +- {self.tie_err:.4f}"
             if self.n_tie >= _FEWEST_TIES
             else "not tied to the apertures, for want of bright stars: all fluxes may be off alike"
         )
-        return f"PSF photometry of {len(self.sources)} stars, {new} of them found in the residuals: {made}; {tied}"
+        return (
+            f"PSF photometry of {len(self.sources)} stars, {new} of them found in the residuals: {made}; {tied}"
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +181,7 @@ class _Fitted:
     detection: NDArray[np.intp]
 
 
-def measure_psf(frame: CrowdedPixels, x: Array, y: Array, correction: Array | float = 1.0) -> PsfPhotometry:
+def measure_psf(frame: CrowdedPixels, x: Array, y: Array) -> PsfPhotometry:
     """Fit the PSF to all stars of a frame, and to those that show in the residuals.
 
     Three rounds: fit, measure the background of the residuals, build the PSF anew from neighbour-subtracted
@@ -178,14 +192,14 @@ def measure_psf(frame: CrowdedPixels, x: Array, y: Array, correction: Array | fl
     frame : CrowdedPixels
     x, y : ndarray of float64, shape (n,)
         Of the detections, 0-based pixels.
-    correction : float
-        Flux of a whole star over that in the aperture.
 
     Raises
     ------
     NoPsf
         No star could be fitted, or the frame has no star's width.
     """
+    if not frame.independent:
+        raise NoPsf("no PSF photometry: the pixels of a colour mosaic's luminance share their noise")
     if len(x) == 0 or not np.isfinite(frame.profile.fwhm):
         raise NoPsf("no PSF photometry: the frame has no star whose width is known")
     fitted = _iterate(frame, np.asarray(x, float), np.asarray(y, float))
@@ -193,7 +207,7 @@ def measure_psf(frame: CrowdedPixels, x: Array, y: Array, correction: Array | fl
         raise NoPsf("no PSF photometry: not one star could be fitted")
     tie, tie_err, n_tie = _tie(frame, fitted)
     return PsfPhotometry(
-        sources=_sources(frame, fitted, tie * correction),
+        sources=_sources(frame, fitted, tie),
         psf=fitted.psf,
         check=fitted.check,
         contaminated=_contaminated(frame, fitted, x, y),
@@ -244,15 +258,14 @@ def _final(
         fits, detection = fits.take(kept), detection[kept]
 
 
-def _pruned(
-    fits: StarFits, detection: NDArray[np.intp], fwhm: float
-) -> tuple[StarFits, NDArray[np.intp]]:
+def _pruned(fits: StarFits, detection: NDArray[np.intp], fwhm: float) -> tuple[StarFits, NDArray[np.intp]]:
     kept = _kept(fits, detection, fwhm)
     return fits.take(kept), detection[kept]
 
 
 def _kept(fits: StarFits, detection: NDArray[np.intp], fwhm: float) -> NDArray[np.bool_]:
-    """Return which stars stay: those that have light, stayed at their place, and are no part of a brighter one."""
+    """Return which stars stay: those that have light, stayed at their place, and are no part of a brighter
+    one."""
     least = np.where(detection < 0, _SIGNIFICANT, 1.0)
     kept = fits.covered & ~fits.moved & (fits.flux > least * fits.flux_err)
     pairs = cKDTree(np.column_stack([fits.x, fits.y])).query_pairs(_CLOSEST * fwhm, output_type="ndarray")
@@ -261,9 +274,7 @@ def _kept(fits: StarFits, detection: NDArray[np.intp], fwhm: float) -> NDArray[n
     return kept
 
 
-def _without_background(
-    frame: CrowdedPixels, pixels: FitPixels, psf: PsfModel, fits: StarFits
-) -> FitPixels:
+def _without_background(frame: CrowdedPixels, pixels: FitPixels, psf: PsfModel, fits: StarFits) -> FitPixels:
     """Take off the background that the residuals still have: a mesh on the stars themselves lies too high."""
     model = psf.image(fits.x, fits.y, fits.flux)
     residual = (pixels.data - model).astype(np.float32)
@@ -285,21 +296,23 @@ def _pixel_bits(frame: CrowdedPixels, fits: StarFits, radius: float) -> NDArray[
     return aperture_flags(frame.flags, fits.x, fits.y, radius, 0.0, fits.flux)
 
 
-def _sources(frame: CrowdedPixels, fitted: _Fitted, scale: float | Array) -> PsfSources:
+def _sources(frame: CrowdedPixels, fitted: _Fitted, tie: float) -> PsfSources:
     order = np.argsort(np.where(fitted.detection < 0, np.iinfo(np.intp).max, fitted.detection), kind="stable")
     fits, detection = fitted.fits.take(order), fitted.detection[order]
     flags = _pixel_bits(frame, fits, FIT_FWHM * fitted.psf.fwhm)
     pairs = cKDTree(np.column_stack([fits.x, fits.y])).query_pairs(_BLENDED * fitted.psf.fwhm)
     for one, other in pairs:
         flags[[one, other]] |= FLAG_DTYPE(Flag.NEIGHBOUR)
+    factor, factor_err = frame.correction.at(fits.x, fits.y)
+    flux = tie * factor * fits.flux
     return PsfSources(
         detection=detection,
         x=fits.x,
         y=fits.y,
         x_err=fits.x_err,
         y_err=fits.y_err,
-        flux=fits.flux * scale,
-        flux_err=fits.flux_err * scale,
+        flux=flux,
+        flux_err=np.hypot(tie * factor * fits.flux_err, flux * np.hypot(factor_err, frame.scintillation)),
         chi2=fits.chi2,
         flags=flags,
     )
@@ -336,7 +349,7 @@ def _tie(frame: CrowdedPixels, fitted: _Fitted) -> tuple[float, float, int]:
         frame.radius,
         frame.annulus,
     )
-    own = np.array([_light_alone(psf, fits, row, frame.radius) for row in rows])
+    own = np.array([_light_alone(psf, fits, int(row), frame.radius) for row in rows])
     ratio = (own + left.flux) / fits.flux[rows]
     kept = ratio[np.abs(ratio - np.median(ratio)) <= max(3 * robust_sigma(ratio), 1e-6)]
     return float(np.median(kept)), float(np.std(kept) * np.sqrt(np.pi / 2 / len(kept))), len(kept)

@@ -18,14 +18,15 @@ _CELLS = 4
 _NEAR = 2.5
 """In FWHM: whose light this close disturbs."""
 _LONE, _LEAST_LONE = 0.05, 0.5
-"""Light of neighbours there, in parts of the star's own, up to which it counts as alone, or may do if none is."""
+"""Light of neighbours there, in parts of the star's own, up to which it counts as alone, or may do if none
+is."""
 
 
 def choose_stars(fits: StarFits, psf: PsfModel, unflagged: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return rows of bright stars that stand alone, well spread over the frame.
 
-    Where a part of the frame has too few that stand alone, those that stand most alone serve: their neighbours
-    are taken off before they are used.
+    Where a part of the frame has too few that stand alone, those that stand most alone serve: their
+    neighbours are taken off before they are used.
 
     Parameters
     ----------
