@@ -126,8 +126,8 @@ class DetectionSettings(SettingsModel):
     expected_fwhm: float = Field(3.0, gt=0)
     """Pixels; the width of the matched filter."""
     deblending: Literal["realtime", "deep"] = "realtime"
-    """"realtime" by sep; "deep" by photutils, with 64 levels and a contrast of 0.0005 at most, for nights that
-    are reduced again at leisure: it takes many times as long."""
+    """"realtime" by sep; "deep" by photutils, with 64 levels and a contrast of 0.0005 at most: for nights
+    that are reduced again at leisure, as it takes many times as long."""
 
 
 class AstrometrySettings(SettingsModel):

@@ -66,7 +66,8 @@ def _slope(t: float, weights: Array) -> None:
 @njit(nogil=True, cache=True, error_model="numpy")
 def _node(pixel: int, place: float, oversampling: int, half: int) -> tuple[int, float]:
     """Return the first of the four nodes around a pixel of a star, and the fraction between the middle
-    ones."""
+    ones.
+    """
     at = (pixel - place) * oversampling + half
     lower = math.floor(at)
     return int(lower) - 1, at - lower

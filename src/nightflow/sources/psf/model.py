@@ -97,7 +97,8 @@ class PsfModel:
 
     def sampled(self, x: float, y: float, oversampling: int) -> NDArray[np.float64]:
         """Return the PSF at one place of the frame on a grid finer than the pixels, the star in its
-        middle."""
+        middle.
+        """
         half = math.floor(self.radius)
         steps = np.arange(oversampling) / oversampling
         fine = np.zeros((2 * half + 1, oversampling, 2 * half + 1, oversampling))
@@ -119,7 +120,8 @@ class PsfModel:
 
 def n_nodes(radius: float, oversampling: int) -> int:
     """Return how many nodes hold the splines of all pixels of a stamp of that radius, wherever the star
-    is."""
+    is.
+    """
     return 2 * ((math.ceil(radius) + 1) * oversampling + 2) + 1
 
 

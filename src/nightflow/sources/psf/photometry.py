@@ -168,7 +168,8 @@ class PsfPhotometry:
             else "not tied to the apertures, for want of bright stars: all fluxes may be off alike"
         )
         return (
-            f"PSF photometry of {len(self.sources)} stars, {new} of them found in the residuals: {made}; {tied}"
+            f"PSF photometry of {len(self.sources)} stars, {new} of them found in the residuals: "
+            f"{made}; {tied}"
         )
 
 
@@ -265,7 +266,8 @@ def _pruned(fits: StarFits, detection: NDArray[np.intp], fwhm: float) -> tuple[S
 
 def _kept(fits: StarFits, detection: NDArray[np.intp], fwhm: float) -> NDArray[np.bool_]:
     """Return which stars stay: those that have light, stayed at their place, and are no part of a brighter
-    one."""
+    one.
+    """
     least = np.where(detection < 0, _SIGNIFICANT, 1.0)
     kept = fits.covered & ~fits.moved & (fits.flux > least * fits.flux_err)
     pairs = cKDTree(np.column_stack([fits.x, fits.y])).query_pairs(_CLOSEST * fwhm, output_type="ndarray")
