@@ -125,6 +125,9 @@ class DetectionSettings(SettingsModel):
     deblend_contrast: float = Field(0.005, ge=0, le=1)
     expected_fwhm: float = Field(3.0, gt=0)
     """Pixels; the width of the matched filter."""
+    deblending: Literal["realtime", "deep"] = "realtime"
+    """"realtime" by sep; "deep" by photutils, with 64 levels and a contrast of 0.0005 at most: for nights
+    that are reduced again at leisure, as it takes many times as long."""
 
 
 class AstrometrySettings(SettingsModel):
@@ -181,6 +184,10 @@ class PhotometrySettings(SettingsModel):
     """Whether every target in the field is measured, detected or not."""
     forced_sources: int = Field(200, ge=0)
     """How many known sources are measured on a frame that did not detect them; the most often seen first."""
+    psf: Literal["never", "crowded", "always"] = "crowded"
+    """Whether stars are measured by the frame's PSF, too, besides their apertures: rows of kind psf."""
+    psf_crowding: float = Field(0.3, ge=0, le=1)
+    """Fraction of the sources with a neighbour's light in their aperture above which a frame is crowded."""
 
 
 class CameraProfile(SettingsModel):

@@ -15,6 +15,7 @@ from nightflow.flags import Flag
 from nightflow.lightcurves.times import bjd_tdb
 from nightflow.pipeline.grade import graded
 from nightflow.pipeline.plan import reduction_fingerprint
+from nightflow.pipeline.psf_rows import with_psf_rows
 from nightflow.pipeline.work import Work
 from nightflow.software import SOFTWARE
 from nightflow.sources.table import SourceTable, no_sources
@@ -49,7 +50,7 @@ def append(
         Not one measurement is a finite number.
     """
     sources = work.measured.sources if work.measured is not None and with_measurements else no_sources()
-    columns = _columns(work, sources)
+    columns = with_psf_rows(_columns(work, sources), work)
     if work.forced is not None and with_measurements:
         columns = columns.and_those(work.forced)
     dropped = int(np.count_nonzero(~columns.usable()))

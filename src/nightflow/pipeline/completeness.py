@@ -83,6 +83,6 @@ def frame_completeness(
             np.arange(depth - _BRIGHTER, depth + _FAINTER + 0.5 * _BIN, _BIN),
             per_bin=per_bin,
             seed=seed,
-            tools=tools_of(context.settings.engine),
+            tools=tools_of(context.settings.engine, work.profile.detection),
         )
     return found

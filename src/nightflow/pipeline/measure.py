@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from nightflow.config import Engine
 from nightflow.errors import FrameRejected
+from nightflow.instruments.profile import DetectionSettings
 from nightflow.pipeline.work import Context, Work
 from nightflow.quality.frame_summary import summarise
 from nightflow.sources.measure import FAST, Tools, measure_frame
+from nightflow.sources.psf.crowding import with_psf
 
 __all__ = ["measure", "tools_of"]
 
@@ -23,11 +26,15 @@ def measure(work: Work, context: Context) -> dict[str, Any]:
     """
     assert work.frame is not None
     try:
-        work.measured = measure_frame(
-            work.frame, work.profile.detection, work.profile.photometry, tools_of(context.settings.engine)
+        measured = measure_frame(
+            work.frame,
+            work.profile.detection,
+            work.profile.photometry,
+            tools_of(context.settings.engine, work.profile.detection),
         )
     except FrameRejected as error:
         raise FrameRejected(f"{work.path.name}: {error}") from error
+    work.measured = with_psf(measured, work.profile.detection, work.profile.photometry)
     work.summary = summarise(work.frame, work.measured, work.profile.detection.threshold)
     work.warnings.extend(work.measured.warnings)
     return {
@@ -38,12 +45,18 @@ def measure(work: Work, context: Context) -> dict[str, Any]:
     }
 
 
-def tools_of(engine: Engine) -> Tools:
-    """Return what measures pixels with an engine."""
-    if engine == "fast":
-        return FAST
-    from nightflow.sources.reference import (
-        PHOTUTILS,  # seconds of import that a night at the telescope is spared
-    )
+def tools_of(engine: Engine, detection: DetectionSettings) -> Tools:
+    """Return what measures pixels with an engine and the profile's way of detection.
 
-    return PHOTUTILS
+    photutils takes seconds to import, which a night at the telescope is spared.
+    """
+    tools = FAST
+    if engine == "reference":
+        from nightflow.sources.reference import PHOTUTILS
+
+        tools = PHOTUTILS
+    if detection.deblending == "deep":
+        from nightflow.sources.deep_detection import detect_deep
+
+        tools = replace(tools, detect=detect_deep)
+    return tools

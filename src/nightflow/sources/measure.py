@@ -22,6 +22,7 @@ from nightflow.sources.empty_apertures import FEWEST as FEWEST_EMPTY
 from nightflow.sources.empty_apertures import EmptyApertures, empty_apertures
 from nightflow.sources.fill import fill_flagged
 from nightflow.sources.luminance import CELL_NOISE, luminance
+from nightflow.sources.psf.photometry import PsfPhotometry
 from nightflow.sources.scintillation import scintillation
 from nightflow.sources.stellar_profile import SEEING_BETA, StellarProfile, stacked_profile
 from nightflow.sources.table import SourceTable
@@ -64,6 +65,8 @@ class MeasuredFrame:
         The aperture's noise as measured on empty sky.
     scintillation : float
         Relative scatter of each flux by the air; 0 where it is not known.
+    psf : PsfPhotometry or None
+        What `nightflow.sources.psf.crowding.with_psf` adds where it is wanted.
     warnings : tuple of str
         What a reader should know.
     """
@@ -79,6 +82,7 @@ class MeasuredFrame:
     pixels: CleanPixels = field(repr=False)
     empty_apertures: EmptyApertures
     scintillation: float = 0.0
+    psf: PsfPhotometry | None = None
     warnings: tuple[str, ...] = ()
 
     @property

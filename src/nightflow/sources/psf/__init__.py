@@ -1,0 +1,1 @@
+"""Photometry of crowded fields by the point-spread function of the frame itself."""
