@@ -38,6 +38,8 @@ class StarColors:
         Expected error of the catalogue's magnitude, given the colour that it states.
     explained : ndarray of float64, shape (n,)
         Variance of that error that is thereby known.
+    covariance : ndarray of float64, shape (n,)
+        Between what is left of that error and of the true colour.
     mean, spread : float
         Of the true colours.
     """
@@ -46,6 +48,7 @@ class StarColors:
     variance: NDArray[np.float64]
     magnitude_error: NDArray[np.float64]
     explained: NDArray[np.float64]
+    covariance: NDArray[np.float64]
     mean: float
     spread: float
 
@@ -53,6 +56,16 @@ class StarColors:
     def rms(self) -> float:
         """Root mean square of the colours: how far from colour 0, and from each other, they are."""
         return float(np.hypot(self.mean, self.spread))
+
+    def added_variance(self, term: float, error: float) -> NDArray[np.float64]:
+        """Return what colours add to the variance of the catalogue's magnitudes, shape (n,); may be negative.
+
+        Parameters
+        ----------
+        term, error : float
+            Of the colour, and 1 sigma.
+        """
+        return (term**2 + error**2) * self.variance + 2 * term * self.covariance - self.explained
 
 
 def calibrate_colors(
@@ -89,6 +102,7 @@ def calibrate_colors(
         variance=np.where(known, true * variance / scale, true),
         magnitude_error=off * covariance / scale,
         explained=np.where(known, covariance**2 / scale, 0.0),
+        covariance=np.where(known, -covariance * true / scale, 0.0),
         mean=mean,
         spread=float(np.sqrt(true)),
     )

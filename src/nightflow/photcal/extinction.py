@@ -162,22 +162,34 @@ def _envelope(zero_points: Array, airmass: Array, noise: float) -> NDArray[np.bo
             break
         best = _most_on_a_line(zero_points, airmass, float(thickness))
         if best.mean() >= _LEAST_CLEAR:
-            # Once more and wider: half of the frames may lie within a part of their noise.
-            return _most_on_a_line(zero_points, airmass, float(2 * thickness))
+            return _near_the_line(zero_points, airmass, best, 2 * _WIDTH * float(thickness))
     return best
+
+
+def _near_the_line(
+    zero_points: Array, airmass: Array, on: NDArray[np.bool_], reach: float
+) -> NDArray[np.bool_]:
+    """Return the frames near the line through some of them, which may be a part of the noise only."""
+    slope, level = np.polyfit(airmass[on], zero_points[on], 1)
+    return np.asarray(np.abs(zero_points - level - slope * airmass) < reach)
 
 
 def _most_on_a_line(zero_points: Array, airmass: Array, thickness: float) -> NDArray[np.bool_]:
-    allowed, best = int(_ABOVE * len(airmass)), np.zeros(len(airmass), bool)
+    width = 2 * _WIDTH * thickness
     step = max(thickness / max(float(np.ptp(airmass)), _LEAST_RANGE), 1e-3)
-    for slope in np.arange(_PLAUSIBLE[0], _PLAUSIBLE[1], step):
-        level = zero_points + slope * airmass
-        top = np.sort(level)[::-1]
-        for above in top[: allowed + 1]:
-            on = (level <= above) & (level > above - 2 * _WIDTH * thickness)
-            if on.sum() > best.sum():
-                best = on
-    return best
+    slopes = np.arange(_PLAUSIBLE[0], _PLAUSIBLE[1], step)
+    level = zero_points + slopes[:, None] * airmass
+    falling = -np.sort(-level, axis=1)
+    best, most = (0, 0), 0
+    for above in range(int(_ABOVE * len(airmass)) + 1):
+        top = falling[:, above : above + 1]
+        counts = np.count_nonzero(falling > top - width, axis=1) - above
+        row = int(np.argmax(counts))
+        if counts[row] > most:
+            best, most = (row, above), int(counts[row])
+    row, above = best
+    top = falling[row, above]
+    return np.asarray((level[row] <= top) & (level[row] > top - width))
 
 
 def _unfit(airmass: Array, clear: NDArray[np.bool_], known: NDArray[np.bool_]) -> str:

@@ -37,6 +37,8 @@ _SECOND_ORDER_KNOWN = 0.01
 """Error to which the night must give it; else it is left at 0."""
 _LEAST_RANGE = 0.25
 _FLOOR = 1e-3
+_SMALLEST = 1e-8
+"""Magnitudes squared: no star is without any error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,10 +264,8 @@ def _solve(
     color_prior: float,
     rejected: tuple[int, ...],
 ) -> NightSolution:
-    stated = reference.error**2
-    shift, color = np.zeros(len(stated)), np.zeros(len(stated))
+    shift, color = np.zeros(len(reference.mag)), np.zeros(len(reference.mag))
     if colors is not None:
-        stated = stated - colors.explained + color_prior**2 * colors.variance
         shift, color = colors.magnitude_error, colors.value
     pivot = float(np.nanmean(frames.airmass)) if np.isfinite(frames.airmass).any() else 1.0
     order = _orders(frames, colors)
@@ -281,10 +281,10 @@ def _solve(
         len(frames),
         np.concatenate([np.zeros(len(frames)), prior]),
     )
-    solved, noise, extra, model = _variances(model, stated)
+    solved, noise, extra, model = _variances(model, reference, colors, color_prior)
     if order == 2 and np.sqrt(solved.covariance[-1, -1]) > _SECOND_ORDER_KNOWN:
         model = _Model(model.rows, model.values, model.columns[:, :1], model.n_frames, model.prior[:-1])
-        solved, noise, extra, model = _variances(model, stated)
+        solved, noise, extra, model = _variances(model, reference, colors, color_prior)
         order = 1
     return _described(frames, model, solved, noise, extra, order, mean, pivot, colors, reference, rejected)
 
@@ -297,26 +297,42 @@ def _orders(frames: NightFrames, colors: StarColors | None) -> int:
     return 2 if len(known) == len(frames) and len(known) > 1 and np.ptp(known) >= _LEAST_RANGE else 1
 
 
-def _variances(model: _Model, stated: Array) -> tuple[_Solved, float, float, _Model]:
+def _variances(
+    model: _Model, reference: Reference, colors: StarColors | None, color_prior: float
+) -> tuple[_Solved, float, float, _Model]:
     """Find what must be added to both errors, clipping single measurements on the way.
 
     Each variance is brought to where its sum of squares is what it should be: within stars, and between them.
     """
     noise, extra = 0.0, 0.0
+    stated = _star_variance(reference, colors, 0.0, color_prior)
     for _ in range(_ROUNDS):
-        solved = model.solve(noise, stated + extra**2 + _FLOOR**2 * 0.01)
+        solved = model.solve(noise, stated + extra**2 + _SMALLEST)
         sigma = np.maximum(1.0, robust_sigma(solved.residual * np.sqrt(solved.weight)))
         kept = np.abs(solved.residual) * np.sqrt(solved.weight) < _CLIP * sigma
         model = _Model(
             model.rows.take(kept), model.values[kept], model.columns[kept], model.n_frames, model.prior
         )
-        solved = model.solve(noise, stated + extra**2 + _FLOOR**2 * 0.01)
+        solved = model.solve(noise, stated + extra**2 + _SMALLEST)
+        if colors is not None:
+            term, error = (
+                solved.effects[model.n_frames],
+                np.sqrt(solved.covariance[model.n_frames, model.n_frames]),
+            )
+            stated = _star_variance(reference, colors, float(term), float(error))
         noise = _added(model, solved, noise)
         extra = _added_to_stars(model, solved, stated, extra)
     few = len(np.unique(model.rows.star)) - 1 - model.columns.shape[1]
     # With few stars their scatter is itself uncertain: Student's variance, finite for one and two.
     widened = (stated + extra**2) * (1 + 2 / max(few, 1))
-    return model.solve(noise, widened + _FLOOR**2 * 0.01), noise, extra, model
+    return model.solve(noise, widened + _SMALLEST), noise, extra, model
+
+
+def _star_variance(reference: Reference, colors: StarColors | None, term: float, error: float) -> Array:
+    """Return the variance of the random effects that the catalogue's errors make."""
+    if colors is None:
+        return reference.error**2
+    return np.maximum(reference.error**2 + colors.added_variance(term, error), _SMALLEST)
 
 
 def _added(model: _Model, solved: _Solved, noise: float) -> float:
@@ -337,7 +353,7 @@ def _added_to_stars(model: _Model, solved: _Solved, stated: Array, extra: float)
         return max(extra, ASSUMED_ERROR)
     own = np.bincount(model.rows.star, solved.weight, len(stated))[seen]
     # The offset itself, not drawn towards zero: as if nothing were known of it beforehand.
-    raw = solved.stars[seen] * (own + 1 / (stated[seen] + extra**2 + _FLOOR**2 * 0.01)) / own
+    raw = solved.stars[seen] * (own + 1 / (stated[seen] + extra**2 + _SMALLEST)) / own
     excess = float(np.sum(raw**2)) / freedom - float(np.mean(stated[seen] + 1 / own))
     return float(np.sqrt(max(excess, 0.0)))
 
@@ -367,7 +383,7 @@ def _described(
     air = solve_air(
         effects[:n][seen], covariance[:n, :n][np.ix_(seen, seen)], frames.airmass[seen], frames.hours[seen]
     )
-    own = np.sqrt(np.maximum(np.diag(covariance)[:n] - np.mean(covariance[:n, :n][np.ix_(seen, seen)]), 0))
+    own = np.sqrt(_among_each_other(errors, seen))
     tilt = _tilt(colors, reference, order)
     above = _above(air, effects, covariance, n, order, mean, pivot)
     second, second_error = (effects[n + 1], np.sqrt(covariance[n + 1, n + 1])) if order == 2 else (0.0, 0.0)
@@ -395,6 +411,12 @@ def _described(
         n_measurements=len(model.rows.mag),
         rejected=rejected,
     )
+
+
+def _among_each_other(errors: Array, seen: NDArray[np.bool_]) -> Array:
+    """Return the variance of each frame's zero point about the mean of all, shape (n_frames,)."""
+    with_mean = errors[:, seen].mean(axis=1)
+    return np.maximum(np.diag(errors) - 2 * with_mean + with_mean[seen].mean(), 0.0)
 
 
 def _tilt(colors: StarColors | None, reference: Reference, order: int) -> float:

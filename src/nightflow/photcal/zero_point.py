@@ -329,10 +329,15 @@ def _fit(
     if colors is not None:
         expected = color_prior(choice)
         values = values - colors.magnitude_error[rows]
-        variance = variance - colors.explained[rows] + expected**2 * colors.variance[rows]
         design = np.column_stack([design, colors.value[rows]])
         prior = Prior(np.zeros(2), np.array([np.inf, expected]))
-    sigma = np.sqrt(np.maximum(variance, 1e-8))
+        # How uncertain the stars are depends a little on the term that is looked for.
+        first = fit_robust(
+            design, values, _sigma(variance + colors.added_variance(0.0, expected)[rows]), prior
+        )
+        found = float(first.coefficients[1]), float(np.sqrt(first.covariance[1, 1]))
+        variance = variance + colors.added_variance(*found)[rows]
+    sigma = _sigma(variance)
     warning = slope_warning(design, values, sigma, prior, instrumental[source])
     plane = None if shape is None else position_columns(sources.x, sources.y, shape)
     if plane is not None and supports_position(design, values, sigma, prior, plane[source]):
@@ -341,6 +346,10 @@ def _fit(
     else:
         plane = None
     return _Fitted(fit_robust(design, values, sigma, prior), colors is not None, plane, warning)
+
+
+def _sigma(variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sqrt(np.maximum(variance, 1e-8))
 
 
 def _offsets(

@@ -113,12 +113,12 @@ def test_a_color_term_that_is_not_taken_is_in_the_error():
     assert calibrate(sources, unknown, match).solution.error == pytest.approx(0.07, rel=0.1)
 
 
-def test_errors_hold_whatever_the_color_term_is():
-    """Cameras whose terms are as terms usually are; a few stars to many, catalogue noise in both bands."""
-    for count in (4, 12, 60):
-        pulls = np.array([_pull(count, seed) for seed in range(150)])
-        assert abs(np.median(pulls)) < 0.25
-        assert 0.75 < 1.4826 * np.median(np.abs(pulls - np.median(pulls))) < 1.25
+@pytest.mark.parametrize(("count", "narrowest"), [(4, 0.5), (12, 0.65), (60, 0.8)])
+def test_errors_hold_whatever_the_color_term_is(count, narrowest):
+    """Cameras whose terms are as terms usually are; for four stars Student's factor makes the error wide."""
+    pulls = np.array([_pull(count, seed) for seed in range(120)])
+    assert abs(np.median(pulls)) < 0.3
+    assert narrowest < 1.4826 * np.median(np.abs(pulls - np.median(pulls))) < 1.25
 
 
 def _pull(count, seed):
@@ -130,12 +130,12 @@ def _pull(count, seed):
 def test_catalogue_noise_does_not_tilt_the_color_term():
     """V is in the colour and in the reference: its error makes a star too bright and too red at a time."""
     terms, zero_points = [], []
-    for seed in range(60):
-        data = scene(120, seed=seed, color_term=-0.08, color_noise=0.03, catalog_noise=0.03, narrow=True)
+    for seed in range(40):
+        data = scene(300, seed=seed, color_term=-0.08, color_noise=0.02, catalog_noise=0.02, narrow=True)
         solution = calibrate(*data).solution
         terms.append(solution.color_term)
         zero_points.append(solution.zero_point)
-    # Without the correction: +0.09 and 54 mmag.
+    # A plain fit gives -0.11, and 18 mmag too much.
     assert np.mean(terms) == pytest.approx(-0.08, abs=0.01)
     assert np.mean(zero_points) == pytest.approx(ZERO_POINT, abs=0.005)
 
