@@ -38,6 +38,7 @@ _SMALLEST = 0.002
 _PLAUSIBLE = (-0.02, 1.5)
 _SPELL = 0.5
 """Hours for which the transparency stays about what it is."""
+_PARTS = 4
 _UNCERTAIN = 0.02
 """Error of the extinction from which it is none, magnitudes per airmass."""
 _SAME = 0.95
@@ -217,9 +218,12 @@ def _on_line(
             zero_points, covariance, f"{line[1]:.2f} mag per airmass is no extinction: not photometric"
         )
     reason, shift = _drift(design, values, errors, hours[clear], float(line[1]))
+    shift = max(shift, _by_parts_of_the_night(design, values, errors))
     plain = np.linalg.pinv(design.T @ np.linalg.pinv(errors) @ design)
     formal = plain + (formal - plain) * _memory(values - design @ line, hours[clear])
-    formal = formal + np.outer([np.mean(airmass[clear]), 1.0], [np.mean(airmass[clear]), 1.0]) * shift**2
+    formal = formal + np.outer([np.mean(airmass[clear]), 1.0], [np.mean(airmass[clear]), 1.0]) * max(
+        shift**2 - formal[1, 1], 0.0
+    )
     if formal[1, 1] > _UNCERTAIN**2:
         return _without(
             zero_points,
@@ -265,6 +269,22 @@ def _memory(residual: Array, hours: Array) -> float:
     rho = min(max(rho, 0.0), 0.95)
     spells = float(np.ptp(hours)) / _SPELL + 1
     return max((1 + rho) / (1 - rho), len(residual) / spells)
+
+
+def _by_parts_of_the_night(design: Array, values: Array, errors: Array) -> float:
+    """Return the error of the extinction by leaving out each quarter of the night in turn.
+
+    The delete-a-group jackknife (Shao & Tu 1995, ch. 2.3): what is off for an hour is off in one of them.
+    """
+    if len(values) < 2 * _PARTS:
+        return 0.0
+    part = np.arange(len(values)) * _PARTS // len(values)
+    slopes = []
+    for one in range(_PARTS):
+        kept = part != one
+        (line, _), _ = _generalised(design[kept], values[kept], errors[np.ix_(kept, kept)])
+        slopes.append(float(line[1]))
+    return float(np.sqrt((_PARTS - 1) / _PARTS * np.sum((np.array(slopes) - np.mean(slopes)) ** 2)))
 
 
 def _drift(design: Array, values: Array, errors: Array, hours: Array, extinction: float) -> tuple[str, float]:

@@ -15,6 +15,8 @@ __all__ = ["FEWEST_FRAMES", "KnownZeroPoint", "Lent", "lend_zero_point"]
 FEWEST_FRAMES = 3
 """From which the scatter of the transparency can be told."""
 
+_RECENT = 3
+
 
 @dataclass(frozen=True)
 class KnownZeroPoint:
@@ -69,7 +71,7 @@ def lend_zero_point(known: Sequence[KnownZeroPoint], airmass: float | None) -> L
     Parameters
     ----------
     known : sequence of KnownZeroPoint
-        Frames of the same night, chip, filter and reference catalogue.
+        Frames of the same night, chip, filter and reference catalogue, in the order of time.
     airmass : float or None
         Of the frame that needs one.
     """
@@ -88,12 +90,17 @@ def lend_zero_point(known: Sequence[KnownZeroPoint], airmass: float | None) -> L
     enough = bool(colored.all())
     return Lent(
         zero_point=expected.zero_point,
-        error=expected.error,
+        error=float(np.hypot(expected.error, _change(air.loss))),
         color_term=float(np.median(terms)) if enough else None,
         color_term_error=float(np.nanmedian(term_errors)) if enough else None,
         n_frames=len(known),
         air=air,
     )
+
+
+def _change(loss: NDArray[np.float64]) -> float:
+    """Return by how much the last frames are off the others: a sky that changes may go on to do so."""
+    return abs(float(np.nanmedian(loss[-_RECENT:]) - np.nanmedian(loss)))
 
 
 def _column(known: Sequence[KnownZeroPoint], name: str) -> NDArray[np.float64]:

@@ -18,9 +18,9 @@ class PhotometricSolution:
     zero_point_adu : float
         The same of 1 raw ADU/s.
     error : float
-        1 sigma of ``zero_point``: star-to-star scatter, number of stars, error of the aperture correction, and
-        what is not known of the colour term. It is not smaller for a star of another colour that the
-        reference stars do not have.
+        1 sigma of ``zero_point``: star-to-star scatter, number of stars, the aperture correction's error,
+        what is not known of the colour term. It is not smaller for a star of another colour than the reference
+        stars have.
     scatter : float
         Robust star-to-star scatter about the fit, magnitudes; NaN where no star of the frame was fitted.
     n_stars : int

@@ -12,12 +12,12 @@ import pytest
 from nightflow.photcal.night import solve_night
 from tests.unit.photcal.night_lists import ABOVE, EXTINCTION, SECOND, TERM, simulate
 
-N_NIGHTS = 60
+N_NIGHTS = 120
 
 
 @pytest.fixture(scope="module")
 def clear_nights():
-    nights = [simulate(seed, n_frames=24) for seed in range(N_NIGHTS)]
+    nights = [simulate(seed, n_frames=8) for seed in range(N_NIGHTS)]
     return [(night, solve_night(night.frames, night.stars, night.reference)) for night in nights]
 
 
@@ -40,7 +40,7 @@ def test_frames_among_each_other_are_known_better_than_the_catalogue(clear_night
     for night, found in clear_nights:
         off = found.zero_point - night.zero_point
         assert np.std(off) < 0.0015
-        assert found.error.min() > 3 * found.own_error.max()
+        assert found.error.min() > 2 * found.own_error.max()
     off = np.array([found.zero_point - night.zero_point for night, found in clear_nights])
     own = np.array([found.own_error for _, found in clear_nights])
     assert 0.8 < np.std((off - off.mean(axis=1, keepdims=True)) / own) < 1.2
@@ -76,7 +76,7 @@ def test_zero_point_above_the_atmosphere(clear_nights):
 
 
 def test_thin_cloud_is_no_extinction():
-    """Either the extinction holds, or its error covers it, or there is none and a reason; but for one in twenty."""
+    """Either the extinction holds, or its error covers it, or there is none, with a reason."""
     good, given = 0, 0
     for seed in range(30):
         night = simulate(seed, cloud=0.05, n_stars=40)

@@ -62,7 +62,7 @@ def test_the_answer_does_not_depend_on_the_order(seed):
 
 def test_a_prior_is_a_point_like_others():
     design, values, errors = line(12, 3)
-    errors = 2 * errors
+    errors = 4 * errors
     prior = Prior(np.array([0.0, 0.5]), np.array([np.inf, 0.01]))
     fit = fit_robust(design, values, errors, prior)
     rows = np.vstack([design / errors[:, None], [0, 1 / 0.01]])
