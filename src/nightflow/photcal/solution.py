@@ -19,8 +19,8 @@ class PhotometricSolution:
         The same of 1 raw ADU/s.
     error : float
         1 sigma of ``zero_point``: star-to-star scatter, number of stars, the aperture correction's error,
-        what is not known of the colour term. It is not smaller for a star of another colour than the reference
-        stars have.
+        what is not known of the colour term. It is not smaller for a star whose colour
+        the reference stars do not have.
     scatter : float
         Robust star-to-star scatter about the fit, magnitudes; NaN where no star of the frame was fitted.
     n_stars : int

@@ -299,9 +299,6 @@ class Reduction(SQLModel, table=True):
     zp_band: str | None = None
     mag_system: str | None = None
     color_term: float | None = None
-    color_term_err: float | None = None
-    zp_origin: str | None = Field(default=None, sa_type=Text)
-    """frame; or night, where the frame has too few stars of its own."""
     depth_5sigma: float | None = None
     gain: float | None = None
     """Electrons per raw ADU that it was reduced with."""
@@ -323,6 +320,9 @@ class Reduction(SQLModel, table=True):
     grade_reason: str | None = Field(default=None, sa_type=PlainText)
     verdict: str | None = Field(default=None, sa_type=Text)
     """pass or fail, by the report of the finished night."""
+    color_term_err: float | None = None
+    zp_origin: str | None = Field(default=None, sa_type=Text)
+    """frame; or night, where the frame has too few stars of its own."""
 
 
 class Source(SQLModel, table=True):
