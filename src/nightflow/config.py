@@ -91,6 +91,9 @@ class ProductSettings(_Section):
     compression: Literal["none", "lossless", "rice"] = "none"
     """Of reduced frames, tile by tile as `fpack` does: "lossless" (gzip) keeps every bit; "rice" rounds to
     a sixteenth of the noise."""
+    unit: Literal["electron", "microjansky"] = "electron"
+    """Of the pixels of reduced frames; a frame without a zero point in a band of known AB magnitude stays in
+    electrons, with a warning."""
 
 
 class PrefectSettings(_Section):

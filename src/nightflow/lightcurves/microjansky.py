@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["VEGA_TO_AB", "microjansky"]
+__all__ = ["AB_ZERO_POINT", "VEGA_TO_AB", "ab_offset", "microjansky"]
 
 AB_ZERO_POINT = 23.9
 """Magnitude of 1 microjansky; 3631 Jy is 0 mag to 0.0001."""
@@ -21,6 +21,13 @@ VEGA_TO_AB: dict[str, float] = {
     "G": 0.1136, "BP": 0.0155, "RP": 0.3561,
 }  # fmt: skip
 """m_AB - m_Vega."""
+
+
+def ab_offset(system: str, band: str) -> float:
+    """Return AB minus the system's own magnitudes in a band; NaN where it is not known."""
+    if system == "AB":
+        return 0.0
+    return VEGA_TO_AB.get(band.partition(" from ")[0], float("nan")) if system == "Vega" else float("nan")
 
 
 def microjansky(
@@ -37,7 +44,7 @@ def microjansky(
     system : str
         "AB" or "Vega".
     band : str
-        Of the zero point.
+        Of the zero point, such as "V", or "V from G, BP-RP (Riello 2021)".
     """
-    offset = 0.0 if system == "AB" else VEGA_TO_AB.get(band, np.nan) if system == "Vega" else np.nan
+    offset = ab_offset(system, band)
     return np.asarray(flux * 10.0 ** (0.4 * (AB_ZERO_POINT - np.asarray(zero_point, float) - offset)))

@@ -143,6 +143,8 @@ def _photometric_values(work: Work) -> dict[str, Any]:
         "zp_band": solution.band,
         "mag_system": solution.system,
         "color_term": solution.color_term,
+        "color_term_err": solution.color_term_error,
+        "zp_origin": solution.origin,
         "depth_5sigma": solution.depth_5sigma,
     }
 

@@ -13,6 +13,7 @@ from nightflow.nights import parse_night
 from nightflow.pipeline.associate_night import NightSources, associate
 from nightflow.pipeline.grade import grade_night, record_verdicts
 from nightflow.pipeline.masters import build_all, build_sky
+from nightflow.pipeline.night_photometry import NightPhotometry, solve_photometry
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all
 from nightflow.pipeline.survey import SKY_KINDS
@@ -36,6 +37,8 @@ class FinishedNight:
         See `nightflow.pipeline.masters.build_all`.
     run : RunReport
         What was reduced again.
+    photometry : NightPhotometry
+        Its extinction, colour terms and zero points.
     sources : NightSources
         What its detections belong to, and what moves.
     rows : tuple of dict
@@ -49,6 +52,7 @@ class FinishedNight:
     night: str
     masters: tuple[dict[str, Any], ...]
     run: RunReport
+    photometry: NightPhotometry
     sources: NightSources
     rows: tuple[dict[str, Any], ...]
     table: Path
@@ -63,9 +67,10 @@ def finish_night(
 
     Masters are built from all calibration frames of the night; each exposure whose masters, software or
     profile are not those of its last reduction is reduced again, in the order of kind, time and content, so
-    that the result does not depend on the order in which the files landed. Then all detections of the night
-    are given to their sources at once, bodies that move are found, the statistics of the sources that were
-    seen are computed anew, and the report is written.
+    that the result does not depend on the order in which the files landed. Then the night is solved for
+    extinction and colour terms, which frames with too few stars borrow. All its detections are given to
+    their sources at once, bodies that move are found, the statistics of the sources that were seen are
+    computed anew, and the report is written.
 
     Parameters
     ----------
@@ -96,6 +101,7 @@ def finish_night(
     sky = build_sky(reducer, night=night)
     if any(row["fingerprint"] for row in sky):
         run = _both(run, reduce_all(reducer, exposures, progress=progress))
+    photometry = solve_photometry(reducer.database, reducer.context.catalogs, reducer.context.profiles, night)
     sources = associate(reducer.database, night, reducer.settings.association, now=reducer.context.clock())
     for field in sources.fields:
         update_statistics(reducer.database, field)
@@ -115,6 +121,7 @@ def finish_night(
         night=night,
         masters=(*(row for row in masters if row["kind"] not in SKY_KINDS), *sky),
         run=run,
+        photometry=photometry,
         sources=sources,
         rows=tuple(rows),
         table=table,

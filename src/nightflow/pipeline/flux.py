@@ -2,49 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.catalogs.stars import ReferenceStars
+from nightflow.photcal.lent import KnownZeroPoint, lend_zero_point
 from nightflow.photcal.match import CatalogMatch, match_catalog
-from nightflow.photcal.zero_point import Conditions, FluxCalibration, NoZeroPoint, calibrate_flux
+from nightflow.photcal.zero_point import (
+    Conditions,
+    FluxCalibration,
+    NoZeroPoint,
+    TooFewStars,
+    borrow_zero_point,
+    calibrate_flux,
+)
 from nightflow.pipeline.solve import footprint_radius, julian_year
 from nightflow.pipeline.work import Context, Work
+from nightflow.store.night_photometry import earlier_zero_points
 from nightflow.store.records import CatalogIdentity
 from nightflow.store.targets import targets_near
 
 __all__ = ["flux"]
 
 
+@dataclass(frozen=True)
+class _Field:
+    """What a catalogue says of a frame's field, and how the frame was taken."""
+
+    stars: ReferenceStars
+    match: CatalogMatch
+    conditions: Conditions
+    excluded: NDArray[np.bool_]
+
+
 def flux(work: Work, context: Context) -> dict[str, Any]:
     """Calibrate the fluxes against the first local catalogue that has usable stars.
 
-    A frame that cannot be calibrated goes on without magnitudes, and says why in a warning: its fluxes and
-    differential magnitudes still stand.
+    A frame with too few of them gets the zero point that the frames before it of the same night let expect.
+    One that cannot be calibrated at all goes on without magnitudes, and says why in a warning: its fluxes
+    and differential magnitudes still stand.
     """
     if work.solution is None:
         work.warnings.append("no zero point: the frame has no WCS")
         return {}
-    reasons = []
+    reasons, lent = [], None
     for name in _catalogs(work, context):
+        field = _field(work, context, name)
         try:
-            work.calibration = _calibrate(work, context, name)
+            found = _calibrate(work, field)
         except NoZeroPoint as reason:
             reasons.append(str(reason))
+            if lent is None and isinstance(reason, TooFewStars):
+                lent = _borrow(work, context, field, reason)
             continue
-        work.reference = f"{name}@{context.catalogs.metadata(name).created}"
-        solution = work.calibration.solution
-        work.warnings.extend(solution.warnings)
-        return {
-            "zp": round(solution.zero_point, 4),
-            "zp_err": round(solution.error, 4),
-            "zp_n_stars": solution.n_stars,
-            "zp_catalog": solution.catalog,
-        }
+        return _record(work, context, found)
+    if lent is not None:
+        return _record(work, context, lent)
     work.warnings.append("no zero point: " + ("; ".join(reasons) or "no catalogue covers the field"))
     return {}
+
+
+def _record(work: Work, context: Context, found: FluxCalibration) -> dict[str, Any]:
+    solution = found.solution
+    work.calibration = found
+    work.reference = f"{solution.catalog}@{context.catalogs.metadata(solution.catalog).created}"
+    work.warnings.extend(solution.warnings)
+    return {
+        "zp": round(solution.zero_point, 4),
+        "zp_err": round(solution.error, 4),
+        "zp_n_stars": solution.n_stars,
+        "zp_catalog": solution.catalog,
+    }
 
 
 def _catalogs(work: Work, context: Context) -> list[str]:
@@ -55,7 +86,7 @@ def _catalogs(work: Work, context: Context) -> list[str]:
     return context.catalogs.covering(work.solution.ra_center, work.solution.dec_center, radius, preferred)
 
 
-def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
+def _field(work: Work, context: Context, name: str) -> _Field:
     assert work.solution is not None
     assert work.measured is not None
     solution, measured, settings = work.solution, work.measured, work.profile.photometry
@@ -70,12 +101,53 @@ def _calibrate(work: Work, context: Context, name: str) -> FluxCalibration:
         gain=work.header.gain,
         aperture_noise=measured.aperture_noise,
         aperture_correction=measured.aperture_correction.factor,
+        aperture_correction_error=measured.aperture_correction.error,
+        shape=_shape(work),
     )
     if work.identity is None:
         work.identity = _identity(stars, match, len(measured.sources))
-    excluded = _targets(work, context, stars, match)
-    work.excluded_targets = int(excluded.sum())
-    return calibrate_flux(measured.sources, stars, match, conditions, settings, excluded)
+    return _Field(stars, match, conditions, _targets(work, context, stars, match))
+
+
+def _calibrate(work: Work, field: _Field) -> FluxCalibration:
+    assert work.measured is not None
+    work.excluded_targets = int(field.excluded.sum())
+    return calibrate_flux(
+        work.measured.sources,
+        field.stars,
+        field.match,
+        field.conditions,
+        work.profile.photometry,
+        field.excluded,
+    )
+
+
+def _borrow(work: Work, context: Context, field: _Field, reason: TooFewStars) -> FluxCalibration | None:
+    """Return what the frames before this one lend it; None where they are too few."""
+    assert work.measured is not None
+    band = reason.choice.description
+    known = [
+        KnownZeroPoint(
+            zero_point=one.zp or 0.0,
+            error=one.zp_err or 0.0,
+            airmass=_number(one.airmass),
+            hours=one.mjd_mid * 24,
+            color_term=_number(one.color_term),
+            color_term_error=_number(one.color_term_err),
+        )
+        for one in earlier_zero_points(context.database, work.frame_id)
+        if (one.zp_catalog, one.zp_band) == (field.stars.catalog, band)
+    ]
+    lent = lend_zero_point(known, work.header.airmass)
+    if lent is None:
+        return None
+    return borrow_zero_point(
+        work.measured.sources, field.stars, field.match, field.conditions, reason.choice, lent, str(reason)
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _targets(work: Work, context: Context, stars: ReferenceStars, match: CatalogMatch) -> NDArray[np.bool_]:

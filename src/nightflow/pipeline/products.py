@@ -9,6 +9,7 @@ from pathlib import Path
 from nightflow.config import Settings
 from nightflow.instruments.header import FrameHeader
 from nightflow.nights import night_of
+from nightflow.photcal.jansky import FluxScale, flux_scale
 from nightflow.pipeline.work import Context, Work
 from nightflow.products.reduced_frame import TargetPlace, write_reduced
 from nightflow.products.thumbnail import write_thumbnail
@@ -60,6 +61,7 @@ def write_products(work: Work, context: Context) -> dict[str, str]:
             software=f"{SOFTWARE}, engine {context.settings.engine}",
             target=_target(work.header, context.database),
             compression=compression,
+            scale=_scale(work, context.settings),
         )
         reduced.with_name(stem.name + other).unlink(missing_ok=True)
         sources = work.measured.sources if work.measured is not None else None
@@ -70,6 +72,26 @@ def write_products(work: Work, context: Context) -> dict[str, str]:
         work.warnings.append(message)
         return {}
     return {"reduced": str(reduced), "thumbnail": str(thumbnail)}
+
+
+def _scale(work: Work, settings: Settings) -> FluxScale | None:
+    """Return the scale to microjansky, where the settings ask for it and the zero point allows it."""
+    if settings.products.unit != "microjansky":
+        return None
+    solution = work.calibration.solution if work.calibration is not None else None
+    scale = None
+    if solution is not None:
+        scale = flux_scale(
+            solution.zero_point,
+            solution.error,
+            work.header.exptime,
+            system=solution.system,
+            band=solution.band,
+        )
+    if scale is None:
+        lack = "no zero point" if solution is None else f"no known AB magnitude of band {solution.band}"
+        work.warnings.append(f"products.unit = microjansky: {lack}; the reduced frame is in electrons")
+    return scale
 
 
 def _target(header: FrameHeader, database: Database) -> TargetPlace | None:

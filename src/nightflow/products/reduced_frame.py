@@ -24,6 +24,7 @@ from nightflow.fits_output import card, printable, replacing
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, Site
+from nightflow.photcal.jansky import FluxScale
 
 __all__ = ["Compression", "TargetPlace", "clean_header", "reduced_header", "write_reduced"]
 
@@ -40,6 +41,7 @@ STALE = re.compile(
     r"|ZNAME\d+|ZVAL\d+|ZSIMPLE|ZEXTEND|ZTENSION|ZPCOUNT|ZGCOUNT|ZQUANTIZ|ZDITHER0|ZBLANK|ZSCALE|ZZERO"
     # counts that are no more what they were
     r"|BSCALE|BZERO|BLANK|BUNIT|PEDESTAL|DATAMIN|DATAMAX|GAIN|EGAIN|CBLACK|CWHITE|CALSTAT|SWMODIFY"
+    r"|PHOTZP|PHOTBAND|PHOTSYS|PHOTAB|PHOTERR"
     # sections of the raw frame
     r"|BIASSEC|TRIMSEC|DATASEC|CCDSEC|AMPSEC|DETSEC|AMPNAME|ATM\d_\d|ATV\d|COVER|ROVER|LT[MV]\d(_\d)?"
     # what `remove_wcs` leaves of a WCS of the raw frame: alternate ones
@@ -67,6 +69,7 @@ def write_reduced(
     software: str = "",
     target: TargetPlace | None = None,
     compression: Compression = "none",
+    scale: FluxScale | None = None,
 ) -> None:
     """Write a reduced frame under a temporary name, then rename it.
 
@@ -84,6 +87,8 @@ def write_reduced(
         Written as RA-OBJ and DEC-OBJ.
     compression : {"none", "lossless", "rice"}
         How the pixels are packed; ``path`` should end in .fz where they are.
+    scale : FluxScale, optional
+        Write microjansky a pixel; see `nightflow.photcal.jansky`.
 
     Raises
     ------
@@ -94,15 +99,16 @@ def write_reduced(
     """
     if frame.variance is None or frame.flags is None:
         raise ValueError("write_reduced: needs a calibrated frame, with variance and flags")
-    uncertainty = fits.Header(
-        [("UTYPE", "StdDevUncertainty", "one standard deviation"), ("BUNIT", frame.unit)]
-    )
+    unit, factor = (frame.unit, np.float32(1)) if scale is None else ("uJy", np.float32(scale.factor))
+    uncertainty = fits.Header([("UTYPE", "StdDevUncertainty", "one standard deviation"), ("BUNIT", unit)])
     header = reduced_header(frame, masters or {}, software, target)
+    if scale is not None:
+        header.update(_flux_cards(scale))
     planes = fits.HDUList(
         [
-            fits.PrimaryHDU(np.asarray(frame.data, np.float32), header),
+            fits.PrimaryHDU(np.asarray(frame.data, np.float32) * factor, header),
             fits.ImageHDU(((frame.flags & int(UNUSABLE)) != 0).astype(np.uint8), name="MASK"),
-            fits.ImageHDU(np.sqrt(frame.variance, dtype=np.float32), uncertainty, name="UNCERT"),
+            fits.ImageHDU(np.sqrt(frame.variance, dtype=np.float32) * factor, uncertainty, name="UNCERT"),
             fits.ImageHDU(frame.flags.astype(np.int16), _flags_header(), name="FLAGS"),
         ]
     )
@@ -191,6 +197,19 @@ def _known(header: FrameHeader, unit: str) -> list[tuple[str, Any, str]]:
         *_times(header),
         ("AIRMASS", header.airmass, "at the middle of the exposure"),
         *_place(header.site),
+    ]
+
+
+def _flux_cards(scale: FluxScale) -> list[tuple[str, Any, str]]:
+    """Return what a reader needs to know of pixels in microjansky."""
+    return [
+        ("BUNIT", "uJy", "unit of the pixels"),
+        ("GAIN", 1 / scale.factor, "[electron/uJy]"),
+        ("PHOTZP", scale.zero_point, "[mag] AB magnitude of 1 uJy"),
+        ("PHOTBAND", printable(scale.band), "band of the zero point, at colour 0"),
+        ("PHOTSYS", scale.system, "system of the reference magnitudes"),
+        ("PHOTAB", scale.vega_to_ab, "[mag] added to them to come to AB"),
+        ("PHOTERR", scale.relative_error, "relative 1 sigma of the scale, all pixels alike"),
     ]
 
 

@@ -51,6 +51,8 @@ class ReductionRecord:
     zp_band: str | None = None
     mag_system: str | None = None
     color_term: float | None = None
+    color_term_err: float | None = None
+    zp_origin: str | None = None
     depth_5sigma: float | None = None
     gain: float | None = None
     sky_rms: float | None = None

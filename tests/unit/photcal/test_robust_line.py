@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightflow.photcal.robust_line import fit_robust
+from nightflow.photcal.robust_line import Prior, fit_robust
 
 
 def line(count, seed, scatter=0.0, error=0.02):
@@ -42,7 +42,7 @@ def test_scatter_beyond_the_errors_widens_them():
     assert np.sqrt(noisy.covariance[0, 0] / calm.covariance[0, 0]) == pytest.approx(5.1, rel=0.2)
 
 
-@given(st.integers(0, 10_000), st.floats(1.0, 1e3))
+@given(st.integers(0, 10_000), st.floats(2.0, 1e3))
 def test_a_minority_of_wrong_points_does_not_move_it(seed, size):
     design, values, errors = line(40, seed)
     wrong = values.copy()
@@ -58,3 +58,22 @@ def test_the_answer_does_not_depend_on_the_order(seed):
     order = np.random.default_rng(seed).permutation(25)
     one, other = fit_robust(design, values, errors), fit_robust(design[order], values[order], errors[order])
     np.testing.assert_allclose(one.coefficients, other.coefficients, atol=1e-8)
+
+
+def test_a_prior_is_a_point_like_others():
+    design, values, errors = line(12, 3)
+    errors = 4 * errors
+    prior = Prior(np.array([0.0, 0.5]), np.array([np.inf, 0.01]))
+    fit = fit_robust(design, values, errors, prior)
+    rows = np.vstack([design / errors[:, None], [0, 1 / 0.01]])
+    solution, *_ = np.linalg.lstsq(rows, np.append(values / errors, 0.5 / 0.01), rcond=None)
+    assert fit.kept.all()
+    np.testing.assert_allclose(fit.coefficients, solution, atol=1e-8)
+
+
+def test_what_the_points_do_not_tell_the_prior_leaves_open():
+    design, values, errors = line(30, 4)
+    design[:, 1] = 1.0
+    fit = fit_robust(design, values, errors, Prior(np.zeros(2), np.array([np.inf, 0.1])))
+    assert np.sqrt(fit.covariance[1, 1]) == pytest.approx(0.1, rel=0.01)
+    assert np.sqrt(fit.covariance[0, 0]) == pytest.approx(0.1, rel=0.05)

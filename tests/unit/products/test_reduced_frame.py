@@ -13,6 +13,7 @@ from nightflow.detector.chain import MasterSet, calibrate
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import Site
+from nightflow.photcal.jansky import flux_scale
 from nightflow.products.reduced_frame import Compression, TargetPlace, clean_header, write_reduced
 from tests.unit.detector.frames import Detector, make_frame, make_profile
 
@@ -204,3 +205,22 @@ def test_an_uncalibrated_frame_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs a calibrated frame"):
         write_reduced(tmp_path / "a.fits", make_frame(np.ones((4, 4))))
     assert not list(tmp_path.iterdir())
+
+
+def test_microjansky_say_what_they_are_and_rest_on(tmp_path: Path) -> None:
+    frame, _ = reduced(raw={**RAW, "PHOTZP": 1.0})
+    scale = flux_scale(22.0, 0.02, 60.0, system="Vega", band="V")
+    write_reduced(tmp_path / "a.fits", frame, scale=scale)
+    write_reduced(tmp_path / "b.fits", frame)
+    ccd, header = CCDData.read(tmp_path / "a.fits"), fits.getheader(tmp_path / "a.fits")
+    assert ccd.unit == u.uJy
+    np.testing.assert_allclose(ccd.data * header["GAIN"], frame.data, rtol=1e-5)
+    np.testing.assert_allclose(ccd.uncertainty.array * header["GAIN"], np.sqrt(frame.variance), rtol=1e-5)
+    assert (header["PHOTZP"], header["PHOTBAND"], header["PHOTSYS"], header["PHOTAB"]) == (
+        23.9,
+        "V",
+        "Vega",
+        0.02,
+    )
+    assert header["PHOTERR"] == pytest.approx(0.0184, rel=0.01)
+    assert "PHOTZP" not in fits.getheader(tmp_path / "b.fits")
