@@ -52,7 +52,8 @@ def night_of(database: Database) -> str:
 def solution(night: str, **changes: object) -> NightSolution:
     values = {
         "night": night, "instrument": "testcam", "detector": "", "filter": "V", "catalog": "gaia",
-        "band": "V", "mag_system": "Vega", "color": "B-V", "n_frames": 2, "n_clear": 2, "n_stars": 4, "n_measurements": 8,
+        "band": "V", "mag_system": "Vega", "color": "B-V", "n_frames": 2, "n_clear": 2,
+        "n_stars": 4, "n_measurements": 8,
         "n_rejected": 0, "color_term": 0.05, "color_term_err": 0.01, "pivot": 1.2, "extinction": 0.12,
         "extinction_err": 0.004, "extinction_color": 0.6, "zp": 25.2, "zp_err": 0.01,
         "transparency_scatter": 0.004, "star_scatter": 0.01, "noise": 0.002, "reason": "",
