@@ -17,6 +17,7 @@ from benchmarks.cases.combine import combine_case
 from benchmarks.cases.cosmic_ray import cosmic_ray_case
 from benchmarks.cases.detect import detect_case
 from benchmarks.cases.detect_photutils import detect_photutils_case
+from benchmarks.cases.psf import psf_case
 from benchmarks.cases.questions import (
     cone_postgres,
     cone_sqlite,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Workshop], AbstractContextManager[Case]]] = {
     "combine": combine_case,
     "detect": detect_case,
     "detect_photutils": detect_photutils_case,
+    "psf": psf_case,
     "solve_hint": solve_hint_case,
     "chain": chain_case,
     "append_sqlite": append_sqlite,
