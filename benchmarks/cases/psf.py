@@ -35,7 +35,7 @@ class PsfFluxes:
 
 @contextmanager
 def psf_case(workshop: Workshop) -> Iterator[Case]:
-    """A background-subtracted frame in memory and the places of its stars; the PSF is given, and one for all."""
+    """A background-subtracted frame in memory, the places of its stars, and one PSF for all of them."""
     pixels = workshop.measured.pixels
     unusable = (pixels.flags & int(UNUSABLE)) > 0
     x, y = workshop.measured.sources.x, workshop.measured.sources.y
@@ -43,8 +43,8 @@ def psf_case(workshop: Workshop) -> Iterator[Case]:
     psf = moffat_psf(workshop.measured.profile, pixels.radius, shape)
     noise = np.where(unusable, np.inf, pixels.variance - pixels.data).astype(np.float32)
     ours = FitPixels(data=pixels.data, noise=noise, least=(0.5 * workshop.measured.sky_rms) ** 2)
-    # The weights that our fit ends with: by the variance of the data themselves, which photutils would be given
-    # otherwise, pixels that came out low weigh more, and every flux is a third of its error too low.
+    # The weights that our fit ends with. By the variance of the data themselves, which photutils would be
+    # given otherwise, pixels that came out low weigh more, and each flux is a third of its error too low.
     found = fit_stars(ours, psf, x, y)
     variance = np.maximum(noise + psf.image(found.x, found.y, found.flux), ours.least)
     error = np.sqrt(np.where(unusable, 1.0, variance))
@@ -53,8 +53,8 @@ def psf_case(workshop: Workshop) -> Iterator[Case]:
         ours=Side(run=lambda: _our_fluxes(ours, psf, x, y)),
         peer=Side(run=lambda: _photutils_fluxes(pixels.data, error, unusable, psf, x, y, flux)),
         peer_name=(
-            f"{peers.name('photutils')}: PSFPhotometry with the same PSF as ImagePSF, groups by SourceGrouper, "
-            "places and fluxes of the detections to start from"
+            f"{peers.name('photutils')}: PSFPhotometry with the same PSF as ImagePSF, groups by "
+            "SourceGrouper, places and fluxes of the detections to start from"
         ),
         agree=_compare,
     )

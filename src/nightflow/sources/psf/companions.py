@@ -48,7 +48,7 @@ def find_companions(
     # An error of the profile is common to all pixels of a core: a mean over them does not lessen it.
     profile = max(profile_error, _LEAST_PROFILE_ERROR) * model
     usable = np.isfinite(pixels.noise)
-    weight = np.where(usable, 1 / (1 / pixels.weights(model) + area * profile**2), 0.0)
+    weight = 1 / (pixels.variance(model) + area * profile**2)
     residual = np.where(usable, pixels.data - model, 0.0)
     signal = gaussian_filter(residual * weight, sigma, mode="constant")
     # The square of a Gaussian is one that is narrower by the root of 2.

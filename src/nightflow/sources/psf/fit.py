@@ -50,9 +50,9 @@ class FitPixels:
     noise: NDArray[np.float32]
     least: float
 
-    def weights(self, model: Array) -> Array:
-        """Return 1 / variance of every pixel, shape (ny, nx)."""
-        return np.asarray(1.0 / np.maximum(self.noise + model, self.least))
+    def variance(self, model: Array) -> Array:
+        """Return the variance of every pixel with that light on it; infinite where it is unusable."""
+        return np.asarray(np.maximum(self.noise + model, self.least))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def globular(side: int, seed: int, n: int, apart: float, faint: float = 400.0, b
 
 
 def frame_of(stars: Stars, side: int, seed: int, shape: StarShape = EVEN) -> Frame:
-    """Return a calibrated frame of these stars; its variance plane is that of the counts, as a camera's is."""
+    """Return a calibrated frame of these stars, its variance plane made from its counts."""
     rng = np.random.default_rng(seed)
     light = paint_stars(CameraPlan(shape=(side, side)), stars.x, stars.y, stars.flux, shape)
     data = rng.poisson(light + SKY) + rng.normal(0, READ_NOISE, light.shape)
