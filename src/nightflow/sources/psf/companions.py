@@ -16,8 +16,12 @@ Array = NDArray[np.float64]
 
 _THRESHOLD = 5.0
 """Signal-to-noise ratio of a star in the residuals."""
-_LEAST_PROFILE_ERROR = 0.02
-"""A PSF is thought to be no better than this where a companion is looked for."""
+_WORST, _LEAST_PROFILE_ERROR = 2.0, 0.03
+"""The PSF's error at its worst star, in units of that at the median one; and no PSF is thought to be better
+than the second where a companion is looked for."""
+_WING_ERROR, _WING_REACH = 5e-4, 2.5
+"""Error of the PSF's wings in parts of its peak, and how far out they are in FWHM: so little of a bright
+star is as bright as a faint one."""
 _APART = 0.5
 """In FWHM: nearer to a known star, residuals are those of its PSF."""
 _USABLE = 0.8
@@ -46,9 +50,10 @@ def find_companions(
     sigma = psf.fwhm * _FWHM_TO_SIGMA
     area = 4 * np.pi * sigma**2
     # An error of the profile is common to all pixels of a core: a mean over them does not lessen it.
-    profile = max(profile_error, _LEAST_PROFILE_ERROR) * model
+    core = max(_WORST * profile_error, _LEAST_PROFILE_ERROR) * model
+    wing = _WING_ERROR * maximum_filter(model, size=2 * int(_WING_REACH * psf.fwhm) + 1)
     usable = np.isfinite(pixels.noise)
-    weight = 1 / (pixels.variance(model) + area * profile**2)
+    weight = 1 / (pixels.variance(model) + area * (core**2 + wing**2))
     residual = np.where(usable, pixels.data - model, 0.0)
     signal = gaussian_filter(residual * weight, sigma, mode="constant")
     # The square of a Gaussian is one that is narrower by the root of 2.
