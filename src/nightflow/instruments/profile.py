@@ -186,8 +186,8 @@ class PhotometrySettings(SettingsModel):
     """How many known sources are measured on a frame that did not detect them; the most often seen first."""
     psf: Literal["never", "crowded", "always"] = "crowded"
     """Whether stars are measured by the frame's PSF, too, besides their apertures: rows of kind psf."""
-    psf_crowding: float = Field(0.3, ge=0, le=1)
-    """Fraction of the sources with a neighbour's light in their aperture above which a frame is crowded."""
+    psf_crowding: float = Field(0.05, ge=0, le=1)
+    """Fraction of the bright stars with another one within 2.5 FWHM above which a frame is crowded."""
 
 
 class CameraProfile(SettingsModel):

@@ -12,6 +12,7 @@ from nightflow.simulate.plan import CameraPlan
 from nightflow.simulate.render import paint_stars
 from nightflow.sources.psf.crowding import crowding, is_psf_wanted, with_psf
 from nightflow.sources.stellar_profile import StellarProfile
+from nightflow.sources.table import no_sources
 from tests.unit.sources.psf.skies import (
     EVEN,
     FWHM,
@@ -143,18 +144,38 @@ def test_never_is_never(of_cluster):
     assert with_psf(of_cluster, DETECTION, NEVER) is of_cluster
 
 
-def test_few_sources_are_no_crowd():
-    flags = np.full(49, int(Flag.NEIGHBOUR), np.uint16)
-    assert crowding(flags) == 0
-    assert crowding(np.append(flags, flags[:1])) == 1
-    assert not is_psf_wanted(CROWDED, flags)
+def paired(n_stars, n_pairs, share=0.5, apart=2.0, signal_to_noise=100.0):
+    """Return sources on a wide grid, some with another one ``apart`` FWHM beside them."""
+    x, y = 100.0 * np.arange(n_stars), np.zeros(n_stars)
+    flux = np.append(np.full(n_stars, 1e4), np.full(n_pairs, 1e4 * share))
+    table = no_sources()
+    n = n_stars + n_pairs
+    return replace(
+        table,
+        x=np.append(x, x[:n_pairs] + apart * FWHM),
+        y=np.append(y, y[:n_pairs]),
+        flux=flux,
+        flux_err=np.append(np.full(n_stars, 1e4 / signal_to_noise), np.full(n_pairs, 1e4 * share)),
+        flags=np.zeros(n, np.uint16),
+    )
 
 
-def test_the_bound_is_the_profiles():
-    flags = np.zeros(100, np.uint16)
-    flags[:25] = int(Flag.NEIGHBOUR | Flag.EDGE)
-    assert not is_psf_wanted(PhotometrySettings(psf_crowding=0.25), flags)
-    assert is_psf_wanted(PhotometrySettings(psf_crowding=0.2), flags)
+def test_crowding_is_the_fraction_of_bright_stars_with_another_beside_them():
+    assert crowding(paired(100, 20), FWHM) == pytest.approx(0.2)
+    assert crowding(paired(100, 20, share=0.05), FWHM) == 0
+    assert crowding(paired(100, 20, apart=2.6), FWHM) == 0
+
+
+def test_few_or_faint_stars_are_no_crowd():
+    assert crowding(paired(49, 49), FWHM) == 0
+    assert crowding(paired(100, 100, signal_to_noise=15), FWHM) == 0
+    assert crowding(paired(100, 100), float("nan")) == 0
+
+
+def test_the_bound_is_the_profiles(of_cluster):
+    share = crowding(of_cluster.sources, of_cluster.fwhm)
+    assert is_psf_wanted(of_cluster, PhotometrySettings(psf_crowding=0.9 * share))
+    assert not is_psf_wanted(of_cluster, PhotometrySettings(psf_crowding=1.1 * share))
 
 
 def test_a_frame_without_stars_keeps_its_apertures_and_says_why():
