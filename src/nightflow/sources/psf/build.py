@@ -17,9 +17,8 @@ __all__ = ["PsfCheck", "build_psf"]
 
 Array = NDArray[np.float64]
 
-_FEWEST = (5, 20, 60)
-"""Stars from which on a PSF of order 0, 1 and 2 is built: ten for each term, five for one that is
-constant."""
+_FEWEST = (5, 20, 60, 100)
+"""Stars from which on a PSF of 1, 3, 6 and 7 terms over the field is built."""
 _HELD_OUT = 5
 """One star of so many is held out for the check."""
 _STEPS = 15
@@ -41,7 +40,7 @@ class PsfCheck:
     n_stars, n_held_out : int
         Stars that the PSF is built from, and those among them that were held out once; the others then made
         the PSF that was checked.
-    order : int
+    n_terms : int
         Of the polynomial over the field.
     chi2 : float
         Median of the held-out stars' squared residuals by their variance, within 1.25 FWHM.
@@ -52,7 +51,7 @@ class PsfCheck:
 
     n_stars: int
     n_held_out: int
-    order: int
+    n_terms: int
     chi2: float
     error: float
 
@@ -78,8 +77,7 @@ def build_psf(
 
     All pixels of all stars together give the coefficients of the spline for each term of a polynomial over
     the field, by penalised least squares (conjugate gradients): where the pixels say little, in the wings,
-    the PSF stays what it was. The order of the polynomial is that which the number of stars and their spread
-    carry.
+    the PSF stays what it was. The polynomial has the terms that the number of stars and their spread carry.
 
     Parameters
     ----------
@@ -100,9 +98,9 @@ def build_psf(
         return None
     samples = _samples(pixels, psf, fits, chosen)
     held_out = np.arange(len(chosen)) % _HELD_OUT == _HELD_OUT - 1
-    for order in range(_highest_order(samples, psf.shape), -1, -1):
-        partial = _refined(psf, samples.take(~held_out), order)
-        model = _refined(psf, samples, order)
+    for n_terms in reversed(_possible_terms(samples, psf.shape)):
+        partial = _refined(psf, samples.take(~held_out), n_terms)
+        model = _refined(psf, samples, n_terms)
         if _is_sound(partial) and _is_sound(model):
             return model, _check(partial, samples.take(held_out), len(chosen))
     return None
@@ -132,17 +130,17 @@ def _predicted(psf: PsfModel, x: Array, y: Array, corner: NDArray[np.intp], size
     return predict(psf.coefficients, psf.terms(x, y), x, y, corner, psf.oversampling, size)
 
 
-def _highest_order(samples: _Samples, shape: tuple[int, int]) -> int:
-    """Return the order that number and spread of the stars carry."""
+def _possible_terms(samples: _Samples, shape: tuple[int, int]) -> tuple[int, ...]:
+    """Return how many terms number and spread of the stars carry, ascending."""
     quarter = (samples.x > shape[1] / 2).astype(int) + 2 * (samples.y > shape[0] / 2)
     least = np.bincount(quarter, minlength=4).min()
-    order = sum(len(samples.x) >= fewest for fewest in _FEWEST) - 1
-    return order if least >= 2 * order else 0
+    carried = sum(len(samples.x) >= fewest for fewest in _FEWEST)
+    return N_TERMS[:carried] if least >= 2 * (carried - 1) else N_TERMS[:1]
 
 
-def _refined(psf: PsfModel, samples: _Samples, order: int) -> PsfModel:
+def _refined(psf: PsfModel, samples: _Samples, n_terms: int) -> PsfModel:
     """Return the PSF with the correction that the samples ask for."""
-    n_terms, nodes = N_TERMS[order], psf.coefficients.shape[1]
+    nodes = psf.coefficients.shape[1]
     start = np.zeros((n_terms, nodes, nodes))
     kept = min(n_terms, len(psf.norms))
     start[:kept] = psf.coefficients[:kept]
@@ -250,7 +248,7 @@ def _check(psf: PsfModel, samples: _Samples, n_stars: int) -> PsfCheck:
     return PsfCheck(
         n_stars=n_stars,
         n_held_out=len(samples.x),
-        order=psf.order,
+        n_terms=psf.n_terms,
         chi2=float(np.median(chi2)),
         error=math.sqrt(max(float(np.median(relative)), 0.0)),
     )

@@ -22,7 +22,10 @@ Array = NDArray[np.float64]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def polynomial_terms(x: float, y: float, shape: tuple[int, int], terms: Array) -> None:
-    """Write 1, X, Y, X^2, XY, Y^2, as far as ``terms`` is long; X and Y go from -1 to 1 over the frame."""
+    """Write 1, X, Y, X^2, XY, Y^2, (X^2 + Y^2)^2, as far as ``terms`` is long.
+
+    X and Y go from -1 to 1 over the frame.
+    """
     across = 2.0 * x / max(shape[1] - 1, 1) - 1.0
     up = 2.0 * y / max(shape[0] - 1, 1) - 1.0
     terms[0] = 1.0
@@ -30,6 +33,8 @@ def polynomial_terms(x: float, y: float, shape: tuple[int, int], terms: Array) -
         terms[1], terms[2] = across, up
     if len(terms) > 3:
         terms[3], terms[4], terms[5] = across * across, across * up, up * up
+    if len(terms) > 6:
+        terms[6] = (across * across + up * up) ** 2
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

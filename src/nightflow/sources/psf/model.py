@@ -14,8 +14,9 @@ from nightflow.sources.stellar_profile import StellarProfile
 
 __all__ = ["N_TERMS", "PsfModel", "moffat_psf"]
 
-N_TERMS = (1, 3, 6)
-"""Terms of a polynomial of order 0, 1 and 2 in two variables."""
+N_TERMS = (1, 3, 6, 7)
+"""Terms over the field that a PSF may have: those of a polynomial of order 0, 1 and 2, and of the latter with
+the fourth power of the radius, for a peak that goes with the inverse square of a width that grows."""
 
 _NODES_PER_FWHM = 6.0
 _FINEST = 4
@@ -60,9 +61,9 @@ class PsfModel:
         return _REACH * self.fwhm
 
     @property
-    def order(self) -> int:
+    def n_terms(self) -> int:
         """Of the polynomial over the field."""
-        return N_TERMS.index(len(self.norms))
+        return len(self.norms)
 
     def terms(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the polynomial's terms at places of the frame, normalised: shape (n, n_terms)."""

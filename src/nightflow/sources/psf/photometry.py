@@ -159,8 +159,8 @@ class PsfPhotometry:
             made = "by the frame's mean profile, for want of PSF stars"
         else:
             made = (
-                f"PSF of order {self.check.order} from {self.check.n_stars} stars, which misses held-out "
-                f"ones by {100 * self.check.error:.1f} % (chi2 {self.check.chi2:.2f})"
+                f"PSF of {self.check.n_terms} terms over the field from {self.check.n_stars} stars, which "
+                f"misses held-out ones by {100 * self.check.error:.1f} % (chi2 {self.check.chi2:.2f})"
             )
         tied = (
             f"tied to the apertures by {self.n_tie} stars, {self.tie:.4f} +- {self.tie_err:.4f}"
