@@ -33,8 +33,6 @@ def with_psf_rows(columns: MeasurementColumns, work: Work) -> MeasurementColumns
     if work.measured is None or work.measured.psf is None or len(columns) == 0:
         return columns
     stars = work.measured.psf.sources
-    twinkling = np.abs(stars.flux) * work.measured.scintillation
-    stars = replace(stars, flux_err=np.hypot(stars.flux_err, twinkling))
     own = _psf_columns(columns, work, stars)
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(columns, name), values]) for name, values in own.items()

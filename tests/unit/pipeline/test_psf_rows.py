@@ -40,7 +40,9 @@ def sky() -> WCS:
 def work() -> Work:
     """A reduced frame; the last two stars of the PSF are new, and star 3 is its own only reference."""
     frame = frame_of(lone_stars(SIDE, 1, faint=1e4), SIDE, 1)
-    found = with_psf(measured(frame), DetectionSettings(), PhotometrySettings(psf="always"))
+    found = with_psf(
+        replace(measured(frame), scintillation=0.003), DetectionSettings(), PhotometrySettings(psf="always")
+    )
     assert found.psf is not None
     stars = found.psf.sources
     assert len(stars) == len(found.sources)
@@ -118,6 +120,7 @@ def test_a_detection_keeps_its_number_and_new_stars_are_counted_on(work, columns
     assert columns.catalog.known.sum() == 2
     assert columns.catalog.ids[rows][columns.number[rows] == 4] == ["star 4"]
     assert not columns.catalog.known[rows[-2:]].any()
+    np.testing.assert_allclose(columns.flux_err[rows], work.measured.psf.sources.flux_err / 30)
 
 
 def test_magnitudes_are_by_the_detection_s_own_offset(work, columns) -> None:

@@ -73,6 +73,14 @@ def test_fluxes_are_on_the_scale_of_the_apertures():
     assert 0 < found.psf.tie_err < 0.002
 
 
+def test_scintillation_is_in_the_errors_once():
+    frame = measured(frame_of(lone_stars(SIDE, 3), SIDE, 3))
+    calm, twinkling = (
+        with_psf(replace(frame, scintillation=one), DETECTION, ALWAYS).psf.sources for one in (0.0, 0.01)
+    )
+    np.testing.assert_allclose(twinkling.flux_err, np.hypot(calm.flux_err, 0.01 * calm.flux))
+
+
 def test_nothing_is_made_up_beside_lone_stars():
     stars = lone_stars(SIDE, 3)
     sources = with_psf(measured(frame_of(stars, SIDE, 3)), DETECTION, ALWAYS).psf.sources
