@@ -15,13 +15,13 @@ those of the differences between frames fall with the measurements. Extinction i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.photcal.bands import ASSUMED_ERROR, Reference
-from nightflow.photcal.colors import StarColors, calibrate_colors
+from nightflow.photcal.colors import StarColors, calibrate_colors, unknown_color_error
 from nightflow.photcal.extinction import Air, solve_air
 from nightflow.robust import robust_sigma
 
@@ -95,7 +95,7 @@ class NightSolution:
     own_error : ndarray of float64, shape (n_frames,)
         Without what all have in common: between frames.
     color_term, color_term_error : float or None
-        At airmass ``pivot``; None where colours are not known.
+        At airmass ``pivot``; None where most stars' colours are not known.
     color_extinction, color_extinction_error : float or None
         Change of the colour term per airmass; None where the night does not give it to 0.01.
     pivot : float
@@ -138,6 +138,14 @@ class NightSolution:
     n_stars: int
     n_measurements: int
     rejected: tuple[int, ...]
+
+    def color_term_at(self, airmass: float | None) -> tuple[float, float] | None:
+        """Return the colour term at an airmass and 1 sigma, or None; at the pivot where that is unknown."""
+        if self.color_term is None or self.color_term_error is None:
+            return None
+        off = (airmass if airmass is not None and np.isfinite(airmass) else self.pivot) - self.pivot
+        second, second_error = self.color_extinction or 0.0, self.color_extinction_error or 0.0
+        return self.color_term + off * second, float(np.hypot(self.color_term_error, off * second_error))
 
 
 @dataclass(frozen=True)
@@ -212,21 +220,26 @@ def solve_night(
     color_prior : float
         1 sigma of the colour term, about 0, before a star is seen.
     with_color : bool
-        Whether a colour term is wanted.
+        Whether a colour term is wanted. Without one, wanted or not, the errors at colour 0 hold what is not
+        known of it.
     """
     rows = rows.take(np.isfinite(rows.mag) & np.isfinite(rows.error) & np.isfinite(reference.mag[rows.star]))
     if not len(rows.mag):
         return None
     used = np.zeros(len(reference.mag), bool)
     used[rows.star] = True
-    colors = (
-        calibrate_colors(reference.color, reference.color_variance, reference.covariance, used)
-        if with_color
-        else None
-    )
+    known = calibrate_colors(reference.color, reference.color_variance, reference.covariance, used)
+    colors = known if with_color else None
     wrong = _wrong_stars(frames, rows, reference, colors)
     rows = rows.take(~wrong[rows.star])
-    return _solve(frames, rows, reference, colors, color_prior, tuple(np.flatnonzero(wrong).tolist()))
+    found = _solve(frames, rows, reference, colors, color_prior, tuple(np.flatnonzero(wrong).tolist()))
+    return found if colors is not None else _open(found, unknown_color_error(color_prior, known))
+
+
+def _open(found: NightSolution, unknown: float) -> NightSolution:
+    """Return a solution without a colour term, with its error at colour 0."""
+    above = None if found.above_error is None else float(np.hypot(found.above_error, unknown))
+    return replace(found, error=np.hypot(found.error, unknown), above_error=above)
 
 
 def _wrong_stars(
@@ -385,7 +398,7 @@ def _described(
     )
     own = np.sqrt(_among_each_other(errors, seen))
     tilt = _tilt(colors, reference, order)
-    above = _above(air, effects, covariance, n, order, mean, pivot)
+    above = _above(air, effects, covariance, n, order, mean, pivot, tilt)
     second, second_error = (effects[n + 1], np.sqrt(covariance[n + 1, n + 1])) if order == 2 else (0.0, 0.0)
     return NightSolution(
         zero_point=np.where(seen, at_zero, np.nan),
@@ -427,12 +440,12 @@ def _tilt(colors: StarColors | None, reference: Reference, order: int) -> float:
 
 
 def _above(
-    air: Air, effects: Array, covariance: Array, n: int, order: int, mean: float, pivot: float
+    air: Air, effects: Array, covariance: Array, n: int, order: int, mean: float, pivot: float, tilt: float
 ) -> tuple[float | None, float | None]:
     """Return the zero point above the atmosphere at colour 0, where the colour term is that of airmass 0."""
     if air.extinction is None:
         return None, None
     shift = np.array([-mean, mean * pivot][:order])
     colored = covariance[n:, n:]
-    variance = air.zero_point_error**2 + float(shift @ colored @ shift)
+    variance = air.zero_point_error**2 + float(shift @ colored @ shift) + (tilt * mean) ** 2
     return air.zero_point + float(shift @ effects[n:]), float(np.sqrt(variance))

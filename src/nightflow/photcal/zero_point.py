@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from nightflow.flags import UNUSABLE, Flag
 from nightflow.instruments.profile import PhotometrySettings
 from nightflow.photcal.bands import ASSUMED_ERROR, BandChoice, Reference, choose_band, reference_of
 from nightflow.photcal.checks import position_columns, slope_warning, supports_position
-from nightflow.photcal.colors import StarColors, calibrate_colors
+from nightflow.photcal.colors import StarColors, calibrate_colors, unknown_color_error
 from nightflow.photcal.depth import limiting_magnitude
 from nightflow.photcal.lent import Lent
 from nightflow.photcal.match import CatalogMatch
@@ -22,7 +22,7 @@ from nightflow.sources.table import SourceTable
 
 __all__ = [
     "Conditions", "FluxCalibration", "NoZeroPoint", "TooFewStars", "borrow_zero_point", "calibrate_flux",
-    "color_prior", "instrumental_magnitudes", "unknown_color_error",
+    "color_prior", "instrumental_magnitudes",
 ]  # fmt: skip
 
 _POGSON = 2.5 / np.log(10)
@@ -32,8 +32,6 @@ _COLOR_TERM, _COLOR_TERM_OF_A_GUESS = 0.1, 0.3
 """1 sigma of colour terms before any star is seen: of filters that are meant to be the catalogue's, and of
 those that are not. Terms of B, V, R, I cameras are mostly below 0.1 (those of this project's simulator: 0.03
 to 0.11); unfiltered ones reach some tenths."""
-_UNKNOWN_COLOR = 0.7
-"""Root mean square of the colours of field stars, where none is known."""
 
 
 class NoZeroPoint(Exception):  # noqa: N818 - an answer, not a failure: the frame goes on without magnitudes
@@ -141,7 +139,10 @@ def calibrate_flux(
     settings: PhotometrySettings,
     excluded: NDArray[np.bool_] | None = None,
 ) -> FluxCalibration:
-    """Fit the zero point, with a colour term where the catalogue has colours.
+    """Fit the zero point, with a colour term where the catalogue has the colours of most stars.
+
+    At least 3 of the usable stars, and two thirds, must have one: see `nightflow.photcal.colors`. With fewer
+    there is no colour term; a warning says so, and the error of the zero point holds what is not known.
 
     The colour term starts from what such terms usually are (0 +- 0.1 for a filter that is the catalogue's
     band, 0 +- 0.3 for one that is not): many stars of many colours decide it, a few do no more than they
@@ -189,6 +190,11 @@ def calibrate_flux(
     fit = fitted.fit
     mag[match.source[rows]] += (fit.residuals - fit.without_each()) * fit.kept
     solution = _solution(fitted, choice, stars.catalog, colors, reference, conditions)
+    if settings.color_term and colors is None and choice.color is not None:
+        known = int(np.isfinite(reference.color[match.star[rows]]).sum())
+        solution = replace(
+            solution, warnings=(*solution.warnings, _too_few_colors(known, rows, choice.color))
+        )
     return FluxCalibration(solution=solution, mag=mag, mag_err=error)
 
 
@@ -247,19 +253,6 @@ def borrow_zero_point(
 def color_prior(choice: BandChoice) -> float:
     """Return 1 sigma of the colour term, about 0, before any star is seen."""
     return _COLOR_TERM_OF_A_GUESS if choice.guess else _COLOR_TERM
-
-
-def unknown_color_error(choice: BandChoice, rms: float = _UNKNOWN_COLOR) -> float:
-    """Return the error of a zero point at colour 0 by a colour term that was not taken, magnitudes.
-
-    Parameters
-    ----------
-    choice : BandChoice
-    rms : float
-        Root mean square of the reference stars' colours: how far they are from colour 0, and a star from
-        them.
-    """
-    return color_prior(choice) * rms
 
 
 def _refuse_absurd(conditions: Conditions) -> None:
@@ -419,10 +412,8 @@ def _color_systematics(
     A catalogue that states no errors leaves open by how much they tilt the colour term (see
     `nightflow.photcal.colors`); it counts what errors as large as is assumed elsewhere would do.
     """
-    if colors is None:
-        return unknown_color_error(choice), 0.0
-    if not fitted.color_column:
-        return unknown_color_error(choice, colors.rms), 0.0
+    if colors is None or not fitted.color_column:
+        return unknown_color_error(color_prior(choice), colors), 0.0
     if np.isfinite(reference.color_variance).any():
         return 0.0, 0.0
     tilt = min(ASSUMED_ERROR**2 / colors.spread**2, color_prior(choice))
@@ -438,3 +429,10 @@ def _warnings(fitted: _Fitted, choice: BandChoice) -> tuple[str, ...]:
             f"and {up:+.3f} to the last row; magnitudes are corrected for it, electrons are not"
         )
     return tuple(one for one in said if one)
+
+
+def _too_few_colors(known: int, rows: NDArray[np.bool_], color: tuple[str, str]) -> str:
+    return (
+        f"no colour term: {known} of {rows.sum()} usable stars have a colour {color[0]}-{color[1]}, not two "
+        "thirds of them; magnitudes are those of stars as red as the reference stars"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,8 @@ _MOST_STARS = 400
 _FEWEST_CLEAN = 10
 _PRECISION = 6
 """Decimals: so that the same night gives the same rows."""
+_AtPlaces = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""Right ascensions and declinations, ICRS degrees, to a value of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,24 +333,23 @@ def _lend(series: _Series, found: NightSolution) -> list[LentZeroPoint]:
     """
     counts = np.bincount(series.rows.frame, minlength=len(series.frames))
     tree = cKDTree(unit_vectors(series.stars.ra, series.stars.dec))
-    color = series.reference.color
-    typical = found.color if found.color_term is not None else 0.0
 
-    def offset(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
-        if found.color_term is None:
-            return np.zeros(len(ra))
+    def colors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the colour of the star at each place, the mean one where that is not known."""
         placed = np.isfinite(ra) & np.isfinite(dec)
-        own = np.full(len(ra), typical)
+        own = np.full(len(ra), found.color)
         near, star = tree.query(unit_vectors(ra[placed], dec[placed]))
-        known = (near <= chord(_reach(series.frames[0], series.settings))) & np.isfinite(color[star])
-        own[np.flatnonzero(placed)[known]] = color[star[known]]
-        return found.color_term * own
+        color = series.reference.color[star]
+        known = (near <= chord(_reach(series.frames[0], series.settings))) & np.isfinite(color)
+        own[np.flatnonzero(placed)[known]] = color[known]
+        return own
 
     out = []
     for row, frame in enumerate(series.frames):
         if frame.is_own:
             continue
         zero_point, error, warning = _lent_value(found, frame, row, int(counts[row]))
+        term, term_error = found.color_term_at(frame.airmass) or (None, None)
         values = {
             "zp": round(zero_point, _PRECISION),
             "zp_err": round(error, _PRECISION),
@@ -357,11 +358,15 @@ def _lend(series: _Series, found: NightSolution) -> list[LentZeroPoint]:
             "zp_catalog": series.stars.catalog,
             "zp_band": series.choice.description,
             "mag_system": series.choice.system,
-            "color_term": _rounded(found.color_term),
-            "color_term_err": _rounded(found.color_term_error),
+            "color_term": _rounded(term),
+            "color_term_err": _rounded(term_error),
         }
-        out.append(LentZeroPoint(frame.reduction_id, values, warning, offset))
+        out.append(LentZeroPoint(frame.reduction_id, values, warning, _color_offset(term, colors)))
     return out
+
+
+def _color_offset(term: float | None, colors: _AtPlaces) -> _AtPlaces:
+    return lambda ra, dec: np.zeros(len(ra)) if term is None else term * colors(ra, dec)
 
 
 def _lent_value(
@@ -376,11 +381,11 @@ def _lent_value(
             "the star offsets of all its frames",
         )
     expected = expect_zero_point(found.air, frame.airmass)
-    to_zero = 0.0 if found.color_term is None else found.color_term * found.color
+    term, _ = found.color_term_at(frame.airmass) or (0.0, 0.0)
     common = float(np.nanmedian(found.error))
     error = float(np.hypot(expected.error, common))
     return (
-        expected.zero_point - to_zero,
+        expected.zero_point - term * found.color,
         error,
         "the zero point is that of the night for this airmass: no star of the frame itself; "
         f"+- {error:.3f} by what the transparency does from frame to frame",
