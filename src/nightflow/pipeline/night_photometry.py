@@ -23,15 +23,14 @@ from nightflow.photcal.night import NightFrames, NightSolution, NightStars, solv
 from nightflow.photcal.zero_point import color_prior
 from nightflow.pipeline.solve import julian_year
 from nightflow.store.database import Database
+from nightflow.store.lent_zero_points import LentZeroPoint, write_lent
 from nightflow.store.models import NightSolution as SolutionRow
 from nightflow.store.models import NightZeroPoint
 from nightflow.store.night_photometry import (
-    LentZeroPoint,
     MeasuredStars,
     PhotometricFrame,
     measured_stars,
     photometric_frames,
-    write_lent,
     write_night_solutions,
 )
 from nightflow.store.targets import targets_near
