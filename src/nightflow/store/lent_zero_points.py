@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import select, update
 from sqlmodel import Session, col
 
 from nightflow.store.database import Database
-from nightflow.store.models import Measurement, Reduction
+from nightflow.store.models import Exposure, Frame, Measurement, Reduction
 
 __all__ = ["LentZeroPoint", "write_lent"]
 
@@ -46,7 +47,8 @@ def write_lent(database: Database, lent: Sequence[LentZeroPoint]) -> int:
     """Give frames the zero points of their night, and their measurements the magnitudes; return how many
     changed.
 
-    A zero point that a frame got from an earlier solution gives way to the new one.
+    A zero point that a frame got from an earlier solution gives way to the new one, and what was said of it,
+    in the warnings of the reduction and the reasons of frame and exposure, to the new warning.
     """
     changed = 0
     with database.write() as session:
@@ -58,9 +60,9 @@ def write_lent(database: Database, lent: Sequence[LentZeroPoint]) -> int:
                 reduction.depth_5sigma += one.values["zp"] - reduction.zp
             for name, value in one.values.items():
                 setattr(reduction, name, value)
-            said = [text for text in reduction.warnings if not text.startswith(("no zero point", _LENT))]
-            reduction.warnings = [*said, one.warning]
-            session.add(reduction)
+            if reduction.gain is not None:
+                reduction.zp_adu = one.values["zp"] - 2.5 * math.log10(reduction.gain)
+            _say(session, reduction, one.warning)
             session.flush()
             _write_magnitudes(session, one)
             changed += 1
@@ -69,6 +71,27 @@ def write_lent(database: Database, lent: Sequence[LentZeroPoint]) -> int:
 
 def _has(reduction: Reduction, lent: LentZeroPoint) -> bool:
     return all(getattr(reduction, name) == value for name, value in lent.values.items())
+
+
+def _say(session: Session, reduction: Reduction, warning: str) -> None:
+    outdated = [text for text in reduction.warnings if text.startswith(("no zero point", _LENT))]
+    reduction.warnings = [text for text in reduction.warnings if text not in outdated] + [warning]
+    frame = session.get(Frame, reduction.frame_id)
+    assert frame is not None
+    exposure = session.get(Exposure, frame.exposure_id)
+    assert exposure is not None
+    # The exposure's reason is that of its worst frame, which may be another one.
+    if exposure.reason == frame.reason:
+        exposure.reason = _retold(exposure.reason, outdated, warning)
+    frame.reason = _retold(frame.reason, outdated, warning)
+    session.add_all([reduction, frame, exposure])
+
+
+def _retold(reason: str, outdated: Sequence[str], warning: str) -> str:
+    """Return a reason with a warning in place of others; warnings hold semicolons themselves."""
+    for text in outdated:
+        reason = reason.replace(text, "").replace("; ; ", "; ")
+    return "; ".join(part for part in (reason.strip("; "), warning) if part)
 
 
 def _write_magnitudes(session: Session, lent: LentZeroPoint) -> None:
