@@ -18,7 +18,7 @@ from nightflow.instruments.profile import PhotometrySettings
 from nightflow.lightcurves.associate import separation, unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.photcal.bands import BandChoice, Reference, choose_band, reference_of
-from nightflow.photcal.night import NightStars
+from nightflow.photcal.night_model import NightStars
 from nightflow.pipeline.solve import julian_year
 from nightflow.store.database import Database
 from nightflow.store.night_photometry import MeasuredStars, PhotometricFrame, measured_stars
