@@ -11,7 +11,7 @@ import numpy as np
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.instruments.profile import CameraProfile
 from nightflow.photcal.night import NightFrames, NightSolution, solve_night
-from nightflow.photcal.zero_point import color_prior
+from nightflow.photcal.zero_fit import color_prior
 from nightflow.pipeline.night_lending import lend
 from nightflow.pipeline.night_rows import solution_rows
 from nightflow.pipeline.night_series import Series, series_of

@@ -6,15 +6,12 @@ import pytest
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.flags import Flag
 from nightflow.instruments.profile import PhotometrySettings
+from nightflow.photcal.borrow import borrow_zero_point
+from nightflow.photcal.conditions import Conditions
 from nightflow.photcal.lent import KnownZeroPoint, lend_zero_point
 from nightflow.photcal.match import CatalogMatch
-from nightflow.photcal.zero_point import (
-    Conditions,
-    NoZeroPoint,
-    TooFewStars,
-    borrow_zero_point,
-    calibrate_flux,
-)
+from nightflow.photcal.no_zero_point import NoZeroPoint, TooFewStars
+from nightflow.photcal.zero_point import calibrate_flux
 from nightflow.sources.table import SourceTable
 
 ZERO_POINT, EXPTIME, GAIN = 21.3, 60.0, 2.0
