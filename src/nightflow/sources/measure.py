@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import sep
 from numpy.typing import NDArray
 
 from nightflow.flags import UNUSABLE, Flag
@@ -16,11 +15,13 @@ from nightflow.quality.measures import frame_ellipticity, frame_fwhm
 from nightflow.sources.aperture import ApertureFluxes, aperture_flags, measure_apertures
 from nightflow.sources.aperture_correction import FEWEST, ApertureCorrection, aperture_correction
 from nightflow.sources.background import Background, measure_background
+from nightflow.sources.centroids import windowed_centroids
 from nightflow.sources.clean_pixels import CleanPixels
 from nightflow.sources.detection import Detections, detect
 from nightflow.sources.empty_apertures import FEWEST as FEWEST_EMPTY
 from nightflow.sources.empty_apertures import EmptyApertures, empty_apertures
 from nightflow.sources.fill import fill_flagged
+from nightflow.sources.half_light import half_light_radii
 from nightflow.sources.luminance import CELL_NOISE, luminance
 from nightflow.sources.psf.photometry import PsfPhotometry
 from nightflow.sources.scintillation import scintillation
@@ -31,7 +32,8 @@ from nightflow.sources.whole_flux import whole_flux
 __all__ = ["FAST", "Found", "MeasuredFrame", "Tools", "find", "measure_frame"]
 
 _FWHM_TO_SIGMA = 1 / 2.3548
-_LARGEST_HALF_LIGHT = 12.0
+_SMALLEST_HALF_LIGHT, _LARGEST_HALF_LIGHT = 0.3, 12.0
+"""Pixels."""
 _STELLAR = 0.3
 """Relative difference of a half-light radius from the stars' within which a source is one of them."""
 _BRIGHT = 20.0
@@ -380,14 +382,14 @@ def _half_light_radius(clean: NDArray[np.float32], detections: Detections) -> ND
     if len(detections) == 0:
         return np.empty(0)
     reach = np.clip(4 * detections.semi_major, 4.0, 2 * _LARGEST_HALF_LIGHT)
-    radius, failed = sep.flux_radius(clean, detections.x, detections.y, reach, 0.5, subpix=5)
-    return np.where((failed == 0) & (radius > 0.3), radius, np.nan)
+    radius = half_light_radii(clean, detections.x, detections.y, reach)
+    return np.where(radius > _SMALLEST_HALF_LIGHT, radius, np.nan)
 
 
 def _windowed_centroids(
     clean: NDArray[np.float32], detections: Detections, half_light: NDArray[np.float64], reach: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gaussian-windowed centroids (SExtractor's XWIN, YWIN), the moments' where those wander off.
+    """Gaussian-windowed centroids, the moments' where those wander off.
 
     The window is that of the source's own width, but never much wider than a star's: the centroid of a faint
     source would climb up the flank of a bright neighbour.
@@ -396,7 +398,7 @@ def _windowed_centroids(
         return detections.x, detections.y
     width = np.nan_to_num(2 * half_light, nan=reach)
     sigma = _FWHM_TO_SIGMA * np.clip(width, 1.4, 1.5 * reach)
-    x, y, _ = sep.winpos(clean, detections.x, detections.y, sigma)
+    x, y = windowed_centroids(clean, detections.x, detections.y, sigma)
     steady = np.hypot(x - detections.x, y - detections.y) < 0.5 * reach
     return np.where(steady, x, detections.x), np.where(steady, y, detections.y)
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "export": ["export", "out"],
     "serve": ["serve"],
     "doctor": ["doctor"],
+    "completeness": ["completeness", "a.fits"],
     "masters list": ["masters", "list"],
     "masters build": ["masters", "build"],
     "masters approve": ["masters", "approve", "1"],

@@ -172,6 +172,9 @@ def test_a_reader_does_not_keep_a_new_month_waiting_nor_the_other_way_round(full
             rows = text("SELECT count(*) FROM measurement")
             assert reader.connection().execute(rows).scalar_one() == 20
             _append(database, MJD + 40.0, "b")
+            # Its view is that of its first statement.
+            assert reader.connection().execute(rows).scalar_one() == 20
+        with database.session() as reader:
             assert reader.connection().execute(rows).scalar_one() == 40
 
 
