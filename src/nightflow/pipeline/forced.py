@@ -13,7 +13,7 @@ from nightflow.astrometry.solution import Quality, Solution
 from nightflow.lightcurves.associate import reach, unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.times import bjd_tdb
-from nightflow.photcal.zero_point import instrumental_magnitudes
+from nightflow.photcal.instrumental import instrumental_magnitudes
 from nightflow.pipeline.solve import footprint_radius, julian_year
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.forced import ForcedFluxes, forced_fluxes, own_detections
