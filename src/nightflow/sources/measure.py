@@ -21,6 +21,7 @@ from nightflow.sources.luminance import CELL_NOISE, luminance
 from nightflow.sources.psf.photometry import PsfPhotometry
 from nightflow.sources.scintillation import scintillation
 from nightflow.sources.shapes import Shapes, centroid_error, measure_shapes, nearest_pixels, or_expected
+from nightflow.sources.stated_noise import noise_doubt
 from nightflow.sources.stellar_profile import StellarProfile
 from nightflow.sources.table import SourceTable
 from nightflow.sources.whole_flux import whole_flux
@@ -122,6 +123,11 @@ def _pixel_noise(frame: Frame) -> float:
     return 1 / CELL_NOISE if frame.header.bayer else 1.0
 
 
+def _is_noise_stated(frame: Frame) -> bool:
+    header = frame.header
+    return header.gain_known and header.read_noise_known and not header.bias_included
+
+
 def _trusted_variance(
     frame: Frame, clean: NDArray[np.float32], background: Background
 ) -> NDArray[np.float32]:
@@ -131,8 +137,7 @@ def _trusted_variance(
     instead, and only the sources' own photons are computed.
     """
     assert frame.variance is not None
-    header = frame.header
-    if header.gain_known and header.read_noise_known and not header.bias_included:
+    if _is_noise_stated(frame):
         return frame.variance
     return (np.float32(_pixel_noise(frame)) * background.rms) ** 2 + np.maximum(clean, np.float32(0))
 
@@ -211,8 +216,13 @@ def _measure_fluxes(
         pixels=pixels,
         empty_apertures=empty,
         scintillation=twinkling,
-        warnings=tuple(filter(None, (correction.warning if len(table) else "", _noise_warning(empty)))),
-    )
+        warnings=tuple(filter(None, (
+            correction.warning if len(table) else "",
+            _noise_warning(empty),
+            noise_doubt(pixels.variance, ~sky_mask, background.median_rms * noise)
+            if _is_noise_stated(frame) else "",
+        ))),
+    )  # fmt: skip
 
 
 def _noise_warning(empty: EmptyApertures) -> str:
