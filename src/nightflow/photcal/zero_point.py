@@ -13,6 +13,7 @@ from nightflow.photcal.bands import ASSUMED_ERROR, BandChoice, Reference, choose
 from nightflow.photcal.colors import StarColors, calibrate_colors, unknown_color_error
 from nightflow.photcal.conditions import Conditions
 from nightflow.photcal.instrumental import instrumental_magnitudes
+from nightflow.photcal.left_out import left_out
 from nightflow.photcal.match import CatalogMatch
 from nightflow.photcal.no_zero_point import NoZeroPoint, TooFewStars
 from nightflow.photcal.solution import FluxCalibration, PhotometricSolution
@@ -84,11 +85,11 @@ def calibrate_flux(
     fit = fitted.fit
     mag[match.source[rows]] += (fit.residuals - fit.without_each()) * fit.kept
     solution = _solution(fitted, choice, stars.catalog, colors, reference, conditions)
+    said = [left_out(fit, stars.ids[match.star[rows]], reference.mag[match.star[rows]], choice.description)]
     if settings.color_term and colors is None and choice.color is not None:
         known = int(np.isfinite(reference.color[match.star[rows]]).sum())
-        solution = replace(
-            solution, warnings=(*solution.warnings, _too_few_colors(known, rows, choice.color))
-        )
+        said.append(_too_few_colors(known, rows, choice.color))
+    solution = replace(solution, warnings=(*solution.warnings, *filter(None, said)))
     return FluxCalibration(solution=solution, mag=mag, mag_err=error)
 
 

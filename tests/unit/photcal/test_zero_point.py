@@ -362,3 +362,21 @@ def test_depth_is_where_signal_to_noise_is_five():
     solution = calibrate(*scene()).solution
     flux = EXPTIME * 10 ** (0.4 * (solution.zero_point - solution.depth_5sigma))
     assert flux / np.sqrt(flux + 71.0**2) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(("off", "word"), [(0.2, "brighter"), (-0.2, "fainter")])
+def test_of_few_stars_the_one_that_is_off_is_named(off: float, word: str) -> None:
+    sources, stars, match = scene(6, catalog_noise=0.005)
+    stars.mags["V"][2] += off
+    found = calibrate(sources, stars, match).solution
+    (said,) = (one for one in found.warnings if "fitted without" in one)
+    assert f"star 2 (V = {stars.mags['V'][2]:.3f})" in said
+    assert f"mag {word} on this frame" in said
+    assert 0.15 < float(said.partition("which is ")[2].split()[0]) < 0.25
+    assert found.zero_point == pytest.approx(ZERO_POINT, abs=3 * found.error)
+
+
+def test_of_many_stars_none_is_named() -> None:
+    sources, stars, match = scene(30)
+    stars.mags["V"][2] += 0.5
+    assert not any("fitted without" in one for one in calibrate(sources, stars, match).solution.warnings)
