@@ -19,7 +19,7 @@ NOISE = -1
 _PAIRS_AT_ONCE = 4_000_000
 
 
-def dbscan(points: NDArray[np.float64], radius: float, least: int) -> NDArray[np.intp]:
+def dbscan(points: NDArray[np.float64], radius: float, least: int | NDArray[np.integer]) -> NDArray[np.intp]:
     """Return the cluster of each point.
 
     Parameters
@@ -27,7 +27,7 @@ def dbscan(points: NDArray[np.float64], radius: float, least: int) -> NDArray[np
     points : ndarray of float64, shape (n, d)
     radius : float
         Distance of neighbours, the same unit; its end counts.
-    least : int
+    least : int or ndarray of int, shape (n,)
         Neighbours, the point itself included, that make a point the core of a cluster.
 
     Returns

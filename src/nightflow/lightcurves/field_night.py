@@ -10,11 +10,14 @@ from scipy.spatial import cKDTree
 
 from nightflow.flags import Flag
 from nightflow.lightcurves.associate import unit_vectors
+from nightflow.lightcurves.footprints import Footprints
 
 __all__ = ["DOUBTFUL", "FieldNight", "KnownSources", "Rules"]
 
 DOUBTFUL = int(Flag.BAD | Flag.HOT | Flag.COSMIC_RAY | Flag.DEAD | Flag.TRAIL | Flag.PERSISTENCE)
 """A detection with any of these may be seen on a source, but makes none."""
+_CELLS_A_SIDE = 64
+"""Of a frame; for how many frames cover a place."""
 _COS_WIDEST = float(np.cos(np.radians(20.0)))
 _CENTROID_OFF = DOUBTFUL | int(Flag.SATURATED | Flag.EDGE)
 """With any of these the centroid may be off: a star that the edge cuts follows the frame, not the sky."""
@@ -78,6 +81,8 @@ class FieldNight:
         Of the field, those without a detection included.
     area : float
         Of a frame, square arcsec.
+    footprints : Footprints or None
+        What each frame covers; None: each covers the whole field.
     """
 
     frame: NDArray[np.integer]
@@ -95,6 +100,7 @@ class FieldNight:
     flags: NDArray[np.integer]
     n_frames: int
     area: float
+    footprints: Footprints | None = None
 
     def __len__(self) -> int:
         return len(self.ra)
@@ -102,6 +108,14 @@ class FieldNight:
     def bounds(self) -> NDArray[np.intp]:
         """Return where the detections of each frame begin, and the end: shape (n_frames + 1,)."""
         return np.searchsorted(self.frame, np.arange(self.n_frames + 1))
+
+    def coverage(self) -> NDArray[np.intp]:
+        """Return how many frames covered the place of each detection, shape (n,)."""
+        if self.footprints is None or not len(self):
+            return np.full(len(self), self.n_frames, np.intp)
+        cell = np.sqrt(self.area) / _CELLS_A_SIDE
+        # Where the footprint is off by a little, the frame of the detection itself still covered it.
+        return np.maximum(self.footprints.coverage(self.ra, self.dec, cell), 1)
 
     def is_small(self) -> bool:
         """Return whether the field is near enough to a plane: within 20 degrees of its middle."""

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
+from nightflow.lightcurves.associate import unit_vectors
+
 __all__ = ["PARALLAX", "Line", "Plane", "fit_line"]
 
 _CLIP = 4.0
@@ -65,6 +67,12 @@ class Plane:
         ra = (self.ra + np.degrees(np.arctan2(east, depth))) % 360.0
         dec = np.degrees(np.arctan2(np.sin(middle) + north * np.cos(middle), np.hypot(east, depth)))
         return np.asarray(ra), np.asarray(dec)
+
+    def vectors(
+        self, x: NDArray[np.floating] | float, y: NDArray[np.floating] | float
+    ) -> NDArray[np.float64]:
+        """Return the unit vectors towards places on the plane, shape (..., 3)."""
+        return unit_vectors(*self.lift(x, y))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from nightflow.flags import Flag
 from nightflow.lightcurves.associate import reach, unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.field_night import FieldNight
+from nightflow.lightcurves.footprints import Footprints, footprints
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, is_detection
 
 __all__ = ["ReducedFrame", "StoredField", "field_groups", "read_field", "solved_frames"]
@@ -45,6 +46,8 @@ class ReducedFrame:
         Of its middle, ICRS degrees.
     scale : float
         Arcsec a pixel.
+    rotation : float or None
+        Position angle of +y, degrees.
     shape : tuple of int
         Rows, columns.
     fwhm, rms : float or None
@@ -61,6 +64,7 @@ class ReducedFrame:
     ra: float
     dec: float
     scale: float
+    rotation: float | None
     shape: tuple[int, int]
     fwhm: float | None
     rms: float | None
@@ -136,6 +140,7 @@ def solved_frames(session: Session, night: str) -> list[ReducedFrame]:
             col(Reduction.ra_center),
             col(Reduction.dec_center),
             col(Reduction.scale),
+            col(Reduction.rotation),
             col(Frame.ny),
             col(Frame.nx),
             col(Reduction.fwhm_px),
@@ -159,7 +164,7 @@ def _frame(values: Any) -> ReducedFrame:
     return ReducedFrame(
         reduction_id=values[0], sha256=values[1], detector=values[2], instrument=values[3], filter=values[4],
         mjd_mid=values[5], exptime=values[6], ra=values[7], dec=values[8], scale=values[9],
-        shape=(values[10], values[11]), fwhm=values[12], rms=values[13],
+        rotation=values[10], shape=(values[11], values[12]), fwhm=values[13], rms=values[14],
     )  # fmt: skip
 
 
@@ -220,12 +225,25 @@ def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:
         flags=values["flags"].astype(np.int64),
         n_frames=len(frames),
         area=float(np.median([one.area for one in frames])),
+        footprints=_footprints(frames),
     )
     return StoredField(
         frames=tuple(frames),
         night=night,
         number=values["number"].astype(np.int64),
         source=values["source_id"].astype(np.int64),
+    )
+
+
+def _footprints(frames: Sequence[ReducedFrame]) -> Footprints:
+    """Return what the frames cover; one whose rotation is not known is taken to stand upright."""
+    return footprints(
+        hours=np.array([(one.mjd_mid - frames[0].mjd_mid) * 24.0 for one in frames]),
+        ra=np.array([one.ra for one in frames]),
+        dec=np.array([one.dec for one in frames]),
+        rotation=np.array([one.rotation or 0.0 for one in frames]),
+        height=np.array([one.shape[0] * one.scale for one in frames]),
+        width=np.array([one.shape[1] * one.scale for one in frames]),
     )
 
 

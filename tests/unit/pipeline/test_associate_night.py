@@ -10,16 +10,25 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from nightflow.lightcurves.associate import unit_vectors
 from nightflow.store.consistency import disagreements
 from nightflow.store.database import Database
 from nightflow.store.movers import movers
+from nightflow.store.night_fields import read_field, solved_frames
 from nightflow.store.records import CatalogIdentity
 from nightflow.store.statistics import update_statistics
 from nightflow.store.writer import append
 from tests.unit.lightcurves.sky_lists import Body, Sky, observe
 from tests.unit.store.builders import MJD, START, add_frame, columns, count, everything, in_processes, record
 from tests.unit.store.conftest import *  # noqa: F403  (the stores of both kinds)
-from tests.unit.store.field_nights import append_frame, append_frames, exported, put_in_order, sources_of
+from tests.unit.store.field_nights import (
+    NIGHT,
+    append_frame,
+    append_frames,
+    exported,
+    put_in_order,
+    sources_of,
+)
 
 SKY = Sky(
     n_stars=90, n_pairs=10, n_frames=12, side=1200.0, false_a_frame=8, blends=0.1, flip_at=6,
@@ -284,6 +293,33 @@ def test_two_ends_of_nights_may_write_the_same_statistics(
     update_statistics(database, ids)
     assert count(database, "source_statistics") > 0
     assert len(everything(database)["source"]) == len(whole["source"]) - 1
+
+
+def test_the_chips_of_one_exposure_keep_their_stars(database: Database) -> None:
+    # Their circles touch, so that they are one field of four frames; each place was covered by one.
+    chips = [
+        Sky(n_stars=30, n_frames=1, side=1200.0, dropout=0.0, seed=10 + k, center=(132.8 + 0.5 * k, 41.8))
+        for k in range(4)
+    ]
+    for chip in chips:
+        append_frame(database, chip, 0, center=chip.center)
+    found = put_in_order(database)
+    assert len(found.fields) == 1
+    assert (found.n_loose, found.n_sources) == (0, found.n_detections)
+
+
+def test_a_frame_covers_what_its_rotation_says(database: Database) -> None:
+    append_frame(database, SKY, 0)
+    with database.write() as session:
+        session.connection().execute(text("UPDATE reduction SET rotation = 90.0"))
+        session.connection().execute(text("UPDATE frame SET ny = 100, nx = 1000"))
+    with database.session() as session:
+        (frame,) = solved_frames(session, NIGHT)
+        night = read_field(session, [frame]).night
+    assert night.footprints is not None
+    # +y points east: what is long along x lies from south to north.
+    north = unit_vectors(frame.ra, frame.dec + np.array([450.0, 550.0]) * frame.scale / 3600.0)
+    assert night.footprints.covers(0, north).tolist() == [True, False]
 
 
 def test_frames_with_a_wcs_and_no_measurement_have_no_sources(database: Database) -> None:
