@@ -58,8 +58,8 @@ def find_period(
 
     Looked for are periods from twice the typical distance of the measurements (0.1 d where they are rarer,
     but not at regular times: that keeps aliases apart, Eyer & Bartholdi 1999, A&AS 135, 1) to the length of
-    the whole; one that wants to be longer still is none. The grid has five to ten samples for each peak's
-    width, the inverse of the length. Where that were more than can be looked at, the shortest periods are left
+    the whole; one that wants to be longer still is none. The grid has five to ten samples for the width of a
+    peak, the inverse of the length. Where that were more than can be looked at, the shortest periods are left
     out: a coarser grid would pass by most of all periods instead.
 
     Parameters
@@ -141,7 +141,7 @@ def _peaks(
 
 
 def _maxima(
-    frequency: NDArray[np.float64], power: NDArray[np.float64]
+    frequency: NDArray[np.floating], power: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return place and height of the peaks, from the parabola through three samples; ends as they are."""
     beside = np.pad(power, 1, constant_values=-np.inf)
@@ -152,7 +152,7 @@ def _maxima(
     flat = bend >= 0.0
     shift = np.where(flat, 0.0, 0.5 * (left - right) / np.where(flat, 1.0, bend))
     height = power[peaks] - np.where(flat, 0.0, 0.25 * (left - right) * shift)
-    return frequency[peaks] + shift * (frequency[1] - frequency[0]), height
+    return np.asarray(frequency[peaks] + shift * (frequency[1] - frequency[0])), np.asarray(height)
 
 
 def _highest_peak(model: LombScargle, peaks: NDArray[np.float64], step: float) -> float:

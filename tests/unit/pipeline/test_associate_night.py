@@ -337,6 +337,53 @@ def test_a_night_without_a_solved_frame_has_no_sources(database: Database) -> No
     assert (found.n_detections, found.n_sources, found.changed) == (0, 0, False)
 
 
+def append_chip(database: Database, sky: Sky) -> tuple[float, float]:
+    """Append frames of constant stars and a variable one, with zeros of their own; return its place."""
+    seen = observe(sky)
+    night = seen.night
+    rng = np.random.default_rng(sky.seed)
+    true = np.array([np.median(night.mag[seen.truth == star]) for star in range(sky.n_stars)])
+    varies = int(np.argsort(true)[sky.n_stars // 3])
+    for frame in range(sky.n_frames):
+        rows = np.flatnonzero(night.frame == frame)
+        wave = 0.2 * np.cos(2 * np.pi * frame * sky.cadence / 0.9)
+        mag = night.mag[rows] + rng.normal(0, 0.3) + np.where(seen.truth[rows] == varies, wave, 0.0)
+        flux = 10 ** (-0.4 * mag)
+        error = flux * 0.01
+        mjd = MJD + frame * sky.cadence / 24.0
+        frame_id = add_frame(database, f"{sky.seed}-{frame}", mjd_mid=mjd, shape=(1200, 1200))
+        chain = record(
+            scale=1.0, fwhm_px=3.0, wcs_rms_arcsec=0.12, ra_center=sky.center[0], dec_center=sky.center[1]
+        )
+        measured = columns(
+            night.ra[rows], night.dec[rows], mjd=mjd, flux=flux + rng.normal(0, error), flux_err=error
+        )
+        append(database, frame_id, chain, measured, now=START)
+    own = seen.truth == varies
+    return float(np.median(night.ra[own])), float(np.median(night.dec[own]))
+
+
+def test_each_chip_has_offsets_of_its_own_and_its_stars_have_statistics(database: Database) -> None:
+    sky = Sky(n_stars=40, n_frames=14, side=1200.0, false_a_frame=0, dropout=0.02)
+    # Side by side, so that they are one field, but no star is on two of them.
+    chips = [replace(sky, seed=20 + k, center=(132.8 + 0.46 * k, 41.8)) for k in range(3)]
+    variables = [append_chip(database, chip) for chip in chips]
+    (field,) = put_in_order(database).fields
+    assert update_statistics(database, field) == len(field) == 120
+    with database.session() as session:
+        rows = session.connection().execute(
+            text(
+                "SELECT s.ra, s.dec, t.scatter, t.chi2_dof, t.variable FROM source_statistics t "
+                "JOIN source s ON s.id = t.source_id"
+            )
+        )
+        ra, dec, scatter, chi2, variable = np.array([tuple(row) for row in rows], float).T
+    found = sorted(zip(ra[variable > 0], dec[variable > 0], strict=True))
+    np.testing.assert_allclose(found, sorted(variables), atol=2e-4)
+    assert np.median(scatter) == pytest.approx(0.0109, rel=0.15)
+    assert np.median(chi2) == pytest.approx(1.0, abs=0.15)
+
+
 def test_what_is_said_of_variables_is_what_was_put_in(database: Database) -> None:
     sky = replace(SKY, n_frames=30, bodies=(), blends=0.0, n_pairs=0, false_a_frame=0)
     seen = observe(sky)
