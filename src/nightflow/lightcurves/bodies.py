@@ -68,7 +68,7 @@ def crawler(
     night: FieldNight, rows: NDArray[np.intp], scatter: StaticScatter, rules: Rules, n_clusters: int
 ) -> MovingBody | None:
     """Return a cluster as a body; None where its places are those of something that stands."""
-    rows = rows[night.well_placed()[rows]]
+    rows = rows[night.well_placed(rows)]
     hours = night.hours[rows]
     if len(rows) < FEWEST or np.ptp(hours) == 0.0:
         return None

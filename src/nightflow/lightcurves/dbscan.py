@@ -122,7 +122,7 @@ def _core(
 def _linked(
     points: NDArray[np.float64], cells: _Cells, core: NDArray[np.bool_], radius: float
 ) -> NDArray[np.intp]:
-    """Return the component of each cell: linked are those with core points no farther apart than the radius."""
+    """Return the component of each cell: linked are those with core points within the radius."""
     rows = np.flatnonzero(core)
     rows = rows[np.argsort(cells.of_point[rows], kind="stable")]
     bounds = np.searchsorted(cells.of_point[rows], np.arange(len(cells.count) + 1))

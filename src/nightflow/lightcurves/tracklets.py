@@ -25,6 +25,10 @@ _AHEAD = 8
 _TOLERANCE = 4.0
 """Sigma within which a detection is on a line."""
 _MOST_PAIRS = 3_000_000
+_LIKELY = 0.1
+"""Unrelated detections to expect where a line may be, beyond which one there says nothing of the line."""
+_FITTED_EACH = 12
+"""Detections up to which a line is fitted anew for each; then when they are a tenth more."""
 _FEWEST = 4
 """Frames that a body must be seen on."""
 _LEAST_SHARE = 0.5
@@ -164,6 +168,7 @@ class _Search:
         self.times = np.array([points.t[rows[0]] for rows in self.rows])
         self.places = np.column_stack([points.x, points.y])
         self.trees = [cKDTree(self.places[rows]) for rows in self.rows]
+        self.density = len(points) / len(self.frames) / area
         self.seconds = [self._seconds(number) for number in range(len(self.frames))]
         self.fastest = self._affordable(fastest)
         self.n_pairs = 0
@@ -264,9 +269,8 @@ class _Search:
         if len(rows) < _FEWEST:
             return None
         n_frames = self._crossed(line, rows)
-        density = len(self.points) / len(self.frames) / self.area
         sigma = float(np.median(self.points.sigma[rows]))
-        false_alarm = chance_lines(self.n_pairs, density, sigma, len(rows), n_frames)
+        false_alarm = chance_lines(self.n_pairs, self.density, sigma, len(rows), n_frames)
         tracklet = Tracklet(rows=rows, line=line, n_frames=n_frames, false_alarm=false_alarm)
         return tracklet if self._moves(tracklet) else None
 
@@ -292,16 +296,22 @@ class _Search:
             key=lambda frame: (max(low - frame, frame - high, 0), frame),
         )
         line = self._line(np.array(sorted(chosen.values()), np.intp))
-        covered = self._along(line)
+        covered, fitted = self._along(line), len(chosen)
+        widest = float(np.sqrt(_LIKELY / (np.pi * self.density)))
         for frame in outward:
             if not covered[frame]:
                 continue
             there = np.column_stack(line.at(self.times[[frame]]))
-            (row,) = self._nearest(frame, there, self._tolerance(line, frame, there))
-            if row >= 0 and not used[row]:
-                chosen[frame] = int(row)
-                line = self._line(np.array(sorted(chosen.values()), np.intp))
-                covered = self._along(line)
+            tolerance = self._tolerance(line, frame, there)
+            # A line of unrelated detections is off everywhere: it would gather more and more of them.
+            (row,) = self._nearest(frame, there, np.where(tolerance <= widest, tolerance, 0.0))
+            if row < 0 or used[row]:
+                continue
+            chosen[frame] = int(row)
+            if _FITTED_EACH < len(chosen) <= 1.1 * fitted:
+                continue
+            line = self._line(np.array(sorted(chosen.values()), np.intp))
+            covered, fitted = self._along(line), len(chosen)
         return np.array(sorted(chosen.values()), np.intp)
 
     def _tolerance(self, line: Line, frame: int, there: NDArray[np.float64]) -> NDArray[np.float64]:
