@@ -132,6 +132,11 @@ def write_association(
 ) -> Written:
     """Write what is different. The caller has the association to itself until the transaction ends.
 
+    One transaction a field, for rows, counts, places and the history of sources must agree: a source with a
+    part of its rows only would be taken for one that other nights see. Interrupted, nothing of the field is
+    written, and `finish` begins anew from what was there. What belongs to what was computed before; the lock
+    is held for as long as the rows take that are different: 80,000 took 7 s on two busy cores.
+
     Parameters
     ----------
     field, sources

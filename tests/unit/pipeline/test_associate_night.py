@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from nightflow.lightcurves.associate import unit_vectors
+from nightflow.store import night_fields
 from nightflow.store.consistency import disagreements
 from nightflow.store.database import Database
 from nightflow.store.movers import movers
@@ -306,6 +308,22 @@ def test_the_chips_of_one_exposure_keep_their_stars(database: Database) -> None:
     found = put_in_order(database)
     assert len(found.fields) == 1
     assert (found.n_loose, found.n_sources) == (0, found.n_detections)
+
+
+def test_a_night_is_read_in_little_memory(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sky = replace(SKY, n_frames=20, n_stars=100, n_pairs=0, false_a_frame=400, bodies=())
+    database = Database(sqlite_url)
+    append_frames(database, sky, range(20))
+    monkeypatch.setattr(night_fields, "_AT_ONCE", 1)
+    with database.session() as session:
+        frames = solved_frames(session, NIGHT)
+        read_field(session, frames[:1])
+        tracemalloc.start()
+        night = read_field(session, frames).night
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # Some tens of kilobytes are of the frames and of the statement.
+    assert most < 150 * len(night) + 500_000
 
 
 def test_a_frame_covers_what_its_rotation_says(database: Database) -> None:
