@@ -142,6 +142,8 @@ class PsfPhotometry:
         error is NaN, and the tie 1, where fewer than 5 stars give it.
     n_tie : int
         Stars that give it.
+    n_left : int
+        Fainter stars that show in the residuals, not measured: at most as many are as were detected.
     """
 
     sources: PsfSources
@@ -151,6 +153,7 @@ class PsfPhotometry:
     tie: float
     tie_err: float
     n_tie: int
+    n_left: int = 0
 
     def described(self) -> str:
         """Return in words how it was done, for the record of the reduction."""
@@ -167,8 +170,9 @@ class PsfPhotometry:
             if self.n_tie >= _FEWEST_TIES
             else "not tied to the apertures, for want of bright stars: all fluxes may be off alike"
         )
+        left = f", {self.n_left} fainter ones left there" if self.n_left else ""
         return (
-            f"PSF photometry of {len(self.sources)} stars, {new} of them found in the residuals: "
+            f"PSF photometry of {len(self.sources)} stars, {new} of them found in the residuals{left}: "
             f"{made}; {tied}"
         )
 
@@ -180,6 +184,7 @@ class _Fitted:
     check: PsfCheck | None
     fits: StarFits
     detection: NDArray[np.intp]
+    n_left: int
 
 
 def measure_psf(frame: CrowdedPixels, x: Array, y: Array) -> PsfPhotometry:
@@ -215,12 +220,15 @@ def measure_psf(frame: CrowdedPixels, x: Array, y: Array) -> PsfPhotometry:
         tie=tie,
         tie_err=tie_err,
         n_tie=n_tie,
+        n_left=fitted.n_left,
     )
 
 
 def _iterate(frame: CrowdedPixels, x: Array, y: Array) -> _Fitted:
     psf, check = moffat_psf(frame.profile, frame.radius, frame.data.shape), None
     pixels, detection = _fit_pixels(frame), np.arange(len(x))
+    # Where more would show than were detected, the core of a cluster, they are not stars but its grain.
+    n_detections, n_left = len(x), 0
     fits = fit_stars(pixels, psf, x, y, most_steps=_FIRST_STEPS)
     for round_ in range(_ROUNDS):
         fits, detection = _pruned(fits, detection, psf.fwhm)
@@ -233,11 +241,13 @@ def _iterate(frame: CrowdedPixels, x: Array, y: Array) -> _Fitted:
         fits = fit_stars(pixels, psf, fits.x, fits.y, fits.flux, _NEXT_STEPS)
         fits, detection = _pruned(fits, detection, psf.fwhm)
         new_x, new_y = find_companions(pixels, psf, fits, check.error if check is not None else 0.0)
-        x, y = np.append(fits.x, new_x), np.append(fits.y, new_y)
-        detection = np.append(detection, np.full(len(new_x), -1))
+        n_new = min(len(new_x), n_detections - int(np.count_nonzero(detection < 0)))
+        n_left = len(new_x) - n_new
+        x, y = np.append(fits.x, new_x[:n_new]), np.append(fits.y, new_y[:n_new])
+        detection = np.append(detection, np.full(n_new, -1))
         fits = fit_stars(pixels, psf, x, y, most_steps=_FIRST_STEPS)
     fits, detection = _final(pixels, psf, fits, detection)
-    return _Fitted(pixels, psf, check, fits, detection)
+    return _Fitted(pixels, psf, check, fits, detection, n_left)
 
 
 def _fit_pixels(frame: CrowdedPixels) -> FitPixels:
