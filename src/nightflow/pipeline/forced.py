@@ -75,12 +75,14 @@ def forced(work: Work, context: Context) -> dict[str, Any]:
         if len(targets):
             work.warnings.append(f"no forced photometry of targets: the WCS is {solution.quality}")
         return {}
+    known, seen = _known(work, context, solution), _seen(work, solution)
     places = targets
     if settings.forced_sources:
-        known = _undetected(work, context, solution, targets)
-        places = targets.and_those(known.take(slice(settings.forced_sources)))
+        missed = _undetected(work, solution, known, seen, targets)
+        places = targets.and_those(missed.take(slice(settings.forced_sources)))
     work.forced_targets = tuple(zip(targets.ra.round(7).tolist(), targets.dec.round(7).tolist(), strict=True))
-    work.forced = _columns(work, places, forced_fluxes(measured, places.x, places.y))
+    own = _own(work, solution, known, seen, places)
+    work.forced = _columns(work, places, forced_fluxes(measured, places.x, places.y, own), own)
     return {"n_forced": len(places)}
 
 
@@ -102,27 +104,61 @@ def _targets(work: Work, context: Context, solution: Solution) -> _Places:
     return places.take(first)
 
 
-def _undetected(work: Work, context: Context, solution: Solution, targets: _Places) -> _Places:
-    """Return where known sources are of which the frame has no detection, and that are no target."""
-    assert work.measured is not None
+def _known(work: Work, context: Context, solution: Solution) -> SourceRows:
+    """Return the sources that are surely there, around the frame."""
     assert work.header.mjd_mid is not None
     radius, year = footprint_radius(solution, _shape(work)), julian_year(work.header.mjd_mid)
     with context.database.session() as session:
-        known = confirmed_sources(session, solution.ra_center, solution.dec_center, radius, year)
+        return confirmed_sources(session, solution.ra_center, solution.dec_center, radius, year)
+
+
+def _seen(work: Work, solution: Solution) -> NDArray[np.float64]:
+    """Return the unit vectors of the detections, shape (n, 3)."""
+    assert work.measured is not None
     sources = work.measured.sources
     ra, dec = solution.wcs.all_pix2world(sources.x, sources.y, 0) if len(sources) else (sources.x, sources.y)
-    seen = unit_vectors(np.append(ra, targets.ra), np.append(dec, targets.dec))
-    within = reach(solution.scale, work.measured.fwhm, solution.rms_arcsec, np.full(1, np.nan))[0]
-    missed = _apart(known, seen, float(within))
+    return unit_vectors(ra, dec)
+
+
+def _undetected(
+    work: Work, solution: Solution, known: SourceRows, seen: NDArray[np.float64], targets: _Places
+) -> _Places:
+    """Return where known sources are of which the frame has no detection, and that are no target."""
+    taken = np.concatenate([seen, unit_vectors(targets.ra, targets.dec)])
+    missed = _apart(unit_vectors(known.ra, known.dec), taken, _within(work, solution))
     order = missed[np.lexsort((known.ids[missed], -known.n_obs[missed]))]
     return _on_frame(work, solution, known.ra[order], known.dec[order], np.zeros(len(order), bool))
 
 
-def _apart(known: SourceRows, seen: NDArray[np.float64], within: float) -> NDArray[np.intp]:
-    """Return which sources have none of the unit vectors within that many arcsec."""
-    if not len(seen) or not len(known):
-        return np.arange(len(known))
-    nearest, _ = cKDTree(seen).query(unit_vectors(known.ra, known.dec), distance_upper_bound=chord(within))
+def _own(
+    work: Work, solution: Solution, known: SourceRows, seen: NDArray[np.float64], places: _Places
+) -> NDArray[np.intp]:
+    """Return the detection whose light is that of each place, -1 for none, shape (n,).
+
+    A star of the catalogue, or a source whose place a night has settled, is none of what moves.
+    """
+    assert work.measured is not None
+    own = own_detections(work.measured, places.x, places.y)
+    settled = (known.n_position > 0) | known.in_catalog
+    at_rest = unit_vectors(known.ra[settled], known.dec[settled])
+    stands = np.ones(len(seen), bool)
+    stands[_apart(seen, at_rest, _within(work, solution))] = False
+    if work.identity is not None:
+        stands |= work.identity.known
+    return np.where(places.moving & np.append(stands, False)[own], -1, own)
+
+
+def _within(work: Work, solution: Solution) -> float:
+    """Return within how many arcsec a detection belongs to a source."""
+    assert work.measured is not None
+    return float(reach(solution.scale, work.measured.fwhm, solution.rms_arcsec, np.full(1, np.nan))[0])
+
+
+def _apart(places: NDArray[np.float64], others: NDArray[np.float64], within: float) -> NDArray[np.intp]:
+    """Return which unit vectors have none of the others within that many arcsec."""
+    if not len(others) or not len(places):
+        return np.arange(len(places))
+    nearest, _ = cKDTree(others).query(places, distance_upper_bound=chord(within))
     return np.flatnonzero(np.isinf(nearest))
 
 
@@ -140,10 +176,10 @@ def _on_frame(
     return _Places(ra=ra, dec=dec, x=np.asarray(x), y=np.asarray(y), moving=moving).take(inside)
 
 
-def _columns(work: Work, places: _Places, fluxes: ForcedFluxes) -> MeasurementColumns:
+def _columns(work: Work, places: _Places, fluxes: ForcedFluxes, own: NDArray[np.intp]) -> MeasurementColumns:
     header = work.header
     assert header.mjd_mid is not None
-    mag, mag_err = _magnitudes(work, places, fluxes)
+    mag, mag_err = _magnitudes(work, fluxes, own)
     unknown = np.full(len(places), np.nan)
     return MeasurementColumns(
         number=-1 - np.arange(len(places)),
@@ -167,20 +203,19 @@ def _columns(work: Work, places: _Places, fluxes: ForcedFluxes) -> MeasurementCo
 
 
 def _magnitudes(
-    work: Work, places: _Places, fluxes: ForcedFluxes
+    work: Work, fluxes: ForcedFluxes, own: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return magnitudes and errors; NaN without a zero point or a positive flux.
 
-    Where a detection stands at the place, what makes its flux a magnitude (zero point and colour) holds for
-    the aperture, too; elsewhere the frame's median does.
+    Where a place has a detection of its own, what makes that one's flux a magnitude (zero point and colour)
+    holds for the aperture, too; elsewhere the frame's median does.
     """
     assert work.measured is not None
     calibration, sources = work.calibration, work.measured.sources
     exptime = work.header.exptime
     if calibration is None:
-        return np.full(len(places), np.nan), np.full(len(places), np.nan)
+        return np.full(len(own), np.nan), np.full(len(own), np.nan)
     offsets = calibration.mag - instrumental_magnitudes(sources.flux, sources.flux_err, exptime)[0]
-    own = own_detections(work.measured, places.x, places.y)
     offset = np.append(offsets, np.nan)[own]
     offset[np.isnan(offset)] = np.nanmedian(offsets)
     mag, mag_err = instrumental_magnitudes(fluxes.flux, fluxes.flux_err, exptime)

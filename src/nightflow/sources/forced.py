@@ -34,7 +34,12 @@ class ForcedFluxes:
     flags: NDArray[np.uint16]
 
 
-def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> ForcedFluxes:
+def forced_fluxes(
+    measured: MeasuredFrame,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    own: NDArray[np.intp] | None = None,
+) -> ForcedFluxes:
     """Measure the frame's aperture at given places, which are not centred anew.
 
     Aperture, local background and aperture correction are those of the detections.
@@ -44,7 +49,11 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
     measured : MeasuredFrame
     x, y : ndarray of float64, shape (n,)
         0-based pixels of the frame.
+    own : ndarray of intp, shape (n,), optional
+        Row of the detection whose light is that of each place, -1 for none: all others are neighbours. Else
+        what `own_detections` says, which takes a star for a body that passes it.
     """
+    own = own_detections(measured, x, y) if own is None else own
     pixels = measured.pixels
     on_x, on_y = x - pixels.shift, y - pixels.shift
     aperture = pixels.fluxes(on_x, on_y)
@@ -58,7 +67,7 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
         measured.scintillation,
     )
     flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius, 0.0, flux)
-    flags[_has_neighbour(measured, x, y, flux)] |= np.uint16(Flag.NEIGHBOUR)
+    flags[_has_neighbour(measured, x, y, flux, own)] |= np.uint16(Flag.NEIGHBOUR)
     return ForcedFluxes(flux=flux, flux_err=flux_err, flags=flags)
 
 
@@ -81,15 +90,18 @@ def _own_reach(measured: MeasuredFrame) -> float:
 
 
 def _has_neighbour(
-    measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64], flux: NDArray[np.float64]
+    measured: MeasuredFrame,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    own: NDArray[np.intp],
 ) -> NDArray[np.bool_]:
-    """Return at which places a detection, other than the one that stands there, adds noticeable light."""
+    """Return at which places a detection, other than each place's own, adds noticeable light."""
     sources = measured.sources
     crowded = np.zeros(len(x), bool)
     if not len(sources) or not len(x):
         return crowded
     tree = cKDTree(np.column_stack([sources.x, sources.y]))
-    own = own_detections(measured, x, y)
     reach = measured.pixels.radius + 0.5 * measured.pixels.fwhm
     for place, near in enumerate(tree.query_ball_point(np.column_stack([x, y]), reach)):
         others = sources.flux[[row for row in near if row != own[place]]]
