@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from nightflow.astrometry.solution import Quality, Solution
 from nightflow.lightcurves.associate import reach, unit_vectors
 from nightflow.lightcurves.cluster import chord
+from nightflow.lightcurves.ephemeris import COARSE
 from nightflow.lightcurves.times import bjd_tdb
 from nightflow.photcal.zero_point import instrumental_magnitudes
 from nightflow.pipeline.solve import footprint_radius, julian_year
@@ -25,6 +26,8 @@ __all__ = ["forced"]
 
 _ONE_PLACE = 0.1
 """Pixels within which two targets are one aperture."""
+_LARGEST_ERROR = 0.3
+"""Radii of the aperture that an ephemeris may be wrong by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +40,20 @@ class _Places:
         ICRS degrees at the time of the frame.
     x, y : ndarray of float64, shape (n,)
         0-based pixels.
-    moving : ndarray of bool, shape (n,)
-        Whether an ephemeris gives them.
+    target : ndarray of object, shape (n,)
+        The `TargetPlace` that each is, None for known sources.
     """
 
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    moving: NDArray[np.bool_]
+    target: NDArray[np.object_]
+
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """Whether an ephemeris gives them, shape (n,)."""
+        return np.array([one is not None and one.moving for one in self.target], bool)
 
     def __len__(self) -> int:
         return len(self.ra)
@@ -75,6 +83,7 @@ def forced(work: Work, context: Context) -> dict[str, Any]:
         if len(targets):
             work.warnings.append(f"no forced photometry of targets: the WCS is {solution.quality}")
         return {}
+    work.warnings += _uncertain(work, solution, targets)
     known, seen = _known(work, context, solution), _seen(work, solution)
     places = targets
     if settings.forced_sources:
@@ -95,13 +104,33 @@ def _targets(work: Work, context: Context, solution: Solution) -> _Places:
             context.database, solution.ra_center, solution.dec_center, radius, work.header.mjd_mid
         )
     ra, dec = (np.array([getattr(one, name) for one in found], float) for name in ("ra", "dec"))
-    places = _on_frame(work, solution, ra, dec, np.array([one.moving for one in found], bool))
+    places = _on_frame(work, solution, ra, dec, np.array([*found, None], object)[:-1])
     first = np.ones(len(places), bool)
     for row in range(1, len(places)):
         before = first[:row] & (places.moving[:row] == places.moving[row])
         apart = np.hypot(places.x[:row] - places.x[row], places.y[:row] - places.y[row])
         first[row] = not (before & (apart < _ONE_PLACE)).any()
     return places.take(first)
+
+
+def _uncertain(work: Work, solution: Solution, targets: _Places) -> list[str]:
+    """Return what is to be said of targets whose ephemeris may put the aperture beside them."""
+    assert work.measured is not None
+    radius = work.measured.aperture_radius * solution.scale
+    warnings = []
+    for one in targets.target[targets.moving]:
+        hours = 24.0 * one.spacing
+        if one.spacing > COARSE:
+            fault = "which do not follow the daily parallax"
+        elif one.error > _LARGEST_ERROR * radius:
+            fault = f"between which it may be wrong by {one.error:.1f} arcsec"
+        else:
+            continue
+        warnings.append(
+            f"target {one.name!r}: its ephemeris has rows {hours:.3g} h apart, {fault}; the aperture's "
+            f"radius is {radius:.1f} arcsec. Give it rows of every hour or denser, as seen from the site"
+        )
+    return warnings
 
 
 def _known(work: Work, context: Context, solution: Solution) -> SourceRows:
@@ -127,7 +156,7 @@ def _undetected(
     taken = np.concatenate([seen, unit_vectors(targets.ra, targets.dec)])
     missed = _apart(unit_vectors(known.ra, known.dec), taken, _within(work, solution))
     order = missed[np.lexsort((known.ids[missed], -known.n_obs[missed]))]
-    return _on_frame(work, solution, known.ra[order], known.dec[order], np.zeros(len(order), bool))
+    return _on_frame(work, solution, known.ra[order], known.dec[order], np.full(len(order), None))
 
 
 def _own(
@@ -167,13 +196,13 @@ def _on_frame(
     solution: Solution,
     ra: NDArray[np.float64],
     dec: NDArray[np.float64],
-    moving: NDArray[np.bool_],
+    target: NDArray[np.object_],
 ) -> _Places:
     """Return those of some places whose centre is on the chip."""
     x, y = solution.wcs.all_world2pix(ra, dec, 0, quiet=True) if len(ra) else (ra, dec)
     ny, nx = _shape(work)
     inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
-    return _Places(ra=ra, dec=dec, x=np.asarray(x), y=np.asarray(y), moving=moving).take(inside)
+    return _Places(ra=ra, dec=dec, x=np.asarray(x), y=np.asarray(y), target=target).take(inside)
 
 
 def _columns(work: Work, places: _Places, fluxes: ForcedFluxes, own: NDArray[np.intp]) -> MeasurementColumns:

@@ -90,9 +90,14 @@ def measured(work: Work, database: Database) -> MeasurementColumns:
     return work.forced
 
 
-def moving(database: Database, x: float, y: float, step: tuple[float, float] = (20.0, 0.0)) -> None:
-    """Enter a target that is at a pixel at mid-exposure, with its pixels an hour."""
-    rows = [(MJD + k / 24.0, *place(x + k * step[0], y + k * step[1])) for k in range(-6, 7)]
+def moving(
+    database: Database, x: float, y: float, *, rate: float = 20.0, hours: float = 1.0, bend: float = 0.0
+) -> None:
+    """Enter a target that is at a pixel at mid-exposure.
+
+    ``rate`` is pixels an hour, ``hours`` between rows; every second row lies ``bend`` pixels to one side.
+    """
+    rows = [(MJD + k * hours / 24.0, *place(x + k * hours * rate, y + bend * (k % 2))) for k in range(-6, 7)]
     add_target(database, "body", ephemeris=rows)
 
 
@@ -127,3 +132,26 @@ def test_its_own_detection_and_that_of_a_target_that_stands_are_theirs(database:
     rows = measured(frame_with(*both), database)
     assert rows.flags.tolist() == [0, 0]
     assert rows.mag + 2.5 * np.log10(rows.flux) == pytest.approx([ZERO_POINT, ZERO_POINT + REDDER], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ({}, None),
+        ({"hours": 24.0, "rate": 1.0}, "ephemeris has rows 24 h apart, which do not follow"),
+        ({"bend": 60.0}, "ephemeris has rows 1 h apart, between which it may be wrong by"),
+    ],
+)
+def test_an_ephemeris_that_is_too_coarse_is_named(
+    database: Database, path: dict[str, float], said: str | None
+) -> None:
+    moving(database, 150.0, 150.0, **path)
+    work = frame_with(np.array([STAR[0]]), np.array([STAR[1]]), np.array([2e4]))
+    measured(work, database)
+    if said is None:
+        assert work.warnings == []
+    else:
+        (warning,) = work.warnings
+        assert "target 'body'" in warning
+        assert said in warning
+        assert "Give it rows of every hour" in warning
