@@ -39,8 +39,8 @@ def forced_curve(
     place_at : callable
         Returns right ascension and declination at an MJD (UTC), ICRS degrees, or None.
     fixed : tuple of float, optional
-        About where that is where it hardly moves, which makes the search shorter. The curve is then of the
-        source that most of the apertures were put on, else of none.
+        About where that is; only apertures that were put on fixed places are asked for, and the curve is of
+        the source that most of them belong to. Without it, only those that followed an ephemeris are.
     radius : float, optional
         Arcsec; else the larger of 3" and 1.5 pixels.
     filter : str, optional
@@ -50,7 +50,7 @@ def forced_curve(
         frames = covering(session, place_at, *([] if fixed is None else [_reaches(fixed[1])]))
         rows: list[Any] = []
         for start in range(0, len(frames), _AT_ONCE):
-            rows += _nearest(session, frames[start : start + _AT_ONCE], radius, filter)
+            rows += _nearest(session, frames[start : start + _AT_ONCE], radius, filter, moving=fixed is None)
         return curve_of_rows(session, rows, "forced", 0 if fixed is None else _source(rows))
 
 
@@ -67,14 +67,24 @@ def _reaches(dec: float) -> Any:
 
 
 def _nearest(
-    session: Session, frames: Sequence[CoveringFrame], radius: float | None, filter: str | None
+    session: Session,
+    frames: Sequence[CoveringFrame],
+    radius: float | None,
+    filter: str | None,
+    *,
+    moving: bool,
 ) -> list[Any]:
-    """Return the row nearest to the place on each frame that has one within the radius."""
+    """Return the row nearest to the place on each frame that has one within the radius.
+
+    What moves is asked for where an ephemeris put the aperture (association 0), what stands where it was put
+    on a fixed place: a body may pass a star.
+    """
     widest = max(match_radius(one.scale) if radius is None else radius for one in frames) / 3600.0
     declinations = [one.dec for one in frames]
     statement = measurements_query("forced").where(
         col(Measurement.reduction_id).in_([one.reduction_id for one in frames]),
         ~is_detection(),
+        col(Measurement.association) == 0 if moving else col(Measurement.association) > 0,
         col(Measurement.mjd_mid).between(frames[0].mjd_mid, frames[-1].mjd_mid),
         col(Measurement.dec).between(min(declinations) - widest, max(declinations) + widest),
     )
