@@ -18,6 +18,7 @@ from nightflow.photcal.zero_point import instrumental_magnitudes
 from nightflow.pipeline.solve import footprint_radius, julian_year
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.forced import ForcedFluxes, forced_fluxes, own_detections
+from nightflow.sources.trailed import trail_factor
 from nightflow.store.records import MeasurementColumns
 from nightflow.store.sources import SourceRows, confirmed_sources
 from nightflow.store.targets import target_places
@@ -91,7 +92,8 @@ def forced(work: Work, context: Context) -> dict[str, Any]:
         places = targets.and_those(missed.take(slice(settings.forced_sources)))
     work.forced_targets = tuple(zip(targets.ra.round(7).tolist(), targets.dec.round(7).tolist(), strict=True))
     own = _own(work, solution, known, seen, places)
-    work.forced = _columns(work, places, forced_fluxes(measured, places.x, places.y, own), own)
+    trail = _trails(work, solution, places)
+    work.forced = _columns(work, places, forced_fluxes(measured, places.x, places.y, own, trail), own)
     return {"n_forced": len(places)}
 
 
@@ -131,6 +133,24 @@ def _uncertain(work: Work, solution: Solution, targets: _Places) -> list[str]:
             f"radius is {radius:.1f} arcsec. Give it rows of every hour or denser, as seen from the site"
         )
     return warnings
+
+
+def _trails(work: Work, solution: Solution, places: _Places) -> NDArray[np.float64]:
+    """Return how many pixels each place moves during the exposure, shape (n,), and warn of what is much."""
+    assert work.measured is not None
+    measured, trail = work.measured, np.zeros(len(places))
+    for row in np.flatnonzero(places.moving):
+        trail[row] = places.target[row].rate * work.header.exptime / solution.scale
+        if not trail[row] > measured.pixels.fwhm:
+            continue
+        lost = 2.5 * np.log10(trail_factor(measured.profile, measured.pixels.radius, trail[[row]])[0])
+        beyond = ", beyond its aperture: it is flagged" if trail[row] > 2 * measured.pixels.radius else ""
+        work.warnings.append(
+            f"target {places.target[row].name!r} moves {trail[row]:.1f} pixels during the exposure (FWHM "
+            f"{measured.pixels.fwhm:.1f}){beyond}; its forced flux is corrected by {lost:.2f} mag for that, "
+            "as its ephemeris has the rate. A shorter exposure needs less"
+        )
+    return trail
 
 
 def _known(work: Work, context: Context, solution: Solution) -> SourceRows:

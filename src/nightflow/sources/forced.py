@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from nightflow.flags import Flag
 from nightflow.sources.aperture import NOTICEABLE, aperture_flags
 from nightflow.sources.measure import MeasuredFrame
+from nightflow.sources.trailed import trail_factor
 from nightflow.sources.whole_flux import whole_flux
 
 __all__ = ["ForcedFluxes", "forced_fluxes", "own_detections"]
@@ -39,6 +40,7 @@ def forced_fluxes(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     own: NDArray[np.intp] | None = None,
+    trail: NDArray[np.float64] | None = None,
 ) -> ForcedFluxes:
     """Measure the frame's aperture at given places, which are not centred anew.
 
@@ -52,6 +54,9 @@ def forced_fluxes(
     own : ndarray of intp, shape (n,), optional
         Row of the detection whose light is that of each place, -1 for none: all others are neighbours. Else
         what `own_detections` says, which takes a star for a body that passes it.
+    trail : ndarray of float64, shape (n,), optional
+        Pixels that each target moves during the exposure, from one side of its place to the other. What is
+        outside of the aperture for that is added; a trail longer than the aperture is flagged.
     """
     own = own_detections(measured, x, y) if own is None else own
     pixels = measured.pixels
@@ -66,7 +71,11 @@ def forced_fluxes(
         on_y,
         measured.scintillation,
     )
+    length = np.zeros(len(x)) if trail is None else trail
+    factor = trail_factor(measured.profile, pixels.radius, length)
+    flux, flux_err = flux * factor, flux_err * factor
     flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius, 0.0, flux)
+    flags[length > 2 * pixels.radius] |= np.uint16(Flag.TRAIL)
     flags[_has_neighbour(measured, x, y, flux, own)] |= np.uint16(Flag.NEIGHBOUR)
     return ForcedFluxes(flux=flux, flux_err=flux_err, flags=flags)
 

@@ -155,3 +155,20 @@ def test_an_ephemeris_that_is_too_coarse_is_named(
         assert "target 'body'" in warning
         assert said in warning
         assert "Give it rows of every hour" in warning
+
+
+@pytest.mark.parametrize(("pixels", "said"), [(2.0, 0), (6.0, 1), (12.0, 2)])
+def test_a_trail_is_measured_whole_and_named_where_it_is_long(
+    database: Database, pixels: float, said: int
+) -> None:
+    """West to east through 100, 150, painted star by star."""
+    moving(database, 100.0, 150.0, rate=pixels * 3600.0 / EXPTIME, hours=0.05)
+    x = 100.0 + pixels * ((np.arange(60) + 0.5) / 60 - 0.5)
+    work = frame_with(x, np.full(60, 150.0), np.full(60, 1e5 / 60))
+    rows = measured(work, database)
+    assert rows.flux[0] * EXPTIME == pytest.approx(1e5, rel=0.02)
+    assert bool(rows.flags[0] & Flag.TRAIL) == (said == 2)
+    words = [f"'body' moves {pixels:.1f} pixels during the exposure", "beyond its aperture: it is flagged"]
+    assert len(work.warnings) == min(said, 1)
+    for warning in work.warnings:
+        assert [one in warning for one in words] == [True, said == 2]

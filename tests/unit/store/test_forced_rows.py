@@ -145,7 +145,7 @@ def test_a_moving_target_s_rows_lie_on_its_ephemeris(database: Database) -> None
 
 
 def test_a_body_that_passes_a_place_lends_it_no_rows_and_takes_none(database: Database) -> None:
-    """Half an arcsec from the place on one frame; the star's own aperture was put on the other frame alone."""
+    """Half an arcsec from the place on one frame; the star's own aperture was put on the other alone."""
     ra, dec = stars(9)
     star = float(ra[0] + 0.005), float(dec[0] + 0.005)
     body = star[0], star[1] + 0.5 / 3600.0
