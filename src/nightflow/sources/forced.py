@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from nightflow.flags import Flag
 from nightflow.sources.aperture import NOTICEABLE, aperture_flags
 from nightflow.sources.measure import MeasuredFrame
+from nightflow.sources.trailed import trail_factor
 from nightflow.sources.whole_flux import whole_flux
 
 __all__ = ["ForcedFluxes", "forced_fluxes", "own_detections"]
@@ -34,7 +35,13 @@ class ForcedFluxes:
     flags: NDArray[np.uint16]
 
 
-def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> ForcedFluxes:
+def forced_fluxes(
+    measured: MeasuredFrame,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    own: NDArray[np.intp] | None = None,
+    trail: NDArray[np.float64] | None = None,
+) -> ForcedFluxes:
     """Measure the frame's aperture at given places, which are not centred anew.
 
     Aperture, local background and aperture correction are those of the detections.
@@ -44,7 +51,14 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
     measured : MeasuredFrame
     x, y : ndarray of float64, shape (n,)
         0-based pixels of the frame.
+    own : ndarray of intp, shape (n,), optional
+        Row of the detection whose light is that of each place, -1 for none: all others are neighbours. Else
+        what `own_detections` says, which takes a star for a body that passes it.
+    trail : ndarray of float64, shape (n,), optional
+        Pixels that each target moves during the exposure, from one side of its place to the other. What is
+        outside of the aperture for that is added; a trail longer than the aperture is flagged.
     """
+    own = own_detections(measured, x, y) if own is None else own
     pixels = measured.pixels
     on_x, on_y = x - pixels.shift, y - pixels.shift
     aperture = pixels.fluxes(on_x, on_y)
@@ -57,8 +71,12 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
         on_y,
         measured.scintillation,
     )
+    length = np.zeros(len(x)) if trail is None else trail
+    factor = trail_factor(measured.profile, pixels.radius, length)
+    flux, flux_err = flux * factor, flux_err * factor
     flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius, 0.0, flux)
-    flags[_has_neighbour(measured, x, y, flux)] |= np.uint16(Flag.NEIGHBOUR)
+    flags[length > 2 * pixels.radius] |= np.uint16(Flag.TRAIL)
+    flags[_has_neighbour(measured, x, y, flux, own)] |= np.uint16(Flag.NEIGHBOUR)
     return ForcedFluxes(flux=flux, flux_err=flux_err, flags=flags)
 
 
@@ -81,15 +99,18 @@ def _own_reach(measured: MeasuredFrame) -> float:
 
 
 def _has_neighbour(
-    measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64], flux: NDArray[np.float64]
+    measured: MeasuredFrame,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    own: NDArray[np.intp],
 ) -> NDArray[np.bool_]:
-    """Return at which places a detection, other than the one that stands there, adds noticeable light."""
+    """Return at which places a detection, other than each place's own, adds noticeable light."""
     sources = measured.sources
     crowded = np.zeros(len(x), bool)
     if not len(sources) or not len(x):
         return crowded
     tree = cKDTree(np.column_stack([sources.x, sources.y]))
-    own = own_detections(measured, x, y)
     reach = measured.pixels.radius + 0.5 * measured.pixels.fwhm
     for place, near in enumerate(tree.query_ball_point(np.column_stack([x, y]), reach)):
         others = sources.flux[[row for row in near if row != own[place]]]
