@@ -23,8 +23,7 @@ class ForcedFluxes:
     Attributes
     ----------
     flux, flux_err : ndarray of float64, shape (n,)
-        Electrons of the whole star, negative ones too. The error is that of a detection's flux (variance
-        plane, local background), with what empty apertures of the frame scatter beyond it added in squares.
+        Electrons of the whole star, negative ones too. The error is that of a detection's flux.
     flags : ndarray of uint16, shape (n,)
         Bits of `nightflow.flags.Flag` of any pixel in the aperture, of edges and of neighbours.
     """
@@ -48,10 +47,9 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
     pixels = measured.pixels
     on_x, on_y = x - pixels.shift, y - pixels.shift
     aperture = pixels.fluxes(on_x, on_y)
-    excess = measured.empty_apertures.excess_variance
     flux, flux_err = whole_flux(
         aperture.flux,
-        np.sqrt(aperture.flux_err**2 + excess),
+        measured.empty_apertures.full_error(aperture.flux, aperture.flux_err),
         measured.aperture_correction,
         on_x,
         on_y,

@@ -304,15 +304,17 @@ def _measure_fluxes(
         shift=shift,
         apertures=tools.apertures,
     )
-    apertures = pixels.fluxes(x, y)
+    apertures, empty = pixels.fluxes(x, y), empty_apertures(pixels)
+    aperture_err = empty.full_error(apertures.flux, apertures.flux_err)
     correction = aperture_correction(
         clean, sky_mask, x, y, shapes.bright, profile, radius, photometry.total_fwhm, faint=shapes.stars,
         sky_rms=background.median_rms,
     )  # fmt: skip
     twinkling = scintillation(frame.header, photometry)
-    flux, flux_err = whole_flux(apertures.flux, apertures.flux_err, correction, x, y, twinkling)
+    flux, flux_err = whole_flux(apertures.flux, aperture_err, correction, x, y, twinkling)
     flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
     flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
+    # What neighbouring pixels share is smooth: it moves no centroid.
     centroid_err = _centroid_error(shapes.half_light, apertures.flux, apertures.flux_err)
     table = SourceTable(
         x=x + shift,
@@ -328,7 +330,6 @@ def _measure_fluxes(
         theta=detections.theta,
         flags=flags,
     )
-    empty = empty_apertures(pixels)
     return MeasuredFrame(
         sources=table,
         fwhm=profile.fwhm,

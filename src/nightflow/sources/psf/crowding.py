@@ -98,6 +98,7 @@ def _pixels(measured: MeasuredFrame, detection: DetectionSettings) -> CrowdedPix
         radius=pixels.radius,
         annulus=pixels.annulus,
         correction=measured.aperture_correction,
+        empty_apertures=measured.empty_apertures,
         scintillation=measured.scintillation,
         independent=pixels.pixel_noise == 1.0,
     )

@@ -15,6 +15,7 @@ from nightflow.robust import robust_sigma
 from nightflow.sources.aperture import aperture_flags, measure_apertures
 from nightflow.sources.aperture_correction import ApertureCorrection
 from nightflow.sources.background import measure_background
+from nightflow.sources.empty_apertures import EmptyApertures
 from nightflow.sources.psf.build import PsfCheck, build_psf
 from nightflow.sources.psf.companions import find_companions
 from nightflow.sources.psf.fit import FIT_FWHM, FitPixels, StarFits, fit_stars
@@ -72,6 +73,8 @@ class CrowdedPixels:
         Radii of the aperture's sky, pixels.
     correction : ApertureCorrection
         Of the frame.
+    empty_apertures : EmptyApertures
+        By which the errors of fluxes are made up for what neighbouring pixels share of the noise.
     scintillation : float
         Relative scatter that it gives each flux.
     independent : bool
@@ -87,6 +90,7 @@ class CrowdedPixels:
     radius: float
     annulus: tuple[float, float]
     correction: ApertureCorrection
+    empty_apertures: EmptyApertures
     scintillation: float = 0.0
     independent: bool = True
 
@@ -103,7 +107,8 @@ class PsfSources:
         0-based pixels, and 1 sigma by the variance of the pixels.
     flux, flux_err : ndarray of float64, shape (n,)
         Electrons of the whole star, on the scale of the aperture fluxes. The error is that of the fit with
-        the neighbours free, and what the apertures' have: scintillation, and that part of the aperture
+        the neighbours free, and what the apertures' have: what neighbouring pixels share of the noise, as
+        far as the PSF sums it; scintillation; and that part of the aperture
         correction's error that changes over the field. What ties the scales is common to all and not in it.
     chi2 : ndarray of float64, shape (n,)
         Of the fitted pixels, per degree of freedom.
@@ -307,6 +312,7 @@ def _sources(frame: CrowdedPixels, fitted: _Fitted, tie: float) -> PsfSources:
         flags[[one, other]] |= FLAG_DTYPE(Flag.NEIGHBOUR)
     factor, factor_err = frame.correction.at(fits.x, fits.y)
     flux = tie * factor * fits.flux
+    fit_err = frame.empty_apertures.full_error(fits.flux, fits.flux_err, _relative_area(frame, fitted.psf))
     return PsfSources(
         detection=detection,
         x=fits.x,
@@ -314,10 +320,17 @@ def _sources(frame: CrowdedPixels, fitted: _Fitted, tie: float) -> PsfSources:
         x_err=fits.x_err,
         y_err=fits.y_err,
         flux=flux,
-        flux_err=np.hypot(tie * factor * fits.flux_err, flux * np.hypot(factor_err, frame.scintillation)),
+        flux_err=np.hypot(tie * factor * fit_err, flux * np.hypot(factor_err, frame.scintillation)),
         chi2=fits.chi2,
         flags=flags,
     )
+
+
+def _relative_area(frame: CrowdedPixels, psf: PsfModel) -> float:
+    """Return the area over which a fit sums the sky's noise (King 1983, PASP 95, 163), in apertures."""
+    ny, nx = psf.shape
+    light = psf.sampled(0.5 * nx, 0.5 * ny, 1)
+    return float(1 / np.square(light).sum() / (np.pi * frame.radius**2))
 
 
 def _contaminated(frame: CrowdedPixels, fitted: _Fitted, x: Array, y: Array) -> NDArray[np.bool_]:
