@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.flags import Flag
-from nightflow.sources.aperture import NOTICEABLE, aperture_flags
+from nightflow.sources.aperture import aperture_flags
 from nightflow.sources.measure import MeasuredFrame
+from nightflow.sources.neighbours import has_neighbours, neighbour_light
 from nightflow.sources.whole_flux import whole_flux
 
 __all__ = ["ForcedFluxes", "forced_fluxes", "own_detections"]
@@ -44,19 +45,28 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
     x, y : ndarray of float64, shape (n,)
         0-based pixels of the frame.
     """
-    pixels = measured.pixels
+    pixels, sources = measured.pixels, measured.sources
     on_x, on_y = x - pixels.shift, y - pixels.shift
     aperture = pixels.fluxes(on_x, on_y)
+    aperture_err = measured.empty_apertures.full_error(aperture.flux, aperture.flux_err)
     flux, flux_err = whole_flux(
         aperture.flux,
-        measured.empty_apertures.full_error(aperture.flux, aperture.flux_err),
+        aperture_err,
         measured.aperture_correction,
         on_x,
         on_y,
         measured.scintillation,
     )
-    flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius, 0.0, flux)
-    flags[_has_neighbour(measured, x, y, flux)] |= np.uint16(Flag.NEIGHBOUR)
+    others = neighbour_light(
+        measured.neighbour_shares,
+        (x, y),
+        aperture_err,
+        own_detections(measured, x, y),
+        (sources.x, sources.y),
+        sources.flux,
+    )
+    flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius)
+    flags[has_neighbours(aperture.flux, aperture_err, others)] |= np.uint16(Flag.NEIGHBOUR)
     return ForcedFluxes(flux=flux, flux_err=flux_err, flags=flags)
 
 
@@ -76,20 +86,3 @@ def own_detections(
 
 def _own_reach(measured: MeasuredFrame) -> float:
     return max(1.0, 0.5 * measured.pixels.fwhm)
-
-
-def _has_neighbour(
-    measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64], flux: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return at which places a detection, other than the one that stands there, adds noticeable light."""
-    sources = measured.sources
-    crowded = np.zeros(len(x), bool)
-    if not len(sources) or not len(x):
-        return crowded
-    tree = cKDTree(np.column_stack([sources.x, sources.y]))
-    own = own_detections(measured, x, y)
-    reach = measured.pixels.radius + 0.5 * measured.pixels.fwhm
-    for place, near in enumerate(tree.query_ball_point(np.column_stack([x, y]), reach)):
-        others = sources.flux[[row for row in near if row != own[place]]]
-        crowded[place] = bool((others >= NOTICEABLE * flux[place]).any())
-    return crowded

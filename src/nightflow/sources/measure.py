@@ -23,6 +23,7 @@ from nightflow.sources.empty_apertures import EmptyApertures, empty_apertures
 from nightflow.sources.fill import fill_flagged
 from nightflow.sources.half_light import half_light_radii
 from nightflow.sources.luminance import CELL_NOISE, luminance
+from nightflow.sources.neighbours import NeighbourShares, has_neighbours, neighbour_light, neighbour_shares
 from nightflow.sources.psf.photometry import PsfPhotometry
 from nightflow.sources.scintillation import scintillation
 from nightflow.sources.stellar_profile import SEEING_BETA, StellarProfile, stacked_profile
@@ -65,6 +66,8 @@ class MeasuredFrame:
         Where further apertures can be put.
     empty_apertures : EmptyApertures
         The aperture's noise as measured on empty sky.
+    neighbour_shares : NeighbourShares
+        What the aperture gets of other stars.
     scintillation : float
         Relative scatter of each flux by the air; 0 where it is not known.
     psf : PsfPhotometry or None
@@ -83,6 +86,7 @@ class MeasuredFrame:
     profile: StellarProfile
     pixels: CleanPixels = field(repr=False)
     empty_apertures: EmptyApertures
+    neighbour_shares: NeighbourShares = field(repr=False)
     scintillation: float = 0.0
     psf: PsfPhotometry | None = None
     warnings: tuple[str, ...] = ()
@@ -312,8 +316,12 @@ def _measure_fluxes(
     )  # fmt: skip
     twinkling = scintillation(frame.header, photometry)
     flux, flux_err = whole_flux(apertures.flux, aperture_err, correction, x, y, twinkling)
-    flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
-    flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
+    bright = shapes.bright
+    shares = neighbour_shares(pixels, profile, x[bright], y[bright], flux[bright])
+    others = neighbour_light(shares, (x, y), aperture_err, np.arange(len(x)), (x, y), flux)
+    flags = aperture_flags(frame.flags, x, y, radius)
+    crowded = detections.blended | has_neighbours(apertures.flux, aperture_err, others)
+    flags[crowded] |= np.uint16(Flag.NEIGHBOUR)
     # What neighbouring pixels share is smooth: it moves no centroid.
     centroid_err = _centroid_error(shapes.half_light, apertures.flux, apertures.flux_err)
     table = SourceTable(
@@ -341,6 +349,7 @@ def _measure_fluxes(
         profile=profile,
         pixels=pixels,
         empty_apertures=empty,
+        neighbour_shares=shares,
         scintillation=twinkling,
         warnings=tuple(filter(None, (correction.warning if len(table) else "", _noise_warning(empty)))),
     )

@@ -299,8 +299,7 @@ def _unflagged(frame: CrowdedPixels, fits: StarFits, psf: PsfModel) -> NDArray[n
 
 
 def _pixel_bits(frame: CrowdedPixels, fits: StarFits, radius: float) -> NDArray[np.uint16]:
-    # No neighbour is within 0 pixels.
-    return aperture_flags(frame.flags, fits.x, fits.y, radius, 0.0, fits.flux)
+    return aperture_flags(frame.flags, fits.x, fits.y, radius)
 
 
 def _sources(frame: CrowdedPixels, fitted: _Fitted, tie: float) -> PsfSources:
