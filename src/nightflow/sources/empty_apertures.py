@@ -21,6 +21,8 @@ _WANTED = 900
 """To 2.4 %."""
 _CANDIDATES = 1800
 _SEED = 20
+_SIGNIFICANT, _SMALL_BIAS = 3.0, 0.25
+"""Of a median flux in its own standard errors, and in errors of one place: it adds 3 % to those."""
 _CLIP = 3.5
 """Robust sigmas; of pure noise 1 in 2,000 lies beyond."""
 
@@ -42,12 +44,22 @@ class EmptyApertures:
         2nd and 98th percentile of them, electrons; NaN as above.
     n : int
         How many there are.
+    offset : float
+        Median of their fluxes in units of those errors: below 0 where light of stars that were not detected
+        counts as sky. NaN as above.
     """
 
     ratio: float
     expected: float
     range: tuple[float, float]
     n: int
+    offset: float = 0.0
+
+    @property
+    def bias(self) -> float:
+        """Electrons in the aperture by which all fluxes may be off; 0 where that is small or chance."""
+        chance = _SIGNIFICANT * 1.2533 * self.ratio / np.sqrt(max(self.n, 1))
+        return self.offset * self.expected if abs(self.offset) > max(chance, _SMALL_BIAS) else 0.0
 
     @property
     def noise(self) -> float:
@@ -70,14 +82,30 @@ class EmptyApertures:
         excess = self.ratio - 1.0
         return 1.0 + max(excess - 1.0 / (2 * self.n) / excess, 0.0)
 
+    @property
+    def warning(self) -> str:
+        """What a reader should know; "" where there were enough and they are empty."""
+        if self.bias:
+            return (
+                f"apertures of empty sky have {self.bias:+.0f} electrons, {abs(self.offset):.1f} times their "
+                "error: light of undetected stars counts as sky, and errors of fluxes are larger by as much"
+            )
+        if np.isfinite(self.noise):
+            return ""
+        return (
+            f"{self.n} apertures of empty sky, {FEWEST} needed: the depth rests on the noise of single "
+            "pixels and may be too faint"
+        )
+
     def full_error(
         self, flux: NDArray[np.float64], flux_err: NDArray[np.float64], area: float = 1.0
     ) -> NDArray[np.float64]:
         """Return errors with what neighbouring pixels share of the noise, electrons, shape (n,).
 
-        Only the part of sky and readout is multiplied by `factor`. It is what the flux's own photons leave of
-        the error, within the range that empty places have: a bright star's photons are known up to the flat,
-        which may be more than all the noise of the sky.
+        And with the `bias` of the frame, in squares. Only the part of sky and readout is multiplied by
+        `factor`. It is what the flux's own photons leave of the error, within the range that empty places
+        have: a bright star's photons are known up to the flat, which may be more than all the noise of the
+        sky.
 
         Parameters
         ----------
@@ -87,11 +115,11 @@ class EmptyApertures:
         area : float
             Over which the noise is summed, in apertures: below 1 for fluxes by the PSF.
         """
-        if self.factor == 1.0:
+        if self.factor == 1.0 and self.bias == 0.0:
             return flux_err
         least, greatest = area * np.square(self.range)
         of_sky = np.clip(flux_err**2 - np.maximum(flux, 0.0), least, greatest)
-        return np.sqrt(flux_err**2 + (self.factor**2 - 1.0) * of_sky)
+        return np.sqrt(flux_err**2 + (self.factor**2 - 1.0) * of_sky + (area * self.bias) ** 2)
 
 
 def empty_apertures(pixels: CleanPixels) -> EmptyApertures:
@@ -110,7 +138,11 @@ def empty_apertures(pixels: CleanPixels) -> EmptyApertures:
     flux, error = _fluxes(pixels, x, y)
     least, expected, greatest = (float(one) for one in np.percentile(error, [2, 50, 98]))
     return EmptyApertures(
-        ratio=_clipped_scatter(flux / error), expected=expected, range=(least, greatest), n=len(x)
+        ratio=_clipped_scatter(flux / error),
+        expected=expected,
+        range=(least, greatest),
+        n=len(x),
+        offset=float(np.median(flux / error)),
     )
 
 

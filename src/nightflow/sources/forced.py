@@ -12,6 +12,8 @@ from nightflow.flags import Flag
 from nightflow.sources.aperture import aperture_flags
 from nightflow.sources.measure import MeasuredFrame
 from nightflow.sources.neighbours import has_neighbours, neighbour_light
+from nightflow.sources.psf.photometry import PsfSources
+from nightflow.sources.table import SourceTable
 from nightflow.sources.whole_flux import whole_flux
 
 __all__ = ["ForcedFluxes", "forced_fluxes", "own_detections"]
@@ -37,7 +39,8 @@ class ForcedFluxes:
 def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> ForcedFluxes:
     """Measure the frame's aperture at given places, which are not centred anew.
 
-    Aperture, local background and aperture correction are those of the detections.
+    Aperture, local background and aperture correction are those of the detections. On a frame with PSF
+    photometry all stars but the one that stands there are taken off.
 
     Parameters
     ----------
@@ -48,9 +51,10 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
     pixels, sources = measured.pixels, measured.sources
     on_x, on_y = x - pixels.shift, y - pixels.shift
     aperture = pixels.fluxes(on_x, on_y)
-    aperture_err = measured.empty_apertures.full_error(aperture.flux, aperture.flux_err)
+    in_aperture = aperture.flux + _taken(measured, x, y)
+    aperture_err = measured.empty_apertures.full_error(in_aperture, aperture.flux_err)
     flux, flux_err = whole_flux(
-        aperture.flux,
+        in_aperture,
         aperture_err,
         measured.aperture_correction,
         on_x,
@@ -66,7 +70,7 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
         sources.flux,
     )
     flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius)
-    flags[has_neighbours(aperture.flux, aperture_err, others)] |= np.uint16(Flag.NEIGHBOUR)
+    flags[has_neighbours(in_aperture, aperture_err, others)] |= np.uint16(Flag.NEIGHBOUR)
     return ForcedFluxes(flux=flux, flux_err=flux_err, flags=flags)
 
 
@@ -77,12 +81,21 @@ def own_detections(
 
     It lies within half of the FWHM, or a pixel.
     """
-    sources = measured.sources
-    if not len(sources) or not len(x):
+    return _nearest(measured, measured.sources, x, y)
+
+
+def _taken(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the light of the star at each place that the pixels have lost to PSF photometry."""
+    if measured.psf is None:
+        return np.zeros(len(x))
+    return np.append(measured.psf.taken, 0.0)[_nearest(measured, measured.psf.sources, x, y)]
+
+
+def _nearest(
+    measured: MeasuredFrame, stars: SourceTable | PsfSources, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Return the row of the star within half of the FWHM, or a pixel, of each place; -1 where none is."""
+    if not len(stars) or not len(x):
         return np.full(len(x), -1, np.intp)
-    distance, row = cKDTree(np.column_stack([sources.x, sources.y])).query(np.column_stack([x, y]))
-    return np.where(distance <= _own_reach(measured), row, -1)
-
-
-def _own_reach(measured: MeasuredFrame) -> float:
-    return max(1.0, 0.5 * measured.pixels.fwhm)
+    distance, row = cKDTree(np.column_stack([stars.x, stars.y])).query(np.column_stack([x, y]))
+    return np.where(distance <= max(1.0, 0.5 * measured.pixels.fwhm), row, -1)

@@ -18,7 +18,6 @@ from nightflow.sources.background import Background, measure_background
 from nightflow.sources.centroids import windowed_centroids
 from nightflow.sources.clean_pixels import CleanPixels
 from nightflow.sources.detection import Detections, detect
-from nightflow.sources.empty_apertures import FEWEST as FEWEST_EMPTY
 from nightflow.sources.empty_apertures import EmptyApertures, empty_apertures
 from nightflow.sources.fill import fill_flagged
 from nightflow.sources.half_light import half_light_radii
@@ -63,7 +62,7 @@ class MeasuredFrame:
     profile : StellarProfile
         Of the stars.
     pixels : CleanPixels
-        Where further apertures can be put.
+        Where further apertures can be put; those of a frame with PSF photometry are without its stars.
     empty_apertures : EmptyApertures
         The aperture's noise as measured on empty sky.
     neighbour_shares : NeighbourShares
@@ -351,16 +350,7 @@ def _measure_fluxes(
         empty_apertures=empty,
         neighbour_shares=shares,
         scintillation=twinkling,
-        warnings=tuple(filter(None, (correction.warning if len(table) else "", _noise_warning(empty)))),
-    )
-
-
-def _noise_warning(empty: EmptyApertures) -> str:
-    if np.isfinite(empty.noise):
-        return ""
-    return (
-        f"{empty.n} apertures of empty sky, {FEWEST_EMPTY} needed: the depth rests on the noise of single "
-        "pixels and may be too faint"
+        warnings=tuple(filter(None, (correction.warning if len(table) else "", empty.warning))),
     )
 
 
