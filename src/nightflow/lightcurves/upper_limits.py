@@ -20,9 +20,11 @@ def upper_limits(
 ) -> NDArray[np.float64]:
     """Return the flux that an object stays below, where its S/N is less than ``level``; NaN elsewhere.
 
-    max(flux, 0) + level * error. With Gaussian errors the true flux, whatever it is, lies below in at least
-    99.87 % of cases for level 3, 97.7 % for 2, 95 % for 1.645: flux + level * error alone would do, and a
-    negative flux does not lower it.
+    max(flux, 0) + level * error. With Gaussian errors, and over all frames, those without a limit included, a
+    limit below the true flux, whatever that is, is given in no more than 0.13 % of cases for level 3, 2.3 %
+    for 2, 5 % for 1.645. It is given in as many where the true flux is between one and two times ``level``
+    sigma, and in none where it is fainter. Of the limits alone more are false where few are given: of an
+    object of 6 sigma 0.13 % of frames give one at level 3, and all those are too low.
 
     Parameters
     ----------

@@ -7,16 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import sep
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from nightflow.flags import FLAG_DTYPE, Flag
 from nightflow.sources.local_background import local_background
 from nightflow.sources.stamps import ring_offsets, stamp_indices
 
-__all__ = ["NOTICEABLE", "ApertureFluxes", "aperture_flags", "measure_apertures"]
-
-NOTICEABLE = 0.02
-"""Share of a source's flux from which another one is a neighbour."""
+__all__ = ["ApertureFluxes", "aperture_flags", "measure_apertures"]
 
 
 @dataclass(frozen=True)
@@ -78,14 +74,9 @@ def measure_apertures(
 
 
 def aperture_flags(
-    flags: NDArray[np.uint16],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    radius: float,
-    neighbour_radius: float,
-    flux: NDArray[np.float64],
+    flags: NDArray[np.uint16], x: NDArray[np.float64], y: NDArray[np.float64], radius: float
 ) -> NDArray[np.uint16]:
-    """Return for each position the bits of every pixel in its aperture, and of edge and neighbours.
+    """Return for each position the bits of every pixel in its aperture, and of edges.
 
     Parameters
     ----------
@@ -94,9 +85,6 @@ def aperture_flags(
         0-based pixels.
     radius : float
         Aperture radius in pixels.
-    neighbour_radius : float
-        A source closer than this that has at least 2 % of the flux is a neighbour.
-    flux : ndarray of float64, shape (n,)
     """
     if len(x) == 0:
         return np.zeros(0, FLAG_DTYPE)
@@ -105,16 +93,4 @@ def aperture_flags(
     )
     bits = np.bitwise_or.reduce(np.where(inside, flags[rows, columns], 0).astype(FLAG_DTYPE), axis=1)
     bits[~inside.all(axis=1)] |= FLAG_DTYPE(Flag.EDGE)
-    bits[_has_neighbour(x, y, flux, neighbour_radius)] |= FLAG_DTYPE(Flag.NEIGHBOUR)
     return bits
-
-
-def _has_neighbour(
-    x: NDArray[np.float64], y: NDArray[np.float64], flux: NDArray[np.float64], radius: float
-) -> NDArray[np.bool_]:
-    crowded = np.zeros(len(x), bool)
-    pairs = cKDTree(np.column_stack([x, y])).query_pairs(radius, output_type="ndarray")
-    for one, other in ((0, 1), (1, 0)):
-        first, second = pairs[:, one], pairs[:, other]
-        crowded[first[flux[second] >= NOTICEABLE * flux[first]]] = True
-    return crowded

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.flags import Flag
-from nightflow.sources.aperture import NOTICEABLE, aperture_flags
+from nightflow.sources.aperture import aperture_flags
 from nightflow.sources.measure import MeasuredFrame
+from nightflow.sources.neighbours import has_neighbours, neighbour_light
+from nightflow.sources.psf.photometry import PsfSources
+from nightflow.sources.table import SourceTable
 from nightflow.sources.trailed import trail_factor
 from nightflow.sources.whole_flux import whole_flux
 
@@ -24,8 +27,7 @@ class ForcedFluxes:
     Attributes
     ----------
     flux, flux_err : ndarray of float64, shape (n,)
-        Electrons of the whole star, negative ones too. The error is that of a detection's flux (variance
-        plane, local background), with what empty apertures of the frame scatter beyond it added in squares.
+        Electrons of the whole star, negative ones too. The error is that of a detection's flux.
     flags : ndarray of uint16, shape (n,)
         Bits of `nightflow.flags.Flag` of any pixel in the aperture, of edges and of neighbours.
     """
@@ -44,7 +46,8 @@ def forced_fluxes(
 ) -> ForcedFluxes:
     """Measure the frame's aperture at given places, which are not centred anew.
 
-    Aperture, local background and aperture correction are those of the detections.
+    Aperture, local background and aperture correction are those of the detections. On a frame with PSF
+    photometry all stars but the one that stands there are taken off.
 
     Parameters
     ----------
@@ -58,14 +61,17 @@ def forced_fluxes(
         Pixels that each target moves during the exposure, from one side of its place to the other. What is
         outside of the aperture for that is added; a trail longer than the aperture is flagged.
     """
-    own = own_detections(measured, x, y) if own is None else own
-    pixels = measured.pixels
+    nearest = own_detections(measured, x, y)
+    own = nearest if own is None else own
+    pixels, sources = measured.pixels, measured.sources
     on_x, on_y = x - pixels.shift, y - pixels.shift
     aperture = pixels.fluxes(on_x, on_y)
-    excess = measured.empty_apertures.excess_variance
+    # What a passing body has beside it is not given back to it.
+    in_aperture = aperture.flux + np.where(own == nearest, _taken(measured, x, y), 0.0)
+    aperture_err = measured.empty_apertures.full_error(in_aperture, aperture.flux_err)
     flux, flux_err = whole_flux(
-        aperture.flux,
-        np.sqrt(aperture.flux_err**2 + excess),
+        in_aperture,
+        aperture_err,
         measured.aperture_correction,
         on_x,
         on_y,
@@ -74,9 +80,17 @@ def forced_fluxes(
     length = np.zeros(len(x)) if trail is None else trail
     factor = trail_factor(measured.profile, pixels.radius, length)
     flux, flux_err = flux * factor, flux_err * factor
-    flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius, 0.0, flux)
+    others = neighbour_light(
+        measured.neighbour_shares,
+        (x, y),
+        aperture_err,
+        own,
+        (sources.x, sources.y),
+        sources.flux,
+    )
+    flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius)
     flags[length > 2 * pixels.radius] |= np.uint16(Flag.TRAIL)
-    flags[_has_neighbour(measured, x, y, flux, own)] |= np.uint16(Flag.NEIGHBOUR)
+    flags[has_neighbours(in_aperture, aperture_err, others)] |= np.uint16(Flag.NEIGHBOUR)
     return ForcedFluxes(flux=flux, flux_err=flux_err, flags=flags)
 
 
@@ -87,32 +101,21 @@ def own_detections(
 
     It lies within half of the FWHM, or a pixel.
     """
-    sources = measured.sources
-    if not len(sources) or not len(x):
+    return _nearest(measured, measured.sources, x, y)
+
+
+def _taken(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the light of the star at each place that the pixels have lost to PSF photometry."""
+    if measured.psf is None:
+        return np.zeros(len(x))
+    return np.append(measured.psf.taken, 0.0)[_nearest(measured, measured.psf.sources, x, y)]
+
+
+def _nearest(
+    measured: MeasuredFrame, stars: SourceTable | PsfSources, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Return the row of the star within half of the FWHM, or a pixel, of each place; -1 where none is."""
+    if not len(stars) or not len(x):
         return np.full(len(x), -1, np.intp)
-    distance, row = cKDTree(np.column_stack([sources.x, sources.y])).query(np.column_stack([x, y]))
-    return np.where(distance <= _own_reach(measured), row, -1)
-
-
-def _own_reach(measured: MeasuredFrame) -> float:
-    return max(1.0, 0.5 * measured.pixels.fwhm)
-
-
-def _has_neighbour(
-    measured: MeasuredFrame,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    flux: NDArray[np.float64],
-    own: NDArray[np.intp],
-) -> NDArray[np.bool_]:
-    """Return at which places a detection, other than each place's own, adds noticeable light."""
-    sources = measured.sources
-    crowded = np.zeros(len(x), bool)
-    if not len(sources) or not len(x):
-        return crowded
-    tree = cKDTree(np.column_stack([sources.x, sources.y]))
-    reach = measured.pixels.radius + 0.5 * measured.pixels.fwhm
-    for place, near in enumerate(tree.query_ball_point(np.column_stack([x, y]), reach)):
-        others = sources.flux[[row for row in near if row != own[place]]]
-        crowded[place] = bool((others >= NOTICEABLE * flux[place]).any())
-    return crowded
+    distance, row = cKDTree(np.column_stack([stars.x, stars.y])).query(np.column_stack([x, y]))
+    return np.where(distance <= max(1.0, 0.5 * measured.pixels.fwhm), row, -1)

@@ -14,10 +14,10 @@ from nightflow.sources.aperture import aperture_flags
 from nightflow.sources.aperture_correction import ApertureCorrection, aperture_correction
 from nightflow.sources.background import Background
 from nightflow.sources.clean_pixels import CleanPixels
-from nightflow.sources.empty_apertures import FEWEST as FEWEST_EMPTY
 from nightflow.sources.empty_apertures import EmptyApertures, empty_apertures
 from nightflow.sources.find import FAST, Found, Tools, find
 from nightflow.sources.luminance import CELL_NOISE, luminance
+from nightflow.sources.neighbours import NeighbourShares, has_neighbours, neighbour_light, neighbour_shares
 from nightflow.sources.psf.photometry import PsfPhotometry
 from nightflow.sources.scintillation import scintillation
 from nightflow.sources.shapes import Shapes, centroid_error, measure_shapes, nearest_pixels, or_expected
@@ -51,9 +51,11 @@ class MeasuredFrame:
     profile : StellarProfile
         Of the stars.
     pixels : CleanPixels
-        Where further apertures can be put.
+        Where further apertures can be put; those of a frame with PSF photometry are without its stars.
     empty_apertures : EmptyApertures
         The aperture's noise as measured on empty sky.
+    neighbour_shares : NeighbourShares
+        What the aperture gets of other stars.
     scintillation : float
         Relative scatter of each flux by the air; 0 where it is not known.
     psf : PsfPhotometry or None
@@ -72,6 +74,7 @@ class MeasuredFrame:
     profile: StellarProfile
     pixels: CleanPixels = field(repr=False)
     empty_apertures: EmptyApertures
+    neighbour_shares: NeighbourShares = field(repr=False)
     scintillation: float = 0.0
     psf: PsfPhotometry | None = None
     warnings: tuple[str, ...] = ()
@@ -179,15 +182,21 @@ def _measure_fluxes(
         shift=shift,
         apertures=tools.apertures,
     )
-    apertures = pixels.fluxes(x, y)
+    apertures, empty = pixels.fluxes(x, y), empty_apertures(pixels)
+    aperture_err = empty.full_error(apertures.flux, apertures.flux_err)
     correction = aperture_correction(
         clean, sky_mask, x, y, shapes.bright, profile, radius, photometry.total_fwhm, faint=shapes.stars,
         sky_rms=background.median_rms,
     )  # fmt: skip
     twinkling = scintillation(frame.header, photometry)
-    flux, flux_err = whole_flux(apertures.flux, apertures.flux_err, correction, x, y, twinkling)
-    flags = aperture_flags(frame.flags, x, y, radius, radius + 0.5 * reach, apertures.flux)
-    flags[detections.blended] |= np.uint16(Flag.NEIGHBOUR)
+    flux, flux_err = whole_flux(apertures.flux, aperture_err, correction, x, y, twinkling)
+    bright = shapes.bright
+    shares = neighbour_shares(pixels, profile, x[bright], y[bright], flux[bright])
+    others = neighbour_light(shares, (x, y), aperture_err, np.arange(len(x)), (x, y), flux)
+    flags = aperture_flags(frame.flags, x, y, radius)
+    crowded = detections.blended | has_neighbours(apertures.flux, aperture_err, others)
+    flags[crowded] |= np.uint16(Flag.NEIGHBOUR)
+    # What neighbouring pixels share is smooth: it moves no centroid.
     centroid_err = centroid_error(shapes.half_light, apertures.flux, apertures.flux_err)
     table = SourceTable(
         x=x + shift,
@@ -203,7 +212,6 @@ def _measure_fluxes(
         theta=detections.theta,
         flags=flags,
     )
-    empty = empty_apertures(pixels)
     return MeasuredFrame(
         sources=table,
         fwhm=profile.fwhm,
@@ -215,22 +223,20 @@ def _measure_fluxes(
         profile=profile,
         pixels=pixels,
         empty_apertures=empty,
+        neighbour_shares=shares,
         scintillation=twinkling,
-        warnings=tuple(filter(None, (
-            correction.warning if len(table) else "",
-            _noise_warning(empty),
-            noise_doubt(pixels.variance, ~sky_mask, background.median_rms * noise)
-            if _is_noise_stated(frame) else "",
-        ))),
-    )  # fmt: skip
-
-
-def _noise_warning(empty: EmptyApertures) -> str:
-    if np.isfinite(empty.noise):
-        return ""
-    return (
-        f"{empty.n} apertures of empty sky, {FEWEST_EMPTY} needed: the depth rests on the noise of single "
-        "pixels and may be too faint"
+        warnings=tuple(
+            filter(
+                None,
+                (
+                    correction.warning if len(table) else "",
+                    empty.warning,
+                    noise_doubt(pixels.variance, ~sky_mask, background.median_rms * noise)
+                    if _is_noise_stated(frame)
+                    else "",
+                ),
+            )
+        ),
     )
 
 

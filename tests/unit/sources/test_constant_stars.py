@@ -1,4 +1,4 @@
-"""Constant stars of a night: their scatter is what photons and air allow, and their errors are true."""
+"""Constant stars of a night: they scatter as photons and air allow in this aperture, and errors are true."""
 
 from __future__ import annotations
 

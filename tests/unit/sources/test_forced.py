@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from nightflow.flags import Flag
 from nightflow.instruments.profile import DetectionSettings, PhotometrySettings
@@ -15,47 +16,83 @@ from nightflow.sources.measure import measure_frame
 from tests.unit.sources.painted import grid, painted
 
 DETECTION, PHOTOMETRY = DetectionSettings(), PhotometrySettings()
-FAR_BELOW = 60.0
-"""Electrons: S/N 0.6."""
+SIGMA = {0.0: 135.0, 4.0: 240.0}
+"""Electrons: about the noise of an aperture, by the rms of what neighbouring pixels share."""
 
 
-def measured_faint(seed: int, correlated: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return flux and error of stars far below the detection limit."""
+@dataclass(frozen=True)
+class Faint:
+    """Stars of 0 to 6 times the noise, at known places."""
+
+    true: np.ndarray
+    flux: np.ndarray
+    flux_err: np.ndarray
+
+    def disagreement(self, level: float) -> tuple[float, float]:
+        """Return chi-squared, for each true flux, of how many limits there are and how many are false.
+
+        A limit is given with the probability that a Gaussian about the true flux is below ``level``. It is
+        false with P(-level), that of one tail, where the true flux is between one and two times ``level``
+        sigma; fainter, none can be; brighter, the flux itself must be low by more to give a limit at all.
+        Sigma is the scatter about the true fluxes, and knows nothing of the errors that are tested.
+        """
+        limits = upper_limits(self.flux, self.flux_err, level)
+        signal = self.true / np.std(self.flux - self.true)
+        given = norm.cdf(level - signal)
+        false = np.where(signal < level, 0.0, norm.cdf(-np.maximum(level, signal - level)))
+        # Where that jumps, a sigma that is off by some per cent would decide.
+        clear = np.abs(signal / level - 1) > 0.15
+        return (
+            self._chi2(np.isfinite(limits), given, np.ones(len(signal), bool)),
+            self._chi2(limits < self.true, false, clear),
+        )
+
+    def _chi2(self, found: np.ndarray, expected: np.ndarray, used: np.ndarray) -> float:
+        values = np.unique(self.true[used])
+        off = np.array([(found.astype(float) - expected)[self.true == one].sum() for one in values])
+        variance = np.array([(expected * (1 - expected))[self.true == one].sum() for one in values])
+        return float(np.mean(off**2 / np.maximum(variance, 1.0)))
+
+
+def measured_faint(seed: int, correlated: float) -> Faint:
     x, y = grid(28.0, 28.0, seed + 50)
     # Only those that are away from the bright stars.
     bright_x, bright_y = grid(84.0, 42.0, seed)
     away = np.hypot(x[:, None] - bright_x, y[:, None] - bright_y).min(axis=1) > 17
     x, y = x[away], y[away]
-    frame = painted(x, y, np.full(len(x), FAR_BELOW), seed=seed, correlated=correlated)
-    measured = measure_frame(frame, DETECTION, PHOTOMETRY)
+    true = SIGMA[correlated] * np.random.default_rng(seed).choice(np.arange(0.0, 6.1, 0.5), len(x))
+    measured = measure_frame(painted(x, y, true, seed=seed, correlated=correlated), DETECTION, PHOTOMETRY)
     forced = forced_fluxes(measured, x, y)
-    return forced.flux, forced.flux_err
+    return Faint(true, forced.flux, forced.flux_err)
 
 
 @pytest.fixture(scope="module", params=[0.0, 4.0], ids=["white", "correlated"])
-def faint(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
+def faint(request: pytest.FixtureRequest) -> Faint:
     parts = [measured_faint(seed, request.param) for seed in range(8)]
-    return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
+    return Faint(
+        *(np.concatenate([getattr(one, name) for one in parts]) for name in ("true", "flux", "flux_err"))
+    )
 
 
-def test_fluxes_far_below_the_limit_are_unbiased_and_their_errors_true(faint):
-    flux, error = faint
-    assert len(flux) > 900
-    pulls = (flux - FAR_BELOW) / error
-    assert (flux < 0).mean() > 0.15
+def test_fluxes_about_the_limit_are_unbiased_and_their_errors_true(faint):
+    assert len(faint.flux) > 900
+    pulls = (faint.flux - faint.true) / faint.flux_err
+    assert 0.35 < (faint.flux[faint.true == 0] < 0).mean() < 0.65
     assert abs(np.mean(pulls)) < 3.5 / np.sqrt(len(pulls))
     assert 0.9 < np.std(pulls) < 1.1
 
 
-@pytest.mark.parametrize(("level", "stated"), [(1.0, 0.8413), (1.645, 0.95), (3.0, 0.9987)])
-def test_upper_limits_cover_at_their_stated_level(faint, level, stated):
-    flux, error = faint
-    below = flux < level * error
-    limits = upper_limits(flux, error, level)
-    assert np.array_equal(np.isfinite(limits), below)
-    covered = np.where(below, limits > FAR_BELOW, True)
-    # The binomial error of the sample is allowed for, nothing else.
-    assert covered.mean() > stated - 2 * np.sqrt(stated * (1 - stated) / len(flux))
+@pytest.mark.parametrize("level", [1.0, 1.645, 3.0])
+def test_upper_limits_are_given_and_false_as_often_as_is_said_no_more_and_no_less(faint, level):
+    limits = upper_limits(faint.flux, faint.flux_err, level)
+    assert np.array_equal(np.isfinite(limits), faint.flux < level * faint.flux_err)
+    assert max(faint.disagreement(level)) < 2.5
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.7, 1.4, 3.0, 100.0])
+def test_wrong_errors_would_show(faint, scale):
+    wrong = replace(faint, flux_err=scale * faint.flux_err)
+    assert max(wrong.disagreement(3.0)) > 5.0
 
 
 @pytest.fixture(scope="module")

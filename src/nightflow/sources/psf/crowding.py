@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from nightflow.flags import FLAG_DTYPE, Flag
 from nightflow.instruments.profile import DetectionSettings, PhotometrySettings
 from nightflow.sources.measure import MeasuredFrame
+from nightflow.sources.psf.freed import with_freed_apertures
 from nightflow.sources.psf.photometry import CrowdedPixels, NoPsf, measure_psf
 from nightflow.sources.table import SourceTable
 
@@ -60,8 +61,8 @@ def with_psf(
 ) -> MeasuredFrame:
     """Return a measured frame with PSF photometry, where its profile and its crowding ask for it.
 
-    Apertures that turn out to hold a neighbour's light are flagged. Where PSF photometry cannot be done, the
-    apertures stand alone and a warning says why.
+    Apertures are then freed from their neighbours, and flagged if those had more than 2 % of the light. Where
+    PSF photometry cannot be done, the apertures stand as they are and a warning says why.
 
     Parameters
     ----------
@@ -81,9 +82,8 @@ def with_psf(
     if photometry.psf == "crowded":
         share = crowding(sources, measured.fwhm)
         said = f"crowded ({100 * share:.0f} % of the bright stars have one beside them): {said}"
-    return replace(
-        measured, sources=replace(sources, flags=flags), psf=found, warnings=(*measured.warnings, said)
-    )
+    freed = with_freed_apertures(measured, found)
+    return replace(freed, sources=replace(freed.sources, flags=flags), warnings=(*freed.warnings, said))
 
 
 def _pixels(measured: MeasuredFrame, detection: DetectionSettings) -> CrowdedPixels:
@@ -96,8 +96,8 @@ def _pixels(measured: MeasuredFrame, detection: DetectionSettings) -> CrowdedPix
         box=detection.box,
         profile=measured.profile,
         radius=pixels.radius,
-        annulus=pixels.annulus,
         correction=measured.aperture_correction,
+        clean=pixels,
         scintillation=measured.scintillation,
         independent=pixels.pixel_noise == 1.0,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import sep
@@ -12,9 +12,11 @@ from scipy.spatial import cKDTree
 from nightflow.errors import FrameRejected
 from nightflow.flags import FLAG_DTYPE, UNUSABLE, Flag
 from nightflow.robust import robust_sigma
-from nightflow.sources.aperture import aperture_flags, measure_apertures
+from nightflow.sources.aperture import aperture_flags
 from nightflow.sources.aperture_correction import ApertureCorrection
 from nightflow.sources.background import measure_background
+from nightflow.sources.clean_pixels import CleanPixels
+from nightflow.sources.empty_apertures import EmptyApertures, empty_apertures
 from nightflow.sources.psf.build import PsfCheck, build_psf
 from nightflow.sources.psf.companions import find_companions
 from nightflow.sources.psf.fit import FIT_FWHM, FitPixels, StarFits, fit_stars
@@ -68,10 +70,10 @@ class CrowdedPixels:
         Of the frame's stars.
     radius : float
         Of the frame's aperture, pixels.
-    annulus : tuple of float
-        Radii of the aperture's sky, pixels.
     correction : ApertureCorrection
         Of the frame.
+    clean : CleanPixels
+        The same pixels, as apertures are put on them.
     scintillation : float
         Relative scatter that it gives each flux.
     independent : bool
@@ -85,8 +87,8 @@ class CrowdedPixels:
     box: int
     profile: StellarProfile
     radius: float
-    annulus: tuple[float, float]
     correction: ApertureCorrection
+    clean: CleanPixels
     scintillation: float = 0.0
     independent: bool = True
 
@@ -103,7 +105,8 @@ class PsfSources:
         0-based pixels, and 1 sigma by the variance of the pixels.
     flux, flux_err : ndarray of float64, shape (n,)
         Electrons of the whole star, on the scale of the aperture fluxes. The error is that of the fit with
-        the neighbours free, and what the apertures' have: scintillation, and that part of the aperture
+        the neighbours free, and what the apertures' have: what neighbouring pixels share of the noise, as
+        far as the PSF sums it; scintillation; and that part of the aperture
         correction's error that changes over the field. What ties the scales is common to all and not in it.
     chi2 : ndarray of float64, shape (n,)
         Of the fitted pixels, per degree of freedom.
@@ -144,6 +147,12 @@ class PsfPhotometry:
         Stars that give it.
     n_left : int
         Fainter stars that show in the residuals, not measured: at most as many are as were detected.
+    left : CleanPixels
+        The frame without its stars, and without the background that showed then.
+    taken : ndarray of float64, shape (n,)
+        Light that each of ``sources`` had in its aperture and ``left`` has not, electrons.
+    empty_apertures : EmptyApertures
+        Of ``left``, at places where stars have less than the sky's noise.
     """
 
     sources: PsfSources
@@ -153,6 +162,9 @@ class PsfPhotometry:
     tie: float
     tie_err: float
     n_tie: int
+    left: CleanPixels = field(repr=False)
+    taken: Array = field(repr=False)
+    empty_apertures: EmptyApertures
     n_left: int = 0
 
     def described(self) -> str:
@@ -211,17 +223,37 @@ def measure_psf(frame: CrowdedPixels, x: Array, y: Array) -> PsfPhotometry:
     fitted = _iterate(frame, np.asarray(x, float), np.asarray(y, float))
     if len(fitted.fits) == 0:
         raise NoPsf("no PSF photometry: not one star could be fitted")
-    tie, tie_err, n_tie = _tie(frame, fitted)
+    fitted = _in_order(fitted)
+    fits = fitted.fits
+    model = fitted.psf.image(fits.x, fits.y, fits.flux)
+    left = _without_stars(frame, fitted, model)
+    empty = empty_apertures(replace(left, sky_mask=left.sky_mask | (model > frame.sky_rms)))
+    tie, tie_err, n_tie = _tie(frame, fitted, model, left)
     return PsfPhotometry(
-        sources=_sources(frame, fitted, tie),
+        sources=_sources(frame, fitted, tie, empty),
         psf=fitted.psf,
         check=fitted.check,
-        contaminated=_contaminated(frame, fitted, x, y),
+        contaminated=_contaminated(frame, fitted, model, x, y),
         tie=tie,
         tie_err=tie_err,
         n_tie=n_tie,
         n_left=fitted.n_left,
+        left=left,
+        taken=fits.flux,
+        empty_apertures=empty,
     )
+
+
+def _in_order(fitted: _Fitted) -> _Fitted:
+    """Return the stars in the order of the detections, those found in the residuals last."""
+    none = np.iinfo(np.intp).max
+    order = np.argsort(np.where(fitted.detection < 0, none, fitted.detection), kind="stable")
+    return replace(fitted, fits=fitted.fits.take(order), detection=fitted.detection[order])
+
+
+def _without_stars(frame: CrowdedPixels, fitted: _Fitted, model: Array) -> CleanPixels:
+    left = (fitted.pixels.data - model).astype(np.float32)
+    return replace(frame.clean, data=left, sky_mask=~np.isfinite(fitted.pixels.noise))
 
 
 def _iterate(frame: CrowdedPixels, x: Array, y: Array) -> _Fitted:
@@ -304,47 +336,53 @@ def _unflagged(frame: CrowdedPixels, fits: StarFits, psf: PsfModel) -> NDArray[n
 
 
 def _pixel_bits(frame: CrowdedPixels, fits: StarFits, radius: float) -> NDArray[np.uint16]:
-    # No neighbour is within 0 pixels.
-    return aperture_flags(frame.flags, fits.x, fits.y, radius, 0.0, fits.flux)
+    return aperture_flags(frame.flags, fits.x, fits.y, radius)
 
 
-def _sources(frame: CrowdedPixels, fitted: _Fitted, tie: float) -> PsfSources:
-    order = np.argsort(np.where(fitted.detection < 0, np.iinfo(np.intp).max, fitted.detection), kind="stable")
-    fits, detection = fitted.fits.take(order), fitted.detection[order]
+def _sources(frame: CrowdedPixels, fitted: _Fitted, tie: float, empty: EmptyApertures) -> PsfSources:
+    fits = fitted.fits
     flags = _pixel_bits(frame, fits, FIT_FWHM * fitted.psf.fwhm)
     pairs = cKDTree(np.column_stack([fits.x, fits.y])).query_pairs(_BLENDED * fitted.psf.fwhm)
     for one, other in pairs:
         flags[[one, other]] |= FLAG_DTYPE(Flag.NEIGHBOUR)
     factor, factor_err = frame.correction.at(fits.x, fits.y)
     flux = tie * factor * fits.flux
+    fit_err = empty.full_error(fits.flux, fits.flux_err, _relative_area(frame, fitted.psf))
     return PsfSources(
-        detection=detection,
+        detection=fitted.detection,
         x=fits.x,
         y=fits.y,
         x_err=fits.x_err,
         y_err=fits.y_err,
         flux=flux,
-        flux_err=np.hypot(tie * factor * fits.flux_err, flux * np.hypot(factor_err, frame.scintillation)),
+        flux_err=np.hypot(tie * factor * fit_err, flux * np.hypot(factor_err, frame.scintillation)),
         chi2=fits.chi2,
         flags=flags,
     )
 
 
-def _contaminated(frame: CrowdedPixels, fitted: _Fitted, x: Array, y: Array) -> NDArray[np.bool_]:
+def _relative_area(frame: CrowdedPixels, psf: PsfModel) -> float:
+    """Return the area over which a fit sums the sky's noise (King 1983, PASP 95, 163), in apertures."""
+    ny, nx = psf.shape
+    light = psf.sampled(0.5 * nx, 0.5 * ny, 1)
+    return float(1 / np.square(light).sum() / (np.pi * frame.radius**2))
+
+
+def _contaminated(
+    frame: CrowdedPixels, fitted: _Fitted, model: Array, x: Array, y: Array
+) -> NDArray[np.bool_]:
     """Return which detections' apertures hold more than 2 % of other stars' light."""
     own = np.full(len(x), np.nan)
     known = fitted.detection >= 0
     own[fitted.detection[known]] = fitted.fits.flux[known]
-    model = fitted.psf.image(fitted.fits.x, fitted.fits.y, fitted.fits.flux)
     light = sep.sum_circle(model, x, y, frame.radius, subpix=0)[0]
     # One that was no star of its own in the fit is a part of another.
     return np.asarray(~(light - own <= _CONTAMINATED * own))
 
 
-def _tie(frame: CrowdedPixels, fitted: _Fitted) -> tuple[float, float, int]:
+def _tie(frame: CrowdedPixels, fitted: _Fitted, model: Array, left: CleanPixels) -> tuple[float, float, int]:
     """Return aperture flux over PSF flux of bright stars that have been freed from their neighbours."""
     fits, psf = fitted.fits, fitted.psf
-    model = psf.image(fits.x, fits.y, fits.flux)
     light = sep.sum_circle(model, fits.x, fits.y, frame.radius, subpix=0)[0]
     usable = _unflagged(frame, fits, psf) & (fits.flux > _TIE_SIGNAL_TO_NOISE * fits.flux_err)
     usable &= np.abs(light - fits.flux) < _TIE_NEIGHBOURS * fits.flux
@@ -352,17 +390,8 @@ def _tie(frame: CrowdedPixels, fitted: _Fitted) -> tuple[float, float, int]:
     rows = rows[np.argsort(-fits.flux[rows], kind="stable")[:_TIE_STARS]]
     if len(rows) < _FEWEST_TIES:
         return 1.0, float("nan"), len(rows)
-    left = measure_apertures(
-        (fitted.pixels.data - model).astype(np.float32),
-        frame.variance,
-        ~np.isfinite(fitted.pixels.noise),
-        fits.x[rows],
-        fits.y[rows],
-        frame.radius,
-        frame.annulus,
-    )
     own = np.array([_light_alone(psf, fits, int(row), frame.radius) for row in rows])
-    ratio = (own + left.flux) / fits.flux[rows]
+    ratio = (own + left.fluxes(fits.x[rows], fits.y[rows]).flux) / fits.flux[rows]
     kept = ratio[np.abs(ratio - np.median(ratio)) <= max(3 * robust_sigma(ratio), 1e-6)]
     return float(np.median(kept)), float(np.std(kept) * np.sqrt(np.pi / 2 / len(kept))), len(kept)
 
