@@ -42,7 +42,7 @@ MEANINGS: dict[Flag, str] = {
     Flag.INTERPOLATED: "value filled from the neighbours",
     Flag.EDGE: "aperture reaches over the edge of the frame",
     Flag.NEIGHBOUR: "light of a neighbour in the aperture",
-    Flag.TRAIL: "on the trail of a satellite or an aircraft",
+    Flag.TRAIL: "on the trail of a satellite or an aircraft; of a target, drawn out beyond its aperture",
     Flag.PERSISTENCE: "saturated in an exposure shortly before: may hold its afterglow",
     Flag.AMBIGUOUS: "of a measurement: could belong to another source as well, or its source to another one",
 }

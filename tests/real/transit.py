@@ -11,13 +11,14 @@ from scipy.optimize import least_squares
 
 @dataclass(frozen=True)
 class Trapezoid:
-    """A transit with straight flanks: times in days, depth in magnitudes."""
+    """A transit with straight flanks: times in days, depth in magnitudes; its error from the residuals."""
 
     middle: float
     depth: float
     half_duration: float
     flank: float
     level: float
+    depth_err: float = 0.0
 
     def __call__(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         inside = (self.half_duration + self.flank / 2 - np.abs(time - self.middle)) / self.flank
@@ -37,4 +38,8 @@ def fit_trapezoid(time: NDArray[np.float64], mag: NDArray[np.float64]) -> Trapez
         for middle in (-0.01, 0.0, 0.01)
         for half in (0.045, 0.055, 0.065)
     ]
-    return Trapezoid(*min(fits, key=lambda fit: fit.cost).x)
+    best = min(fits, key=lambda fit: fit.cost)
+    residuals = Trapezoid(*best.x)(time) - mag
+    variance = np.sum(residuals**2) / (len(time) - len(best.x))
+    covariance = variance * np.linalg.pinv(best.jac.T @ best.jac)
+    return Trapezoid(*best.x, depth_err=float(np.sqrt(covariance[1, 1])))

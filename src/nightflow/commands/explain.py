@@ -123,12 +123,23 @@ def _wcs(wcs: dict[str, Any]) -> str:
 
 
 def _zero_point(flux: dict[str, Any]) -> str:
-    color = f", colour term {flux['color_term']:.3f}" if flux["color_term"] is not None else ""
     return (
-        f"{_number(flux['zp'], 4)} +- {_number(flux['zp_err'], 4)} ({flux['mag_system']} {flux['zp_band']}) "
-        f"from {flux['zp_n_stars']} stars of {flux['zp_catalog']}, scatter {_number(flux['zp_scatter'], 3)}"
-        f"{color}; 5 sigma depth {_number(flux['depth_5sigma'], 2)}"
+        f"{_number(flux['zp'], 4)} +- {_number(flux['zp_err'], 4)} ({flux['mag_system']} {flux['zp_band']}), "
+        f"{_origin(flux)}; {_color_term(flux)}; 5 sigma depth {_number(flux['depth_5sigma'], 2)}"
     )
+
+
+def _origin(flux: dict[str, Any]) -> str:
+    stars = f"{flux['zp_n_stars']} stars of {flux['zp_catalog']}"
+    if flux["zp_origin"] == "night":
+        return f"lent by the night, {stars} on the frame itself"
+    return f"own fit from {stars}, scatter {_number(flux['zp_scatter'], 3)}"
+
+
+def _color_term(flux: dict[str, Any]) -> str:
+    if flux["color_term"] is None:
+        return "no colour term"
+    return f"colour term {flux['color_term']:.3f} +- {_number(flux['color_term_err'], 3)}"
 
 
 def _what(frame: dict[str, Any]) -> str:

@@ -42,6 +42,7 @@ _SHORT_COLUMNS = (
     "fwhm_px",
     "wcs_quality",
     "zp",
+    "zp_origin",
     "reason",
 )
 

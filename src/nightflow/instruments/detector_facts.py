@@ -14,6 +14,8 @@ from nightflow.instruments.values import parse_binning, parse_number, parse_sect
 __all__ = ["Conversion", "binning_of", "conversion_of", "region_of", "saturation_of", "steps_done"]
 
 LARGEST_GAIN = 500.0
+SMALLEST_READ_NOISE = 0.01
+"""Electrons. No camera has less: a 0 in a header stands for "not known"."""
 LARGEST_BINNING = 32
 _STEPS = {"B": "bias", "Z": "bias", "D": "dark", "F": "flat"}
 _NO_STEP = "M"
@@ -55,7 +57,7 @@ def conversion_of(reader: HeaderReader, profile: CameraProfile) -> Conversion:
     """Return gain, read noise and pedestal; 1, 0 and 0 where unknown, the first two with a warning."""
     known = profile.detector
     header_gain = _stated(reader, "gain", (1e-3, LARGEST_GAIN), known.gain)
-    header_read_noise = _stated(reader, "read_noise", (0.0, 1e4), known.read_noise)
+    header_read_noise = _stated(reader, "read_noise", (SMALLEST_READ_NOISE, 1e4), known.read_noise)
     gain = known.gain or header_gain
     read_noise = header_read_noise if known.read_noise is None else known.read_noise
     if gain is None and not known.tables_give("gain"):

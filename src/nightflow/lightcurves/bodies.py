@@ -52,7 +52,7 @@ class MovingBody:
     line : Line
         Its ``t`` in the hours of the field's night.
     n_frames : int
-        Frames from its first to its last detection.
+        Frames that covered its place, from its first to its last detection.
     false_alarm : float
         How many lines like it unrelated detections would make in the field's night.
     """
@@ -68,7 +68,7 @@ def crawler(
     night: FieldNight, rows: NDArray[np.intp], scatter: StaticScatter, rules: Rules, n_clusters: int
 ) -> MovingBody | None:
     """Return a cluster as a body; None where its places are those of something that stands."""
-    rows = rows[night.well_placed()[rows]]
+    rows = rows[night.well_placed(rows)]
     hours = night.hours[rows]
     if len(rows) < FEWEST or np.ptp(hours) == 0.0:
         return None
@@ -85,7 +85,7 @@ def crawler(
     moves = _moves(night, kept, line, wide) and line.rate * float(np.ptp(hours[line.kept])) > rules.radius
     if not moves or false_alarm >= MOST_BY_CHANCE or is_no_body(night, kept, line.rate):
         return None
-    n_frames = int(night.frame[kept].max() - night.frame[kept].min()) + 1
+    n_frames = _crossed(night, kept, plane, line)
     return MovingBody(rows=kept, plane=plane, line=line, n_frames=n_frames, false_alarm=false_alarm)
 
 
@@ -205,7 +205,8 @@ def extended(
         Detections that belong to nothing.
     scatter : StaticScatter
     """
-    candidates = np.flatnonzero(loose & ~np.isin(night.frame, night.frame[body.rows]))
+    candidates = np.flatnonzero(loose)
+    candidates = candidates[~np.isin(night.frame[candidates], night.frame[body.rows])]
     x, y = body.plane.project(night.ra[candidates], night.dec[candidates])
     there_x, there_y = body.line.at(night.hours[candidates])
     distance = np.hypot(x - there_x, y - there_y)
@@ -244,11 +245,22 @@ def _on_line(
     x, y = plane.project(night.ra[rows], night.dec[rows])
     line = fit_line(night.hours[rows], x, y, body_sigma(night, rows, scatter))
     kept = rows[line.kept]
-    frames = night.frame[kept]
     return MovingBody(
         rows=kept,
         plane=plane,
         line=line,
-        n_frames=int(frames.max() - frames.min()) + 1,
+        n_frames=_crossed(night, kept, plane, line),
         false_alarm=false_alarm,
     )
+
+
+def _crossed(night: FieldNight, rows: NDArray[np.intp], plane: Plane, line: Line) -> int:
+    """Return how many frames covered a line from the first to the last of its detections."""
+    frames = night.frame[rows]
+    first, last = int(frames.min()), int(frames.max())
+    if night.footprints is None:
+        return last - first + 1
+    some = np.arange(first, last + 1)
+    covered = night.footprints.covers(some, plane.vectors(*line.at(night.footprints.hours[some])))
+    covered[frames - first] = True
+    return int(np.count_nonzero(covered))

@@ -48,20 +48,22 @@ class Clusters:
         return [order[first:last] for first, last in pairwise(bounds)]
 
 
-def least_detections(n_frames: int, least: int = 3, fraction: float = 0.0) -> int:
+def least_detections(
+    n_frames: int | NDArray[np.integer], least: int = 3, fraction: float = 0.0
+) -> NDArray[np.intp]:
     """Return how many detections at one place make an object.
 
     Parameters
     ----------
-    n_frames : int
-        Of the field.
+    n_frames : int or ndarray of int, shape (n,)
+        That covered the place.
     least : int
         Where there are many frames; two do on fewer than ten, for then chance makes no pairs.
     fraction : float
         Of the frames.
     """
-    wanted = min(least, 2) if n_frames < _FEW_FRAMES else least
-    return max(wanted, int(np.ceil(fraction * n_frames)))
+    wanted = np.where(np.asarray(n_frames) < _FEW_FRAMES, min(least, 2), least)
+    return np.maximum(wanted, np.ceil(fraction * np.asarray(n_frames)).astype(np.intp))
 
 
 def chord(arcsec: float) -> float:
@@ -82,7 +84,7 @@ def cluster(
     frame: NDArray[np.integer],
     *,
     radius: float,
-    least: int,
+    least: int | NDArray[np.integer],
 ) -> Clusters:
     """Return which detections are one object.
 
@@ -94,8 +96,8 @@ def cluster(
         Frame of each detection.
     radius : float
         Arcsec between neighbours.
-    least : int
-        Detections that make an object.
+    least : int or ndarray of int, shape (n,)
+        Detections that make an object, everywhere or at the place of each.
 
     Returns
     -------
@@ -105,8 +107,9 @@ def cluster(
     """
     points = unit_vectors(ra, dec)
     reach = chord(radius)
+    wanted = np.broadcast_to(np.asarray(least, np.intp), (len(points),))
     found: list[NDArray[np.intp]] = []
-    waiting = _groups(dbscan(points, reach, least))
+    waiting = _groups(dbscan(points, reach, wanted))
     while waiting:
         rows = waiting.pop()
         if _one_a_frame(frame[rows]):
@@ -115,8 +118,9 @@ def cluster(
         dense, rest = _densest(points, frame, rows, reach)
         found.append(dense)
         rest = _away_from(points, rest, dense, reach)
-        waiting += [rest[part] for part in _groups(dbscan(points[rest], reach, least))]
-    found = sorted((rows for rows in found if len(rows) >= least), key=lambda rows: int(rows[0]))
+        waiting += [rest[part] for part in _groups(dbscan(points[rest], reach, wanted[rest]))]
+    enough = (rows for rows in found if len(rows) >= wanted[rows].min())
+    found = sorted(enough, key=lambda rows: int(rows[0]))
     label = np.full(len(points), NOISE, np.intp)
     for number, rows in enumerate(found):
         label[rows] = number

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from nightflow.lightcurves.candidates import Candidates, choose_candidates
 from nightflow.lightcurves.ensemble_fit import NOISE_FLOOR, EnsembleFit, fit_ensemble
 
-__all__ = ["Comparison", "EnsembleCurve", "FieldOffsets", "ensemble_curve", "field_offsets", "magnitudes"]
+__all__ = [
+    "Comparison", "EnsembleCurve", "FieldOffsets", "ensemble_curve", "field_offsets", "magnitudes", "tied",
+]  # fmt: skip
 
 _UNSTABLE = 3.0
 """How many times the noise of its peers a star may scatter."""
@@ -106,6 +109,30 @@ def field_offsets(
     good = usable & np.isfinite(mag) & np.isfinite(noise)
     stars, fit, _ = _stable(mag, noise, good, np.flatnonzero(good.any(axis=0)))
     return FieldOffsets(frame=fit.frame, variance=fit.variance, stars=stars, weight=fit.weight)
+
+
+def tied(frame: NDArray[np.integer], star: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Return to which group each measurement belongs: those that frames and stars tie together.
+
+    Only within a group is there a common zero; each needs offsets of its own.
+
+    Parameters
+    ----------
+    frame, star : ndarray of int, shape (n,)
+        Of each measurement, from 0.
+
+    Returns
+    -------
+    ndarray of intp, shape (n,)
+        From 0, in the order of each group's first frame.
+    """
+    if not len(frame):
+        return np.empty(0, np.intp)
+    first_star = int(frame.max()) + 1
+    size = first_star + int(star.max()) + 1
+    edges = np.ones(len(frame), bool), (frame, first_star + star)
+    label = connected_components(coo_array(edges, shape=(size, size)), directed=False)[1][frame]
+    return np.asarray(np.unique(label, return_inverse=True)[1], np.intp)
 
 
 def ensemble_curve(

@@ -36,7 +36,7 @@ __all__ = ["NONE", "AssociatedNight", "associate_night"]
 NONE = -1
 
 _TOO_FEW_TO_JUDGE = 3
-"""Frames of a field below which a single detection is a source, unconfirmed."""
+"""Frames that covered a place below which a single detection is a source, unconfirmed."""
 _WEAK = 0.3
 """Of the frames; a new source that is on fewer of them may be a piece of a body's track."""
 
@@ -79,26 +79,28 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
     known : KnownSources
     rules : Rules
     """
-    least = least_detections(night.n_frames, rules.least, rules.fraction)
+    coverage = night.coverage()
+    least = least_detections(coverage, rules.least, rules.fraction)
     clusters = cluster(night.ra, night.dec, night.frame, radius=rules.radius, least=least).members()
     night = aligned(night, clusters)
     scatter = _scatter(night, clusters, rules)
     crawling, standing, pinned = _crawling(night, known, clusters, scatter, rules)
     trimmed = (_near_middle(night, rows, rules) for rows in standing)
-    source = _with_known(night, known, [rows for rows in trimmed if len(rows) >= least], least, rules)
+    source = _with_known(
+        night, known, [rows for rows in trimmed if len(rows) and len(rows) >= least[rows].min()], least, rules
+    )
     moving = np.zeros(len(night), bool)
     for body in crawling:
         moving[body.rows] = True
     _take_strays(night, known, source, moving)
-    loose = _loose(night, source, moving | pinned, len(known))
+    loose = _loose(night, source, moving | pinned, coverage, len(known))
     wide = scatter.widened(rules.trailing)
     running = _running(night, loose, wide, rules)
     bodies = _whole(night, joined(night, [*crawling, *running], wide, rules.radius), loose, wide)
     _give_up(source, bodies, len(known))
     n_loose = int((source == NONE).sum()) - sum(len(body.rows) for body in bodies)
     bodies = tuple(concluded(night, body, n_loose, wide) for body in bodies)
-    if night.n_frames < _TOO_FEW_TO_JUDGE:
-        _add_single(night, source, bodies, len(known))
+    _add_single(night, source, bodies, coverage, len(known))
     n_new = _renumber(source, len(known))
     ra, dec = _places(night, known, source, n_new)
     return AssociatedNight(
@@ -163,7 +165,11 @@ def _near_middle(night: FieldNight, rows: NDArray[np.intp], rules: Rules) -> NDA
 
 
 def _with_known(
-    night: FieldNight, known: KnownSources, clusters: list[NDArray[np.intp]], least: int, rules: Rules
+    night: FieldNight,
+    known: KnownSources,
+    clusters: list[NDArray[np.intp]],
+    least: NDArray[np.intp],
+    rules: Rules,
 ) -> NDArray[np.intp]:
     """Return the source of each clustered detection: known ones by their place, new ones for the rest.
 
@@ -177,7 +183,7 @@ def _with_known(
     for rows, one in zip(clusters, partner, strict=True):
         if one >= 0:
             source[rows] = one
-        elif np.count_nonzero((night.flags[rows] & DOUBTFUL) == 0) >= least:
+        elif np.count_nonzero((night.flags[rows] & DOUBTFUL) == 0) >= least[rows].min():
             source[rows] = n_new
             n_new += 1
     return source
@@ -204,11 +210,15 @@ def _take_strays(
 
 
 def _loose(
-    night: FieldNight, source: NDArray[np.intp], taken: NDArray[np.bool_], n_known: int
+    night: FieldNight,
+    source: NDArray[np.intp],
+    taken: NDArray[np.bool_],
+    coverage: NDArray[np.intp],
+    n_known: int,
 ) -> NDArray[np.bool_]:
-    """Return what belongs to nothing, or to new sources that are on few frames only."""
+    """Return what belongs to nothing, or to new sources on few of the frames that covered them."""
     counts = np.bincount(source[source != NONE], minlength=n_known + 1)
-    weak = (source >= n_known) & (counts[source] <= np.ceil(_WEAK * night.n_frames))
+    weak = (source >= n_known) & (counts[source] <= np.ceil(_WEAK * coverage))
     return ((source == NONE) | weak) & ~taken & night.well_placed()
 
 
@@ -232,7 +242,9 @@ def _running(
             n_frames=one.n_frames,
             false_alarm=one.false_alarm,
         )
-        for one in link(points, fastest=rules.fastest, area=night.area)
+        for one in link(
+            points, fastest=rules.fastest, area=night.area, plane=plane, footprints=night.footprints
+        )
     )
     return [body for body in bodies if not is_no_body(night, body.rows, body.line.rate)]
 
@@ -265,10 +277,14 @@ def _give_up(source: NDArray[np.intp], bodies: tuple[MovingBody, ...], n_known: 
 
 
 def _add_single(
-    night: FieldNight, source: NDArray[np.intp], bodies: tuple[MovingBody, ...], n_known: int
+    night: FieldNight,
+    source: NDArray[np.intp],
+    bodies: tuple[MovingBody, ...],
+    coverage: NDArray[np.intp],
+    n_known: int,
 ) -> None:
-    """Make sources of single detections where there are too few frames to ask for a second one."""
-    single = (source == NONE) & ((night.flags & DOUBTFUL) == 0)
+    """Make sources of single detections where too few frames covered the place to ask for a second one."""
+    single = (source == NONE) & ((night.flags & DOUBTFUL) == 0) & (coverage < _TOO_FEW_TO_JUDGE)
     for body in bodies:
         single[body.rows] = False
     first = max(n_known, int(source.max(initial=NONE)) + 1)

@@ -15,19 +15,24 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import binom
 
-from nightflow.lightcurves.motion import PARALLAX, Line, fit_line
+from nightflow.lightcurves.footprints import Footprints
+from nightflow.lightcurves.motion import PARALLAX, Line, Plane, fit_line
 
 __all__ = ["MOST_BY_CHANCE", "LoosePoints", "Tracklet", "chance_lines", "link"]
 
 _AHEAD = 8
-"""Frames between the two detections of a pair, at most."""
+"""Frames between the two detections of a pair, at most: of all, or of those of the first one's pointing."""
 _TOLERANCE = 4.0
 """Sigma within which a detection is on a line."""
 _MOST_PAIRS = 3_000_000
+_LIKELY = 0.1
+"""Unrelated detections to expect where a line may be, beyond which one there says nothing of the line."""
+_FITTED_EACH = 12
+"""Detections up to which a line is fitted anew for each; then when they are a tenth more."""
 _FEWEST = 4
 """Frames that a body must be seen on."""
 _LEAST_SHARE = 0.5
-"""Of the frames between the two of a pair that must confirm it."""
+"""Of the frames between the two of a pair, that covered the place, how many must confirm it."""
 _LEAST_MOTION = 5.0
 """Sigma that a body must move between its first and last detection."""
 MOST_BY_CHANCE = 1e-3
@@ -70,7 +75,7 @@ class Tracklet:
         Of the points, in the order of time.
     line : Line
     n_frames : int
-        Frames between the first and the last of them.
+        Frames that covered the body's place, from the first to the last of them.
     false_alarm : float
         How many lines as good chance would make in the field's night.
     """
@@ -81,7 +86,14 @@ class Tracklet:
     false_alarm: float
 
 
-def link(points: LoosePoints, *, fastest: float, area: float) -> list[Tracklet]:
+def link(
+    points: LoosePoints,
+    *,
+    fastest: float,
+    area: float,
+    plane: Plane | None = None,
+    footprints: Footprints | None = None,
+) -> list[Tracklet]:
     """Return the bodies among these detections, the longest lines first; no detection is in two of them.
 
     Parameters
@@ -92,10 +104,16 @@ def link(points: LoosePoints, *, fastest: float, area: float) -> list[Tracklet]:
         Arcsec an hour that a body may move.
     area : float
         Of a frame, square arcsec.
+    plane : Plane, optional
+        On which the detections lie; needed where there are footprints.
+    footprints : Footprints, optional
+        What each frame covers: one that never saw a place does not count against a body there. Without, each
+        covers everything.
     """
     if len(points) < _FEWEST:
         return []
-    search = _Search(points, fastest, area)
+    cover = None if plane is None or footprints is None else _Cover(plane, footprints)
+    search = _Search(points, fastest, area, cover)
     found: list[Tracklet] = []
     used = np.zeros(len(points), bool)
     for seed in search.seeds():
@@ -127,36 +145,79 @@ def chance_lines(n_pairs: float, density: float, sigma: float, n_hits: int, n_fr
     return float(max(n_pairs, 1.0) * binom.sf(n_hits - 3, n_frames - 2, hit))
 
 
+@dataclass(frozen=True)
+class _Cover:
+    """Which frames cover which places on the plane."""
+
+    plane: Plane
+    footprints: Footprints
+
+    def holds(self, frame: int | NDArray[np.integer], places: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return self.footprints.covers(frame, self.plane.vectors(places[..., 0], places[..., 1]))
+
+
 class _Search:
     """The frames of a night, each with a tree of its loose points."""
 
-    def __init__(self, points: LoosePoints, fastest: float, area: float) -> None:
+    def __init__(self, points: LoosePoints, fastest: float, area: float, cover: _Cover | None = None) -> None:
         self.points = points
         self.area = area
-        self.frames = np.unique(points.frame)
-        self.rows = [np.flatnonzero(points.frame == frame) for frame in self.frames]
+        self.cover = cover
+        self.frames, first = np.unique(points.frame, return_index=True)
+        self.rows = np.split(np.arange(len(points)), first[1:])
         self.times = np.array([points.t[rows[0]] for rows in self.rows])
         self.places = np.column_stack([points.x, points.y])
         self.trees = [cKDTree(self.places[rows]) for rows in self.rows]
+        self.density = len(points) / len(self.frames) / area
+        self.seconds = [self._seconds(number) for number in range(len(self.frames))]
         self.fastest = self._affordable(fastest)
         self.n_pairs = 0
 
+    def _seconds(self, first: int) -> list[int]:
+        """Return the frames that may see next what one frame sees, ascending.
+
+        They are the next few of all and the next few of its pointing, which other pointings may have
+        interrupted. The very next is none: nothing could lie between.
+        """
+        following = range(first + 1, min(first + _AHEAD, len(self.frames) - 1) + 1)
+        if self.cover is None:
+            return list(following[1:])
+        footprints = self.cover.footprints
+        center = footprints.center[self.frames[first]]
+        again = np.flatnonzero(footprints.covers(self.frames[first + 1 :], center))[:_AHEAD] + first + 1
+        near = self._between(first, len(self.frames))
+        return sorted(near.intersection({*following, *again.tolist()}))
+
+    def _between(self, first: int, second: int) -> set[int]:
+        """Return the frames between two others that may see a part of what the first one sees."""
+        if self.cover is None:
+            return set(range(first + 1, second))
+        meeting = self.cover.footprints.meets(int(self.frames[first]))
+        number = np.flatnonzero(np.isin(self.frames[first + 1 : second], meeting)) + first + 1
+        return set(number.tolist())
+
+    def _holds(self, frame: int, places: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which of these places a frame covers."""
+        if self.cover is None:
+            return np.ones(len(places), bool)
+        return self.cover.holds(int(self.frames[frame]), places)
+
     def _affordable(self, fastest: float) -> float:
         """Return the rate up to which the pairs can be looked at; more of them find nothing but chance."""
-        counts = np.array([len(rows) for rows in self.rows], float)
         pairs = 0.0
-        for first in range(len(counts)):
-            for second in range(first + 2, min(first + _AHEAD, len(counts) - 1) + 1):
+        for first, seconds in enumerate(self.seconds):
+            for second in seconds:
                 reach = fastest * (self.times[second] - self.times[first])
-                pairs += counts[first] * counts[second] * min(1.0, np.pi * reach**2 / self.area)
+                common = np.count_nonzero(self._holds(second, self.places[self.rows[first]]))
+                pairs += common * len(self.rows[second]) * min(1.0, np.pi * reach**2 / self.area)
         return fastest if pairs <= _MOST_PAIRS else fastest * float(np.sqrt(_MOST_PAIRS / pairs))
 
     def seeds(self) -> list[NDArray[np.intp]]:
         """Return the pairs with what confirms them between, the best confirmed first."""
         found = [
             seed
-            for first in range(len(self.frames))
-            for second in range(first + 2, min(first + _AHEAD, len(self.frames) - 1) + 1)
+            for first, seconds in enumerate(self.seconds)
+            for second in seconds
             for seed in self._confirmed(first, second)
         ]
         return sorted(found, key=lambda rows: (-len(rows), tuple(int(row) for row in rows)))
@@ -172,16 +233,21 @@ class _Search:
         start, end = self.rows[first][pairs["i"]], self.rows[second][pairs["j"]]
         moved = pairs["v"] > _TOLERANCE * np.hypot(self.points.sigma[start], self.points.sigma[end])
         start, end = start[moved], end[moved]
-        between = range(first + 1, second)
+        between = sorted(self._between(first, second))
         hits = np.full((len(start), len(between)), -1, np.intp)
+        covered = np.zeros(len(start), np.intp)
         for column, frame in enumerate(between):
             share = (self.times[frame] - self.times[first]) / passed
             there = (1.0 - share) * self.places[start] + share * self.places[end]
+            held = np.flatnonzero(self._holds(frame, there))
+            covered[held] += 1
             # A place between two is at least as certain as one of them, but for the bend of the line.
             bend = 0.5 * PARALLAX * passed**2 * share * (1.0 - share)
             tolerance = _TOLERANCE * np.hypot(self.points.sigma[start], self.points.sigma[end]) + bend
-            hits[:, column] = self._nearest(frame, there, tolerance)
-        enough = (hits >= 0).sum(axis=1) >= np.ceil(_LEAST_SHARE * len(between))
+            hits[held, column] = self._nearest(frame, there[held], tolerance[held])
+        # Without one that confirms it a pair is any two detections.
+        wanted = np.maximum(np.ceil(_LEAST_SHARE * covered), 1)
+        enough = (hits >= 0).sum(axis=1) >= wanted
         for one in np.flatnonzero(enough):
             yield np.array([start[one], *hits[one][hits[one] >= 0], end[one]], np.intp)
 
@@ -202,13 +268,24 @@ class _Search:
         rows = rows[line.kept]
         if len(rows) < _FEWEST:
             return None
-        ends = np.searchsorted(self.frames, self.points.frame[rows[[0, -1]]])
-        n_frames = int(ends[1] - ends[0]) + 1
-        density = len(self.points) / len(self.frames) / self.area
+        n_frames = self._crossed(line, rows)
         sigma = float(np.median(self.points.sigma[rows]))
-        false_alarm = chance_lines(self.n_pairs, density, sigma, len(rows), n_frames)
+        false_alarm = chance_lines(self.n_pairs, self.density, sigma, len(rows), n_frames)
         tracklet = Tracklet(rows=rows, line=line, n_frames=n_frames, false_alarm=false_alarm)
         return tracklet if self._moves(tracklet) else None
+
+    def _crossed(self, line: Line, rows: NDArray[np.intp]) -> int:
+        """Return how many frames cover a line, from its first to its last detection."""
+        own = np.searchsorted(self.frames, self.points.frame[rows])
+        covered = self._along(line)
+        covered[own] = True
+        return int(np.count_nonzero(covered[own[0] : own[-1] + 1]))
+
+    def _along(self, line: Line) -> NDArray[np.bool_]:
+        """Return which frames cover the place that a line has at their time."""
+        if self.cover is None:
+            return np.ones(len(self.frames), bool)
+        return self.cover.holds(self.frames, np.column_stack(line.at(self.times)))
 
     def _extended(self, seed: NDArray[np.intp], used: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Return the detections on the line, found frame by frame away from the seed."""
@@ -218,12 +295,23 @@ class _Search:
             (frame for frame in range(len(self.frames)) if frame not in chosen),
             key=lambda frame: (max(low - frame, frame - high, 0), frame),
         )
+        line = self._line(np.array(sorted(chosen.values()), np.intp))
+        covered, fitted = self._along(line), len(chosen)
+        widest = float(np.sqrt(_LIKELY / (np.pi * self.density)))
         for frame in outward:
-            line = self._line(np.array(sorted(chosen.values()), np.intp))
+            if not covered[frame]:
+                continue
             there = np.column_stack(line.at(self.times[[frame]]))
-            (row,) = self._nearest(frame, there, self._tolerance(line, frame, there))
-            if row >= 0 and not used[row]:
-                chosen[frame] = int(row)
+            tolerance = self._tolerance(line, frame, there)
+            # A line of unrelated detections is off everywhere: it would gather more and more of them.
+            (row,) = self._nearest(frame, there, np.where(tolerance <= widest, tolerance, 0.0))
+            if row < 0 or used[row]:
+                continue
+            chosen[frame] = int(row)
+            if _FITTED_EACH < len(chosen) <= 1.1 * fitted:
+                continue
+            line = self._line(np.array(sorted(chosen.values()), np.intp))
+            covered, fitted = self._along(line), len(chosen)
         return np.array(sorted(chosen.values()), np.intp)
 
     def _tolerance(self, line: Line, frame: int, there: NDArray[np.float64]) -> NDArray[np.float64]:

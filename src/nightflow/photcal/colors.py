@@ -16,10 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEWEST_COLORS", "StarColors", "calibrate_colors"]
+__all__ = ["FEWEST_COLORS", "StarColors", "calibrate_colors", "enough_colors", "unknown_color_error"]
 
 FEWEST_COLORS = 3
 """Stars of known colour from which mean and spread follow."""
+
+_LEAST_SHARE = 2 / 3
+"""Of the stars. Those without a colour count as of the mean one, which holds only where they are like the
+others; catalogues know the colours of their bright stars first, and those are others."""
+
+_UNKNOWN_COLOR = 0.7
+"""Root mean square of the colours of field stars, where none is known."""
 
 _LEAST_SPREAD = 1e-3
 
@@ -74,7 +81,7 @@ def calibrate_colors(
     covariance: NDArray[np.float64],
     population: NDArray[np.bool_] | None = None,
 ) -> StarColors | None:
-    """Return the expected true colours, or None where fewer than 3 are known.
+    """Return the expected true colours, or None where too few are known: see `enough_colors`.
 
     Parameters
     ----------
@@ -89,7 +96,7 @@ def calibrate_colors(
     """
     known = np.isfinite(observed)
     counted = known if population is None else known & population
-    if counted.sum() < FEWEST_COLORS:
+    if not enough_colors(int(counted.sum()), len(known) if population is None else int(population.sum())):
         return None
     variance, covariance = np.nan_to_num(variance), np.nan_to_num(covariance)
     mean = float(np.mean(observed[counted]))
@@ -106,3 +113,28 @@ def calibrate_colors(
         mean=mean,
         spread=float(np.sqrt(true)),
     )
+
+
+def enough_colors(known: int, stars: int) -> bool:
+    """Return whether a colour term may be fitted: at least 3 colours, and two thirds of the stars have one.
+
+    Parameters
+    ----------
+    known, stars : int
+        Stars of known colour, and all that the fit uses.
+    """
+    return known >= max(FEWEST_COLORS, _LEAST_SHARE * stars)
+
+
+def unknown_color_error(prior: float, colors: StarColors | None) -> float:
+    """Return the error of a zero point at colour 0 by a colour term that was not taken, magnitudes.
+
+    Parameters
+    ----------
+    prior : float
+        1 sigma of colour terms, about 0, before a star is seen.
+    colors : StarColors or None
+        Of the reference stars: how far they are from colour 0, and a star from them; None where that is not
+        known.
+    """
+    return prior * (_UNKNOWN_COLOR if colors is None else colors.rms)

@@ -68,6 +68,9 @@ class Lent:
 def lend_zero_point(known: Sequence[KnownZeroPoint], airmass: float | None) -> Lent | None:
     """Return the zero point to expect, or None where fewer than 3 frames tell of the night.
 
+    Zero points with a colour term are those of colour 0, those without one of the reference stars' mean
+    colour: they do not mix, and the more numerous count.
+
     Parameters
     ----------
     known : sequence of KnownZeroPoint
@@ -75,6 +78,7 @@ def lend_zero_point(known: Sequence[KnownZeroPoint], airmass: float | None) -> L
     airmass : float or None
         Of the frame that needs one.
     """
+    known = _of_one_kind(known)
     if len(known) < FEWEST_FRAMES:
         return None
     errors = _column(known, "error")
@@ -86,16 +90,21 @@ def lend_zero_point(known: Sequence[KnownZeroPoint], airmass: float | None) -> L
     )
     expected = expect_zero_point(air, airmass)
     terms, term_errors = _column(known, "color_term"), _column(known, "color_term_error")
-    colored = np.isfinite(terms)
-    enough = bool(colored.all())
+    colored = bool(np.isfinite(terms).all())
     return Lent(
         zero_point=expected.zero_point,
         error=float(np.hypot(expected.error, _change(air.loss))),
-        color_term=float(np.median(terms)) if enough else None,
-        color_term_error=float(np.nanmedian(term_errors)) if enough else None,
+        color_term=float(np.median(terms)) if colored else None,
+        color_term_error=float(np.nanmedian(term_errors)) if colored else None,
         n_frames=len(known),
         air=air,
     )
+
+
+def _of_one_kind(known: Sequence[KnownZeroPoint]) -> Sequence[KnownZeroPoint]:
+    colored = [one for one in known if np.isfinite(one.color_term)]
+    plain = [one for one in known if not np.isfinite(one.color_term)]
+    return colored if len(colored) >= len(plain) else plain
 
 
 def _change(loss: NDArray[np.float64]) -> float:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PhotometricSolution"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FluxCalibration", "PhotometricSolution"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +62,21 @@ class PhotometricSolution:
     position_term: tuple[float, float] | None = None
     origin: str = "frame"
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FluxCalibration:
+    """Zero point and calibrated magnitudes.
+
+    Attributes
+    ----------
+    solution : PhotometricSolution
+    mag, mag_err : ndarray of float64, shape (n,)
+        Of every source; NaN where the flux is not positive. The error is the flux's own, without the zero
+        point's. A star that took part in the fit is calibrated by a fit without it, so that no star is its
+        own reference; its magnitude is NaN where there is no fit without it.
+    """
+
+    solution: PhotometricSolution
+    mag: NDArray[np.float64]
+    mag_err: NDArray[np.float64]

@@ -2,135 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.catalogs.stars import ReferenceStars
-from nightflow.flags import UNUSABLE, Flag
 from nightflow.instruments.profile import PhotometrySettings
 from nightflow.photcal.bands import ASSUMED_ERROR, BandChoice, Reference, choose_band, reference_of
-from nightflow.photcal.checks import position_columns, slope_warning, supports_position
-from nightflow.photcal.colors import StarColors, calibrate_colors
-from nightflow.photcal.depth import limiting_magnitude
-from nightflow.photcal.lent import Lent
+from nightflow.photcal.colors import StarColors, calibrate_colors, unknown_color_error
+from nightflow.photcal.conditions import Conditions
+from nightflow.photcal.instrumental import instrumental_magnitudes
+from nightflow.photcal.left_out import left_out
 from nightflow.photcal.match import CatalogMatch
-from nightflow.photcal.robust_line import Prior, RobustFit, fit_robust
-from nightflow.photcal.solution import PhotometricSolution
+from nightflow.photcal.no_zero_point import NoZeroPoint, TooFewStars
+from nightflow.photcal.solution import FluxCalibration, PhotometricSolution
+from nightflow.photcal.usable_pairs import usable_pairs
+from nightflow.photcal.zero_fit import FittedZeroPoint, color_prior, fit_zero_point
 from nightflow.sources.table import SourceTable
 
-__all__ = [
-    "Conditions", "FluxCalibration", "NoZeroPoint", "TooFewStars", "borrow_zero_point", "calibrate_flux",
-    "color_prior", "instrumental_magnitudes", "unknown_color_error",
-]  # fmt: skip
-
-_POGSON = 2.5 / np.log(10)
-_LEAST_SIGNAL_TO_NOISE = 10.0
-_FEWEST_CLEAN = 10
-_COLOR_TERM, _COLOR_TERM_OF_A_GUESS = 0.1, 0.3
-"""1 sigma of colour terms before any star is seen: of filters that are meant to be the catalogue's, and of
-those that are not. Terms of B, V, R, I cameras are mostly below 0.1 (those of this project's simulator: 0.03
-to 0.11); unfiltered ones reach some tenths."""
-_UNKNOWN_COLOR = 0.7
-"""Root mean square of the colours of field stars, where none is known."""
-
-
-class NoZeroPoint(Exception):  # noqa: N818 - an answer, not a failure: the frame goes on without magnitudes
-    """The frame cannot be calibrated; the message says why.
-
-    Fluxes and differential magnitudes still stand.
-    """
-
-
-class TooFewStars(NoZeroPoint):
-    """The catalogue has a band for the filter, but too few of its stars are usable on this frame.
-
-    Attributes
-    ----------
-    choice : BandChoice
-        What it would have been calibrated to.
-    """
-
-    def __init__(self, message: str, choice: BandChoice) -> None:
-        super().__init__(message)
-        self.choice = choice
-
-
-@dataclass(frozen=True, kw_only=True)
-class FluxCalibration:
-    """Zero point and calibrated magnitudes.
-
-    Attributes
-    ----------
-    solution : PhotometricSolution
-    mag, mag_err : ndarray of float64, shape (n,)
-        Of every source; NaN where the flux is not positive. The error is the flux's own, without the zero
-        point's. A star that took part in the fit is calibrated by a fit without it, so that no star is its
-        own reference; its magnitude is NaN where there is no fit without it.
-    """
-
-    solution: PhotometricSolution
-    mag: NDArray[np.float64]
-    mag_err: NDArray[np.float64]
-
-
-def instrumental_magnitudes(
-    flux: NDArray[np.float64], flux_err: NDArray[np.float64], exptime: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return -2.5 log10(flux / exptime) and its error; NaN where the flux is not positive and finite."""
-    positive = (flux > 0) & np.isfinite(flux)
-    safe = np.where(positive, flux, 1.0)
-    mag = np.where(positive, -2.5 * np.log10(safe / exptime), np.nan)
-    return mag, np.where(positive, _POGSON * flux_err / safe, np.nan)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """How a frame was taken and measured, as far as its zero point depends on it.
-
-    Attributes
-    ----------
-    filter : str
-    exptime : float
-        Seconds.
-    gain : float
-        Electrons per raw ADU.
-    aperture_noise : float
-        Noise of an aperture on empty sky, electrons.
-    aperture_correction : float
-        Total flux over flux in the aperture; the fluxes hold it already.
-    aperture_correction_error : float
-        1 sigma of it; NaN where unknown. Magnitudes do not feel it, the zero point of an electron does.
-    shape : tuple of int, optional
-        Rows and columns of the frame; without them no change over the frame is looked for.
-    """
-
-    filter: str
-    exptime: float
-    gain: float
-    aperture_noise: float
-    aperture_correction: float = 1.0
-    aperture_correction_error: float = 0.0
-    shape: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """A fit with what its columns are; ``plane`` has a row for every source, None without the term."""
-
-    fit: RobustFit
-    color_column: bool
-    plane: NDArray[np.float64] | None
-    warning: str
-
-    @property
-    def color_term(self) -> float:
-        return float(self.fit.coefficients[1]) if self.color_column else 0.0
-
-    @property
-    def position_term(self) -> tuple[float, float] | None:
-        return None if self.plane is None else (self.fit.coefficients[-2], self.fit.coefficients[-1])
+__all__ = ["calibrate_flux"]
 
 
 def calibrate_flux(
@@ -141,7 +32,10 @@ def calibrate_flux(
     settings: PhotometrySettings,
     excluded: NDArray[np.bool_] | None = None,
 ) -> FluxCalibration:
-    """Fit the zero point, with a colour term where the catalogue has colours.
+    """Fit the zero point, with a colour term where the catalogue has the colours of most stars.
+
+    At least 3 of the usable stars, and two thirds, must have one: see `nightflow.photcal.colors`. With fewer
+    there is no colour term; a warning says so, and the error of the zero point holds what is not known.
 
     The colour term starts from what such terms usually are (0 +- 0.1 for a filter that is the catalogue's
     band, 0 +- 0.3 for one that is not): many stars of many colours decide it, a few do no more than they
@@ -170,11 +64,11 @@ def calibrate_flux(
         The catalogue has no band near the filter; or a condition is not finite and positive, such as an
         exposure time of 0.
     """
-    _refuse_absurd(conditions)
+    conditions.refuse_absurd()
     choice = _band(conditions, stars, settings)
     instrumental, error = instrumental_magnitudes(sources.flux, sources.flux_err, conditions.exptime)
     reference = reference_of(choice, stars)
-    rows = _usable_pairs(sources, reference.mag, match, error, excluded)
+    rows = usable_pairs(sources, reference.mag, match, error, excluded)
     if rows.sum() < settings.minimum_stars:
         raise TooFewStars(
             f"{rows.sum()} of {len(match)} matched stars are usable for the zero point, "
@@ -183,90 +77,20 @@ def calibrate_flux(
         )
     colors = _colors(reference, match.star, rows)
     used = colors if settings.color_term else None
-    fitted = _fit(sources, instrumental, error, reference, match, rows, choice, used, conditions.shape)
+    fitted = fit_zero_point(
+        sources, instrumental, error, reference, match, rows, choice, used, conditions.shape
+    )
     mag = instrumental + _offsets(len(sources), match, fitted, used)
     # A star of the fit is calibrated by the fit without it: its own residual there, on its catalogue value.
     fit = fitted.fit
     mag[match.source[rows]] += (fit.residuals - fit.without_each()) * fit.kept
     solution = _solution(fitted, choice, stars.catalog, colors, reference, conditions)
+    said = [left_out(fit, stars.ids[match.star[rows]], reference.mag[match.star[rows]], choice.description)]
+    if settings.color_term and colors is None and choice.color is not None:
+        known = int(np.isfinite(reference.color[match.star[rows]]).sum())
+        said.append(_too_few_colors(known, rows, choice.color))
+    solution = replace(solution, warnings=(*solution.warnings, *filter(None, said)))
     return FluxCalibration(solution=solution, mag=mag, mag_err=error)
-
-
-def borrow_zero_point(
-    sources: SourceTable,
-    stars: ReferenceStars,
-    match: CatalogMatch,
-    conditions: Conditions,
-    choice: BandChoice,
-    lent: Lent,
-    why: str,
-) -> FluxCalibration:
-    """Calibrate a frame by what its night lends, where it has too few stars of its own.
-
-    Parameters
-    ----------
-    sources, stars, match, conditions
-        As for `calibrate_flux`.
-    choice : BandChoice
-        Band and colour of the night's zero points.
-    lent : Lent
-    why : str
-        What the frame lacks.
-    """
-    instrumental, error = instrumental_magnitudes(sources.flux, sources.flux_err, conditions.exptime)
-    color = reference_of(choice, stars).color
-    offset = np.full(len(sources), lent.zero_point)
-    if lent.color_term is not None and np.isfinite(color).any():
-        own = np.full(len(sources), float(np.nanmedian(color)))
-        known = np.isfinite(color[match.star])
-        own[match.source[known]] = color[match.star[known]]
-        offset += lent.color_term * own
-    warning = (
-        f"the zero point is that of the night, expected from {lent.n_frames} earlier frames, "
-        f"+- {lent.error:.3f} by what the transparency does from frame to frame: {why}"
-    )
-    solution = PhotometricSolution(
-        zero_point=lent.zero_point,
-        zero_point_adu=lent.zero_point - 2.5 * np.log10(conditions.gain),
-        error=lent.error,
-        scatter=float("nan"),
-        n_stars=0,
-        catalog=stars.catalog,
-        band=choice.description,
-        system=choice.system,
-        color_term=lent.color_term,
-        color_term_error=lent.color_term_error,
-        color=choice.color if lent.color_term is not None else None,
-        depth_5sigma=_depth(lent.zero_point, conditions),
-        origin="night",
-        warnings=tuple(one for one in (choice.guess, warning) if one),
-    )
-    return FluxCalibration(solution=solution, mag=instrumental + offset, mag_err=error)
-
-
-def color_prior(choice: BandChoice) -> float:
-    """Return 1 sigma of the colour term, about 0, before any star is seen."""
-    return _COLOR_TERM_OF_A_GUESS if choice.guess else _COLOR_TERM
-
-
-def unknown_color_error(choice: BandChoice, rms: float = _UNKNOWN_COLOR) -> float:
-    """Return the error of a zero point at colour 0 by a colour term that was not taken, magnitudes.
-
-    Parameters
-    ----------
-    choice : BandChoice
-    rms : float
-        Root mean square of the reference stars' colours: how far they are from colour 0, and a star from
-        them.
-    """
-    return color_prior(choice) * rms
-
-
-def _refuse_absurd(conditions: Conditions) -> None:
-    for name in ("exptime", "gain", "aperture_noise", "aperture_correction"):
-        value = getattr(conditions, name)
-        if not (np.isfinite(value) and value > 0):
-            raise NoZeroPoint(f"{name} = {value:g} of the frame is not a positive number")
 
 
 def _band(conditions: Conditions, stars: ReferenceStars, settings: PhotometrySettings) -> BandChoice:
@@ -280,77 +104,14 @@ def _band(conditions: Conditions, stars: ReferenceStars, settings: PhotometrySet
     return choice
 
 
-def _usable_pairs(
-    sources: SourceTable,
-    reference: NDArray[np.float64],
-    match: CatalogMatch,
-    error: NDArray[np.float64],
-    excluded: NDArray[np.bool_] | None,
-) -> NDArray[np.bool_]:
-    never = int((UNUSABLE | Flag.EDGE) & ~Flag.COSMIC_RAY)
-    usable = np.isfinite(reference[match.star]) & np.isfinite(error[match.source])
-    usable &= (sources.flags[match.source] & never) == 0
-    usable &= error[match.source] < _POGSON / _LEAST_SIGNAL_TO_NOISE
-    if excluded is not None:
-        usable &= ~excluded[match.source]
-    # In a sparse field a star with a neighbour, or with a filled pixel, is better than none: its scatter
-    # shows in the error.
-    for unwanted in (Flag.NEIGHBOUR | Flag.COSMIC_RAY, Flag.COSMIC_RAY):
-        clean = usable & ((sources.flags[match.source] & int(unwanted)) == 0)
-        if clean.sum() >= _FEWEST_CLEAN:
-            return clean
-    return usable
-
-
 def _colors(reference: Reference, star: NDArray[np.intp], rows: NDArray[np.bool_]) -> StarColors | None:
     return calibrate_colors(
         reference.color[star], reference.color_variance[star], reference.covariance[star], rows
     )
 
 
-def _fit(
-    sources: SourceTable,
-    instrumental: NDArray[np.float64],
-    error: NDArray[np.float64],
-    reference: Reference,
-    match: CatalogMatch,
-    rows: NDArray[np.bool_],
-    choice: BandChoice,
-    colors: StarColors | None,
-    shape: tuple[int, int] | None,
-) -> _Fitted:
-    source, star = match.source[rows], match.star[rows]
-    values = reference.mag[star] - instrumental[source]
-    variance = error[source] ** 2 + reference.error[star] ** 2
-    design, prior = np.ones((len(star), 1)), Prior.none(1)
-    if colors is not None:
-        expected = color_prior(choice)
-        values = values - colors.magnitude_error[rows]
-        design = np.column_stack([design, colors.value[rows]])
-        prior = Prior(np.zeros(2), np.array([np.inf, expected]))
-        # How uncertain the stars are depends a little on the term that is looked for.
-        first = fit_robust(
-            design, values, _sigma(variance + colors.added_variance(0.0, expected)[rows]), prior
-        )
-        found = float(first.coefficients[1]), float(np.sqrt(first.covariance[1, 1]))
-        variance = variance + colors.added_variance(*found)[rows]
-    sigma = _sigma(variance)
-    warning = slope_warning(design, values, sigma, prior, instrumental[source])
-    plane = None if shape is None else position_columns(sources.x, sources.y, shape)
-    if plane is not None and supports_position(design, values, sigma, prior, plane[source]):
-        design = np.column_stack([design, plane[source]])
-        prior = Prior(np.append(prior.mean, [0, 0]), np.append(prior.sigma, [np.inf, np.inf]))
-    else:
-        plane = None
-    return _Fitted(fit_robust(design, values, sigma, prior), colors is not None, plane, warning)
-
-
-def _sigma(variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt(np.maximum(variance, 1e-8))
-
-
 def _offsets(
-    n_sources: int, match: CatalogMatch, fitted: _Fitted, colors: StarColors | None
+    n_sources: int, match: CatalogMatch, fitted: FittedZeroPoint, colors: StarColors | None
 ) -> NDArray[np.float64]:
     """Return what makes an instrumental magnitude a calibrated one, for every source.
 
@@ -367,7 +128,7 @@ def _offsets(
 
 
 def _solution(
-    fitted: _Fitted,
+    fitted: FittedZeroPoint,
     choice: BandChoice,
     catalog: str,
     colors: StarColors | None,
@@ -379,7 +140,7 @@ def _solution(
     return PhotometricSolution(
         zero_point=zero_point,
         zero_point_adu=zero_point - 2.5 * np.log10(conditions.gain),
-        error=float(np.sqrt(fit.covariance[0, 0] + systematic**2 + _of_aperture(conditions) ** 2)),
+        error=float(np.sqrt(fit.covariance[0, 0] + systematic**2 + conditions.aperture_error**2)),
         scatter=fit.scatter,
         n_stars=int(fit.kept.sum()),
         catalog=catalog,
@@ -391,45 +152,28 @@ def _solution(
         else None,
         color=choice.color if fitted.color_column else None,
         position_term=fitted.position_term,
-        depth_5sigma=_depth(zero_point, conditions),
+        depth_5sigma=conditions.depth(zero_point),
         warnings=_warnings(fitted, choice),
     )
 
 
-def _of_aperture(conditions: Conditions) -> float:
-    """Return the error of the aperture correction in magnitudes; 0 where it is not known."""
-    error = _POGSON * conditions.aperture_correction_error / conditions.aperture_correction
-    return float(error) if np.isfinite(error) else 0.0
-
-
-def _depth(zero_point: float, conditions: Conditions) -> float:
-    return limiting_magnitude(
-        zero_point,
-        conditions.exptime,
-        conditions.aperture_noise,
-        aperture_correction=conditions.aperture_correction,
-    )
-
-
 def _color_systematics(
-    fitted: _Fitted, choice: BandChoice, colors: StarColors | None, reference: Reference
+    fitted: FittedZeroPoint, choice: BandChoice, colors: StarColors | None, reference: Reference
 ) -> tuple[float, float]:
     """Return the errors of zero point and colour term that the fit itself cannot know.
 
     A catalogue that states no errors leaves open by how much they tilt the colour term (see
     `nightflow.photcal.colors`); it counts what errors as large as is assumed elsewhere would do.
     """
-    if colors is None:
-        return unknown_color_error(choice), 0.0
-    if not fitted.color_column:
-        return unknown_color_error(choice, colors.rms), 0.0
+    if colors is None or not fitted.color_column:
+        return unknown_color_error(color_prior(choice), colors), 0.0
     if np.isfinite(reference.color_variance).any():
         return 0.0, 0.0
     tilt = min(ASSUMED_ERROR**2 / colors.spread**2, color_prior(choice))
     return tilt * abs(colors.mean), tilt
 
 
-def _warnings(fitted: _Fitted, choice: BandChoice) -> tuple[str, ...]:
+def _warnings(fitted: FittedZeroPoint, choice: BandChoice) -> tuple[str, ...]:
     said = [choice.guess, fitted.warning]
     if fitted.position_term is not None:
         across, up = fitted.position_term
@@ -438,3 +182,10 @@ def _warnings(fitted: _Fitted, choice: BandChoice) -> tuple[str, ...]:
             f"and {up:+.3f} to the last row; magnitudes are corrected for it, electrons are not"
         )
     return tuple(one for one in said if one)
+
+
+def _too_few_colors(known: int, rows: NDArray[np.bool_], color: tuple[str, str]) -> str:
+    return (
+        f"no colour term: {known} of {rows.sum()} usable stars have a colour {color[0]}-{color[1]}, not two "
+        "thirds of them; magnitudes are those of stars as red as the reference stars"
+    )

@@ -37,8 +37,8 @@ _WCS = (
     "dec_center", "scale", "rotation", "parity",
 )  # fmt: skip
 _FLUX = (
-    "zp", "zp_err", "zp_scatter", "zp_n_stars", "zp_catalog", "zp_band", "mag_system", "color_term", "zp_adu",
-    "depth_5sigma",
+    "zp", "zp_err", "zp_origin", "zp_scatter", "zp_n_stars", "zp_catalog", "zp_band", "mag_system",
+    "color_term", "color_term_err", "zp_adu", "depth_5sigma",
 )  # fmt: skip
 
 

@@ -9,16 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.catalogs.stars import ReferenceStars
+from nightflow.photcal.borrow import borrow_zero_point
+from nightflow.photcal.conditions import Conditions
 from nightflow.photcal.lent import KnownZeroPoint, lend_zero_point
 from nightflow.photcal.match import CatalogMatch, match_catalog
-from nightflow.photcal.zero_point import (
-    Conditions,
-    FluxCalibration,
-    NoZeroPoint,
-    TooFewStars,
-    borrow_zero_point,
-    calibrate_flux,
-)
+from nightflow.photcal.no_zero_point import NoZeroPoint, TooFewStars
+from nightflow.photcal.solution import FluxCalibration
+from nightflow.photcal.zero_point import calibrate_flux
 from nightflow.pipeline.solve import footprint_radius, julian_year
 from nightflow.pipeline.work import Context, Work
 from nightflow.store.night_photometry import earlier_zero_points

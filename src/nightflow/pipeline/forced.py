@@ -12,11 +12,13 @@ from scipy.spatial import cKDTree
 from nightflow.astrometry.solution import Quality, Solution
 from nightflow.lightcurves.associate import reach, unit_vectors
 from nightflow.lightcurves.cluster import chord
+from nightflow.lightcurves.ephemeris import COARSE
 from nightflow.lightcurves.times import bjd_tdb
-from nightflow.photcal.zero_point import instrumental_magnitudes
+from nightflow.photcal.instrumental import instrumental_magnitudes
 from nightflow.pipeline.solve import footprint_radius, julian_year
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.forced import ForcedFluxes, forced_fluxes, own_detections
+from nightflow.sources.trailed import trail_factor
 from nightflow.store.records import MeasurementColumns
 from nightflow.store.sources import SourceRows, confirmed_sources
 from nightflow.store.targets import target_places
@@ -25,6 +27,8 @@ __all__ = ["forced"]
 
 _ONE_PLACE = 0.1
 """Pixels within which two targets are one aperture."""
+_LARGEST_ERROR = 0.3
+"""Radii of the aperture that an ephemeris may be wrong by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +41,20 @@ class _Places:
         ICRS degrees at the time of the frame.
     x, y : ndarray of float64, shape (n,)
         0-based pixels.
-    moving : ndarray of bool, shape (n,)
-        Whether an ephemeris gives them.
+    target : ndarray of object, shape (n,)
+        The `TargetPlace` that each is, None for known sources.
     """
 
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    moving: NDArray[np.bool_]
+    target: NDArray[np.object_]
+
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """Whether an ephemeris gives them, shape (n,)."""
+        return np.array([one is not None and one.moving for one in self.target], bool)
 
     def __len__(self) -> int:
         return len(self.ra)
@@ -75,12 +84,16 @@ def forced(work: Work, context: Context) -> dict[str, Any]:
         if len(targets):
             work.warnings.append(f"no forced photometry of targets: the WCS is {solution.quality}")
         return {}
+    work.warnings += _uncertain(work, solution, targets)
+    known, seen = _known(work, context, solution), _seen(work, solution)
     places = targets
     if settings.forced_sources:
-        known = _undetected(work, context, solution, targets)
-        places = targets.and_those(known.take(slice(settings.forced_sources)))
+        missed = _undetected(work, solution, known, seen, targets)
+        places = targets.and_those(missed.take(slice(settings.forced_sources)))
     work.forced_targets = tuple(zip(targets.ra.round(7).tolist(), targets.dec.round(7).tolist(), strict=True))
-    work.forced = _columns(work, places, forced_fluxes(measured, places.x, places.y))
+    own = _own(work, solution, known, seen, places)
+    trail = _trails(work, solution, places)
+    work.forced = _columns(work, places, forced_fluxes(measured, places.x, places.y, own, trail), own)
     return {"n_forced": len(places)}
 
 
@@ -93,7 +106,7 @@ def _targets(work: Work, context: Context, solution: Solution) -> _Places:
             context.database, solution.ra_center, solution.dec_center, radius, work.header.mjd_mid
         )
     ra, dec = (np.array([getattr(one, name) for one in found], float) for name in ("ra", "dec"))
-    places = _on_frame(work, solution, ra, dec, np.array([one.moving for one in found], bool))
+    places = _on_frame(work, solution, ra, dec, np.array([*found, None], object)[:-1])
     first = np.ones(len(places), bool)
     for row in range(1, len(places)):
         before = first[:row] & (places.moving[:row] == places.moving[row])
@@ -102,27 +115,99 @@ def _targets(work: Work, context: Context, solution: Solution) -> _Places:
     return places.take(first)
 
 
-def _undetected(work: Work, context: Context, solution: Solution, targets: _Places) -> _Places:
-    """Return where known sources are of which the frame has no detection, and that are no target."""
+def _uncertain(work: Work, solution: Solution, targets: _Places) -> list[str]:
+    """Return what is to be said of targets whose ephemeris may put the aperture beside them."""
     assert work.measured is not None
+    radius = work.measured.aperture_radius * solution.scale
+    warnings = []
+    for one in targets.target[targets.moving]:
+        hours = 24.0 * one.spacing
+        if one.spacing > COARSE:
+            fault = "which do not follow the daily parallax"
+        elif one.error > _LARGEST_ERROR * radius:
+            fault = f"between which it may be wrong by {one.error:.1f} arcsec"
+        else:
+            continue
+        warnings.append(
+            f"target {one.name!r}: its ephemeris has rows {hours:.3g} h apart, {fault}; the aperture's "
+            f"radius is {radius:.1f} arcsec. Give it rows of every hour or denser, as seen from the site"
+        )
+    return warnings
+
+
+def _trails(work: Work, solution: Solution, places: _Places) -> NDArray[np.float64]:
+    """Return how many pixels each place moves during the exposure, shape (n,), and warn of what is much."""
+    assert work.measured is not None
+    measured, trail = work.measured, np.zeros(len(places))
+    for row in np.flatnonzero(places.moving):
+        trail[row] = places.target[row].rate * work.header.exptime / solution.scale
+        if not trail[row] > measured.pixels.fwhm:
+            continue
+        lost = 2.5 * np.log10(trail_factor(measured.profile, measured.pixels.radius, trail[[row]])[0])
+        beyond = ", beyond its aperture: it is flagged" if trail[row] > 2 * measured.pixels.radius else ""
+        work.warnings.append(
+            f"target {places.target[row].name!r} moves {trail[row]:.1f} pixels during the exposure (FWHM "
+            f"{measured.pixels.fwhm:.1f}){beyond}; its forced flux is corrected by {lost:.2f} mag for that, "
+            "as its ephemeris has the rate. A shorter exposure needs less"
+        )
+    return trail
+
+
+def _known(work: Work, context: Context, solution: Solution) -> SourceRows:
+    """Return the sources that are surely there, around the frame."""
     assert work.header.mjd_mid is not None
     radius, year = footprint_radius(solution, _shape(work)), julian_year(work.header.mjd_mid)
     with context.database.session() as session:
-        known = confirmed_sources(session, solution.ra_center, solution.dec_center, radius, year)
+        return confirmed_sources(session, solution.ra_center, solution.dec_center, radius, year)
+
+
+def _seen(work: Work, solution: Solution) -> NDArray[np.float64]:
+    """Return the unit vectors of the detections, shape (n, 3)."""
+    assert work.measured is not None
     sources = work.measured.sources
     ra, dec = solution.wcs.all_pix2world(sources.x, sources.y, 0) if len(sources) else (sources.x, sources.y)
-    seen = unit_vectors(np.append(ra, targets.ra), np.append(dec, targets.dec))
-    within = reach(solution.scale, work.measured.fwhm, solution.rms_arcsec, np.full(1, np.nan))[0]
-    missed = _apart(known, seen, float(within))
+    return unit_vectors(ra, dec)
+
+
+def _undetected(
+    work: Work, solution: Solution, known: SourceRows, seen: NDArray[np.float64], targets: _Places
+) -> _Places:
+    """Return where known sources are of which the frame has no detection, and that are no target."""
+    taken = np.concatenate([seen, unit_vectors(targets.ra, targets.dec)])
+    missed = _apart(unit_vectors(known.ra, known.dec), taken, _within(work, solution))
     order = missed[np.lexsort((known.ids[missed], -known.n_obs[missed]))]
-    return _on_frame(work, solution, known.ra[order], known.dec[order], np.zeros(len(order), bool))
+    return _on_frame(work, solution, known.ra[order], known.dec[order], np.full(len(order), None))
 
 
-def _apart(known: SourceRows, seen: NDArray[np.float64], within: float) -> NDArray[np.intp]:
-    """Return which sources have none of the unit vectors within that many arcsec."""
-    if not len(seen) or not len(known):
-        return np.arange(len(known))
-    nearest, _ = cKDTree(seen).query(unit_vectors(known.ra, known.dec), distance_upper_bound=chord(within))
+def _own(
+    work: Work, solution: Solution, known: SourceRows, seen: NDArray[np.float64], places: _Places
+) -> NDArray[np.intp]:
+    """Return the detection whose light is that of each place, -1 for none, shape (n,).
+
+    A star of the catalogue, or a source whose place a night has settled, is none of what moves.
+    """
+    assert work.measured is not None
+    own = own_detections(work.measured, places.x, places.y)
+    settled = (known.n_position > 0) | known.in_catalog
+    at_rest = unit_vectors(known.ra[settled], known.dec[settled])
+    stands = np.ones(len(seen), bool)
+    stands[_apart(seen, at_rest, _within(work, solution))] = False
+    if work.identity is not None:
+        stands |= work.identity.known
+    return np.where(places.moving & np.append(stands, False)[own], -1, own)
+
+
+def _within(work: Work, solution: Solution) -> float:
+    """Return within how many arcsec a detection belongs to a source."""
+    assert work.measured is not None
+    return float(reach(solution.scale, work.measured.fwhm, solution.rms_arcsec, np.full(1, np.nan))[0])
+
+
+def _apart(places: NDArray[np.float64], others: NDArray[np.float64], within: float) -> NDArray[np.intp]:
+    """Return which unit vectors have none of the others within that many arcsec."""
+    if not len(others) or not len(places):
+        return np.arange(len(places))
+    nearest, _ = cKDTree(others).query(places, distance_upper_bound=chord(within))
     return np.flatnonzero(np.isinf(nearest))
 
 
@@ -131,19 +216,19 @@ def _on_frame(
     solution: Solution,
     ra: NDArray[np.float64],
     dec: NDArray[np.float64],
-    moving: NDArray[np.bool_],
+    target: NDArray[np.object_],
 ) -> _Places:
     """Return those of some places whose centre is on the chip."""
     x, y = solution.wcs.all_world2pix(ra, dec, 0, quiet=True) if len(ra) else (ra, dec)
     ny, nx = _shape(work)
     inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
-    return _Places(ra=ra, dec=dec, x=np.asarray(x), y=np.asarray(y), moving=moving).take(inside)
+    return _Places(ra=ra, dec=dec, x=np.asarray(x), y=np.asarray(y), target=target).take(inside)
 
 
-def _columns(work: Work, places: _Places, fluxes: ForcedFluxes) -> MeasurementColumns:
+def _columns(work: Work, places: _Places, fluxes: ForcedFluxes, own: NDArray[np.intp]) -> MeasurementColumns:
     header = work.header
     assert header.mjd_mid is not None
-    mag, mag_err = _magnitudes(work, places, fluxes)
+    mag, mag_err = _magnitudes(work, fluxes, own)
     unknown = np.full(len(places), np.nan)
     return MeasurementColumns(
         number=-1 - np.arange(len(places)),
@@ -167,20 +252,19 @@ def _columns(work: Work, places: _Places, fluxes: ForcedFluxes) -> MeasurementCo
 
 
 def _magnitudes(
-    work: Work, places: _Places, fluxes: ForcedFluxes
+    work: Work, fluxes: ForcedFluxes, own: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return magnitudes and errors; NaN without a zero point or a positive flux.
 
-    Where a detection stands at the place, what makes its flux a magnitude (zero point and colour) holds for
-    the aperture, too; elsewhere the frame's median does.
+    Where a place has a detection of its own, what makes that one's flux a magnitude (zero point and colour)
+    holds for the aperture, too; elsewhere the frame's median does.
     """
     assert work.measured is not None
     calibration, sources = work.calibration, work.measured.sources
     exptime = work.header.exptime
     if calibration is None:
-        return np.full(len(places), np.nan), np.full(len(places), np.nan)
+        return np.full(len(own), np.nan), np.full(len(own), np.nan)
     offsets = calibration.mag - instrumental_magnitudes(sources.flux, sources.flux_err, exptime)[0]
-    own = own_detections(work.measured, places.x, places.y)
     offset = np.append(offsets, np.nan)[own]
     offset[np.isnan(offset)] = np.nanmedian(offsets)
     mag, mag_err = instrumental_magnitudes(fluxes.flux, fluxes.flux_err, exptime)

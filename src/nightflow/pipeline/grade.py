@@ -84,7 +84,8 @@ def record_verdicts(database: Database, rows: Sequence[Mapping[str, Any]]) -> in
 
 
 def _is_measured(row: Mapping[str, Any]) -> bool:
-    return row["kind"] == "light" and row["fwhm_px"] is not None and row["state"] in ("done", "held")
+    """Return whether sources were looked for: where none tells a width, the other measures still speak."""
+    return row["kind"] == "light" and row["n_sources"] is not None and row["state"] in ("done", "held")
 
 
 def _of_row(row: Mapping[str, Any]) -> FrameMeasures:

@@ -10,7 +10,8 @@ from nightflow.errors import FrameRejected
 from nightflow.instruments.profile import DetectionSettings
 from nightflow.pipeline.work import Context, Work
 from nightflow.quality.frame_summary import summarise
-from nightflow.sources.measure import FAST, Tools, measure_frame
+from nightflow.sources.find import FAST, Tools
+from nightflow.sources.measure import measure_frame
 from nightflow.sources.psf.crowding import with_psf
 
 __all__ = ["measure", "tools_of"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.lightcurves.times import bjd_tdb
-from nightflow.photcal.zero_point import instrumental_magnitudes
+from nightflow.photcal.instrumental import instrumental_magnitudes
 from nightflow.pipeline.work import Work
 from nightflow.sources.psf.photometry import PsfSources
 from nightflow.store.records import CatalogIdentity, MeasurementColumns

@@ -14,7 +14,7 @@ from nightflow.detector.persistence import SaturationMemory
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader
 from nightflow.instruments.profile import CameraProfile
-from nightflow.photcal.zero_point import FluxCalibration
+from nightflow.photcal.solution import FluxCalibration
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.pointings import Pointings
 from nightflow.quality.frame_summary import FrameSummary

@@ -20,14 +20,16 @@ _FEWEST = 4
 _NEIGHBOURS = 4
 """Frames next in time that tell the trend of the zero point."""
 _SAME_EXPOSURE = 0.02
+_NOTHING_KNOWN = "no star's shape is known, and too few frames of the night are there to compare with"
 
 
 class Grade(StrEnum):
-    """From best to worst."""
+    """From best to worst; ``UNKNOWN`` where there was nothing to judge by."""
 
     GOOD = "good"
     FAIR = "fair"
     BAD = "bad"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,15 +175,18 @@ def grade(frame: FrameMeasures, night: Night, bounds: QualitySettings) -> Graded
     bounds : QualitySettings
         Of the camera's profile.
     """
-    worst, reasons = Grade.GOOD, []
+    worst, reasons, n_judged = Grade.GOOD, [], 0
     for rule in RULES:
         limits = getattr(bounds, rule.name)
         value = rule.measure(frame, night) if limits else None
+        n_judged += value is not None
         if value is None or value <= limits[0]:
             continue
         found, limit = (Grade.BAD, limits[1]) if value > limits[1] else (Grade.FAIR, limits[0])
         reasons.append(f"{rule.name}: {rule.words.format(value)}; {found} above {limit:g}")
         worst = max(worst, found, key=list(Grade).index)
+    if not n_judged and frame.fwhm_px is None:
+        return Graded(Grade.UNKNOWN, _NOTHING_KNOWN)
     return Graded(worst, "; ".join(reasons))
 
 

@@ -64,7 +64,7 @@ def _zero_point(row: Row) -> str:
 
 
 def _grade(row: Row) -> str:
-    return f"bad ({row['grade_reason']})" if row["grade"] == "bad" else ""
+    return f"{row['grade']} ({row['grade_reason']})" if row["grade"] in ("bad", "unknown") else ""
 
 
 RULES = (

@@ -13,7 +13,7 @@ from scipy.stats import beta
 from nightflow.frame import Frame
 from nightflow.instruments.profile import DetectionSettings
 from nightflow.sources.detection import Detections
-from nightflow.sources.measure import FAST, Tools, find
+from nightflow.sources.find import FAST, Tools, find
 from nightflow.sources.stamps import ring_offsets, stamp_indices
 from nightflow.sources.stellar_profile import StellarProfile
 

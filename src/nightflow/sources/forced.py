@@ -14,6 +14,7 @@ from nightflow.sources.measure import MeasuredFrame
 from nightflow.sources.neighbours import has_neighbours, neighbour_light
 from nightflow.sources.psf.photometry import PsfSources
 from nightflow.sources.table import SourceTable
+from nightflow.sources.trailed import trail_factor
 from nightflow.sources.whole_flux import whole_flux
 
 __all__ = ["ForcedFluxes", "forced_fluxes", "own_detections"]
@@ -36,7 +37,13 @@ class ForcedFluxes:
     flags: NDArray[np.uint16]
 
 
-def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> ForcedFluxes:
+def forced_fluxes(
+    measured: MeasuredFrame,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    own: NDArray[np.intp] | None = None,
+    trail: NDArray[np.float64] | None = None,
+) -> ForcedFluxes:
     """Measure the frame's aperture at given places, which are not centred anew.
 
     Aperture, local background and aperture correction are those of the detections. On a frame with PSF
@@ -47,11 +54,19 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
     measured : MeasuredFrame
     x, y : ndarray of float64, shape (n,)
         0-based pixels of the frame.
+    own : ndarray of intp, shape (n,), optional
+        Row of the detection whose light is that of each place, -1 for none: all others are neighbours. Else
+        what `own_detections` says, which takes a star for a body that passes it.
+    trail : ndarray of float64, shape (n,), optional
+        Pixels that each target moves during the exposure, from one side of its place to the other. What is
+        outside of the aperture for that is added; a trail longer than the aperture is flagged.
     """
     pixels, sources = measured.pixels, measured.sources
+    taken = _taken(measured, x, y, own)
+    own = own_detections(measured, x, y) if own is None else own
     on_x, on_y = x - pixels.shift, y - pixels.shift
     aperture = pixels.fluxes(on_x, on_y)
-    in_aperture = aperture.flux + _taken(measured, x, y)
+    in_aperture = aperture.flux + taken
     aperture_err = measured.empty_apertures.full_error(in_aperture, aperture.flux_err)
     flux, flux_err = whole_flux(
         in_aperture,
@@ -62,14 +77,13 @@ def forced_fluxes(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np
         measured.scintillation,
     )
     others = neighbour_light(
-        measured.neighbour_shares,
-        (x, y),
-        aperture_err,
-        own_detections(measured, x, y),
-        (sources.x, sources.y),
-        sources.flux,
+        measured.neighbour_shares, (x, y), aperture_err, own, (sources.x, sources.y), sources.flux
     )
+    length = np.zeros(len(x)) if trail is None else trail
+    factor = trail_factor(measured.profile, pixels.radius, length)
+    flux, flux_err = flux * factor, flux_err * factor
     flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius)
+    flags[length > 2 * pixels.radius] |= np.uint16(Flag.TRAIL)
     flags[has_neighbours(in_aperture, aperture_err, others)] |= np.uint16(Flag.NEIGHBOUR)
     return ForcedFluxes(flux=flux, flux_err=flux_err, flags=flags)
 
@@ -84,11 +98,23 @@ def own_detections(
     return _nearest(measured, measured.sources, x, y)
 
 
-def _taken(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the light of the star at each place that the pixels have lost to PSF photometry."""
+def _taken(
+    measured: MeasuredFrame,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    own: NDArray[np.intp] | None,
+) -> NDArray[np.float64]:
+    """Return the light of the star at each place that the pixels have lost to PSF photometry.
+
+    Where a place is known to have no detection of its own, one that stands there stays away.
+    """
     if measured.psf is None:
         return np.zeros(len(x))
-    return np.append(measured.psf.taken, 0.0)[_nearest(measured, measured.psf.sources, x, y)]
+    stars = measured.psf.sources
+    row = _nearest(measured, stars, x, y)
+    if own is not None:
+        row = np.where((own < 0) & (np.append(stars.detection, -1)[row] >= 0), -1, row)
+    return np.append(measured.psf.taken, 0.0)[row]
 
 
 def _nearest(

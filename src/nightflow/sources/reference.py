@@ -23,7 +23,7 @@ from nightflow.instruments.profile import DetectionSettings
 from nightflow.sources.aperture import ApertureFluxes
 from nightflow.sources.background import Background, box_that_fits
 from nightflow.sources.detection import Detections, convolution_threshold, is_thin, matched_filter
-from nightflow.sources.measure import Tools
+from nightflow.sources.find import Tools
 
 __all__ = ["PHOTUTILS", "detect", "measure_apertures", "measure_background"]
 

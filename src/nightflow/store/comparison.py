@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlmodel import Session, col
 
-from nightflow.flags import INCOMPLETE
-from nightflow.lightcurves.ensemble import Comparison, ensemble_curve
+from nightflow.flags import INCOMPLETE, Flag
+from nightflow.lightcurves.associate import match_radius, separation
+from nightflow.lightcurves.ensemble import EnsembleCurve, ensemble_curve
 from nightflow.store.models import Measurement, Reduction
 
 __all__ = ["Differential", "differential"]
@@ -28,6 +29,14 @@ _NAMED = 20
 
 _NO_USE = int(INCOMPLETE)
 """A measurement with any of these says nothing of the sky's transparency."""
+_NEIGHBOUR = int(Flag.NEIGHBOUR)
+_BLENDED = 0.5
+"""Part of its measurements with light of a neighbour above which a star is a comparison star only in need."""
+_FEWEST = 3
+"""Comparison stars without a neighbour below which those with one are taken as well."""
+
+_APERTURE_FWHM, _APERTURE_PIXELS = 2.0, 3.0
+"""Radius of an aperture, in FWHM and at least pixels, with something to spare: profiles have 1.5 and 2.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +48,7 @@ class Differential:
     diff_mag, diff_mag_err : ndarray of float64, shape (n,)
         NaN where there is no ensemble.
     described : str
-        The stars in the ensembles, by source and weight.
+        The stars in the ensembles, by source and weight, and whether they hold light of neighbours.
     """
 
     diff_mag: NDArray[np.float64]
@@ -47,20 +56,60 @@ class Differential:
     described: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Field:
+    """Measurements of m stars on n frames, and of the target in the first column.
+
+    Attributes
+    ----------
+    flux, flux_err : ndarray of float64, shape (n, 1 + m)
+        NaN where there is none.
+    flags : ndarray of int64, shape (n, 1 + m)
+        Bits of `nightflow.flags.Flag`.
+    stars : list of int
+        Sources of the columns after the first.
+    """
+
+    flux: NDArray[np.float64]
+    flux_err: NDArray[np.float64]
+    flags: NDArray[np.int64]
+    stars: list[int]
+
+    def take(self, columns: NDArray[np.bool_]) -> _Field:
+        """Return the target, and those of the stars that are chosen, shape (m,)."""
+        both = np.append(True, columns)
+        return _Field(
+            flux=self.flux[:, both],
+            flux_err=self.flux_err[:, both],
+            flags=self.flags[:, both],
+            stars=[star for star, chosen in zip(self.stars, columns, strict=True) if chosen],
+        )
+
+    def blended(self) -> NDArray[np.bool_]:
+        """Return which stars mostly hold light of a neighbour, shape (m,)."""
+        measured = np.isfinite(self.flux[:, 1:])
+        beside = measured & ((self.flags[:, 1:] & _NEIGHBOUR) > 0)
+        return np.asarray(beside.sum(axis=0) > _BLENDED * measured.sum(axis=0))
+
+
 def differential(
     session: Session, source_id: int, kind: str, columns: dict[str, NDArray[Any]]
 ) -> Differential:
     """Return the light curve against an ensemble, each camera and filter on its own.
 
+    No star is compared with light of the target's: what was measured about as near to the target as apertures
+    reach, on any frame, is in no ensemble, whatever source it belongs to. A target that moves has many.
+
     Parameters
     ----------
     source_id : int
-        The target; never in its own ensemble.
+        The target's, 0 where it has none.
     kind : str
         Of the measurements. Those of forced photometry are compared with the apertures of detections, which
         are measured alike.
     columns : dict
-        Of the light curve: id (reduction), instrument, filter, flux, flux_err, flags.
+        Of the light curve: id (reduction), instrument, filter, flux, flux_err, flags; ra, dec (ICRS degrees),
+        where the target was on each frame; scale (arcsec per pixel), fwhm (of the frame's stars, pixels).
     """
     kind = "aperture" if kind == "forced" else kind
     n = len(columns["id"])
@@ -68,25 +117,52 @@ def differential(
     for instrument, name in sorted(set(zip(columns["instrument"], columns["filter"], strict=True))):
         rows = np.flatnonzero((columns["instrument"] == instrument) & (columns["filter"] == name))
         stars = _stars(session, source_id, kind, columns["id"][rows], columns["flux"][rows])
-        flux, flux_err, usable = _matrix(session, stars, kind, columns, rows)
-        curve = ensemble_curve(flux, flux_err, 0, usable)
+        field = _field(session, stars, kind, {key: values[rows] for key, values in columns.items()})
+        curve, used, note = _curve(field)
         diff[rows], error[rows] = curve.diff_mag, curve.diff_mag_err
-        described.append(_described(str(instrument), str(name), stars, curve.comparisons))
+        described.append(f"{instrument} {name}: {_described(used, curve)}{note}")
     return Differential(diff_mag=diff, diff_mag_err=error, described="; ".join(described))
+
+
+def _curve(field: _Field) -> tuple[EnsembleCurve, list[int], str]:
+    """Return the light curve, the sources of its ensemble's columns, and a note.
+
+    Stars with light of neighbours vary with the seeing: they are taken where too few others are left.
+    """
+    alone = field.take(~field.blended())
+    curve = _ensemble(alone)
+    if _n_used(curve) >= _FEWEST or len(alone.stars) == len(field.stars):
+        return curve, alone.stars, ""
+    together = _ensemble(field)
+    if _n_used(together) <= _n_used(curve):
+        return curve, alone.stars, ""
+    return together, field.stars, f" (too few stars without neighbours: {_n_used(curve)})"
+
+
+def _ensemble(field: _Field) -> EnsembleCurve:
+    return ensemble_curve(field.flux, field.flux_err, 0, (field.flags & _NO_USE) == 0)
+
+
+def _n_used(curve: EnsembleCurve) -> int:
+    return sum(one.weight > 0 for one in curve.comparisons)
 
 
 def _stars(
     session: Session, target: int, kind: str, reductions: NDArray[np.int64], flux: NDArray[np.float64]
 ) -> list[int]:
-    """Return the sources seen on most of a sample of the frames, those as bright as the target first."""
+    """Return the sources seen on most of a sample of the frames.
+
+    Those without light of neighbours come first, and of them those as bright as the target.
+    """
     positive = flux[flux > 0]
     if not len(positive):
         return []
     level = float(np.median(positive))
     places = np.unique(np.linspace(0, len(reductions) - 1, _SAMPLE).round().astype(int))
     mean, seen = func.avg(col(Measurement.flux)), func.count()
+    alone = func.sum(case((col(Measurement.flags).bitwise_and(_NEIGHBOUR) == 0, 1), else_=0))
     rows = session.execute(
-        select(col(Measurement.source_id), mean, seen)
+        select(col(Measurement.source_id), mean, seen, alone)
         .where(
             col(Measurement.reduction_id).in_([int(one) for one in reductions[places]]),
             col(Measurement.kind) == kind,
@@ -96,44 +172,47 @@ def _stars(
         )
         .group_by(col(Measurement.source_id))
     ).all()
-    order = sorted(rows, key=lambda row: (-row[2], abs(np.log(row[1] / level)), row[0]))
+    order = sorted(rows, key=lambda row: (-row[3], -row[2], abs(np.log(row[1] / level)), row[0]))
     return [int(row[0]) for row in order[:_MOST]]
 
 
-def _matrix(
-    session: Session, stars: list[int], kind: str, columns: dict[str, NDArray[Any]], rows: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return flux, error and usability, shape (frames, 1 + stars), the target in the first column."""
-    shape = (len(rows), 1 + len(stars))
+def _field(session: Session, stars: list[int], kind: str, columns: dict[str, NDArray[Any]]) -> _Field:
+    """Return what was measured of the stars, without those that are the target or hold its light."""
+    shape = (len(columns["id"]), 1 + len(stars))
     flux, flux_err, flags = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int64)
-    flux[:, 0], flux_err[:, 0] = columns["flux"][rows], columns["flux_err"][rows]
-    flags[:, 0] = columns["flags"][rows]
-    row_of = {int(reduction): row for row, reduction in enumerate(columns["id"][rows])}
+    ra, dec = np.full(shape, np.nan), np.full(shape, np.nan)
+    for values, name in ((flux, "flux"), (flux_err, "flux_err"), (flags, "flags"), (ra, "ra"), (dec, "dec")):
+        values[:, 0] = columns[name]
+    row_of = {int(reduction): row for row, reduction in enumerate(columns["id"])}
     column_of = {star: 1 + column for column, star in enumerate(stars)}
     for reduction, star, *values in _measurements(session, stars, kind):
         if reduction in row_of:
             place = row_of[reduction], column_of[star]
-            flux[place], flux_err[place], flags[place] = values
-    return flux, flux_err, (flags & _NO_USE) == 0
+            flux[place], flux_err[place], flags[place], ra[place], dec[place] = values
+    apart = separation(ra[:, 1:], dec[:, 1:], ra[:, :1], dec[:, :1])
+    own = np.any(apart <= _reach(columns["scale"], columns["fwhm"])[:, None], axis=0)
+    return _Field(flux=flux, flux_err=flux_err, flags=flags, stars=stars).take(np.logical_not(own))
+
+
+def _reach(scale: NDArray[np.float64], fwhm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return within how many arcsec of the target, on each frame, an aperture holds its light."""
+    known, width = np.nan_to_num(scale), np.nan_to_num(fwhm)
+    aperture = np.maximum(_APERTURE_PIXELS, _APERTURE_FWHM * width) + 0.5 * width
+    return np.maximum([match_radius(float(one)) for one in known], aperture * known)
 
 
 def _measurements(session: Session, stars: list[int], kind: str) -> Any:
     if not stars:
         return []
+    wanted = ("reduction_id", "source_id", "flux", "flux_err", "flags", "ra", "dec")
     return session.execute(
-        select(
-            col(Measurement.reduction_id),
-            col(Measurement.source_id),
-            col(Measurement.flux),
-            col(Measurement.flux_err),
-            col(Measurement.flags),
-        )
+        select(*(col(getattr(Measurement, name)) for name in wanted))
         .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
         .where(col(Measurement.source_id).in_(stars), col(Measurement.kind) == kind, col(Reduction.current))
     )
 
 
-def _described(instrument: str, name: str, stars: list[int], comparisons: tuple[Comparison, ...]) -> str:
-    used = [f"{stars[one.star - 1]} ({one.weight:.0%})" for one in comparisons if one.weight > 0]
+def _described(stars: list[int], curve: EnsembleCurve) -> str:
+    used = [f"{stars[one.star - 1]} ({one.weight:.0%})" for one in curve.comparisons if one.weight > 0]
     more = f" and {len(used) - _NAMED} more" if len(used) > _NAMED else ""
-    return f"{instrument} {name}: {', '.join(used[:_NAMED]) if used else 'none'}{more}"
+    return f"{', '.join(used[:_NAMED]) if used else 'none'}{more}"

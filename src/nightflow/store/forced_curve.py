@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.store.covering import CoveringFrame, covering
 from nightflow.store.database import Database
 from nightflow.store.models import Frame, Measurement, Reduction, is_detection
-from nightflow.store.queries import curve_of_rows, find_source, measurements_query
+from nightflow.store.queries import curve_of_rows, measurements_query
 
 __all__ = ["forced_curve"]
 
@@ -38,21 +39,25 @@ def forced_curve(
     place_at : callable
         Returns right ascension and declination at an MJD (UTC), ICRS degrees, or None.
     fixed : tuple of float, optional
-        About where that is where it hardly moves, which makes the search shorter; the source there is no
-        comparison star of itself.
+        About where that is; only apertures that were put on fixed places are asked for, and the curve is of
+        the source that most of them belong to. Without it, only those that followed an ephemeris are.
     radius : float, optional
         Arcsec; else the larger of 3" and 1.5 pixels.
     filter : str, optional
         Only this one.
     """
-    source = None if fixed is None else find_source(database, *fixed, radius)
-    source_id = (source.source.id or 0) if source is not None else 0
     with database.session() as session:
         frames = covering(session, place_at, *([] if fixed is None else [_reaches(fixed[1])]))
         rows: list[Any] = []
         for start in range(0, len(frames), _AT_ONCE):
-            rows += _nearest(session, frames[start : start + _AT_ONCE], radius, filter)
-        return curve_of_rows(session, rows, "forced", source_id)
+            rows += _nearest(session, frames[start : start + _AT_ONCE], radius, filter, moving=fixed is None)
+        return curve_of_rows(session, rows, "forced", 0 if fixed is None else _source(rows))
+
+
+def _source(rows: Sequence[Any]) -> int:
+    """Return the source that most of the rows belong to, 0 where they belong to none."""
+    known = Counter(int(row["source"]) for row in rows if row["source"])
+    return known.most_common(1)[0][0] if known else 0
 
 
 def _reaches(dec: float) -> Any:
@@ -62,14 +67,24 @@ def _reaches(dec: float) -> Any:
 
 
 def _nearest(
-    session: Session, frames: Sequence[CoveringFrame], radius: float | None, filter: str | None
+    session: Session,
+    frames: Sequence[CoveringFrame],
+    radius: float | None,
+    filter: str | None,
+    *,
+    moving: bool,
 ) -> list[Any]:
-    """Return the row nearest to the place on each frame that has one within the radius."""
+    """Return the row nearest to the place on each frame that has one within the radius.
+
+    What moves is asked for where an ephemeris put the aperture (association 0), what stands where it was put
+    on a fixed place: a body may pass a star.
+    """
     widest = max(match_radius(one.scale) if radius is None else radius for one in frames) / 3600.0
     declinations = [one.dec for one in frames]
     statement = measurements_query("forced").where(
         col(Measurement.reduction_id).in_([one.reduction_id for one in frames]),
         ~is_detection(),
+        col(Measurement.association) == 0 if moving else col(Measurement.association) > 0,
         col(Measurement.mjd_mid).between(frames[0].mjd_mid, frames[-1].mjd_mid),
         col(Measurement.dec).between(min(declinations) - widest, max(declinations) + widest),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from sqlalchemy import Row, select
+from sqlalchemy import case, func, select
 from sqlmodel import Session, col
 
 from nightflow.flags import Flag
 from nightflow.lightcurves.associate import reach, unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.field_night import FieldNight
+from nightflow.lightcurves.footprints import Footprints, footprints
+from nightflow.store.bulk import read_numbers
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, is_detection
 
 __all__ = ["ReducedFrame", "StoredField", "field_groups", "read_field", "solved_frames"]
 
-_AT_ONCE = 50
+_AT_ONCE = 10
 """Reductions in one statement."""
 _MJD_2000 = 51544.5
 _PULL = 0.15
@@ -45,6 +47,8 @@ class ReducedFrame:
         Of its middle, ICRS degrees.
     scale : float
         Arcsec a pixel.
+    rotation : float or None
+        Position angle of +y, degrees.
     shape : tuple of int
         Rows, columns.
     fwhm, rms : float or None
@@ -61,6 +65,7 @@ class ReducedFrame:
     ra: float
     dec: float
     scale: float
+    rotation: float | None
     shape: tuple[int, int]
     fwhm: float | None
     rms: float | None
@@ -95,7 +100,7 @@ class StoredField:
         In the order of time, content and detector.
     night : FieldNight
         The detections, in the order of the frames and their numbers.
-    number : ndarray of int64, shape (n,)
+    number : ndarray of int32, shape (n,)
         Detection number on the frame.
     source : ndarray of int64, shape (n,)
         Number of the source that it belongs to now, 0 for none.
@@ -103,7 +108,7 @@ class StoredField:
 
     frames: tuple[ReducedFrame, ...]
     night: FieldNight
-    number: NDArray[np.int64]
+    number: NDArray[np.int32]
     source: NDArray[np.int64]
 
     @property
@@ -136,6 +141,7 @@ def solved_frames(session: Session, night: str) -> list[ReducedFrame]:
             col(Reduction.ra_center),
             col(Reduction.dec_center),
             col(Reduction.scale),
+            col(Reduction.rotation),
             col(Frame.ny),
             col(Frame.nx),
             col(Reduction.fwhm_px),
@@ -159,7 +165,7 @@ def _frame(values: Any) -> ReducedFrame:
     return ReducedFrame(
         reduction_id=values[0], sha256=values[1], detector=values[2], instrument=values[3], filter=values[4],
         mjd_mid=values[5], exptime=values[6], ra=values[7], dec=values[8], scale=values[9],
-        shape=(values[10], values[11]), fwhm=values[12], rms=values[13],
+        rotation=values[10], shape=(values[11], values[12]), fwhm=values[13], rms=values[14],
     )  # fmt: skip
 
 
@@ -189,49 +195,46 @@ def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:
     frames : sequence of ReducedFrame
         One of `field_groups`.
     """
-    index = {frame.reduction_id: number for number, frame in enumerate(frames)}
-    parts = [_columns(part) for part in _detections(session, frames)]
-    table = [np.concatenate(one) for one in zip(*parts, strict=True)] or [np.empty(0)] * len(_NAMES)
-    values = dict(zip(_NAMES, table, strict=True))
-    frame = np.array([index[one] for one in values["reduction_id"].astype(np.int64).tolist()], np.intp)
-    order = np.lexsort((values["number"], frame))
-    values = {name: column[order] for name, column in values.items()}
-    frame = frame[order]
     start = frames[0].mjd_mid
-    fwhm = np.array([np.nan if one.fwhm is None else one.fwhm for one in frames])
-    bounds = np.searchsorted(frame, np.arange(len(frames) + 1))
-    reached = np.concatenate(
-        [one.reach(values["position_err"][a:b]) for one, (a, b) in zip(frames, pairwise(bounds), strict=True)]
-    )
-    light = np.where(values["flux"] > 0, values["flux"], np.maximum(values["flux_err"], 1e-30))
+    fwhm = np.array([np.nan if one.fwhm is None else one.fwhm for one in frames], np.float32)
+    parts = [_columns(session, frames, first) for first in range(0, len(frames), _AT_ONCE)]
+    table = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+    frame = table["frame"]
     night = FieldNight(
         frame=frame,
         hours=np.array([(one.mjd_mid - start) * 24.0 for one in frames])[frame],
-        ra=values["ra"],
-        dec=values["dec"],
-        x=values["x"],
-        y=values["y"],
-        reach=reached,
-        position_err=np.nan_to_num(values["position_err"]),
-        pull=_pull(values, np.array([_fwhm(one) for one in frames])[frame]),
-        sharpness=values["fwhm_px"] / fwhm[frame],
-        exposure=np.array([_exposure(one) for one in frames])[frame],
-        mag=-2.5 * np.log10(light),
-        flags=values["flags"].astype(np.int64),
+        ra=table["ra"],
+        dec=table["dec"],
+        x=table["x"],
+        y=table["y"],
+        reach=table["reach"],
+        position_err=np.nan_to_num(table["position_err"], copy=False),
+        pull=_pull(table["flags"], np.array([_fwhm(one) for one in frames], np.float32)[frame]),
+        sharpness=table["fwhm_px"] / fwhm[frame],
+        exposure=np.array([_exposure(one) for one in frames], np.float32)[frame],
+        mag=table["mag"],
+        flags=table["flags"],
         n_frames=len(frames),
         area=float(np.median([one.area for one in frames])),
+        footprints=_footprints(frames),
     )
-    return StoredField(
-        frames=tuple(frames),
-        night=night,
-        number=values["number"].astype(np.int64),
-        source=values["source_id"].astype(np.int64),
+    return StoredField(frames=tuple(frames), night=night, number=table["number"], source=table["source_id"])
+
+
+def _footprints(frames: Sequence[ReducedFrame]) -> Footprints:
+    """Return what the frames cover; one whose rotation is not known is taken to stand upright."""
+    return footprints(
+        hours=np.array([(one.mjd_mid - frames[0].mjd_mid) * 24.0 for one in frames]),
+        ra=np.array([one.ra for one in frames]),
+        dec=np.array([one.dec for one in frames]),
+        rotation=np.array([one.rotation or 0.0 for one in frames]),
+        height=np.array([one.shape[0] * one.scale for one in frames]),
+        width=np.array([one.shape[1] * one.scale for one in frames]),
     )
 
 
-def _pull(values: dict[str, NDArray[np.float64]], fwhm: NDArray[np.float64]) -> NDArray[np.float64]:
-    has_neighbour = (values["flags"].astype(np.int64) & int(Flag.NEIGHBOUR)) != 0
-    return np.where(has_neighbour, _PULL * fwhm, 0.0)
+def _pull(flags: NDArray[np.integer], fwhm: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where((flags & int(Flag.NEIGHBOUR)) != 0, np.float32(_PULL) * fwhm, np.float32(0.0))
 
 
 def _fwhm(frame: ReducedFrame) -> float:
@@ -244,36 +247,55 @@ def _exposure(frame: ReducedFrame) -> float:
     return frame.exptime / 3600.0 / _fwhm(frame)
 
 
-_NAMES = (
-    "reduction_id", "number", "source_id", "flux", "flux_err", "x", "y", "ra", "dec", "position_err",
-    "fwhm_px", "flags",
-)  # fmt: skip
+_WHOLE = ("reduction_id", "number", "source_id", "flags")
+_DECIMAL = ("flux", "flux_err", "x", "y", "ra", "dec", "position_err", "fwhm_px")
+_UNKNOWN = -1e30
+"""Instead of null, which an array of numbers cannot hold."""
 
 
-def _detections(session: Session, frames: Sequence[ReducedFrame]) -> Iterator[list[Row[Any]]]:
-    """Yield rows, one a detection: its kinds share place and source."""
-    for start in range(0, len(frames), _AT_ONCE):
-        some = frames[start : start + _AT_ONCE]
-        rows = session.execute(
-            select(*(col(getattr(Measurement, name)) for name in _NAMES))
-            .where(
-                col(Measurement.reduction_id).in_([one.reduction_id for one in some]),
-                col(Measurement.mjd_mid).between(some[0].mjd_mid, some[-1].mjd_mid),
-                col(Measurement.ra).is_not(None),
-                is_detection(),
-            )
-            .order_by(col(Measurement.reduction_id), col(Measurement.number), col(Measurement.kind))
-        ).all()
-        yield [row for row, before in zip(rows, [None, *rows], strict=False) if _is_first(row, before)]
+def _columns(session: Session, frames: Sequence[ReducedFrame], first: int) -> dict[str, NDArray[Any]]:
+    """Return the detections of some frames, one row each, in the order of frames and numbers.
 
-
-def _is_first(row: Row[Any], before: Row[Any] | None) -> bool:
-    return before is None or tuple(row[:2]) != tuple(before[:2])
-
-
-def _columns(rows: list[Row[Any]]) -> list[NDArray[np.float64]]:
-    """Return columns; a source number has 53 bits, so a double holds it."""
-    table = list(zip(*rows, strict=True)) or [()] * len(_NAMES)
-    plain = [np.array(values, dtype=np.float64) for values in table]
-    plain[_NAMES.index("source_id")] = np.nan_to_num(plain[_NAMES.index("source_id")])
-    return plain
+    Compact, for a night may have ten million: only the place on the sky needs more than seven digits.
+    """
+    some = frames[first : first + _AT_ONCE]
+    names = (*_WHOLE, *_DECIMAL)
+    statement = select(
+        *(func.coalesce(col(getattr(Measurement, name)), 0) for name in _WHOLE),
+        *(func.coalesce(col(getattr(Measurement, name)), _UNKNOWN) for name in _DECIMAL),
+        case((col(Measurement.kind) == "aperture", 0), else_=1),
+    ).where(
+        col(Measurement.reduction_id).in_([one.reduction_id for one in some]),
+        col(Measurement.mjd_mid).between(some[0].mjd_mid, some[-1].mjd_mid),
+        col(Measurement.ra).is_not(None),
+        is_detection(),
+    )
+    values = read_numbers(session, statement)
+    ids = np.array([one.reduction_id for one in some])
+    by_id = np.argsort(ids)
+    local = by_id[np.searchsorted(ids[by_id], values[0].astype(np.int64))]
+    order = np.lexsort((values[-1], values[1], local))
+    # The kinds of a detection share place and source: the first of them stands for all.
+    key = np.column_stack([local[order], values[1][order]])
+    order = order[np.concatenate([[True], (np.diff(key, axis=0) != 0).any(axis=1)])] if len(order) else order
+    table = {name: column[order] for name, column in zip(names, values, strict=False)}
+    for name in _DECIMAL:
+        table[name] = np.where(table[name] == _UNKNOWN, np.nan, table[name])
+    local = local[order]
+    bounds = np.searchsorted(local, np.arange(len(some) + 1))
+    reached = [
+        one.reach(table["position_err"][a:b]) for one, (a, b) in zip(some, pairwise(bounds), strict=True)
+    ]
+    light = np.where(table["flux"] > 0, table["flux"], np.maximum(table["flux_err"], 1e-30))
+    small = {name: table[name].astype(np.float32) for name in ("x", "y", "position_err", "fwhm_px")}
+    return small | {
+        "frame": (first + local).astype(np.int32),
+        "number": table["number"].astype(np.int32),
+        "flags": table["flags"].astype(np.int32),
+        # A source number has 53 bits, so a double holds it.
+        "source_id": table["source_id"].astype(np.int64),
+        "ra": table["ra"],
+        "dec": table["dec"],
+        "reach": np.concatenate(reached).astype(np.float32),
+        "mag": (-2.5 * np.log10(light)).astype(np.float32),
+    }

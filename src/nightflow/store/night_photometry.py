@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlmodel import Session, col
 
 from nightflow.store.database import Database
@@ -23,14 +23,12 @@ from nightflow.store.models import (
 )
 
 __all__ = [
-    "LentZeroPoint", "MeasuredStars", "PhotometricFrame", "earlier_zero_points", "measured_stars",
-    "night_solutions", "night_zero_points", "photometric_frames", "write_lent", "write_night_solutions",
+    "MeasuredStars", "PhotometricFrame", "earlier_zero_points", "measured_stars", "night_solutions",
+    "night_zero_points", "photometric_frames", "write_night_solutions",
 ]  # fmt: skip
 
 _AT_ONCE = 50
 _SIGNAL_TO_NOISE = 20.0
-_LENT = "the zero point is that of the night"
-"""How each warning of a lent zero point begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,28 +109,6 @@ class MeasuredStars:
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> MeasuredStars:
         """Return the rows selected by a mask or by indices."""
         return MeasuredStars(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
-
-
-@dataclass(frozen=True)
-class LentZeroPoint:
-    """What a frame without a zero point of its own gets from its night.
-
-    Attributes
-    ----------
-    reduction_id : int
-    values : mapping of str to object
-        Columns of the reduction.
-    warning : str
-        Why, and how sure.
-    color_offset : callable
-        Right ascensions and declinations, ICRS degrees, to the magnitudes that the colour of what is there
-        adds.
-    """
-
-    reduction_id: int
-    values: Mapping[str, Any]
-    warning: str
-    color_offset: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
 def photometric_frames(session: Session, night: str) -> list[PhotometricFrame]:
@@ -310,56 +286,3 @@ def _content(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     in_order = sorted(points, key=lambda one: one.reduction_id)
     return solution.model_dump(exclude={"id"}), [one.model_dump(exclude={"solution_id"}) for one in in_order]
-
-
-def write_lent(database: Database, lent: Sequence[LentZeroPoint]) -> int:
-    """Give frames the zero points of their night, and their measurements the magnitudes; return how many
-    changed.
-
-    A zero point that a frame got from an earlier solution gives way to the new one.
-    """
-    changed = 0
-    with database.write() as session:
-        for one in lent:
-            reduction = session.get(Reduction, one.reduction_id)
-            if reduction is None or not reduction.current or _has(reduction, one):
-                continue
-            if reduction.depth_5sigma is not None and reduction.zp is not None:
-                reduction.depth_5sigma += one.values["zp"] - reduction.zp
-            for name, value in one.values.items():
-                setattr(reduction, name, value)
-            said = [text for text in reduction.warnings if not text.startswith(("no zero point", _LENT))]
-            reduction.warnings = [*said, one.warning]
-            session.add(reduction)
-            session.flush()
-            _write_magnitudes(session, one)
-            changed += 1
-    return changed
-
-
-def _has(reduction: Reduction, lent: LentZeroPoint) -> bool:
-    return all(getattr(reduction, name) == value for name, value in lent.values.items())
-
-
-def _write_magnitudes(session: Session, lent: LentZeroPoint) -> None:
-    key = ("reduction_id", "number", "kind", "mjd_mid")
-    names = (*key, "flux", "flux_err", "ra", "dec")
-    rows = session.execute(
-        select(*(col(getattr(Measurement, name)) for name in names)).where(
-            col(Measurement.reduction_id) == lent.reduction_id
-        )
-    ).all()
-    if not rows:
-        return
-    flux, flux_err, ra, dec = np.array([row[len(key) :] for row in rows], np.float64).T
-    positive = flux > 0
-    safe = np.where(positive, flux, 1.0)
-    mag = -2.5 * np.log10(safe) + lent.values["zp"] + lent.color_offset(ra, dec)
-    error = 2.5 / np.log(10) * flux_err / safe
-    for row, seen, value, sigma in zip(rows, positive, mag, error, strict=True):
-        same = [col(getattr(Measurement, name)) == part for name, part in zip(key, row, strict=False)]
-        session.connection().execute(
-            update(Measurement)
-            .where(*same)
-            .values(mag=float(value) if seen else None, mag_err=float(sigma) if seen else None)
-        )

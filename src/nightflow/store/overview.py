@@ -37,7 +37,7 @@ FRAME_COLUMNS = (
     "instrument", "date_obs", "ny", "nx", "ccd_temp", "gain", "width_deg", "height_deg", "fwhm_arcsec",
     "fwhm_err_px", "n_fwhm_stars", "trailing", "trailing_angle", "sky_rms", "threshold", "n_photometry",
     "n_saturated_pixels", "n_saturated_sources", "adu_rate_brightest", "adu_rate_median",
-    "adu_rate_faintest", "grade", "grade_reason",
+    "adu_rate_faintest", "grade", "grade_reason", "color_term_err", "zp_origin",
 )  # fmt: skip
 """Columns of `frame_rows`, in order."""
 

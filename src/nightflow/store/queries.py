@@ -141,8 +141,13 @@ def measurements_query(kind: str) -> Select[Any]:
     """Return the statement for all current measurements of a kind with their frames, in the order of time."""
     measured = [col(getattr(Measurement, name)) for name in _MEASURED]
     reduced = [col(Reduction.zp), col(Reduction.mag_system), col(Reduction.zp_band), col(Reduction.id)]
+    labelled: list[Any] = [
+        col(Measurement.source_id).label("source"),
+        col(Reduction.scale),
+        col(Reduction.fwhm_px).label("fwhm"),
+    ]
     return (
-        select(*measured, *reduced, col(Frame.airmass), col(Frame.instrument), col(Exposure.path))
+        select(*measured, *reduced, *labelled, col(Frame.airmass), col(Frame.instrument), col(Exposure.path))
         .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
         .join(Frame, col(Reduction.frame_id) == col(Frame.id))
         .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
@@ -186,7 +191,7 @@ def curve_of_rows(session: Session, rows: Sequence[Any], kind: str, source_id: i
     kind : str
         Of the measurements.
     source_id : int
-        The source, which is never its own comparison star; 0 where it is none.
+        The source; 0 where it is none. Its own light is kept out of the comparison stars by place as well.
     """
     columns = {name: _column(rows, name) for name in (*_MEASURED, *_REDUCED)}
     own = _own_zero_points(columns)
@@ -208,7 +213,7 @@ _MEASURED = (
     "mjd_mid", "bjd_tdb", "filter", "kind", "mag", "mag_err", "flux", "flux_err", "x", "y", "ra", "dec",
     "fwhm_px", "flags",
 )  # fmt: skip
-_REDUCED = ("zp", "mag_system", "zp_band", "id", "airmass", "instrument", "path")
+_REDUCED = ("zp", "mag_system", "zp_band", "id", "scale", "fwhm", "airmass", "instrument", "path")
 _TEXT = frozenset({"filter", "kind", "mag_system", "zp_band", "instrument", "path"})
 _INTEGER = frozenset({"flags", "id"})
 

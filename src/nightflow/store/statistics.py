@@ -8,26 +8,37 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from sqlalchemy import delete, func, insert, select
 from sqlmodel import Session, col
 
 from nightflow.flags import INCOMPLETE, Flag
-from nightflow.lightcurves.ensemble import FieldOffsets, field_offsets, magnitudes
+from nightflow.lightcurves.associate import unit_vectors
+from nightflow.lightcurves.cluster import chord
+from nightflow.lightcurves.ensemble import FieldOffsets, field_offsets, magnitudes, tied
 from nightflow.lightcurves.period import find_period
 from nightflow.lightcurves.variability import StarStatistics, judge, star_statistics
 from nightflow.store.database import Database, serialise
 from nightflow.store.frames import finite
-from nightflow.store.models import Frame, Measurement, Reduction, SourceStatistics
+from nightflow.store.models import Frame, Measurement, Reduction, Source, SourceStatistics
 from nightflow.store.sources import taken_names
 
 __all__ = ["update_statistics"]
 
 _NO_USE = int(INCOMPLETE)
 _AT_ONCE = 200
-"""Sources that are read in one go."""
+"""Sources that are read in one go, at most."""
+_ROWS_AT_ONCE = 200_000
+"""Measurements, about: the memory that it takes does not grow with the number of nights."""
 _REFERENCES = 80
+"""Of a pointing."""
+_MOST_REFERENCES = 400
+"""Of pointings that overlap: the fit takes the cube of their number. Each pointing has its best ones."""
+_FEWEST_REFERENCES = 10
 _SAMPLE = 9
-"""Frames, spread over all, that the reference stars are looked for on."""
+"""Frames of a pointing, spread over all, that its reference stars are looked for on."""
+_SAME_POINTING = 0.5
+"""Of the distance from a frame's middle to its corner."""
 _KIND = "aperture"
 
 
@@ -49,11 +60,24 @@ class _Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Setup:
-    """One camera with one filter: its frames, and what the stable stars say of each."""
+class _Camera:
+    """The frames of one camera with one filter that reach to a field, by pointing."""
 
     instrument: str
     filter: str
+    pointings: list[list[int]]
+    """Reductions; each chip has pointings of its own."""
+
+    @property
+    def at_once(self) -> int:
+        """Sources that may be read in one go."""
+        return int(np.clip(_ROWS_AT_ONCE // max(map(len, self.pointings)), 1, _AT_ONCE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setup:
+    """Frames with a common zero, and what the stable stars say of each."""
+
     reductions: NDArray[np.int64]
     offsets: FieldOffsets
     references: NDArray[np.int64]
@@ -75,8 +99,9 @@ def update_statistics(database: Database, source_ids: Sequence[int]) -> int:
     if not source_ids:
         return 0
     with database.session() as session:
-        setups = list(_setups(session, source_ids))
-        rows = [row for setup in setups for row in _of_setup(session, setup, source_ids)]
+        rows = [
+            row for camera in _cameras(session, source_ids) for row in _of_camera(session, camera, source_ids)
+        ]
         there = {_key(row): row for row in _stored(session, source_ids)}
     wanted = {_key(row): row for row in rows}
     different = [row for key, row in wanted.items() if there.get(key) != row]
@@ -115,59 +140,108 @@ def _replace(session: Session, rows: list[dict[str, Any]], outdated: list[tuple[
         session.connection().execute(insert(SourceStatistics), rows)
 
 
-def _blocks(source_ids: Sequence[int]) -> Iterator[list[int]]:
+def _blocks(source_ids: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[list[int]]:
     ordered = sorted(source_ids)
-    for start in range(0, len(ordered), _AT_ONCE):
-        yield ordered[start : start + _AT_ONCE]
+    for start in range(0, len(ordered), at_once):
+        yield ordered[start : start + at_once]
 
 
-def _setups(session: Session, source_ids: Sequence[int]) -> Iterator[_Setup]:
-    for instrument, name, frames in _frames(session, source_ids):
-        references = _references(session, source_ids, frames)
-        if not references:
-            continue
-        table = _read(session, references, instrument, name)
-        reductions = np.unique(table.reduction)
-        flux = np.full((len(reductions), len(references)), np.nan)
-        error = flux.copy()
-        place = np.searchsorted(reductions, table.reduction), np.searchsorted(references, table.source)
-        flux[place], error[place] = table.flux, table.flux_err
-        offsets = field_offsets(flux, error, np.isfinite(flux))
-        yield _Setup(
-            instrument=instrument,
-            filter=name,
-            reductions=reductions,
-            offsets=offsets,
-            references=np.array(references, np.int64)[offsets.stars],
-        )
-
-
-def _frames(session: Session, source_ids: Sequence[int]) -> list[tuple[str, str, list[int]]]:
-    """Return the cameras and filters that saw a field, each with a sample of its reductions.
-
-    The field's frames are those of a few of its sources, taken evenly: each sees some of them at least.
-    """
-    ordered = sorted(source_ids)
-    some = [ordered[int(one)] for one in np.unique(np.linspace(0, len(ordered) - 1, 50).astype(int))]
+def _cameras(session: Session, source_ids: Sequence[int]) -> list[_Camera]:
+    """Return the cameras and filters that saw a field, with all their current frames that reach to it."""
+    places = _places(session, source_ids)
     rows = session.execute(
-        select(col(Frame.instrument), col(Frame.filter), col(Reduction.id))
+        select(
+            col(Frame.instrument), col(Frame.filter), col(Frame.detector), col(Reduction.id),
+            col(Reduction.ra_center), col(Reduction.dec_center), col(Reduction.scale),
+            col(Frame.ny), col(Frame.nx),
+        )
         .join(Reduction, col(Reduction.frame_id) == col(Frame.id))
-        .join(Measurement, col(Measurement.reduction_id) == col(Reduction.id))
-        .where(col(Measurement.source_id).in_(some), col(Reduction.current), col(Measurement.kind) == _KIND)
-        .distinct()
-        .order_by(col(Frame.instrument), col(Frame.filter), col(Reduction.id))
-    ).all()
-    found: dict[tuple[str, str], list[int]] = {}
-    for instrument, name, reduction in rows:
-        found.setdefault((instrument, name), []).append(reduction)
+        .where(
+            col(Reduction.current),
+            col(Reduction.ra_center).is_not(None),
+            col(Reduction.scale).is_not(None),
+        )
+        .order_by(col(Frame.instrument), col(Frame.filter), col(Frame.mjd_mid), col(Reduction.id))
+    ).all()  # fmt: skip
+    if not rows or not len(places):
+        return []
+    centers = unit_vectors(np.array([row[4] for row in rows]), np.array([row[5] for row in rows]))
+    radii = np.array([chord(0.5 * float(np.hypot(row[7], row[8])) * row[6]) for row in rows])
+    near = np.flatnonzero(cKDTree(places).query(centers)[0] <= radii)
+    # Pieces of the sky as large as half a frame: where one pointing falls into two, their references are the
+    # same stars.
+    cells = np.floor(centers / (_SAME_POINTING * float(np.median(radii[near])))).astype(np.int64)
+    found: dict[tuple[str, str], dict[tuple[Any, ...], list[int]]] = {}
+    for one in near.tolist():
+        instrument, name, detector, reduction = rows[one][:4]
+        of_camera = found.setdefault((instrument, name), {})
+        of_camera.setdefault((detector, *cells[one].tolist()), []).append(int(reduction))
     return [
-        (*key, [ids[int(one)] for one in np.unique(np.linspace(0, len(ids) - 1, _SAMPLE).astype(int))])
-        for key, ids in found.items()
+        _Camera(instrument=instrument, filter=name, pointings=list(pointings.values()))
+        for (instrument, name), pointings in found.items()
     ]
 
 
+def _places(session: Session, source_ids: Sequence[int]) -> NDArray[np.float64]:
+    """Return the unit vectors of sources."""
+    found = [
+        row
+        for some in _blocks(source_ids)
+        for row in session.execute(select(col(Source.ra), col(Source.dec)).where(col(Source.id).in_(some)))
+    ]
+    table = np.array([tuple(row) for row in found], float).reshape(-1, 2)
+    return unit_vectors(table[:, 0], table[:, 1])
+
+
+def _setups(session: Session, camera: _Camera, source_ids: Sequence[int]) -> list[_Setup]:
+    """Return the groups of frames that stars tie together, each with offsets of its own.
+
+    Chips side by side and fields far apart share no star: what the stars of one say holds for no other.
+    """
+    best = [_references(session, source_ids, _sample(frames)) for frames in camera.pointings]
+    every = np.unique(np.array([one for some in best for one in some], np.int64))
+    setups = []
+    for table in _groups(_read_all(session, every.tolist(), camera)):
+        fewer = _thinned(best, np.unique(table.source))
+        kept = table.take(np.isin(table.source, fewer)) if fewer is not None else table
+        setups += [_setup(part) for part in _groups(kept)]
+    return setups
+
+
+def _thinned(best: list[list[int]], group: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return the best references of each pointing of a group; None where they are not too many."""
+    if len(group) <= _MOST_REFERENCES:
+        return None
+    within = set(group.tolist())
+    of_group = [some for some in best if within.intersection(some)]
+    each = max(_MOST_REFERENCES // len(of_group), _FEWEST_REFERENCES)
+    return np.unique(np.array([one for some in of_group for one in some[:each]], np.int64))
+
+
+def _groups(table: _Rows) -> list[_Rows]:
+    """Return the measurements of reference stars, split by what frames tie together."""
+    _, frame = np.unique(table.reduction, return_inverse=True)
+    _, star = np.unique(table.source, return_inverse=True)
+    label = tied(frame, star)
+    return [table.take(label == one) for one in range(int(label.max(initial=-1)) + 1)]
+
+
+def _setup(table: _Rows) -> _Setup:
+    reductions, frame = np.unique(table.reduction, return_inverse=True)
+    references, star = np.unique(table.source, return_inverse=True)
+    flux = np.full((len(reductions), len(references)), np.nan)
+    error = flux.copy()
+    flux[frame, star], error[frame, star] = table.flux, table.flux_err
+    offsets = field_offsets(flux, error, np.isfinite(flux))
+    return _Setup(reductions=reductions, offsets=offsets, references=references[offsets.stars])
+
+
+def _sample(frames: list[int]) -> list[int]:
+    return [frames[int(one)] for one in np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).astype(int))]
+
+
 def _references(session: Session, source_ids: Sequence[int], frames: list[int]) -> list[int]:
-    """Return the bright sources that are on most of these frames, ascending."""
+    """Return the bright sources that are on most of these frames, the best first."""
     seen, light = func.count(), func.avg(col(Measurement.flux))
     rows = session.execute(
         select(col(Measurement.source_id), seen, light)
@@ -183,10 +257,17 @@ def _references(session: Session, source_ids: Sequence[int], frames: list[int]) 
     of_field = set(source_ids)
     known = [row for row in rows if row[0] in of_field]
     best = sorted(known, key=lambda row: (-row[1], -row[2], row[0]))[:_REFERENCES]
-    return sorted(int(row[0]) for row in best if row[0] is not None)
+    return [int(row[0]) for row in best if row[0] is not None]
 
 
-def _read(session: Session, sources: Sequence[int], instrument: str, name: str) -> _Rows:
+def _read_all(session: Session, sources: Sequence[int], camera: _Camera) -> _Rows:
+    parts = [_read(session, some, camera) for some in _blocks(sources, camera.at_once)]
+    parts = parts or [_read(session, [], camera)]
+    names = _Rows.__dataclass_fields__
+    return _Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _read(session: Session, sources: Sequence[int], camera: _Camera) -> _Rows:
     columns = ("source_id", "reduction_id", "mjd_mid", "bjd_tdb", "flux", "flux_err", "mag", "flags")
     rows = session.execute(
         select(*(col(getattr(Measurement, one)) for one in columns))
@@ -195,8 +276,8 @@ def _read(session: Session, sources: Sequence[int], instrument: str, name: str) 
         .where(
             col(Measurement.source_id).in_(sources),
             col(Measurement.kind) == _KIND,
-            col(Measurement.filter) == name,
-            col(Frame.instrument) == instrument,
+            col(Measurement.filter) == camera.filter,
+            col(Frame.instrument) == camera.instrument,
             col(Reduction.current),
             col(Measurement.flags).op("&")(_NO_USE) == 0,
             col(Measurement.flux) > 0,
@@ -216,61 +297,93 @@ def _read(session: Session, sources: Sequence[int], instrument: str, name: str) 
     )
 
 
-def _of_setup(session: Session, setup: _Setup, source_ids: Sequence[int]) -> list[dict[str, Any]]:
+def _of_camera(session: Session, camera: _Camera, source_ids: Sequence[int]) -> list[dict[str, Any]]:
     """Return the rows of all sources of a field with one camera and filter."""
-    curves = [
-        curve
-        for some in _blocks(source_ids)
-        for curve in _curves(setup, _read(session, some, setup.instrument, setup.filter))
-    ]
+    setups = _setups(session, camera, source_ids)
+    curves: list[list[_Judged]] = [[] for _ in setups]
+    for some in _blocks(source_ids, camera.at_once):
+        for number, curve in _curves(setups, _read(session, some, camera)):
+            curves[number].append(_Judged.of(curve))
+    rows: dict[int, dict[str, Any]] = {}
+    for of_setup in curves:
+        # Brightness has a zero of its own in each group, so stars are judged by those of theirs.
+        rows |= {row["source_id"]: row for row in _judged_rows(camera, of_setup)}
+    variable = sorted(one for one, row in rows.items() if row["variable"])
+    for some in _blocks(variable, camera.at_once):
+        for _, curve in _curves(setups, _read(session, some, camera)):
+            rows[curve.row["source_id"]] |= _period(curve)
+    return list(rows.values())
+
+
+def _judged_rows(camera: _Camera, curves: list[_Judged]) -> Iterator[dict[str, Any]]:
     judged = judge(
         [one.statistics for one in curves],
         np.array([one.brightness for one in curves], float),
         np.array([one.row["contaminated"] for one in curves], float),
     )
-    rows = []
     for number, curve in enumerate(curves):
-        period = None
-        if judged.variable[number]:
-            known = np.isfinite(curve.time)
-            period = find_period(curve.time[known], curve.mag[known], curve.error[known])
-        rows.append(
-            curve.row
-            | {
-                "instrument": setup.instrument,
-                "filter": setup.filter,
-                "kind": _KIND,
-                "expected_scatter": finite(judged.expected[number]),
-                "excess": finite(judged.excess[number]),
-                "variable": bool(judged.variable[number]),
-                "period": period.days if period else None,
-                "period_err": period.error if period else None,
-                "period_fap": period.false_alarm if period else None,
-            }
-        )
-    return rows
+        yield curve.row | {
+            "instrument": camera.instrument,
+            "filter": camera.filter,
+            "kind": _KIND,
+            "expected_scatter": finite(judged.expected[number]),
+            "excess": finite(judged.excess[number]),
+            "variable": bool(judged.variable[number]),
+            "period": None,
+            "period_err": None,
+            "period_fap": None,
+        }
+
+
+def _period(curve: _Curve) -> dict[str, Any]:
+    known = np.isfinite(curve.time)
+    period = find_period(curve.time[known], curve.mag[known], curve.error[known])
+    if period is None:
+        return {}
+    return {"period": period.days, "period_err": period.error, "period_fap": period.false_alarm}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Curve:
-    """A source's magnitudes with the frames' offsets taken out."""
+class _Judged:
+    """What a star is judged by. Its curve is read again if it varies: not all curves are in memory."""
 
     row: dict[str, Any]
     statistics: StarStatistics
     brightness: float
+
+    @classmethod
+    def of(cls, curve: _Curve) -> _Judged:
+        return cls(row=curve.row, statistics=curve.statistics, brightness=curve.brightness)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Curve(_Judged):
+    """A source's magnitudes with the frames' offsets taken out."""
+
     time: NDArray[np.float64]
     mag: NDArray[np.float64]
     error: NDArray[np.float64]
 
 
-def _curves(setup: _Setup, rows: _Rows) -> Iterator[_Curve]:
+def _curves(setups: list[_Setup], rows: _Rows) -> Iterator[tuple[int, _Curve]]:
+    """Yield the curve of each source, and the group whose frames have most of its measurements."""
+    if not setups or not len(rows.source):
+        return
+    reductions = np.concatenate([one.reductions for one in setups])
+    group = np.repeat(np.arange(len(setups)), [len(one.reductions) for one in setups])
+    order = np.argsort(reductions)
+    reductions, group = reductions[order], group[order]
+    place = np.searchsorted(reductions, rows.reduction).clip(0, len(reductions) - 1)
+    known = reductions[place] == rows.reduction
     bounds = np.flatnonzero(np.diff(rows.source)) + 1
-    for part in np.split(np.arange(len(rows.source)), bounds) if len(rows.source) else []:
+    for part in np.split(np.arange(len(rows.source)), bounds):
+        counts = np.bincount(group[place[part[known[part]]]], minlength=len(setups))
+        number = int(np.argmax(counts))
         own = rows.take(part)
-        mag, error = _without_offsets(setup, own)
+        mag, error = _without_offsets(setups[number], own)
         good = np.isfinite(mag) & np.isfinite(error) & (error > 0)
         if good.any():
-            yield _curve(own.take(good), mag[good], error[good])
+            yield number, _curve(own.take(good), mag[good], error[good])
 
 
 def _without_offsets(setup: _Setup, own: _Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -287,7 +400,8 @@ def _without_offsets(setup: _Setup, own: _Rows) -> tuple[NDArray[np.float64], ND
     others = total - weight
     alone = others <= 1e-9 * total
     residual = mag - offsets.frame[frame]
-    middle = np.nanmedian(residual[known]) if known.any() else 0.0
+    told = known & np.isfinite(residual)
+    middle = np.median(residual[told]) if told.any() else 0.0
     # A star that has pulled the offset towards itself deviates by more from what the others say.
     residual = middle + (residual - middle) * (1.0 + weight / np.where(alone, 1.0, others))
     usable = known & ~alone

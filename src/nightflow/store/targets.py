@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Text, cast
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from nightflow.errors import ConfigurationError
-from nightflow.lightcurves.associate import separation, unit_vectors
+from nightflow.lightcurves.associate import separation
+from nightflow.lightcurves.ephemeris import EphemerisPlace, ephemeris_error, ephemeris_place
 from nightflow.store.database import Database
 from nightflow.store.models import Target, plain_text
 
@@ -24,11 +31,30 @@ _MJD_2000 = 51544.5
 
 @dataclass(frozen=True, kw_only=True)
 class TargetPlace:
-    """Where a target is at a time, ICRS degrees, and whether an ephemeris says so."""
+    """Where a target is at a time.
 
+    Attributes
+    ----------
+    name : str
+    ra, dec : float
+        ICRS degrees.
+    moving : bool
+        Whether an ephemeris says so.
+    rate : float
+        Arcsec per second on the sky; 0 without an ephemeris.
+    error : float
+        Arcsec by which the place between the ephemeris's rows may be wrong, NaN where unknown; 0 without one.
+    spacing : float
+        Days between the rows around; 0 without an ephemeris.
+    """
+
+    name: str
     ra: float
     dec: float
     moving: bool
+    rate: float = 0.0
+    error: float = 0.0
+    spacing: float = 0.0
 
 
 def add_target(
@@ -67,7 +93,7 @@ def add_target(
         A value is not one that a place on the sky may have; the message names it.
     """
     cleaned = plain_text(name).strip()
-    rows = None if ephemeris is None else sorted([float(value) for value in row] for row in ephemeris)
+    rows = None if ephemeris is None else _sorted(ephemeris)
     _check(cleaned, ra, dec, (pmra, pmdec, epoch), rows)
     values = {"ra": ra, "dec": dec, "pmra": pmra, "pmdec": pmdec, "epoch": epoch, "ephemeris": rows}
     with database.write() as session:
@@ -99,16 +125,14 @@ def find_target(database: Database, name: str) -> Target | None:
 def position_at(target: Target, mjd: float) -> tuple[float, float] | None:
     """Return right ascension and declination at a time, ICRS degrees.
 
-    An ephemeris is interpolated on the sphere, straight between its rows; None outside of it.
+    An ephemeris is interpolated (`nightflow.lightcurves.ephemeris`); None outside of it.
     """
     if target.ephemeris is not None:
-        return _interpolated(np.array(target.ephemeris), mjd)
+        place = ephemeris_place(target.ephemeris, mjd)
+        return None if place is None else (place.ra, place.dec)
     if target.ra is None or target.dec is None:
         return None
-    years = 2000.0 + (mjd - _MJD_2000) / 365.25 - target.epoch
-    cos_dec = max(float(np.cos(np.radians(target.dec))), 1e-6)
-    ra = (target.ra + years * target.pmra / _MAS_PER_DEGREE / cos_dec) % 360.0
-    return ra, float(np.clip(target.dec + years * target.pmdec / _MAS_PER_DEGREE, -90.0, 90.0))
+    return _moved(target.ra, target.dec, target.pmra, target.pmdec, target.epoch, mjd)
 
 
 def targets_near(
@@ -122,12 +146,54 @@ def target_places(
     database: Database, ra: float, dec: float, radius: float, mjd: float | None
 ) -> list[TargetPlace]:
     """Return where the targets within ``radius`` degrees of a place are at a time (None: J2000), by name."""
+    time = _MJD_2000 if mjd is None else mjd
+    # An ephemeris is long, and a frame asks for one moment of it: its text is read, not converted each time.
+    fixed = [col(getattr(Target, name)) for name in ("name", "ra", "dec", "pmra", "pmdec", "epoch")]
+    with database.session() as session:
+        targets = session.execute(
+            select_columns(*fixed, cast(col(Target.ephemeris), Text)).order_by(col(Target.name))
+        ).all()
     found = []
-    for target in list_targets(database):
-        place = position_at(target, _MJD_2000 if mjd is None else mjd)
-        if place is not None and separation(ra, dec, *place) <= radius * 3600.0:
-            found.append(TargetPlace(ra=place[0], dec=place[1], moving=target.ephemeris is not None))
+    for name, own_ra, own_dec, pmra, pmdec, epoch, text in targets:
+        rows = None if text is None else _rows(text)
+        moving = None if rows is None else ephemeris_place(rows, time)
+        if moving is not None:
+            there = moving.ra, moving.dec
+        elif rows is None and own_ra is not None and own_dec is not None:
+            there = _moved(own_ra, own_dec, pmra, pmdec, epoch, time)
+        else:
+            continue
+        if separation(ra, dec, *there) <= radius * 3600.0:
+            found.append(TargetPlace(name=name, ra=there[0], dec=there[1], **_motion(rows, moving, time)))
     return found
+
+
+@lru_cache(maxsize=256)
+def _rows(ephemeris: str) -> NDArray[np.float64] | None:
+    """Return the rows of an ephemeris, shape (n, 3), from its text in the store; None where it says null."""
+    rows = json.loads(ephemeris)
+    return None if rows is None else np.array(rows, np.float64)
+
+
+def _motion(rows: NDArray[np.float64] | None, place: EphemerisPlace | None, mjd: float) -> dict[str, Any]:
+    """Return what a `TargetPlace` has of the motion by an ephemeris."""
+    if rows is None or place is None:
+        return {"moving": False}
+    rate = float(np.hypot(place.rate_ra, place.rate_dec))
+    return {"moving": True, "rate": rate, "error": ephemeris_error(rows, mjd), "spacing": place.spacing}
+
+
+def _moved(ra: float, dec: float, pmra: float, pmdec: float, epoch: float, mjd: float) -> tuple[float, float]:
+    """Return where a star of proper motion (mas/yr) is at a time, degrees."""
+    years = 2000.0 + (mjd - _MJD_2000) / 365.25 - epoch
+    cos_dec = max(float(np.cos(np.radians(dec))), 1e-6)
+    now = (ra + years * pmra / _MAS_PER_DEGREE / cos_dec) % 360.0
+    return now, float(np.clip(dec + years * pmdec / _MAS_PER_DEGREE, -90.0, 90.0))
+
+
+def _sorted(ephemeris: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the rows in the order of time; those that stand twice, as parts that overlap have them, once."""
+    return [list(row) for row in sorted({tuple(float(value) for value in row) for row in ephemeris})]
 
 
 def _by_name(session: Session, name: str) -> Target | None:
@@ -151,6 +217,10 @@ def _check(
         raise ConfigurationError(f"target {name!r}: give ra and dec in degrees, or an ephemeris")
     if ephemeris is not None and (len(ephemeris) < 2 or any(len(row) != 3 for row in ephemeris)):
         raise ConfigurationError(f"target {name!r}: an ephemeris has at least two rows of mjd, ra, dec")
+    times = [row[0] for row in ephemeris or []]
+    if len(set(times)) < len(times):
+        twice = next(one for one in times if times.count(one) > 1)
+        raise ConfigurationError(f"target {name!r}: two places in the ephemeris at mjd {twice:.8g}; keep one")
     places = [(ra, dec)] if ra is not None and dec is not None else []
     places += [(row[1], row[2]) for row in ephemeris or []]
     for place in places:
@@ -158,12 +228,3 @@ def _check(
             raise ConfigurationError(f"target {name!r}: ra {place[0]}, dec {place[1]} is not on the sky")
     if not np.isfinite([*numbers, *(row[0] for row in ephemeris or [])]).all():
         raise ConfigurationError(f"target {name!r}: proper motion, epoch or time is not a finite number")
-
-
-def _interpolated(ephemeris: np.ndarray, mjd: float) -> tuple[float, float] | None:
-    times = ephemeris[:, 0]
-    if not times[0] <= mjd <= times[-1]:
-        return None
-    vectors = unit_vectors(ephemeris[:, 1], ephemeris[:, 2])
-    x, y, z = (float(np.interp(mjd, times, vectors[:, axis])) for axis in range(3))
-    return float(np.degrees(np.arctan2(y, x))) % 360.0, float(np.degrees(np.arctan2(z, np.hypot(x, y))))

@@ -36,6 +36,26 @@ def test_the_json_holds_numbers_that_agree_with_the_frame(reduced: Observatory) 
     assert {kind: used["n_inputs"] for kind, used in masters.items()} == {"bias": 5, "dark": 3, "flat": 3}
 
 
+def test_it_is_told_where_the_zero_point_is_from(dome: Observatory) -> None:
+    (frame,) = json.loads(dome("explain", "0012", "--format", "json").stdout)["frames"]
+    flux = frame["flux"]
+    assert (flux["zp_origin"], flux["zp_n_stars"] > 20) == ("frame", True)
+    # Of the simulator's R band, at an airmass between 1 and 2.
+    assert flux["color_term"] == pytest.approx(-0.074, abs=4 * flux["color_term_err"])
+    assert 0 < flux["color_term_err"] < 0.05
+    own = f"own fit from {flux['zp_n_stars']} stars of field, scatter {flux['zp_scatter']:.3f}"
+    term = f"colour term {flux['color_term']:.3f} +- {flux['color_term_err']:.3f}"
+    assert f"(Vega R), {own}; {term}; 5 sigma" in dome("explain", "0012").stdout
+    with dome.database as database, database.write() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE reduction SET zp_origin = 'night', zp_n_stars = 2, color_term = NULL"
+        )
+    lent = "lent by the night, 2 stars of field on the frame itself; no colour term; 5 sigma"
+    assert lent in dome("explain", "0012").stdout
+    rows = json.loads(dome("frames", "--format", "json").stdout)
+    assert {row["zp_origin"] for row in rows if row["kind"] == "light"} == {"night"}
+
+
 def test_every_flag_is_counted_and_decoded(reduced: Observatory) -> None:
     (frame,) = json.loads(reduced("explain", "0012", "--format", "json").stdout)["frames"]
     with reduced.database as database, database.session() as session:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nightflow.store.night_photometry import night_solutions, night_zero_points
 from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, NIGHT, Observatory
 
 pytestmark = pytest.mark.xdist_group("commands")
@@ -43,6 +44,21 @@ def test_twice_in_a_row_changes_nothing(dome: Observatory, snapshot: Snapshot) -
     assert f"{LIGHTS + CALIBRATIONS} unchanged" in again.stdout
     assert snapshot(dome) == before
     assert _stamps(dome) == files
+
+
+def test_the_photometry_of_the_night_is_in_the_store_once(dome: Observatory) -> None:
+    found = []
+    for _ in range(2):
+        assert dome("finish", NIGHT).exit_code == 0
+        with dome.database as database:
+            solutions = night_solutions(database, NIGHT)
+            found.append([(one, night_zero_points(database, one.id or 0)) for one in solutions])
+    ((solution, points),) = found[0]
+    assert found[1] == found[0]
+    assert (solution.filter, solution.catalog, solution.n_frames) == ("R", "field", LIGHTS)
+    assert len(points) == LIGHTS
+    own = [float(row["zp"]) for row in table(dome) if row["kind"] == "light"]
+    np.testing.assert_allclose(sorted(one.zp for one in points), sorted(own), atol=0.01)
 
 
 def test_calibrations_of_the_dawn_reach_the_lights_of_the_night(empty: Observatory, simulated: Any) -> None:

@@ -76,6 +76,8 @@ PUBLISHED = [
     "adu_rate_faintest",
     "grade",
     "grade_reason",
+    "color_term_err",
+    "zp_origin",
 ]
 
 
@@ -91,7 +93,9 @@ def test_frames_as_csv_have_the_published_columns(reduced: Observatory) -> None:
     assert [float(row["scale"]) for row in lights] == pytest.approx([3.0] * LIGHTS, abs=0.01)
     assert [row["mjd_mid"] for row in rows] == sorted((row["mjd_mid"] for row in rows), key=float)
     assert {row["grade"] for row in lights} <= {"good", "fair", "bad"}
+    assert {row["zp_origin"] for row in lights} == {"frame"}
     for row in lights:
+        assert 0 < float(row["color_term_err"]) < 0.05
         assert 0 < int(row["n_photometry"]) <= int(row["n_sources"])
         assert 0 < float(row["adu_rate_faintest"]) < float(row["adu_rate_median"])
         assert float(row["width_deg"]) == pytest.approx(int(row["nx"]) * 3.0 / 3600, rel=0.01)

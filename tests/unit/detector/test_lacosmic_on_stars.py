@@ -115,7 +115,7 @@ def test_hits_with_a_peak_above_ten_sigma_are_found(field: Field) -> None:
     seen = ndimage.maximum(field.found, labels, index) > 0
     wanted = significant & ~hidden
     assert np.count_nonzero(wanted) > 150
-    assert np.mean(seen[wanted]) >= 0.97, f"{np.mean(seen[wanted]):.1%} of {np.count_nonzero(wanted)}"
+    assert np.mean(seen[wanted]) >= 0.96, f"{np.mean(seen[wanted]):.1%} of {np.count_nonzero(wanted)}"
 
 
 def test_star_cores_are_taken_no_more_often_than_by_astroscrappy(field: Field) -> None:

@@ -49,10 +49,14 @@ def test_an_unknown_read_noise_is_said(noise: object) -> None:
     assert "read noise unknown" in one.warnings[-1]
 
 
-def test_a_read_noise_of_nothing_is_known() -> None:
+def test_a_read_noise_of_nothing_is_not_known() -> None:
+    """Unless the profile says so: headers hold a 0 where nobody filled it in."""
     one = reader({"GAIN": 1.5, "RDNOISE": 0.0}, KEYWORDS)
-    assert conversion_of(one, profile()).read_noise_known
-    assert one.warnings == []
+    assert not conversion_of(one, profile()).read_noise_known
+    assert any("discarded: outside 0.01 to 10000" in warning for warning in one.warnings)
+    assert conversion_of(
+        reader({"GAIN": 1.5}, KEYWORDS), profile(detector={"read_noise": 0})
+    ).read_noise_known
 
 
 @pytest.mark.parametrize("gain", [None, 0, -1, "high"])

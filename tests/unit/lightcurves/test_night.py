@@ -218,7 +218,7 @@ def _first_half(night: FieldNight) -> FieldNight:
     columns = {
         name: getattr(night, name)[half]
         for name in night.__dataclass_fields__
-        if name not in ("n_frames", "area")
+        if name not in ("n_frames", "area", "footprints")
     }
     return replace(night, **columns, n_frames=night.n_frames // 2)
 

@@ -95,3 +95,63 @@ def test_noise_has_no_period() -> None:
     assert find_period(time, np.cos(2 * np.pi * time / 0.6), np.full(90, 0.02)) is None
     assert find_period(time[:5], np.zeros(5), np.ones(5)) is None
     assert find_period(np.zeros(20), np.zeros(20), np.ones(20)) is None
+
+
+def _nights(rng: np.random.Generator, n_nights: int, each: int, length: float = 0.3) -> np.ndarray:
+    """Return times of some measurements in each of many nights, days."""
+    return np.sort((np.arange(n_nights)[:, None] + rng.uniform(0, length, (n_nights, each))).ravel())
+
+
+def _pulls(times: list[np.ndarray], period: float, rng: np.random.Generator, noise: float) -> np.ndarray:
+    pulls = []
+    for time in times:
+        mag = 0.08 * np.cos(2 * np.pi * time / period + 1.0) + rng.normal(0, noise, len(time))
+        found = find_period(2461100.0 + time, mag, np.full(len(time), noise))
+        assert found is not None
+        pulls.append((found.days - period) / found.error)
+    return np.array(pulls)
+
+
+@pytest.mark.parametrize(
+    ("n_nights", "each", "noise"),
+    [(200, 6, 0.02), (200, 1, 0.02), (1500, 1, 0.02), (200, 6, 0.0002)],
+    ids=["many a night", "one a night", "four years", "hardly any noise"],
+)
+def test_a_period_of_a_third_of_a_day_over_many_nights(n_nights: int, each: int, noise: float) -> None:
+    rng = np.random.default_rng(7)
+    times = [_nights(rng, n_nights, each) for _ in range(2 if n_nights > 1000 else 10)]
+    pulls = _pulls(times, 0.3, rng, noise)
+    assert np.abs(pulls).max() < 4.5
+    assert 0.5 < np.sqrt(np.mean(pulls**2)) < 1.6
+
+
+def test_a_short_period_in_dense_nights_years_apart_is_not_passed_between_two_samples() -> None:
+    rng = np.random.default_rng(8)
+    nights = [3650.0 * k + np.sort(rng.uniform(0, 0.3, 150)) for k in (0.0, 0.1, 0.35, 0.7, 1.0)]
+    time = np.concatenate(nights)
+    mag = 0.08 * np.cos(2 * np.pi * time / 0.0213) + rng.normal(0, 0.01, len(time))
+    found = find_period(time, mag, np.full(len(time), 0.01))
+    assert found is not None
+    # Of the aliases of so wide gaps any may be the highest: they are as far apart as cycles in the gaps.
+    assert found.days == pytest.approx(0.0213, rel=2e-4)
+    assert found.amplitude == pytest.approx(0.08, rel=0.05)
+
+
+def test_the_error_follows_from_when_the_measurements_were_made() -> None:
+    # One night with all but a few of them: the span is long, but the long arm carries little weight.
+    rng = np.random.default_rng(9)
+    times = [
+        np.sort(np.concatenate([rng.uniform(0, 0.35, 190), rng.uniform(1.0, 1.2, 4)])) for _ in range(40)
+    ]
+    pulls = _pulls(times, 0.11, rng, 0.01)
+    assert 0.7 < np.sqrt(np.mean(pulls**2)) < 1.35
+
+
+def test_times_as_regular_as_a_clock_tell_no_period_below_twice_their_step() -> None:
+    rng = np.random.default_rng(10)
+    time = np.arange(200.0)
+    found = find_period(
+        time, 0.08 * np.cos(2 * np.pi * time / 0.3) + rng.normal(0, 0.01, 200), np.full(200, 0.01)
+    )
+    assert found is not None
+    assert found.days >= 2.0

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightflow.photcal.bands import Reference
-from nightflow.photcal.night import NightFrames, NightStars
+from nightflow.photcal.night import NightFrames
+from nightflow.photcal.night_model import NightStars
 
 TERM, SECOND, EXTINCTION, ABOVE = -0.076, -0.010, 0.12, 20.1
 

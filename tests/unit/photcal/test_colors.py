@@ -47,5 +47,15 @@ def test_colors_without_stated_errors_are_taken_as_they_are():
     assert not colors.magnitude_error.any()
 
 
+def test_most_stars_must_have_a_color():
+    observed = np.linspace(0.2, 1.0, 9)
+    observed[:3] = np.nan
+    assert calibrate_colors(observed, np.zeros(9), np.zeros(9)) is not None
+    observed[3] = np.nan
+    assert calibrate_colors(observed, np.zeros(9), np.zeros(9)) is None
+    # Of the stars that count, all have one.
+    assert calibrate_colors(observed, np.zeros(9), np.zeros(9), np.isfinite(observed)) is not None
+
+
 def test_two_colors_tell_no_spread():
     assert calibrate_colors(np.array([0.5, 0.6, np.nan]), np.zeros(3), np.zeros(3)) is None

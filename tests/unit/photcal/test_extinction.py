@@ -89,8 +89,14 @@ def test_two_frames_lend_nothing():
     assert lend_zero_point(known, 1.2) is None
 
 
-def test_a_color_term_is_lent_where_all_have_one():
-    known = [KnownZeroPoint(21.0, 0.01, 1.2, hour, 0.05, 0.01) for hour in range(4)]
-    assert lend_zero_point(known, 1.2).color_term == pytest.approx(0.05)
-    known[0] = KnownZeroPoint(21.0, 0.01, 1.2, 0, np.nan, np.nan)
-    assert lend_zero_point(known, 1.2).color_term is None
+def test_zero_points_with_and_without_a_color_term_do_not_mix():
+    """Those without one are of the mean colour of the stars, here 0.6: 0.03 more at a term of 0.05."""
+    colored = [KnownZeroPoint(21.0, 0.01, 1.2, hour, 0.05, 0.01) for hour in range(4)]
+    plain = [KnownZeroPoint(21.03, 0.07, 1.2, hour + 4, np.nan, np.nan) for hour in range(6)]
+    most = lend_zero_point([*colored, *plain[:3]], 1.2)
+    assert (most.zero_point, most.color_term) == (pytest.approx(21.0), pytest.approx(0.05))
+    assert most.color_term_error == pytest.approx(0.01)
+    most = lend_zero_point([*colored, *plain], 1.2)
+    assert (most.zero_point, most.color_term, most.color_term_error) == (pytest.approx(21.03), None, None)
+    assert most.error >= 0.07
+    assert lend_zero_point([*colored[:2], *plain[:2]], 1.2) is None

@@ -60,6 +60,30 @@ def test_color_term(clear_nights):
     assert 0.75 < width(pulls) < 1.3
 
 
+@pytest.mark.parametrize("airmass", [1.0, 2.2])
+def test_color_term_of_a_frame_is_that_of_its_airmass(clear_nights, airmass):
+    term, error = np.array([found.color_term_at(airmass) for _, found in clear_nights]).T
+    off = term - TERM - SECOND * airmass
+    assert abs(off.mean()) < 0.005
+    assert 0.75 < width(off / error) < 1.3
+    assert clear_nights[0][1].color_term_at(None)[0] == clear_nights[0][1].color_term
+
+
+def test_a_color_term_that_is_not_taken_is_in_the_error():
+    """Without colours the zero points are those of the mean colour, 0.48; the term is 0 +- 0.1."""
+    night = simulate(5, n_frames=8)
+    unwanted = solve_night(night.frames, night.stars, night.reference, with_color=False)
+    assert (unwanted.color_term, unwanted.color_term_at(1.2)) == (None, None)
+    assert np.median(unwanted.error) == pytest.approx(0.1 * np.hypot(0.48, 0.12), rel=0.15)
+    assert np.all(np.abs(unwanted.zero_point - night.zero_point) < 3 * unwanted.error)
+    assert abs(unwanted.above - ABOVE) < 3 * unwanted.above_error
+    few = np.where(np.arange(120) < 40, night.reference.color, np.nan)
+    unknown = solve_night(night.frames, night.stars, replace(night.reference, color=few))
+    assert unknown.color_term is None
+    assert np.median(unknown.error) == pytest.approx(0.07, rel=0.1)
+    np.testing.assert_allclose(unknown.own_error, unwanted.own_error)
+
+
 def test_extinction_of_first_and_second_order(clear_nights):
     first = np.array([found.extinction - EXTINCTION for _, found in clear_nights])
     second = np.array([found.color_extinction - SECOND for _, found in clear_nights])

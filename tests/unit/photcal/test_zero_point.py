@@ -6,15 +6,12 @@ import pytest
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.flags import Flag
 from nightflow.instruments.profile import PhotometrySettings
+from nightflow.photcal.borrow import borrow_zero_point
+from nightflow.photcal.conditions import Conditions
 from nightflow.photcal.lent import KnownZeroPoint, lend_zero_point
 from nightflow.photcal.match import CatalogMatch
-from nightflow.photcal.zero_point import (
-    Conditions,
-    NoZeroPoint,
-    TooFewStars,
-    borrow_zero_point,
-    calibrate_flux,
-)
+from nightflow.photcal.no_zero_point import NoZeroPoint, TooFewStars
+from nightflow.photcal.zero_point import calibrate_flux
 from nightflow.sources.table import SourceTable
 
 ZERO_POINT, EXPTIME, GAIN = 21.3, 60.0, 2.0
@@ -113,6 +110,37 @@ def test_a_color_term_that_is_not_taken_is_in_the_error():
     assert calibrate(sources, unknown, match).solution.error == pytest.approx(0.07, rel=0.1)
 
 
+def with_colors_of(stars, known):
+    return replace(stars, mags={**stars.mags, "B": np.where(known, stars.mags["B"], np.nan)})
+
+
+def test_a_few_colors_make_no_color_term():
+    """As in a catalogue that knows the colours of its bright, blue stars alone."""
+    sources, stars, match = scene(60, color_term=-0.3)
+    color = stars.mags["B"] - stars.mags["V"]
+    few = with_colors_of(stars, color <= np.sort(color)[16])
+    result = calibrate(sources, few, match)
+    solution = result.solution
+    assert (solution.color_term, solution.color_term_error, solution.color) == (None, None, None)
+    assert solution.warnings[-1].startswith("no colour term: 17 of 60 usable stars have a colour B-V")
+    assert abs(solution.zero_point - ZERO_POINT) < 4 * solution.error
+    # That of the stars' own mean colour, however they got it.
+    assert solution.zero_point == pytest.approx(ZERO_POINT - 0.3 * color.mean(), abs=0.08)
+    uncolored = calibrate(sources, replace(stars, mags={"V": stars.mags["V"]}), match)
+    np.testing.assert_array_equal(result.mag, uncolored.mag)
+
+
+def test_most_colors_are_enough_for_a_color_term():
+    sources, stars, match = scene(60, color_term=-0.08)
+    most = with_colors_of(stars, np.arange(60) % 3 > 0)
+    solution = calibrate(sources, most, match).solution
+    assert solution.color_term == pytest.approx(-0.08, abs=4 * solution.color_term_error)
+    assert solution.color_term_error < 0.02
+    assert not solution.warnings
+    one_less = calibrate(sources, with_colors_of(stars, (np.arange(60) % 3 > 0) & (np.arange(60) > 1)), match)
+    assert one_less.solution.color_term is None
+
+
 @pytest.mark.parametrize(("count", "narrowest"), [(4, 0.5), (12, 0.65), (60, 0.8)])
 def test_errors_hold_whatever_the_color_term_is(count, narrowest):
     """Cameras whose terms are as terms usually are; for four stars Student's factor makes the error wide."""
@@ -194,6 +222,45 @@ def test_a_frame_that_borrows_says_so():
     color = stars.mags["B"] - stars.mags["V"]
     instrumental = -2.5 * np.log10(sources.flux / EXPTIME)
     np.testing.assert_allclose(result.mag, instrumental + 21.22 - 0.1 * color)
+
+
+def test_a_lent_zero_point_is_as_sure_as_it_says():
+    """Six frames of 15 stars lend to one of two: what they have in common is in the error, and the term's."""
+    pulls = np.concatenate([_lent_pulls(seed) for seed in range(80)])
+    assert abs(np.median(pulls)) < 0.25
+    assert 0.6 < np.sqrt(np.mean(pulls**2)) < 1.2
+
+
+def _lent_pulls(seed):
+    """Return by how many errors of the zero point stars of colours 0, 0.7 and 1.4 are off."""
+    rng = np.random.default_rng(5000 + seed)
+    term = rng.normal(0, 0.1)
+    sources, stars, match = scene(15, seed=seed, color_term=term, color_noise=0.01, catalog_noise=0.02)
+    known = []
+    for hour in range(6):
+        flux = sources.flux * (1 + rng.normal(0, 1 / 300, 15))
+        solution = calibrate(replace(sources, flux=flux), stars, match).solution
+        known.append(
+            KnownZeroPoint(
+                solution.zero_point, solution.error, 1.2, hour, solution.color_term, solution.color_term_error
+            )
+        )
+    v, color = np.full(3, 12.0), np.array([0.0, 0.7, 1.4])
+    three = slice(0, 3)
+    few = SourceTable(
+        **{name: getattr(sources, name)[three] for name in sources.__dataclass_fields__ if name != "flux"},
+        flux=EXPTIME * 10 ** (-0.4 * (v - ZERO_POINT - term * color)),
+    )
+    truth = replace(stars.take(np.arange(3)), mags={"V": v, "B": v + color}, mag_errs={})
+    rows = np.arange(3)
+    with pytest.raises(TooFewStars) as too_few:
+        calibrate(few, truth, CatalogMatch(rows[:2], rows[:2], np.zeros(2)))
+    conditions = Conditions(filter="V", exptime=EXPTIME, gain=GAIN, aperture_noise=71.0)
+    result = borrow_zero_point(
+        few, truth, CatalogMatch(rows, rows, np.zeros(3)), conditions, too_few.value.choice,
+        lend_zero_point(known, 1.2), "2 stars",
+    )  # fmt: skip
+    return (result.mag - v) / result.solution.error
 
 
 def test_outliers_are_clipped():
@@ -295,3 +362,21 @@ def test_depth_is_where_signal_to_noise_is_five():
     solution = calibrate(*scene()).solution
     flux = EXPTIME * 10 ** (0.4 * (solution.zero_point - solution.depth_5sigma))
     assert flux / np.sqrt(flux + 71.0**2) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(("off", "word"), [(0.2, "brighter"), (-0.2, "fainter")])
+def test_of_few_stars_the_one_that_is_off_is_named(off: float, word: str) -> None:
+    sources, stars, match = scene(6, catalog_noise=0.005)
+    stars.mags["V"][2] += off
+    found = calibrate(sources, stars, match).solution
+    (said,) = (one for one in found.warnings if "fitted without" in one)
+    assert f"star 2 (V = {stars.mags['V'][2]:.3f})" in said
+    assert f"mag {word} on this frame" in said
+    assert 0.15 < float(said.partition("which is ")[2].split()[0]) < 0.25
+    assert found.zero_point == pytest.approx(ZERO_POINT, abs=3 * found.error)
+
+
+def test_of_many_stars_none_is_named() -> None:
+    sources, stars, match = scene(30)
+    stars.mags["V"][2] += 0.5
+    assert not any("fitted without" in one for one in calibrate(sources, stars, match).solution.warnings)

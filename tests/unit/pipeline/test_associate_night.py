@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from sqlalchemy import text
 
+from nightflow.lightcurves.associate import unit_vectors
+from nightflow.store import night_fields
 from nightflow.store.consistency import disagreements
 from nightflow.store.database import Database
 from nightflow.store.movers import movers
+from nightflow.store.night_fields import read_field, solved_frames
 from nightflow.store.records import CatalogIdentity
 from nightflow.store.statistics import update_statistics
 from nightflow.store.writer import append
 from tests.unit.lightcurves.sky_lists import Body, Sky, observe
 from tests.unit.store.builders import MJD, START, add_frame, columns, count, everything, in_processes, record
 from tests.unit.store.conftest import *  # noqa: F403  (the stores of both kinds)
-from tests.unit.store.field_nights import append_frame, append_frames, exported, put_in_order, sources_of
+from tests.unit.store.field_nights import (
+    NIGHT,
+    append_frame,
+    append_frames,
+    exported,
+    put_in_order,
+    sources_of,
+)
 
 SKY = Sky(
     n_stars=90, n_pairs=10, n_frames=12, side=1200.0, false_a_frame=8, blends=0.1, flip_at=6,
@@ -286,6 +297,49 @@ def test_two_ends_of_nights_may_write_the_same_statistics(
     assert len(everything(database)["source"]) == len(whole["source"]) - 1
 
 
+def test_the_chips_of_one_exposure_keep_their_stars(database: Database) -> None:
+    # Their circles touch, so that they are one field of four frames; each place was covered by one.
+    chips = [
+        Sky(n_stars=30, n_frames=1, side=1200.0, dropout=0.0, seed=10 + k, center=(132.8 + 0.5 * k, 41.8))
+        for k in range(4)
+    ]
+    for chip in chips:
+        append_frame(database, chip, 0, center=chip.center)
+    found = put_in_order(database)
+    assert len(found.fields) == 1
+    assert (found.n_loose, found.n_sources) == (0, found.n_detections)
+
+
+def test_a_night_is_read_in_little_memory(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sky = replace(SKY, n_frames=20, n_stars=100, n_pairs=0, false_a_frame=400, bodies=())
+    database = Database(sqlite_url)
+    append_frames(database, sky, range(20))
+    monkeypatch.setattr(night_fields, "_AT_ONCE", 1)
+    with database.session() as session:
+        frames = solved_frames(session, NIGHT)
+        read_field(session, frames[:1])
+        tracemalloc.start()
+        night = read_field(session, frames).night
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    # Some tens of kilobytes are of the frames and of the statement.
+    assert most < 150 * len(night) + 500_000
+
+
+def test_a_frame_covers_what_its_rotation_says(database: Database) -> None:
+    append_frame(database, SKY, 0)
+    with database.write() as session:
+        session.connection().execute(text("UPDATE reduction SET rotation = 90.0"))
+        session.connection().execute(text("UPDATE frame SET ny = 100, nx = 1000"))
+    with database.session() as session:
+        (frame,) = solved_frames(session, NIGHT)
+        night = read_field(session, [frame]).night
+    assert night.footprints is not None
+    # +y points east: what is long along x lies from south to north.
+    north = unit_vectors(frame.ra, frame.dec + np.array([450.0, 550.0]) * frame.scale / 3600.0)
+    assert night.footprints.covers(0, north).tolist() == [True, False]
+
+
 def test_frames_with_a_wcs_and_no_measurement_have_no_sources(database: Database) -> None:
     for number in range(3):
         frame_id = add_frame(database, f"{number}", mjd_mid=MJD + number / 100, shape=(100, 100))
@@ -299,6 +353,53 @@ def test_frames_with_a_wcs_and_no_measurement_have_no_sources(database: Database
 def test_a_night_without_a_solved_frame_has_no_sources(database: Database) -> None:
     found = put_in_order(database, "1999-12-31")
     assert (found.n_detections, found.n_sources, found.changed) == (0, 0, False)
+
+
+def append_chip(database: Database, sky: Sky) -> tuple[float, float]:
+    """Append frames of constant stars and a variable one, with zeros of their own; return its place."""
+    seen = observe(sky)
+    night = seen.night
+    rng = np.random.default_rng(sky.seed)
+    true = np.array([np.median(night.mag[seen.truth == star]) for star in range(sky.n_stars)])
+    varies = int(np.argsort(true)[sky.n_stars // 3])
+    for frame in range(sky.n_frames):
+        rows = np.flatnonzero(night.frame == frame)
+        wave = 0.2 * np.cos(2 * np.pi * frame * sky.cadence / 0.9)
+        mag = night.mag[rows] + rng.normal(0, 0.3) + np.where(seen.truth[rows] == varies, wave, 0.0)
+        flux = 10 ** (-0.4 * mag)
+        error = flux * 0.01
+        mjd = MJD + frame * sky.cadence / 24.0
+        frame_id = add_frame(database, f"{sky.seed}-{frame}", mjd_mid=mjd, shape=(1200, 1200))
+        chain = record(
+            scale=1.0, fwhm_px=3.0, wcs_rms_arcsec=0.12, ra_center=sky.center[0], dec_center=sky.center[1]
+        )
+        measured = columns(
+            night.ra[rows], night.dec[rows], mjd=mjd, flux=flux + rng.normal(0, error), flux_err=error
+        )
+        append(database, frame_id, chain, measured, now=START)
+    own = seen.truth == varies
+    return float(np.median(night.ra[own])), float(np.median(night.dec[own]))
+
+
+def test_each_chip_has_offsets_of_its_own_and_its_stars_have_statistics(database: Database) -> None:
+    sky = Sky(n_stars=40, n_frames=14, side=1200.0, false_a_frame=0, dropout=0.02)
+    # Side by side, so that they are one field, but no star is on two of them.
+    chips = [replace(sky, seed=20 + k, center=(132.8 + 0.46 * k, 41.8)) for k in range(3)]
+    variables = [append_chip(database, chip) for chip in chips]
+    (field,) = put_in_order(database).fields
+    assert update_statistics(database, field) == len(field) == 120
+    with database.session() as session:
+        rows = session.connection().execute(
+            text(
+                "SELECT s.ra, s.dec, t.scatter, t.chi2_dof, t.variable FROM source_statistics t "
+                "JOIN source s ON s.id = t.source_id"
+            )
+        )
+        ra, dec, scatter, chi2, variable = np.array([tuple(row) for row in rows], float).T
+    found = sorted(zip(ra[variable > 0], dec[variable > 0], strict=True))
+    np.testing.assert_allclose(found, sorted(variables), atol=2e-4)
+    assert np.median(scatter) == pytest.approx(0.0109, rel=0.15)
+    assert np.median(chi2) == pytest.approx(1.0, abs=0.15)
 
 
 def test_what_is_said_of_variables_is_what_was_put_in(database: Database) -> None:

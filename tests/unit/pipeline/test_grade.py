@@ -66,6 +66,23 @@ def test_the_end_of_the_night_has_the_last_word_and_writes_it_once(database: Dat
     assert [row["grade"] for row in frame_rows(database)] == ["bad", *["good"] * 4]
 
 
+def test_a_frame_without_a_measurable_star_is_judged_by_the_rest(database: Database) -> None:
+    for number in range(4):
+        _reduce(database, number)
+    assert _reduce(database, 5, n_sources=2, fwhm_px=None, ellipticity=None) == "bad"
+    rows = with_verdicts(grade_night(frame_rows(database), {"testcam": PROFILE}))
+    assert (rows[-1]["grade"], rows[-1]["verdict"]) == ("bad", "fail")
+    assert "stars_lost: 96%" in rows[-1]["grade_reason"]
+
+
+def test_a_frame_of_which_nothing_is_known_does_not_pass(database: Database) -> None:
+    assert _reduce(database, 0, n_sources=0, fwhm_px=None, ellipticity=None, sky=None) == "unknown"
+    (row,) = with_verdicts(grade_night(frame_rows(database), {"testcam": PROFILE}))
+    assert row["verdict"] == "fail"
+    assert row["why"].endswith("grade: unknown (no star's shape is known, and too few frames of the night "
+                               "are there to compare with)")  # fmt: skip
+
+
 def test_the_bounds_are_the_cameras(database: Database) -> None:
     _reduce(database, 0, ellipticity=0.3)
     rows = frame_rows(database)

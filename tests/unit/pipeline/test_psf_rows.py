@@ -11,8 +11,8 @@ from astropy.wcs import WCS
 
 from nightflow.astrometry.solution import Quality, Solution
 from nightflow.instruments.profile import CameraProfile, DetectionSettings, PhotometrySettings
-from nightflow.photcal.solution import PhotometricSolution
-from nightflow.photcal.zero_point import FluxCalibration, instrumental_magnitudes
+from nightflow.photcal.instrumental import instrumental_magnitudes
+from nightflow.photcal.solution import FluxCalibration, PhotometricSolution
 from nightflow.pipeline.append import append
 from nightflow.pipeline.psf_rows import with_psf_rows
 from nightflow.pipeline.work import Work

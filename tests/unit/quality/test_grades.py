@@ -78,10 +78,11 @@ def test_three_frames_are_no_night_to_compare_with() -> None:
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
-    nothing = dict.fromkeys(
-        ("fwhm_px", "scale", "ellipticity", "trailing", "sky", "n_sources", "zero_point", "zp_catalog")
-    )
-    assert graded(**nothing) == Graded(Grade.GOOD, "")
+    most = dict.fromkeys(("scale", "ellipticity", "trailing", "sky", "n_sources", "zero_point", "zp_catalog"))
+    assert graded(**most) == Graded(Grade.GOOD, "")
+    nothing = graded(**most, fwhm_px=None)
+    assert nothing.grade == Grade.UNKNOWN
+    assert "no star's shape is known" in nothing.reason
 
 
 def test_clouds_that_thicken_slowly_are_no_jump_but_dim() -> None:

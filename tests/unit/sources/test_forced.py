@@ -121,6 +121,22 @@ def test_bad_pixels_edges_and_neighbours_are_flagged(bright):
     assert [int(one) for one in forced.flags] == [Flag.BAD, Flag.EDGE, Flag.NEIGHBOUR, 0]
 
 
+@pytest.mark.parametrize("length", [0.0, 3.0, 6.0, 8.5, 12.0])
+def test_a_trail_s_light_is_whole_and_one_longer_than_the_aperture_is_flagged(length):
+    """Painted star by star along the path; the aperture is 9 pixels wide and the FWHM 3."""
+    n = 60
+    x = 200 + length * (np.arange(n) + 0.5) / n - 0.5 * length
+    frame = painted(x, np.full(n, 250.0), np.full(n, 1e5 / n), seed=4)
+    measured = measure_frame(frame, DETECTION, PHOTOMETRY)
+    assert 8.5 < 2 * measured.pixels.radius < 12.0
+    place, path = (np.array([200.0]), np.array([250.0])), np.array([length])
+    forced = forced_fluxes(measured, *place, trail=path)
+    assert forced.flux == pytest.approx(1e5, rel=0.02)
+    assert bool(forced.flags[0] & Flag.TRAIL) == (length == 12.0)
+    bare = forced_fluxes(measured, *place)
+    assert forced.flux_err / forced.flux == pytest.approx(bare.flux_err / bare.flux)
+
+
 def test_no_place_and_no_detection(bright):
     _, measured, _, _ = bright
     nothing = np.empty(0)

@@ -144,6 +144,27 @@ def test_a_moving_target_s_rows_lie_on_its_ephemeris(database: Database) -> None
     assert len(elsewhere) == 0
 
 
+def test_a_body_that_passes_a_place_lends_it_no_rows_and_takes_none(database: Database) -> None:
+    """Half an arcsec from the place on one frame; the star's own aperture was put on the other alone."""
+    ra, dec = stars(9)
+    star = float(ra[0] + 0.005), float(dec[0] + 0.005)
+    body = star[0], star[1] + 0.5 / 3600.0
+    add_target(database, "star", *star)
+    add_target(database, "body", ephemeris=[(MJD - 1, *body), (MJD + 1, *body)])
+    for number, (place, moves) in enumerate([(body, True), (star, False)]):
+        mjd = MJD + number / 100
+        row = forced(
+            *(np.array([one]) for one in place), np.full(1, 10.0 + number), mjd=mjd, moving=np.array([moves])
+        )
+        frame_id = add_frame(database, f"{number}", mjd_mid=mjd)
+        seen = columns(ra, dec, mjd=mjd).and_those(row)
+        append(database, frame_id, record(f"{number}", **WCS), seen, now=START)
+    for name, flux in (("body", 10.0), ("star", 11.0)):
+        curve = named_curve(database, name, kind="forced")
+        assert curve is not None
+        assert curve["flux"].tolist() == [flux]
+
+
 def test_the_night_s_association_leaves_them_with_their_source_and_are_no_detections(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,15 +5,14 @@ import pytest
 from sqlmodel import select
 
 from nightflow.store.database import Database
+from nightflow.store.lent_zero_points import LentZeroPoint, write_lent
 from nightflow.store.models import Measurement, NightSolution, NightZeroPoint, Reduction
 from nightflow.store.night_photometry import (
-    LentZeroPoint,
     earlier_zero_points,
     measured_stars,
     night_solutions,
     night_zero_points,
     photometric_frames,
-    write_lent,
     write_night_solutions,
 )
 from nightflow.store.writer import append

@@ -7,7 +7,14 @@ import pytest
 from nightflow.errors import ConfigurationError
 from nightflow.store.database import Database
 from nightflow.store.target_files import import_ephemeris, import_targets
-from nightflow.store.targets import add_target, find_target, list_targets, position_at, targets_near
+from nightflow.store.targets import (
+    add_target,
+    find_target,
+    list_targets,
+    position_at,
+    target_places,
+    targets_near,
+)
 from tests.unit.store.builders import count
 
 J2000 = 51544.5
@@ -59,6 +66,10 @@ def test_hostile_names_are_text(database: Database, name: str) -> None:
         ({"name": "x", "ra": 1.0, "dec": float("nan")}, "not on the sky"),
         ({"name": "x", "ra": 1.0, "dec": 1.0, "pmra": float("inf")}, "not a finite number"),
         ({"name": "x", "ephemeris": [[1.0, 2.0, 3.0]]}, "at least two rows"),
+        (
+            {"name": "x", "ephemeris": [[1.0, 2.0, 3.0], [1.0, 2.1, 3.0]]},
+            "two places in the ephemeris at mjd 1; keep one",
+        ),
     ],
 )
 def test_what_is_no_target_is_named(database: Database, values: dict[str, object], message: str) -> None:
@@ -95,6 +106,23 @@ def test_targets_near_a_place(database: Database) -> None:
     ]
     assert targets_near(database, 10.0, 0.0, 1.0, 101.0) == [pytest.approx((10.0, 0.5))]
     assert targets_near(database, 10.0, 0.0, 1.0, None) == [pytest.approx((10.0, 0.5))]
+
+
+def test_the_place_of_a_moving_target_tells_of_its_motion(database: Database) -> None:
+    """A degree a day along the equator is 1/24 arcsec a second."""
+    rows = [[100.0 + day, 10.0 + day, 0.0] for day in range(9)]
+    # Parts of it that overlap are one.
+    assert add_target(database, "moving", ephemeris=[*rows, *rows[-2:]]).ephemeris == rows
+    (place,) = target_places(database, 14.5, 0.0, 0.1, 104.5)
+    assert (place.name, place.moving, place.spacing) == ("moving", True, 1.0)
+    assert place.rate == pytest.approx(1 / 24, rel=1e-4)
+    assert place.error < 0.01
+    # Entered again, it is elsewhere at once.
+    add_target(database, "moving", ephemeris=[[day, ra, 5.0] for day, ra, _ in rows])
+    assert target_places(database, 14.5, 0.0, 0.1, 104.5) == []
+    add_target(database, "moving", 14.5, 0.0)
+    (place,) = target_places(database, 14.5, 0.0, 0.1, 104.5)
+    assert (place.moving, place.rate) == (False, 0.0)
 
 
 def test_import_of_a_list(database: Database, tmp_path: Path) -> None:

@@ -151,6 +151,8 @@ class PsfPhotometry:
         Light that each of ``sources`` had in its aperture and ``left`` has not, electrons.
     empty_apertures : EmptyApertures
         Of ``left``, at places where stars have less than the sky's noise.
+    n_left : int
+        Fainter stars that show in the residuals, not measured: at most as many are as were detected.
     """
 
     sources: PsfSources
@@ -163,6 +165,7 @@ class PsfPhotometry:
     left: CleanPixels = field(repr=False)
     taken: Array = field(repr=False)
     empty_apertures: EmptyApertures
+    n_left: int = 0
 
     def described(self) -> str:
         """Return in words how it was done, for the record of the reduction."""
@@ -179,8 +182,9 @@ class PsfPhotometry:
             if self.n_tie >= _FEWEST_TIES
             else "not tied to the apertures, for want of bright stars: all fluxes may be off alike"
         )
+        left = f", {self.n_left} fainter ones left there" if self.n_left else ""
         return (
-            f"PSF photometry of {len(self.sources)} stars, {new} of them found in the residuals: "
+            f"PSF photometry of {len(self.sources)} stars, {new} of them found in the residuals{left}: "
             f"{made}; {tied}"
         )
 
@@ -192,6 +196,7 @@ class _Fitted:
     check: PsfCheck | None
     fits: StarFits
     detection: NDArray[np.intp]
+    n_left: int
 
 
 def measure_psf(frame: CrowdedPixels, x: Array, y: Array) -> PsfPhotometry:
@@ -235,6 +240,7 @@ def measure_psf(frame: CrowdedPixels, x: Array, y: Array) -> PsfPhotometry:
         left=left,
         taken=fits.flux,
         empty_apertures=empty,
+        n_left=fitted.n_left,
     )
 
 
@@ -253,6 +259,8 @@ def _without_stars(frame: CrowdedPixels, fitted: _Fitted, model: Array) -> Clean
 def _iterate(frame: CrowdedPixels, x: Array, y: Array) -> _Fitted:
     psf, check = moffat_psf(frame.profile, frame.radius, frame.data.shape), None
     pixels, detection = _fit_pixels(frame), np.arange(len(x))
+    # Where more would show than were detected, the core of a cluster, they are not stars but its grain.
+    n_detections, n_left = len(x), 0
     fits = fit_stars(pixels, psf, x, y, most_steps=_FIRST_STEPS)
     for round_ in range(_ROUNDS):
         fits, detection = _pruned(fits, detection, psf.fwhm)
@@ -265,11 +273,13 @@ def _iterate(frame: CrowdedPixels, x: Array, y: Array) -> _Fitted:
         fits = fit_stars(pixels, psf, fits.x, fits.y, fits.flux, _NEXT_STEPS)
         fits, detection = _pruned(fits, detection, psf.fwhm)
         new_x, new_y = find_companions(pixels, psf, fits, check.error if check is not None else 0.0)
-        x, y = np.append(fits.x, new_x), np.append(fits.y, new_y)
-        detection = np.append(detection, np.full(len(new_x), -1))
+        n_new = min(len(new_x), n_detections - int(np.count_nonzero(detection < 0)))
+        n_left = len(new_x) - n_new
+        x, y = np.append(fits.x, new_x[:n_new]), np.append(fits.y, new_y[:n_new])
+        detection = np.append(detection, np.full(n_new, -1))
         fits = fit_stars(pixels, psf, x, y, most_steps=_FIRST_STEPS)
     fits, detection = _final(pixels, psf, fits, detection)
-    return _Fitted(pixels, psf, check, fits, detection)
+    return _Fitted(pixels, psf, check, fits, detection, n_left)
 
 
 def _fit_pixels(frame: CrowdedPixels) -> FitPixels:
