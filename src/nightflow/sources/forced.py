@@ -61,13 +61,12 @@ def forced_fluxes(
         Pixels that each target moves during the exposure, from one side of its place to the other. What is
         outside of the aperture for that is added; a trail longer than the aperture is flagged.
     """
-    nearest = own_detections(measured, x, y)
-    own = nearest if own is None else own
     pixels, sources = measured.pixels, measured.sources
+    taken = _taken(measured, x, y, own)
+    own = own_detections(measured, x, y) if own is None else own
     on_x, on_y = x - pixels.shift, y - pixels.shift
     aperture = pixels.fluxes(on_x, on_y)
-    # What a passing body has beside it is not given back to it.
-    in_aperture = aperture.flux + np.where(own == nearest, _taken(measured, x, y), 0.0)
+    in_aperture = aperture.flux + taken
     aperture_err = measured.empty_apertures.full_error(in_aperture, aperture.flux_err)
     flux, flux_err = whole_flux(
         in_aperture,
@@ -77,17 +76,12 @@ def forced_fluxes(
         on_y,
         measured.scintillation,
     )
+    others = neighbour_light(
+        measured.neighbour_shares, (x, y), aperture_err, own, (sources.x, sources.y), sources.flux
+    )
     length = np.zeros(len(x)) if trail is None else trail
     factor = trail_factor(measured.profile, pixels.radius, length)
     flux, flux_err = flux * factor, flux_err * factor
-    others = neighbour_light(
-        measured.neighbour_shares,
-        (x, y),
-        aperture_err,
-        own,
-        (sources.x, sources.y),
-        sources.flux,
-    )
     flags = aperture_flags(pixels.flags, on_x, on_y, pixels.radius)
     flags[length > 2 * pixels.radius] |= np.uint16(Flag.TRAIL)
     flags[has_neighbours(in_aperture, aperture_err, others)] |= np.uint16(Flag.NEIGHBOUR)
@@ -104,11 +98,23 @@ def own_detections(
     return _nearest(measured, measured.sources, x, y)
 
 
-def _taken(measured: MeasuredFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the light of the star at each place that the pixels have lost to PSF photometry."""
+def _taken(
+    measured: MeasuredFrame,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    own: NDArray[np.intp] | None,
+) -> NDArray[np.float64]:
+    """Return the light of the star at each place that the pixels have lost to PSF photometry.
+
+    Where a place is known to have no detection of its own, one that stands there stays away.
+    """
     if measured.psf is None:
         return np.zeros(len(x))
-    return np.append(measured.psf.taken, 0.0)[_nearest(measured, measured.psf.sources, x, y)]
+    stars = measured.psf.sources
+    row = _nearest(measured, stars, x, y)
+    if own is not None:
+        row = np.where((own < 0) & (np.append(stars.detection, -1)[row] >= 0), -1, row)
+    return np.append(measured.psf.taken, 0.0)[row]
 
 
 def _nearest(

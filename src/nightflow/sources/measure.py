@@ -225,19 +225,13 @@ def _measure_fluxes(
         empty_apertures=empty,
         neighbour_shares=shares,
         scintillation=twinkling,
-        warnings=tuple(
-            filter(
-                None,
-                (
-                    correction.warning if len(table) else "",
-                    empty.warning,
-                    noise_doubt(pixels.variance, ~sky_mask, background.median_rms * noise)
-                    if _is_noise_stated(frame)
-                    else "",
-                ),
-            )
-        ),
-    )
+        warnings=tuple(filter(None, (
+            correction.warning if len(table) else "",
+            empty.warning,
+            noise_doubt(pixels.variance, ~sky_mask, background.median_rms * noise)
+            if _is_noise_stated(frame) else "",
+        ))),
+    )  # fmt: skip
 
 
 def _radii(fwhm: float, photometry: PhotometrySettings) -> tuple[float, tuple[float, float]]:

@@ -145,14 +145,14 @@ class PsfPhotometry:
         error is NaN, and the tie 1, where fewer than 5 stars give it.
     n_tie : int
         Stars that give it.
-    n_left : int
-        Fainter stars that show in the residuals, not measured: at most as many are as were detected.
     left : CleanPixels
         The frame without its stars, and without the background that showed then.
     taken : ndarray of float64, shape (n,)
         Light that each of ``sources`` had in its aperture and ``left`` has not, electrons.
     empty_apertures : EmptyApertures
         Of ``left``, at places where stars have less than the sky's noise.
+    n_left : int
+        Fainter stars that show in the residuals, not measured: at most as many are as were detected.
     """
 
     sources: PsfSources
@@ -237,10 +237,10 @@ def measure_psf(frame: CrowdedPixels, x: Array, y: Array) -> PsfPhotometry:
         tie=tie,
         tie_err=tie_err,
         n_tie=n_tie,
-        n_left=fitted.n_left,
         left=left,
         taken=fits.flux,
         empty_apertures=empty,
+        n_left=fitted.n_left,
     )
 
 
