@@ -16,7 +16,15 @@ from scipy.sparse.csgraph import connected_components
 from nightflow.lightcurves.candidates import Candidates, choose_candidates
 from nightflow.lightcurves.ensemble_fit import NOISE_FLOOR, EnsembleFit, fit_ensemble
 
-__all__ = ["Comparison", "EnsembleCurve", "FieldOffsets", "ensemble_curve", "field_offsets", "magnitudes"]
+__all__ = [
+    "Comparison",
+    "EnsembleCurve",
+    "FieldOffsets",
+    "ensemble_curve",
+    "field_offsets",
+    "magnitudes",
+    "star_residuals",
+]
 
 _UNSTABLE = 3.0
 """How many times the noise of its peers a star may scatter."""
@@ -106,6 +114,21 @@ def field_offsets(
     good = usable & np.isfinite(mag) & np.isfinite(noise)
     stars, fit, _ = _stable(mag, noise, good, np.flatnonzero(good.any(axis=0)))
     return FieldOffsets(frame=fit.frame, variance=fit.variance, stars=stars, weight=fit.weight)
+
+
+def star_residuals(
+    flux: NDArray[np.floating], flux_err: NDArray[np.floating], usable: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each star against the ensemble of the others, and the errors, both of shape (n_frames, n_stars).
+
+    The parameters are those of `field_offsets`. All stars are taken; NaN where one was not measured, must not
+    count, lies far off, or is alone.
+    """
+    mag, noise = magnitudes(flux, flux_err)
+    good = usable & np.isfinite(mag) & np.isfinite(noise)
+    fit = fit_ensemble(mag, noise, good)
+    counted = fit.weight > 0
+    return np.where(counted, fit.residual, np.nan), np.where(counted, fit.residual_err, np.nan)
 
 
 def ensemble_curve(

@@ -43,6 +43,8 @@ class EnsembleFit:
         What photon noise and the error of that ensemble let expect.
     weight : ndarray of float64, shape (n_frames, n_stars)
         Inverse variance with which each measurement counted; 0 for outliers and gaps.
+    residual, residual_err : ndarray of float64, shape (n_frames, n_stars)
+        Of each measurement against the ensemble of the others, magnitudes; NaN where there is none.
     """
 
     frame: NDArray[np.float64]
@@ -50,6 +52,8 @@ class EnsembleFit:
     scatter: NDArray[np.float64]
     expected: NDArray[np.float64]
     weight: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    residual_err: NDArray[np.float64]
 
 
 def fit_ensemble(
@@ -86,6 +90,8 @@ def fit_ensemble(
         scatter=scatter,
         expected=expected,
         weight=weight,
+        residual=np.where(good, residual, np.nan),
+        residual_err=np.sqrt(np.where(good, variance + others + intrinsic, np.nan)),
     )
 
 

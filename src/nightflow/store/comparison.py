@@ -40,11 +40,14 @@ class Differential:
         NaN where there is no ensemble.
     described : str
         The stars in the ensembles, by source and weight.
+    comparisons : dict of (str, str) to tuple of int
+        Instrument and filter -> the sources in the ensemble.
     """
 
     diff_mag: NDArray[np.float64]
     diff_mag_err: NDArray[np.float64]
     described: str
+    comparisons: dict[tuple[str, str], tuple[int, ...]]
 
 
 def differential(
@@ -64,6 +67,7 @@ def differential(
     """
     kind = "aperture" if kind == "forced" else kind
     n = len(columns["id"])
+    comparisons: dict[tuple[str, str], tuple[int, ...]] = {}
     diff, error, described = np.full(n, np.nan), np.full(n, np.nan), []
     for instrument, name in sorted(set(zip(columns["instrument"], columns["filter"], strict=True))):
         rows = np.flatnonzero((columns["instrument"] == instrument) & (columns["filter"] == name))
@@ -71,8 +75,12 @@ def differential(
         flux, flux_err, usable = _matrix(session, stars, kind, columns, rows)
         curve = ensemble_curve(flux, flux_err, 0, usable)
         diff[rows], error[rows] = curve.diff_mag, curve.diff_mag_err
+        used = [stars[one.star - 1] for one in curve.comparisons if one.weight > 0]
+        comparisons[str(instrument), str(name)] = tuple(used)
         described.append(_described(str(instrument), str(name), stars, curve.comparisons))
-    return Differential(diff_mag=diff, diff_mag_err=error, described="; ".join(described))
+    return Differential(
+        diff_mag=diff, diff_mag_err=error, described="; ".join(described), comparisons=comparisons
+    )
 
 
 def _stars(
