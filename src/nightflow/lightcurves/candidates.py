@@ -45,7 +45,7 @@ LADDER = (
     Bounds(night=0.7, coverage=0.7, brighter=4.0, fainter=2.0, noise=0.1),
     Bounds(night=0.4, coverage=0.5, brighter=6.0, fainter=3.0, noise=0.2),
     # Where the field drifts, stars are there for a while.
-    Bounds(night=0.0, coverage=0.7, brighter=4.0, fainter=2.0, noise=0.1),
+    Bounds(night=0.0, coverage=0.5, brighter=6.0, fainter=3.0, noise=0.2),
     Bounds(night=0.0, coverage=0.1, brighter=15.0, fainter=15.0, noise=0.4),
 )
 """From strict to wide; the first that leaves enough stars is used, else the widest."""

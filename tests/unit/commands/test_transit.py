@@ -17,6 +17,7 @@ TRENDS = "airmass,x,y,fwhm_px"
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_depth_and_middle_of_a_transit_in_a_night_of_a_hundred_frames(tmp_path: Path) -> None:
     plan = NightPlan(n_lights=100, cadence=150.0, transit=TransitPlan(depth=DEPTH))
     truth = write_night(plan, tmp_path)

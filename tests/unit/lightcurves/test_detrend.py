@@ -177,7 +177,7 @@ def test_a_trend_goes_and_the_transit_stays() -> None:
 
 def test_where_trends_are_taken_off_the_errors_say_how_well() -> None:
     before, after = [], []
-    for seed in range(24):
+    for seed in range(16):
         slope = float(np.random.default_rng(seed).normal(0.0, 0.02))
         curve = night(seed, np.zeros(len(HOURS)), slope=slope)
         done = run(curve, seed=seed)
@@ -190,11 +190,11 @@ def test_where_trends_are_taken_off_the_errors_say_how_well() -> None:
 
 def test_slopes_pull_as_their_errors_say() -> None:
     pulls = []
-    for seed in range(36):
+    for seed in range(24):
         slope = float(np.random.default_rng(seed).normal(0.0, 0.02))
         done = run(night(seed, np.zeros(len(HOURS)), slope=slope), seed=seed, names=("airmass",))
         pulls += [(term.slope - slope) / term.slope_err for term in done.terms]
-    assert len(pulls) > 30
+    assert len(pulls) > 20
     assert abs(np.mean(pulls)) < 0.45
     assert 0.7 < np.std(pulls) < 1.35
 
