@@ -35,6 +35,7 @@ from nightflow.products.lightcurve_plot import plot as draw_plot
 from nightflow.products.lightcurve_table import encode
 from nightflow.report.target_curve import curve_at, named_curve, target_curve
 from nightflow.store.database import Database
+from nightflow.store.field_curves import field_curves
 from nightflow.store.targets import list_targets
 
 __all__ = ["export", "lightcurve"]
@@ -124,7 +125,9 @@ def lightcurve(
         if limit_sigma != LEVEL:
             curve = limits_at_level(curve, limit_sigma)
         if trends:
-            curve = detrended_curve(curve, _terms(trends), event)
+            field = field_curves(database, curve, str(kind))
+            curve = detrended_curve(curve, _terms(trends), field, event)
+            note(f"detrended: {curve.meta['detrended']}")
         if plot is not None:
             write_named(plot, partial(draw_plot, curve, title=title, period=period, epoch=epoch))
             note(f"{plot}: {len(curve)} points")

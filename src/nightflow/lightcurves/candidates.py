@@ -23,14 +23,17 @@ class Bounds:
 
     Attributes
     ----------
-    coverage : float
+    night : float
         Least part of the target's frames on which it is measured and usable.
+    coverage : float
+        The same, of those frames alone from the first to the last on which it is: while it is in the field.
     brighter, fainter : float
         Magnitudes by which it may differ from the target.
     noise : float
         Largest photon error, magnitudes.
     """
 
+    night: float
     coverage: float
     brighter: float
     fainter: float
@@ -38,12 +41,16 @@ class Bounds:
 
 
 LADDER = (
-    Bounds(coverage=0.9, brighter=3.0, fainter=1.5, noise=0.05),
-    Bounds(coverage=0.7, brighter=4.0, fainter=2.0, noise=0.1),
-    Bounds(coverage=0.4, brighter=6.0, fainter=3.0, noise=0.2),
-    Bounds(coverage=0.1, brighter=15.0, fainter=15.0, noise=0.4),
+    Bounds(night=0.9, coverage=0.9, brighter=3.0, fainter=1.5, noise=0.05),
+    Bounds(night=0.7, coverage=0.7, brighter=4.0, fainter=2.0, noise=0.1),
+    Bounds(night=0.4, coverage=0.5, brighter=6.0, fainter=3.0, noise=0.2),
+    # Where the field drifts, stars are there for a while.
+    Bounds(night=0.0, coverage=0.5, brighter=6.0, fainter=3.0, noise=0.2),
+    Bounds(night=0.0, coverage=0.1, brighter=15.0, fainter=15.0, noise=0.4),
 )
 """From strict to wide; the first that leaves enough stars is used, else the widest."""
+_FEWEST_FRAMES = 5
+"""On which a star must be for its mean to be worth anything, or on a tenth of fewer than 50."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,10 @@ def _within(
         if star == target:
             continue
         both = good[:, star] & frames
-        reason = _fault(bounds, mag[both, star], mag[both, target], noise[both, star], int(frames.sum()))
+        place = np.flatnonzero(both[frames])
+        span = int(place[-1] - place[0] + 1) if len(place) else 0
+        n = int(frames.sum())
+        reason = _fault(bounds, mag[both, star], mag[both, target], noise[both, star], n, span)
         if reason:
             rejected[star] = reason
         else:
@@ -121,10 +131,17 @@ def _fault(
     target_mag: NDArray[np.float64],
     noise: NDArray[np.float64],
     frames: int,
+    span: int,
 ) -> str:
-    """Return what is wrong with a star, from its measurements on the target's frames; "" where nothing is."""
-    if len(mag) == 0 or len(mag) < bounds.coverage * frames:
+    """Return what is wrong with a star, from its measurements on the target's frames; "" where nothing is.
+
+    ``span`` is how many of those frames there are from its first to its last.
+    """
+    least = max(bounds.night * frames, min(_FEWEST_FRAMES, 0.1 * frames))
+    if len(mag) == 0 or len(mag) < least:
         return f"usable on {len(mag)} of {frames} frames"
+    if len(mag) < bounds.coverage * span:
+        return f"usable on {len(mag)} of {span} frames while it is in the field"
     fainter = float(np.median(mag - target_mag))
     if not -bounds.brighter <= fainter <= bounds.fainter:
         return f"{abs(fainter):.1f} mag {'fainter' if fainter > 0 else 'brighter'} than the target"

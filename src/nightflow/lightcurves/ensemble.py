@@ -18,8 +18,15 @@ from nightflow.lightcurves.candidates import Candidates, choose_candidates
 from nightflow.lightcurves.ensemble_fit import NOISE_FLOOR, EnsembleFit, fit_ensemble
 
 __all__ = [
-    "Comparison", "EnsembleCurve", "FieldOffsets", "ensemble_curve", "field_offsets", "magnitudes", "tied",
-]  # fmt: skip
+    "Comparison",
+    "EnsembleCurve",
+    "FieldOffsets",
+    "ensemble_curve",
+    "field_offsets",
+    "magnitudes",
+    "star_residuals",
+    "tied",
+]
 
 _UNSTABLE = 3.0
 """How many times the noise of its peers a star may scatter."""
@@ -133,6 +140,21 @@ def tied(frame: NDArray[np.integer], star: NDArray[np.integer]) -> NDArray[np.in
     edges = np.ones(len(frame), bool), (frame, first_star + star)
     label = connected_components(coo_array(edges, shape=(size, size)), directed=False)[1][frame]
     return np.asarray(np.unique(label, return_inverse=True)[1], np.intp)
+
+
+def star_residuals(
+    flux: NDArray[np.floating], flux_err: NDArray[np.floating], usable: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each star against the ensemble of the others, and the errors, both of shape (n_frames, n_stars).
+
+    The parameters are those of `field_offsets`. All stars are taken; NaN where one was not measured, must not
+    count, lies far off, or is alone.
+    """
+    mag, noise = magnitudes(flux, flux_err)
+    good = usable & np.isfinite(mag) & np.isfinite(noise)
+    fit = fit_ensemble(mag, noise, good)
+    counted = fit.weight > 0
+    return np.where(counted, fit.residual, np.nan), np.where(counted, fit.residual_err, np.nan)
 
 
 def ensemble_curve(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ COLUMNS = (
     Column("source_id", int, "", "Persistent source"),
     Column("mag_system", str, "", "Vega or AB; empty without a zero point"),
     Column("zp_band", str, "", "Band of the catalogue that the zero point is of"),
+    Column("instrument", str, "", "Profile of the camera"),
+    Column("detector", str, "", "Chip of the camera"),
 )
 """In the order in which they are written. NaN stands for null in columns of float."""
 
@@ -61,10 +64,13 @@ class LightCurve:
         Those of `COLUMNS`.
     meta : dict of str to str
         What a reader should know: the source's place, photometric system, comparison stars.
+    comparisons : dict of (str, str) to tuple of int
+        Instrument and filter -> the sources in the ensemble that ``diff_mag`` is against.
     """
 
     columns: dict[str, NDArray[Any]]
     meta: dict[str, str] = field(default_factory=dict)
+    comparisons: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = [column.name for column in COLUMNS if column.name not in self.columns]
@@ -79,6 +85,10 @@ class LightCurve:
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> LightCurve:
         """Return the rows selected by a mask or by indices."""
-        return LightCurve(
-            columns={name: values[rows] for name, values in self.columns.items()}, meta=self.meta
-        )
+        return replace(self, columns={name: values[rows] for name, values in self.columns.items()})
+
+    def chips(self) -> Iterator[tuple[tuple[str, str, str], NDArray[np.intp]]]:
+        """Yield each instrument, detector and filter, and the rows that were measured with it."""
+        keys = list(zip(self["instrument"], self["detector"], self["filter"], strict=True))
+        for key in sorted(set(keys)):
+            yield key, np.array([row for row, one in enumerate(keys) if one == key], np.intp)

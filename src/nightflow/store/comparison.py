@@ -49,11 +49,14 @@ class Differential:
         NaN where there is no ensemble.
     described : str
         The stars in the ensembles, by source and weight, and whether they hold light of neighbours.
+    comparisons : dict of (str, str) to tuple of int
+        Instrument and filter -> the sources in the ensemble.
     """
 
     diff_mag: NDArray[np.float64]
     diff_mag_err: NDArray[np.float64]
     described: str
+    comparisons: dict[tuple[str, str], tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,7 @@ def differential(
     """
     kind = "aperture" if kind == "forced" else kind
     n = len(columns["id"])
+    comparisons: dict[tuple[str, str], tuple[int, ...]] = {}
     diff, error, described = np.full(n, np.nan), np.full(n, np.nan), []
     for instrument, name in sorted(set(zip(columns["instrument"], columns["filter"], strict=True))):
         rows = np.flatnonzero((columns["instrument"] == instrument) & (columns["filter"] == name))
@@ -120,8 +124,12 @@ def differential(
         field = _field(session, stars, kind, {key: values[rows] for key, values in columns.items()})
         curve, used, note = _curve(field)
         diff[rows], error[rows] = curve.diff_mag, curve.diff_mag_err
+        counted = tuple(used[one.star - 1] for one in curve.comparisons if one.weight > 0)
+        comparisons[str(instrument), str(name)] = counted
         described.append(f"{instrument} {name}: {_described(used, curve)}{note}")
-    return Differential(diff_mag=diff, diff_mag_err=error, described="; ".join(described))
+    return Differential(
+        diff_mag=diff, diff_mag_err=error, described="; ".join(described), comparisons=comparisons
+    )
 
 
 def _curve(field: _Field) -> tuple[EnsembleCurve, list[int], str]:

@@ -146,8 +146,9 @@ def measurements_query(kind: str) -> Select[Any]:
         col(Reduction.scale),
         col(Reduction.fwhm_px).label("fwhm"),
     ]
+    camera = (col(Frame.instrument), col(Frame.detector))
     return (
-        select(*measured, *reduced, *labelled, col(Frame.airmass), col(Frame.instrument), col(Exposure.path))
+        select(*measured, *reduced, *labelled, col(Frame.airmass), *camera, col(Exposure.path))
         .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
         .join(Frame, col(Reduction.frame_id) == col(Frame.id))
         .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
@@ -206,15 +207,19 @@ def curve_of_rows(session: Session, rows: Sequence[Any], kind: str, source_id: i
     meta = _described(columns) | {"comparison_stars": curves.described}
     if kind == "forced":
         meta["upper_limit"] = f"{LEVEL:g} sigma"
-    return LightCurve(columns={column.name: columns[column.name] for column in COLUMNS}, meta=meta)
+    return LightCurve(
+        columns={column.name: columns[column.name] for column in COLUMNS},
+        meta=meta,
+        comparisons=curves.comparisons,
+    )
 
 
 _MEASURED = (
     "mjd_mid", "bjd_tdb", "filter", "kind", "mag", "mag_err", "flux", "flux_err", "x", "y", "ra", "dec",
     "fwhm_px", "flags",
 )  # fmt: skip
-_REDUCED = ("zp", "mag_system", "zp_band", "id", "scale", "fwhm", "airmass", "instrument", "path")
-_TEXT = frozenset({"filter", "kind", "mag_system", "zp_band", "instrument", "path"})
+_REDUCED = ("zp", "mag_system", "zp_band", "id", "scale", "fwhm", "airmass", "instrument", "detector", "path")
+_TEXT = frozenset({"filter", "kind", "mag_system", "zp_band", "instrument", "detector", "path"})
 _INTEGER = frozenset({"flags", "id"})
 
 

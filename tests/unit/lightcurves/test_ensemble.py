@@ -123,6 +123,55 @@ def test_stars_that_leave_the_frame_make_no_step() -> None:
     assert np.std(night.residual(curve)) < 1.5 * night.noise
 
 
+def drift(seed: int, n_frames: int, n_stars: int, width: int) -> EnsembleCurve:
+    """Return the curve of a constant star while others, all of 10 mmag noise, drift by.
+
+    Each of the others is on ``width`` frames.
+    """
+    rng = np.random.default_rng(seed)
+    frame = np.arange(n_frames)
+    cloud = 0.2 * np.sin(frame / 9.0)
+    mag = rng.normal(0.0, 0.5, n_stars + 1) + cloud[:, None] + rng.normal(0.0, 0.01, (n_frames, n_stars + 1))
+    middle = np.linspace(-width / 2, n_frames + width / 2, n_stars)
+    mag[:, 1:][np.abs(frame[:, None] - middle) >= width / 2] = np.nan
+    mag[:, 0] = cloud
+    flux = 10 ** (-0.4 * (mag - 20.0))
+    error = flux * 0.01 / 1.0857
+    # The target has no noise, so that what its curve does is the ensemble's.
+    error[:, 0] = 0.0
+    return ensemble_curve(flux, error, 0)
+
+
+@pytest.mark.parametrize("width", [20, 40, 120])
+def test_errors_know_what_a_change_of_stars_does(width: int) -> None:
+    chi2 = []
+    for seed in range(12):
+        curve = drift(seed, 120, 40, width)
+        ends = np.r_[0:20, 100:120]
+        off = curve.diff_mag - curve.diff_mag.mean()
+        chi2.append(np.mean((off[ends] / curve.diff_mag_err[ends]) ** 2))
+    assert 0.75 < np.mean(chi2) < 1.25
+
+
+def test_a_field_that_drifts_through_a_long_night_has_its_curve() -> None:
+    curve = drift(1, 300, 60, 20)
+    assert np.isfinite(curve.diff_mag).mean() > 0.98
+    assert sum(one.weight > 0 for one in curve.comparisons) > 50
+    assert np.nanstd(curve.diff_mag) < 0.04
+
+
+@pytest.mark.parametrize("n_stars", [3, 5, 10])
+@pytest.mark.parametrize("noise", [0.0003, 0.01])
+def test_errors_are_no_larger_than_the_stars_show(n_stars: int, noise: float) -> None:
+    chi2 = []
+    for seed in range(12):
+        mag = np.random.default_rng(seed).normal(0.0, noise, (100, n_stars + 1))
+        flux = 10 ** (-0.4 * mag)
+        curve = ensemble_curve(flux, flux * noise / 1.0857, 0)
+        chi2.append(np.var(curve.diff_mag) / np.mean(curve.diff_mag_err**2))
+    assert 0.85 < np.mean(chi2) < 1.1
+
+
 def test_a_meridian_flip_with_steps_of_the_flat_field() -> None:
     night = Night(n_stars=30)
     night.mag[30:, 1:] += night.rng.normal(0.0, 0.006, 29)

@@ -35,6 +35,8 @@ def transit(n: int = 40, seed: int = 3) -> LightCurve:
         "fwhm_px": np.full(n, 2.2),
         "flags": np.where(np.arange(n) == 7, 16, 0),
         "frame": np.array([f"/data/a, {number}.fits" for number in range(n)], object),
+        "instrument": np.full(n, "cam", object),
+        "detector": np.full(n, "1", object),
         "source_id": np.full(n, 17),
         "mag_system": np.full(n, "Vega", object),
         "zp_band": np.full(n, "V", object),
