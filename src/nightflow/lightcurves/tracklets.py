@@ -31,6 +31,9 @@ _FITTED_EACH = 12
 """Detections up to which a line is fitted anew for each; then when they are a tenth more."""
 _FEWEST = 4
 """Frames that a body must be seen on."""
+_MOST_MISSES = 12
+"""Frames in a row that covered a line's place and have nothing there, beyond which it is not followed to that
+side: most lines are of chance. A body that is seen again later comes in two pieces, which are joined."""
 _LEAST_SHARE = 0.5
 """Of the frames between the two of a pair, that covered the place, how many must confirm it."""
 _LEAST_MOTION = 5.0
@@ -298,9 +301,14 @@ class _Search:
         line = self._line(np.array(sorted(chosen.values()), np.intp))
         covered, fitted = self._along(line), len(chosen)
         widest = float(np.sqrt(_LIKELY / (np.pi * self.density)))
+        misses = {True: 0, False: 0}
         for frame in outward:
-            if not covered[frame]:
+            later = frame > high
+            if min(misses.values()) > _MOST_MISSES:
+                break
+            if not covered[frame] or misses[later] > _MOST_MISSES:
                 continue
+            misses[later] += 1
             there = np.column_stack(line.at(self.times[[frame]]))
             tolerance = self._tolerance(line, frame, there)
             # A line of unrelated detections is off everywhere: it would gather more and more of them.
@@ -308,6 +316,7 @@ class _Search:
             if row < 0 or used[row]:
                 continue
             chosen[frame] = int(row)
+            misses[later] = 0
             if _FITTED_EACH < len(chosen) <= 1.1 * fitted:
                 continue
             line = self._line(np.array(sorted(chosen.values()), np.intp))

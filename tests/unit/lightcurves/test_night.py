@@ -107,6 +107,18 @@ def test_bodies_are_found_at_their_rates_and_nothing_else_is_one() -> None:
     assert share_right(seen.truth, found.source)[0] >= 0.999
 
 
+def test_a_body_that_is_away_for_twenty_frames_is_one_body() -> None:
+    """Behind a bright star, say: a line is not followed for as long, its two pieces are put together."""
+    sky = Sky(n_frames=60, bodies=BODIES[:1])
+    seen = observe(sky)
+    away = (seen.truth == -2) & (seen.night.frame >= 20) & (seen.night.frame < 40)
+    assert away.sum() > 12
+    found = associate_night(row_of(seen.night, np.flatnonzero(~away)), NOBODY, rules(sky))
+    assert len(found.bodies) == 1
+    assert len(found.bodies[0].rows) > 0.8 * 40 * 0.9
+    assert found.bodies[0].n_frames > 55
+
+
 @pytest.mark.parametrize("seed", range(2, 8))
 def test_no_body_moves_where_none_does(seed: int) -> None:
     sky = Sky(seed=seed, n_stars=250, n_pairs=40, false_a_frame=150, blends=0.2, n_frames=30)
