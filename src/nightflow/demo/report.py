@@ -23,8 +23,10 @@ from nightflow.store.queries import find_source, light_curve
 
 __all__ = ["DemoReport", "conclude", "describe"]
 
-_LARGEST_ERROR = 0.003
-"""Fraction of the light by which the depth may miss the truth."""
+_MOST_SIGMA = 3.0
+"""Errors of the depth by which it may miss the truth."""
+_LARGEST_ERROR = 0.005
+"""Of the depth, fraction of the light: a night that tells less of the transit is at fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class DemoReport:
         Exposures in each state.
     depth, true_depth : float
         Fraction of light missing in the middle of the transit, median in against median out.
+    depth_error : float
+        1 sigma of ``depth``, from the scatter out of transit.
     scatter : float
         Robust scatter of the light curve out of transit, magnitudes.
     seconds_per_frame : float
@@ -52,6 +56,7 @@ class DemoReport:
     states: dict[str, int]
     depth: float
     true_depth: float
+    depth_error: float
     scatter: float
     seconds_per_frame: float
     runs: int
@@ -64,8 +69,12 @@ class DemoReport:
         """What is not as it should be; empty after a good night."""
         unfinished = {state: n for state, n in self.states.items() if n and state != State.DONE}
         found = [f"{number} exposures are {state}" for state, number in unfinished.items()]
-        if not abs(self.depth - self.true_depth) <= _LARGEST_ERROR:  # a depth of NaN is a fault, too
-            found.append(f"depth {self.depth:.2%}, the truth is {self.true_depth:.2%}")
+        if not self.depth_error <= _LARGEST_ERROR:  # NaN is a fault, too
+            found.append(f"the depth is known to {self.depth_error:.2%} only")
+        elif not abs(self.depth - self.true_depth) <= _MOST_SIGMA * self.depth_error:
+            found.append(
+                f"depth {self.depth:.2%} +- {self.depth_error:.2%}, the truth is {self.true_depth:.2%}"
+            )
         if self.runs < sum(self.states.values()):
             found.append(f"only {self.runs} runs for {sum(self.states.values())} exposures in Prefect")
         return found
@@ -91,11 +100,12 @@ def conclude(settings: Settings, folder: Path, *, runs: int, url: str) -> DemoRe
     png, csv = folder / "transit.png", folder / "transit.csv"
     plot(curve, png, title=str(target["name"]))
     write(curve, csv)
-    measured, true, scatter = _compare(curve, truth)
+    measured, true, error, scatter = _compare(curve, truth)
     return DemoReport(
         states=states,
         depth=measured,
         true_depth=true,
+        depth_error=error,
         scatter=scatter,
         seconds_per_frame=float(np.median(seconds)) if seconds else float("nan"),
         runs=runs,
@@ -105,18 +115,22 @@ def conclude(settings: Settings, folder: Path, *, runs: int, url: str) -> DemoRe
     )
 
 
-def _compare(curve: LightCurve, truth: dict[str, Any]) -> tuple[float, float, float]:
-    """Return the depth measured, the true depth on the same frames, and the scatter out of transit."""
+def _compare(curve: LightCurve, truth: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Return the depth measured, the true one on the same frames, the error, the scatter out of transit."""
     true_flux = {frame["name"]: frame["target_flux"] for frame in truth["frames"] if frame["kind"] == "light"}
     flux = np.array([true_flux[Path(path).name] for path in curve["frame"]])
     mags = np.asarray(curve["diff_mag"], float)
     full = float(flux.max())
     outside = flux > full - 1e-6
     inside = flux < full - 0.95 * (full - float(flux.min()))
+    scatter = robust_sigma(mags[outside])
+    # Of the difference of two medians.
+    error = np.sqrt(np.pi / 2 * (1 / inside.sum() + 1 / outside.sum())) * scatter * np.log(10) / 2.5
     return (
         _depth(mags, inside, outside),
         _depth(-2.5 * np.log10(flux), inside, outside),
-        robust_sigma(mags[outside]),
+        float(error),
+        scatter,
     )
 
 
@@ -128,7 +142,7 @@ def describe(report: DemoReport) -> list[str]:
         f"exposures      {states}",
         f"Prefect runs   {report.runs} under ingest-exposure/live",
         f"time a light   {report.seconds_per_frame:.2f} s (median of the steps)",
-        f"transit depth  {report.depth:.2%}   truth {report.true_depth:.2%}",
+        f"transit depth  {report.depth:.2%} +- {report.depth_error:.2%}   truth {report.true_depth:.2%}",
         f"scatter        {1e3 * report.scatter:.1f} mmag out of transit",
         f"light curve    {report.plot}",
         f"               {report.table}",

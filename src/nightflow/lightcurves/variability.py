@@ -25,7 +25,7 @@ _ENOUGH = 20
 """Stars in a bin."""
 _EXCESS = 5.0
 """Spreads of the bin above its median."""
-_MOST_CONTAMINATED = 0.5
+_MOST_CONTAMINATED = 0.25
 _CHANCE = 1e-5
 """Probability of a chi-squared as large from a star that is constant."""
 

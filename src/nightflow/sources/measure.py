@@ -194,8 +194,7 @@ def _measure_fluxes(
     shares = neighbour_shares(pixels, profile, x[bright], y[bright], flux[bright])
     others = neighbour_light(shares, (x, y), aperture_err, np.arange(len(x)), (x, y), flux)
     flags = aperture_flags(frame.flags, x, y, radius)
-    crowded = detections.blended | has_neighbours(apertures.flux, aperture_err, others)
-    flags[crowded] |= np.uint16(Flag.NEIGHBOUR)
+    flags[has_neighbours(apertures.flux, aperture_err, others)] |= np.uint16(Flag.NEIGHBOUR)
     # What neighbouring pixels share is smooth: it moves no centroid.
     centroid_err = centroid_error(shapes.half_light, apertures.flux, apertures.flux_err)
     table = SourceTable(

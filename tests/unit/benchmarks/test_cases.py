@@ -121,7 +121,9 @@ WRONG: dict[str, tuple[int, Callable[[Any], Any]]] = {
 
 
 @pytest.mark.usefixtures("without_programs")
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.soak) if name == "psf" else name for name in WRONG]
+)
 def test_sides_agree_and_a_wrong_answer_is_noticed(workshop: Workshop, name: str) -> None:
     with BENCHMARKS[name](workshop) as case:
         given = list(answers(case))

@@ -27,6 +27,7 @@ def report(**changes: Any) -> DemoReport:
         "states": {"done": 89, "failed": 0},
         "depth": 0.0251,
         "true_depth": 0.0242,
+        "depth_error": 0.001,
         "scatter": 0.004,
         "seconds_per_frame": 1.4,
         "runs": 89,
@@ -44,9 +45,11 @@ def test_a_good_night_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"depth": 0.0275}, "depth 2.75%, the truth is 2.42%"),
-        ({"depth": 0.0209}, "depth 2.09%, the truth is 2.42%"),
-        ({"depth": float("nan")}, "depth nan%, the truth is 2.42%"),
+        ({"depth": 0.0275}, "depth 2.75% +- 0.10%, the truth is 2.42%"),
+        ({"depth": 0.0209}, "depth 2.09% +- 0.10%, the truth is 2.42%"),
+        ({"depth": float("nan")}, "depth nan% +- 0.10%, the truth is 2.42%"),
+        ({"depth_error": 0.006}, "the depth is known to 0.60% only"),
+        ({"depth_error": float("nan")}, "the depth is known to nan% only"),
         ({"states": {"done": 87, "failed": 2}}, "2 exposures are failed"),
         ({"states": {"done": 88, "reducing": 1}}, "1 exposures are reducing"),
         ({"states": {"done": 88, "held": 1}}, "1 exposures are held"),
@@ -62,7 +65,7 @@ def test_the_summary_tells_what_it_came_to() -> None:
     for part in (
         "89 done",
         "89 under ingest-exposure/live",
-        "2.51%",
+        "2.51% +- 0.10%",
         "truth 2.42%",
         "4.0 mmag",
         "transit.png",

@@ -1,4 +1,3 @@
-import gc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,7 +28,6 @@ def test_another_master_at_the_same_place_in_memory_is_another() -> None:
         data = np.full(1000, value)
         assert seen.get("dark", (data,), SETTINGS, lambda data=data: int(data[0])) == value
         del data
-        gc.collect()
 
 
 def test_the_oldest_is_forgotten() -> None:
