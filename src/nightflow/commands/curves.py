@@ -121,7 +121,12 @@ def lightcurve(
         curve = look(filter_name=filter_name, kind=str(kind))
         if curve is None or len(curve) == 0:
             asked = f"kind {kind}" if filter_name is None else f"filter {filter_name!r}, kind {kind}"
-            fail(f"nothing was measured at {title} in {asked}; {_what_there_is(look)}", _NOTHING_FOUND)
+            later = "; frames of before `targets add` are measured by `nightflow run --force`"
+            fail(
+                f"nothing was measured at {title} in {asked}; {_what_there_is(look)}"
+                f"{later if kind == Kind.FORCED else ''}",
+                _NOTHING_FOUND,
+            )
         if limit_sigma != LEVEL:
             curve = limits_at_level(curve, limit_sigma)
         if trends:

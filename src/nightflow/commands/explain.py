@@ -124,7 +124,8 @@ def _wcs(wcs: dict[str, Any]) -> str:
 
 def _zero_point(flux: dict[str, Any]) -> str:
     return (
-        f"{_number(flux['zp'], 4)} +- {_number(flux['zp_err'], 4)} ({flux['mag_system']} {flux['zp_band']}), "
+        f"{_number(flux['zp'], 4)} +- {_number(flux['zp_err'], 4)} ({flux['mag_system']} {flux['zp_band']}) "
+        f"for 1 electron/s, {_number(flux['zp_adu'], 4)} for 1 ADU/s; "
         f"{_origin(flux)}; {_color_term(flux)}; 5 sigma depth {_number(flux['depth_5sigma'], 2)}"
     )
 

@@ -204,6 +204,9 @@ def curve_of_rows(session: Session, rows: Sequence[Any], kind: str, source_id: i
         "flux_ujy": _flux_density(columns, own),
         "upper_limit": _upper_limits(columns, own),
     }
+    # A magnitude of noise, with an error of hundreds, would only be mistaken for one.
+    limited = np.isfinite(columns["upper_limit"])
+    columns |= {name: np.where(limited, np.nan, columns[name]) for name in _MAGNITUDES}
     meta = _described(columns) | {"comparison_stars": curves.described}
     if kind == "forced":
         meta["upper_limit"] = f"{LEVEL:g} sigma"
@@ -221,6 +224,7 @@ _MEASURED = (
 _REDUCED = ("zp", "mag_system", "zp_band", "id", "scale", "fwhm", "airmass", "instrument", "detector", "path")
 _TEXT = frozenset({"filter", "kind", "mag_system", "zp_band", "instrument", "detector", "path"})
 _INTEGER = frozenset({"flags", "id"})
+_MAGNITUDES = ("mag", "mag_err", "diff_mag", "diff_mag_err")
 
 
 def _column(rows: Any, name: str) -> NDArray[Any]:

@@ -45,7 +45,9 @@ def test_it_is_told_where_the_zero_point_is_from(dome: Observatory) -> None:
     assert 0 < flux["color_term_err"] < 0.05
     own = f"own fit from {flux['zp_n_stars']} stars of field, scatter {flux['zp_scatter']:.3f}"
     term = f"colour term {flux['color_term']:.3f} +- {flux['color_term_err']:.3f}"
-    assert f"(Vega R), {own}; {term}; 5 sigma" in dome("explain", "0012").stdout
+    told = dome("explain", "0012").stdout
+    assert f" for 1 ADU/s; {own}; {term}; 5 sigma" in told
+    assert "(Vega R) for 1 electron/s, " in told
     with dome.database as database, database.write() as session:
         session.connection().exec_driver_sql(
             "UPDATE reduction SET zp_origin = 'night', zp_n_stars = 2, color_term = NULL"

@@ -56,6 +56,7 @@ def test_a_target_below_the_limit_has_a_row_of_every_frame(forced: Observatory) 
         # Three sigma lie 0.55 mag below five; the flux that was found makes it brighter.
         if float(row["flux"]) < 3 * float(row["flux_err"]):
             assert limit - 0.5 < float(row["upper_limit"]) < limit + 0.8
+            assert row["mag"] == row["diff_mag"] == row["mag_err"] == ""
     assert forced("lightcurve", "Faint").exit_code == 2
 
 
