@@ -136,6 +136,12 @@ def variables(
     """
     with open_store(config) as (_, database):
         rows = search_sources(database, _where(ra, dec, radius, box), variable=True, limit=limit)
+        n_hidden = source_search.n_contaminated(database)
+    if n_hidden:
+        note(
+            f"{n_hidden} more of the store stand out but hold a neighbour's light in many of their "
+            "measurements: `nightflow sources` has their excess and contaminated"
+        )
     _write(rows, source_search.DESCRIBED, output, _VARIABLE)
 
 

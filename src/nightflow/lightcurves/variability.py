@@ -15,7 +15,7 @@ from scipy.stats import chi2 as chi2_distribution
 
 from nightflow.robust import MAD_TO_SIGMA
 
-__all__ = ["Judgement", "StarStatistics", "judge", "star_statistics"]
+__all__ = ["LEAST_EXCESS", "MOST_CONTAMINATED", "Judgement", "StarStatistics", "judge", "star_statistics"]
 
 FEWEST = 8
 """Measurements below which nothing is said to vary."""
@@ -23,9 +23,10 @@ _BIN = 0.5
 """Magnitudes."""
 _ENOUGH = 20
 """Stars in a bin."""
-_EXCESS = 5.0
+LEAST_EXCESS = 5.0
 """Spreads of the bin above its median."""
-_MOST_CONTAMINATED = 0.25
+MOST_CONTAMINATED = 0.25
+"""Part of the measurements that may hold a neighbour's light: with the seeing more or less of it."""
 _CHANCE = 1e-5
 """Probability of a chi-squared as large from a star that is constant."""
 
@@ -138,8 +139,8 @@ def judge(
     mag : ndarray of float64, shape (n,)
         Brightness of each, any zero point.
     contaminated : ndarray of float64, shape (n,), optional
-        Part of the measurements of each that hold light of a neighbour: seeing makes that vary. Above a half
-        a star is neither judged nor does it judge others.
+        Part of the measurements of each that hold light of a neighbour: seeing makes that vary. Above a
+        quarter a star is neither judged nor does it judge others.
     """
     scatter = np.array([one.scatter for one in stars], float)
     stetson = np.array([one.stetson_j for one in stars], float)
@@ -147,7 +148,7 @@ def judge(
     n = np.array([one.n for one in stars], float)
     judged = n >= FEWEST
     if contaminated is not None:
-        judged &= contaminated <= _MOST_CONTAMINATED
+        judged &= contaminated <= MOST_CONTAMINATED
     expected, spread = _neighbours(mag, scatter, judged)
     usual_j, spread_j = _neighbours(mag, stetson, judged)
     excess = (scatter - expected) / spread
@@ -156,7 +157,7 @@ def judge(
     inflation = np.maximum(1.0, expected / error)
     chance = chi2_distribution.sf(np.array([one.chi2 for one in stars], float) / inflation**2, n - 1)
     with np.errstate(invalid="ignore"):
-        stands_out = (excess > _EXCESS) | (excess_j > _EXCESS)
+        stands_out = (excess > LEAST_EXCESS) | (excess_j > LEAST_EXCESS)
     return Judgement(expected=expected, excess=excess, variable=judged & stands_out & (chance < _CHANCE))
 
 

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlmodel import col
 
 from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.associate import separation
 from nightflow.lightcurves.light_curve import Column
+from nightflow.lightcurves.variability import LEAST_EXCESS, MOST_CONTAMINATED
 from nightflow.store.database import Database
 from nightflow.store.healpix import cone
 from nightflow.store.models import Source, SourceStatistics
 from nightflow.store.sources import in_ranges
 
-__all__ = ["COLUMNS", "DESCRIBED", "Box", "Cone", "search_sources"]
+__all__ = ["COLUMNS", "DESCRIBED", "Box", "Cone", "n_contaminated", "search_sources"]
 
 DESCRIBED = (
     Column("source_id", int, "", "Persistent source"),
@@ -173,6 +174,17 @@ def _ranges(where: Cone | Box) -> list[tuple[int, int]]:
     widest = min(abs(where.dec_from), abs(where.dec_to)) if where.dec_from * where.dec_to > 0 else 0.0
     half_width = where.width / 2.0 * float(np.cos(np.radians(widest)))
     return cone(*middle, min(half_width + height + 0.01, 180.0))
+
+
+def n_contaminated(database: Database) -> int:
+    """Return how many sources stand out as variables do, but hold a neighbour's light too often."""
+    statement = select(func.count()).where(
+        ~col(SourceStatistics.variable),
+        col(SourceStatistics.excess) > LEAST_EXCESS,
+        col(SourceStatistics.contaminated) > MOST_CONTAMINATED,
+    )
+    with database.session() as session:
+        return int(session.execute(statement).scalar_one())
 
 
 def _inside(rows: list[dict[str, Any]], where: Cone | Box | None, variable: bool) -> list[dict[str, Any]]:

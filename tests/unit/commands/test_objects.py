@@ -93,6 +93,10 @@ def test_the_variable_is_found_with_its_period_and_nothing_else_varies(campaign:
             assert abs(float(row["period"]) * 24 - star.period_hours) < 4 * float(row["period_err"]) * 24
             assert float(row["period_fap"]) < 1e-6
     assert any(row["period"] for row in found)
+    # Blends vary with the seeing: they are no variables, but it is not hidden that there are some.
+    told = campaign.dome("variables").stderr
+    assert int(told.split()[0]) > 0
+    assert "hold a neighbour's light" in told
 
 
 @pytest.mark.parametrize("name", ["ecsv", "votable", "parquet"])
