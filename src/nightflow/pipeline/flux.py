@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.catalogs.names import plain_name
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.photcal.borrow import borrow_zero_point
 from nightflow.photcal.conditions import Conditions
@@ -153,9 +154,9 @@ def _targets(work: Work, context: Context, stars: ReferenceStars, match: Catalog
     assert work.measured is not None
     sources, solution = work.measured.sources, work.solution
     excluded = np.zeros(len(sources), bool)
-    named = _plain(work.header.object)
+    named = plain_name(work.header.object)
     if named:
-        is_object = np.array([_plain(identifier) == named for identifier in stars.ids[match.star]], bool)
+        is_object = np.array([plain_name(identifier) == named for identifier in stars.ids[match.star]], bool)
         excluded[match.source[is_object]] = True
     radius = footprint_radius(solution, _shape(work))
     reach = max(work.profile.photometry.match_radius / solution.scale, 1.5)
@@ -173,11 +174,6 @@ def _identity(stars: ReferenceStars, match: CatalogMatch, n_sources: int) -> Cat
     known[match.source], ids[match.source] = True, stars.ids[match.star]
     pmra[match.source], pmdec[match.source] = stars.pmra[match.star], stars.pmdec[match.star]
     return CatalogIdentity(catalog=stars.catalog, known=known, ids=ids, pmra=pmra, pmdec=pmdec)
-
-
-def _plain(name: str) -> str:
-    """Return a name without case, blanks and signs: "HAT-P-32 b" and "hatp32b" are one."""
-    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def _shape(work: Work) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.catalogs.local import LocalCatalogs
+from nightflow.catalogs.names import plain_name
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.instruments.profile import PhotometrySettings
@@ -139,8 +140,8 @@ def _excluded(
     settings: PhotometrySettings,
 ) -> NDArray[np.bool_]:
     """Return which stars are targets: those of the store, and those that OBJECT names."""
-    named = {_plain(one.object) for one in frames} - {""}
-    out = np.array([_plain(str(identifier)) in named for identifier in stars.ids], bool)
+    named = {plain_name(one.object) for one in frames} - {""}
+    out = np.array([plain_name(str(identifier)) in named for identifier in stars.ids], bool)
     tree = cKDTree(unit_vectors(stars.ra, stars.dec)) if len(stars) else None
     for one in frames:
         for ra, dec in targets_near(database, one.ra, one.dec, one.radius, one.mjd_mid):
@@ -148,10 +149,6 @@ def _excluded(
                 place = unit_vectors(np.array([ra]), np.array([dec]))[0]
                 out[tree.query_ball_point(place, chord(match_reach(one, settings)))] = True
     return out
-
-
-def _plain(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def _matched(
