@@ -93,6 +93,11 @@ def import_catalog(file: Path, name: str, folder: Path) -> ImportReport:
     n_bad = int(len(stars) - good.sum())
     if n_bad:
         warnings.append(f"{n_bad} of {len(table)} rows have no usable position and were left out")
+    if not stars.mags:
+        warnings.append(
+            "no column is a magnitude of a known band: the catalogue can solve a WCS, but no zero point; it "
+            f"has {', '.join(map(str, table.colnames))}"
+        )
     metadata = write_catalog(
         folder,
         stars.take(good),

@@ -95,7 +95,10 @@ def lightcurve(
     ] = "",
     event: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="BJD_TDB of both ends of a transit, on which no trend rests; else one is sought."),
+        typer.Option(
+            metavar="START END",
+            help="BJD_TDB of both ends of a transit, on which no trend rests; else one is sought.",
+        ),
     ] = None,
     observer: Annotated[str, typer.Option(help=_OBSERVER)] = "",
     observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",

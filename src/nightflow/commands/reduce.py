@@ -160,9 +160,12 @@ def finish(
     try:
         reducer = batch_reducer(settings)
         with _progress() as bar:
-            task = bar.add_task("reducing", total=None)
+            task = bar.add_task("", total=None)
             finished = finish_night(
-                reducer, night, lambda done, total, outcome: _show(bar, task, done, total, outcome)
+                reducer,
+                night,
+                lambda done, total, outcome: _show(bar, task, done, total, outcome),
+                step=lambda name: bar.reset(task, total=None, description=name),
             )
     except NightflowError as error:
         fail(str(error))
@@ -200,8 +203,8 @@ def _tell(finished: FinishedNight) -> None:
     console.print(f"{verdicts['pass']} frames pass, {verdicts['fail']} fail")
     found = finished.sources
     console.print(
-        f"{found.n_sources} sources, {found.n_new} of them new; {found.n_movers} bodies move; "
-        f"{found.n_loose} of {found.n_detections} detections belong to nothing",
+        f"{found.n_sources} sources, {found.n_new} of them seen on no other night; "
+        f"{found.n_movers} bodies move; {found.n_loose} of {found.n_detections} detections belong to nothing",
         soft_wrap=True,
     )
     console.print(f"{finished.table}\n{finished.figure}", markup=False, soft_wrap=True)
@@ -238,7 +241,7 @@ def _conclude(report: RunReport, next_step: str = "") -> None:
         console.print(_counted(ended) or "no raw frames found")
     warned = [outcome for outcome in report.outcomes if outcome.state == State.DONE and outcome.reason]
     if warned:
-        note(f"{len(warned)} done with warnings, such as: {warned[0].reason}")
+        note(f"{len(warned)} done with notes, such as: {warned[0].reason}")
         note("`nightflow frames --format csv` has each in full, `nightflow explain FRAME` those of one frame")
     if next_step:
         note(next_step)

@@ -172,11 +172,14 @@ def detrended_curve(
     for key, rows in curve.chips():
         time = curve["bjd_tdb"][rows]
         inside = None if event is None else (time >= event[0]) & (time <= event[1])
-        own = {term: curve[term][rows] for term in terms}
         most = max(len(rows) // FEWEST_A_TERM - 1, 0)
+        own = {term: curve[term][rows] for term in terms[:most]}
         stars = field_trends(field[key], terms[:most]) if key in field else {}
         done = detrend(mag[rows], error[rows], own, stars, inside)
         mag[rows], error[rows] = done.mag, done.mag_err
+        done = replace(
+            done, refused=done.refused | dict.fromkeys(terms[most:], _too_few(len(rows), most + 1))
+        )
         notes.append(f"{' '.join(part for part in key if part)}: {_described(done)}")
     columns |= {"diff_mag": mag, "diff_mag_err": error}
     return replace(curve, columns=columns, meta=curve.meta | {"detrended": "; ".join(notes)})
@@ -187,6 +190,10 @@ def _described(done: Detrended) -> str:
     left = "".join(f", not {name} ({why})" for name, why in done.refused.items())
     used = f"on {np.count_nonzero(done.outside)} of {len(done.mag)} points"
     return f"{taken or 'nothing'} mag per unit, {used}{left}"
+
+
+def _too_few(n_points: int, n_terms: int) -> str:
+    return f"{n_points} points, {FEWEST_A_TERM * (1 + n_terms)} are needed"
 
 
 def _told(trend: FieldTrend) -> str:
@@ -207,7 +214,7 @@ def _shown(
         elif not field[name].shown:
             refused[name] = f"not shown by {field[name].n_stars} comparison stars"
         elif np.count_nonzero(rows) < FEWEST_A_TERM * (2 + len(names)):
-            refused[name] = f"only {np.count_nonzero(rows)} points"
+            refused[name] = _too_few(int(rows.sum()), 1 + len(names))
         elif np.ptp(values[rows]) > 0:
             names.append(name)
         else:

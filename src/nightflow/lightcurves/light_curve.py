@@ -50,6 +50,10 @@ COLUMNS = (
     Column("zp_band", str, "", "Band of the catalogue that the zero point is of"),
     Column("instrument", str, "", "Profile of the camera"),
     Column("detector", str, "", "Chip of the camera"),
+    Column("flux_ujy_err", float, "uJy", "Error of flux_ujy, without that of the zero point"),
+    Column("zp_err", float, "mag", "Error of the frame's zero point, which all stars of the frame share"),
+    Column("zp_origin", str, "", "frame, or night where the frame had too few reference stars of its own"),
+    Column("grade", str, "", "good, fair or bad: the quality of the frame"),
 )
 """In the order in which they are written. NaN stands for null in columns of float."""
 

@@ -61,7 +61,10 @@ class FinishedNight:
 
 
 def finish_night(
-    reducer: Reducer, night: str, progress: Callable[[int, int, Outcome | None], None] | None = None
+    reducer: Reducer,
+    night: str,
+    progress: Callable[[int, int, Outcome | None], None] | None = None,
+    step: Callable[[str], object] = lambda name: None,
 ) -> FinishedNight | None:
     """Conclude a night; again on an unchanged night changes nothing.
 
@@ -80,6 +83,8 @@ def finish_night(
         Date of the evening, such as "2024-05-12".
     progress : callable, optional
         Told after each exposure.
+    step : callable
+        Told what begins, in words.
 
     Returns
     -------
@@ -95,16 +100,22 @@ def finish_night(
     exposures = exposures_of_night(reducer.database, night)
     if not exposures:
         return None
+    step("masters")
     masters = build_all(reducer, night=night)
+    step("reducing again what has changed")
     run = reduce_all(reducer, exposures, progress=progress)
     # The lights that were reduced just now may be what an illumination or fringe master was short of.
     sky = build_sky(reducer, night=night)
     if any(row["fingerprint"] for row in sky):
         run = _both(run, reduce_all(reducer, exposures, progress=progress))
+    step("extinction and colour terms")
     photometry = solve_photometry(reducer.database, reducer.context.catalogs, reducer.context.profiles, night)
+    step("sources and what moves")
     sources = associate(reducer.database, night, reducer.settings.association, now=reducer.context.clock())
+    step("statistics of the sources")
     for field in sources.fields:
         update_statistics(reducer.database, field)
+    step("report")
     graded = grade_night(frame_rows(reducer.database, night=night), reducer.context.profiles)
     rows = with_verdicts(graded)
     record_verdicts(reducer.database, rows)

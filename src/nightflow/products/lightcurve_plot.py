@@ -180,13 +180,13 @@ def _draw_filter(
 
 
 def _scale(axes: Axes, curve: LightCurve, panel: _Panel, limits: NDArray[np.bool_]) -> None:
-    """Let the points that carry light set the scale, with brighter up.
+    """Let the points that carry light, and all limits, set the scale, with brighter up.
 
     A neighbour in the aperture makes no point worthless; a saturated or hit one may lie anywhere.
     """
     value = np.where(limits, curve["upper_limit"], curve[panel.value])
     error = np.where(limits, 0.0, np.nan_to_num(curve[panel.error]))
-    good = np.isfinite(value) & ((curve["flags"] & int(INCOMPLETE)) == 0)
+    good = np.isfinite(value) & (limits | ((curve["flags"] & int(INCOMPLETE)) == 0))
     rows = good if good.sum() > 1 else np.isfinite(value)
     if rows.any():
         low, high = float((value - error)[rows].min()), float((value + error)[rows].max())

@@ -140,7 +140,7 @@ def light_curve_query(source_id: int, kind: str = "aperture", filter: str | None
 def measurements_query(kind: str) -> Select[Any]:
     """Return the statement for all current measurements of a kind with their frames, in the order of time."""
     measured = [col(getattr(Measurement, name)) for name in _MEASURED]
-    reduced = [col(Reduction.zp), col(Reduction.mag_system), col(Reduction.zp_band), col(Reduction.id)]
+    reduced = [col(getattr(Reduction, name)) for name in _ON_REDUCTION]
     labelled: list[Any] = [
         col(Measurement.source_id).label("source"),
         col(Reduction.scale),
@@ -197,11 +197,13 @@ def curve_of_rows(session: Session, rows: Sequence[Any], kind: str, source_id: i
     columns = {name: _column(rows, name) for name in (*_MEASURED, *_REDUCED)}
     own = _own_zero_points(columns)
     curves = differential(session, source_id, kind, columns)
+    flux_ujy, flux_ujy_err = (_flux_density(columns, columns[name], own) for name in ("flux", "flux_err"))
     columns |= {"frame": columns["path"], "source_id": np.full(len(rows), source_id)}
     columns |= {
         "diff_mag": curves.diff_mag,
         "diff_mag_err": curves.diff_mag_err,
-        "flux_ujy": _flux_density(columns, own),
+        "flux_ujy": flux_ujy,
+        "flux_ujy_err": flux_ujy_err,
         "upper_limit": _upper_limits(columns, own),
     }
     # A magnitude of noise, with an error of hundreds, would only be mistaken for one.
@@ -221,8 +223,11 @@ _MEASURED = (
     "mjd_mid", "bjd_tdb", "filter", "kind", "mag", "mag_err", "flux", "flux_err", "x", "y", "ra", "dec",
     "fwhm_px", "flags",
 )  # fmt: skip
-_REDUCED = ("zp", "mag_system", "zp_band", "id", "scale", "fwhm", "airmass", "instrument", "detector", "path")
-_TEXT = frozenset({"filter", "kind", "mag_system", "zp_band", "instrument", "detector", "path"})
+_ON_REDUCTION = ("zp", "zp_err", "zp_origin", "mag_system", "zp_band", "grade", "id")
+_REDUCED = (*_ON_REDUCTION, "scale", "fwhm", "airmass", "instrument", "detector", "path")
+_TEXT = frozenset(
+    {"filter", "kind", "mag_system", "zp_band", "zp_origin", "grade", "instrument", "detector", "path"}
+)
 _INTEGER = frozenset({"flags", "id"})
 _MAGNITUDES = ("mag", "mag_err", "diff_mag", "diff_mag_err")
 
@@ -242,9 +247,10 @@ def _systems(columns: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDArr
         yield system, band, (columns["mag_system"] == system) & (columns["zp_band"] == band)
 
 
-def _flux_density(columns: dict[str, NDArray[Any]], own: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return microjansky, each row by the system and band of its own zero point."""
-    flux = columns["flux"]
+def _flux_density(
+    columns: dict[str, NDArray[Any]], flux: NDArray[np.float64], own: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return fluxes, or their errors, in microjansky, each row by the system of its own zero point."""
     out = np.full(len(flux), np.nan)
     for system, band, rows in _systems(columns):
         out[rows] = microjansky(flux[rows], own[rows], system, band)

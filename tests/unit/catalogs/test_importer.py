@@ -56,6 +56,15 @@ def test_plain_names(tmp_path):
     assert stars.mag_errs["V"][0] == pytest.approx(0.01)
 
 
+def test_a_catalogue_without_a_band_says_what_it_is_good_for(tmp_path):
+    report = run(tmp_path, write(tmp_path, "name,ra,dec,brightness,epoch\na,10.0,20.0,9.5,2000\n"))
+    assert report.bands == ()
+    assert report.warnings == (
+        "no column is a magnitude of a known band: the catalogue can solve a WCS, but no zero point; it has "
+        "name, ra, dec, brightness, epoch",
+    )
+
+
 @pytest.mark.parametrize("suffix", ["ecsv", "vot", "fits", "csv"])
 def test_gaia_in_every_format(tmp_path, suffix):
     file = tmp_path / f"gaia.{suffix}"

@@ -232,7 +232,7 @@ def test_a_few_points_have_no_trend(n: int) -> None:
     known = {"airmass": FieldTrend(mean=0.0, mean_err=0.01, spread=0.05, n_stars=20)}
     done = detrend(np.linspace(0.0, 1.0, n), np.full(n, 0.01), columns, known)
     assert done.terms == ()
-    assert done.refused == {"airmass": f"only {n} points"}
+    assert done.refused == {"airmass": f"{n} points, 16 are needed"}
     assert len(done.mag) == n
 
 
@@ -264,6 +264,13 @@ def test_a_light_curve_is_detrended_filter_by_filter_and_says_so() -> None:
     without = detrended_curve(light_curve(parts), ["airmass"], {}, event)
     assert "cam 1 R: nothing" in without.meta["detrended"]
     assert "not airmass (too few comparison stars" in without.meta["detrended"]
+
+
+def test_what_the_points_are_too_few_for_is_said() -> None:
+    curve = light_curve([("1", "R", night(1, transit()))])
+    short = curve.take(np.arange(len(curve))[:30])
+    done = detrended_curve(short, ["airmass", "x", "y"], {})
+    assert "not y (30 points, 32 are needed)" in done.meta["detrended"]
 
 
 def test_chips_are_places_of_their_own() -> None:

@@ -12,7 +12,8 @@ def _columns(n: int) -> dict[str, np.ndarray]:
 
 PUBLISHED = (
     "mjd_mid,bjd_tdb,filter,kind,mag,mag_err,upper_limit,flux,flux_err,flux_ujy,diff_mag,diff_mag_err,x,y,ra,dec,"
-    "airmass,fwhm_px,flags,frame,source_id,mag_system,zp_band,instrument,detector"
+    "airmass,fwhm_px,flags,frame,source_id,mag_system,zp_band,instrument,detector,flux_ujy_err,"
+    "zp_err,zp_origin,grade"
 )
 
 

@@ -40,6 +40,10 @@ def transit(n: int = 40, seed: int = 3) -> LightCurve:
         "source_id": np.full(n, 17),
         "mag_system": np.full(n, "Vega", object),
         "zp_band": np.full(n, "V", object),
+        "flux_ujy_err": np.full(n, np.nan),
+        "zp_err": np.full(n, 0.012),
+        "zp_origin": np.full(n, "frame", object),
+        "grade": np.full(n, "good", object),
     }
     columns["mag"][3] = np.nan
     columns["diff_mag"][5] = np.nan

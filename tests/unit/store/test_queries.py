@@ -125,6 +125,15 @@ def test_flux_density_of_a_vega_zero_point(database: Database) -> None:
     # V = 20 (Vega) is 20.02 AB: 10**(-0.4 * 20.02) of 3631 Jy is 35.6 microjansky.
     assert curve["mag"][0] == pytest.approx(20.0)
     assert curve["flux_ujy"][0] == pytest.approx(3631e6 * 10 ** (-0.4 * 20.02), rel=1e-3)
+    relative = curve["flux_err"][0] / curve["flux"][0]
+    assert curve["flux_ujy_err"][0] == pytest.approx(relative * curve["flux_ujy"][0])
+
+
+def test_what_all_stars_of_a_frame_share_is_beside_each(database: Database) -> None:
+    shared = {"zp_err": 0.013, "zp_origin": "night", "grade": "bad"}
+    _append(database, 0, chain=shared)
+    curve = light_curve(database, _source_id(database))
+    assert {name: curve[name][0] for name in shared} == shared
 
 
 def test_flux_density_is_that_of_the_magnitude(database: Database) -> None:
