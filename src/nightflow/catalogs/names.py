@@ -7,4 +7,4 @@ __all__ = ["plain_name"]
 
 def plain_name(name: str) -> str:
     """Return a name without case, blanks and signs: "HAT-P-32 b" and "hatp32b" are one."""
-    return "".join(character for character in name.lower() if character.isalnum())
+    return "".join(character for character in name.casefold() if character.isalnum())

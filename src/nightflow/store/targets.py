@@ -14,6 +14,7 @@ from sqlalchemy import Text, cast
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from nightflow.catalogs.names import plain_name
 from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.associate import separation
 from nightflow.lightcurves.ephemeris import EphemerisPlace, ephemeris_error, ephemeris_place
@@ -116,9 +117,9 @@ def find_target(database: Database, name: str) -> Target | None:
     cleaned = plain_text(name).strip()
     with database.session() as session:
         target = _by_name(session, cleaned)
-    if target is not None or not _letters(cleaned):
+    if target is not None or not plain_name(cleaned):
         return target
-    alike = [one for one in list_targets(database) if _letters(one.name) == _letters(cleaned)]
+    alike = [one for one in list_targets(database) if plain_name(one.name) == plain_name(cleaned)]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -198,10 +199,6 @@ def _sorted(ephemeris: Sequence[Sequence[float]]) -> list[list[float]]:
 
 def _by_name(session: Session, name: str) -> Target | None:
     return session.exec(select(Target).where(Target.name == name)).first()
-
-
-def _letters(name: str) -> str:
-    return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def _check(
