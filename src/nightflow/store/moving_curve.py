@@ -21,7 +21,7 @@ from nightflow.store.models import (
     Target,
     is_detection,
 )
-from nightflow.store.queries import curve_of_rows, measurements_query
+from nightflow.store.queries import curve_of_rows, measurements_query, read_rows
 from nightflow.store.targets import position_at
 
 __all__ = ["mover_curve", "moving_target_curve"]
@@ -129,6 +129,6 @@ def _curve(
         )
         if filter is not None:
             statement = statement.where(col(Measurement.filter) == filter)
-        rows += session.execute(statement).mappings().all()
+        rows += read_rows(session, statement)
     rows.sort(key=lambda row: (row["mjd_mid"], row["path"]))
     return curve_of_rows(session, rows, kind)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, func, select
+from sqlalchemy import RowMapping, Select, func, select
 from sqlmodel import Session, col
 
 from nightflow.lightcurves.associate import match_radius, separation
@@ -27,7 +28,7 @@ from nightflow.store.sources import in_ranges, moved_to
 
 __all__ = [
     "FoundSource", "Motion", "curve_of_rows", "find_source", "find_sources", "light_curve",
-    "light_curve_query", "measurements_query",
+    "light_curve_query", "measurements_query", "read_rows",
 ]  # fmt: skip
 
 
@@ -137,8 +138,12 @@ def light_curve_query(source_id: int, kind: str = "aperture", filter: str | None
     return statement if filter is None else statement.where(col(Measurement.filter) == filter)
 
 
+@cache
 def measurements_query(kind: str) -> Select[Any]:
-    """Return the statement for all current measurements of a kind with their frames, in the order of time."""
+    """Return the statement for all current measurements of a kind with their frames, in the order of time.
+
+    Statements do not change, and to make this one takes a quarter of the time that a light curve is read in.
+    """
     measured = [col(getattr(Measurement, name)) for name in _MEASURED]
     reduced = [col(getattr(Reduction, name)) for name in _ON_REDUCTION]
     labelled: list[Any] = [
@@ -157,6 +162,11 @@ def measurements_query(kind: str) -> Select[Any]:
     )
 
 
+def read_rows(session: Session, statement: Select[Any]) -> Sequence[RowMapping]:
+    """Return the rows of a statement as the driver gives them: there are no objects of the ORM to make."""
+    return session.connection().execute(statement).mappings().all()
+
+
 def light_curve(
     database: Database, source_id: int, *, filter: str | None = None, kind: str = "aperture"
 ) -> LightCurve:
@@ -172,7 +182,7 @@ def light_curve(
         aperture, psf or forced.
     """
     with database.session() as session:
-        rows = session.execute(light_curve_query(source_id, kind, filter)).mappings().all()
+        rows = read_rows(session, light_curve_query(source_id, kind, filter))
         curve = curve_of_rows(session, rows, kind, source_id)
         source = session.get(Source, source_id)
     if source is not None:
