@@ -76,9 +76,9 @@ class AssociationSettings(_Section):
 
     radius_arcsec: float | None = Field(None, gt=0)
     """Between detections of one source; else the larger of 1", three times the rms of the WCS and half of the
-    FWHM."""
+    FWHM, but no more than the larger of 3" and 1.5 pixels."""
     least_detections: int = Field(3, ge=1)
-    """That make a source; two do where a field has fewer than ten frames."""
+    """That make a source; two do at a place that fewer than ten frames covered."""
     least_fraction: float = Field(0.0, ge=0, le=1)
     """Of the field's frames on which a source must be detected; 0.3 keeps the faint and the passing out."""
     fastest_arcsec_per_hour: float = Field(300.0, gt=0)

@@ -37,7 +37,7 @@ class NightSources:
     n_movers : int
         Bodies that move.
     fields : tuple of tuple of int
-        The sources that were seen, field by field.
+        The sources that were seen, or were before, field by field: their statistics are to be made anew.
     changed : bool
         Whether a row was changed.
     """
@@ -58,6 +58,7 @@ class _FieldDone:
     n_new: int
     records: list[MoverRecord]
     source_ids: tuple[int, ...]
+    lost_ids: tuple[int, ...]
     changed: bool
 
 
@@ -97,7 +98,7 @@ def associate(
         n_sources=len({one for done in fields for one in done.source_ids}),
         n_new=sum(one.n_new for one in fields),
         n_movers=len(records),
-        fields=tuple(one.source_ids for one in fields),
+        fields=tuple(one.source_ids + one.lost_ids for one in fields),
         changed=changed or any(one.changed for one in fields),
     )
 
@@ -131,7 +132,9 @@ def _field(
         field = read_field(session, frames)
         if not len(field.night):
             # Reduced up to the WCS and not further.
-            return _FieldDone(n_detections=0, n_loose=0, n_new=0, records=[], source_ids=(), changed=False)
+            return _FieldDone(
+                n_detections=0, n_loose=0, n_new=0, records=[], source_ids=(), lost_ids=(), changed=False
+            )
         sources = field_sources(session, field)
     rules = Rules(
         radius=settings.radius_arcsec or field.radius,
@@ -151,6 +154,7 @@ def _field(
         n_new=found.n_new,
         records=mover_records(field, found, targets),
         source_ids=written.source_ids,
+        lost_ids=written.lost_ids,
         changed=written.changed,
     )
 

@@ -1,4 +1,4 @@
-"""Whether the rows of the store agree with each other; every question is one statement for the database.
+"""Whether the rows of the store agree with each other.
 
 What is wrong a million times is told by its number and the first few.
 """

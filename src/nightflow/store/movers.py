@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete
+from sqlalchemy import delete, tuple_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -52,6 +52,9 @@ DESCRIBED = (
 _NAMED_WITHIN = 30.0
 """Arcsec between a body and where a target's ephemeris has it."""
 _DAY = 24.0
+_AT_ONCE = 400
+_KINDS = ("aperture", "psf")
+"""The first that there is counts: detections in the residuals of PSF photometry have no aperture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,8 @@ class MoverRecord:
     row: Mover
     detections: tuple[tuple[int, int], ...]
     """Reduction and detection number of each, in the order of time."""
+    mjd: tuple[float, ...]
+    """Of each: in which month the database must look."""
     first: tuple[float, str, str, int]
     """MJD, hash of the file, detector and detection number of the first of them."""
 
@@ -149,7 +154,8 @@ def mover_records(
         )
         first = (frames[0].mjd_mid, frames[0].sha256, frames[0].detector, numbers[0])
         detections = tuple((one.reduction_id, number) for one, number in zip(frames, numbers, strict=True))
-        records.append(MoverRecord(row=row, detections=detections, first=first))
+        times = tuple(one.mjd_mid for one in frames)
+        records.append(MoverRecord(row=row, detections=detections, mjd=times, first=first))
     return records
 
 
@@ -198,6 +204,8 @@ def _measured(session: Session, mover: Mover) -> dict[str, NDArray[Any]]:
         session.connection()
         .execute(
             select_columns(
+                col(Measurement.reduction_id),
+                col(Measurement.number),
                 *(col(getattr(Measurement, name)) for name in _COLUMNS),
                 *(col(getattr(Reduction, name)) for name in _OF_REDUCTION),
                 col(Frame.exptime),
@@ -208,18 +216,19 @@ def _measured(session: Session, mover: Mover) -> dict[str, NDArray[Any]]:
                 Measurement,
                 (col(Measurement.reduction_id) == col(MoverDetection.reduction_id))
                 & (col(Measurement.number) == col(MoverDetection.number))
-                & (col(Measurement.kind) == "aperture"),
+                & col(Measurement.kind).in_(_KINDS),
             )
             .join(Reduction, col(Reduction.id) == col(Measurement.reduction_id))
             .join(Frame, col(Frame.id) == col(Reduction.frame_id))
             .join(Exposure, col(Exposure.id) == col(Frame.exposure_id))
             .where(col(MoverDetection.mover_id) == mover.id)
-            .order_by(col(Measurement.mjd_mid), col(Exposure.path))
+            .order_by(col(Measurement.mjd_mid), col(Exposure.path), col(Measurement.kind))
         )
         .all()
     )
+    first = {tuple(row[:2]): row[2:] for row in reversed(rows)}
     names = (*_COLUMNS, *_OF_REDUCTION, "exptime", "path")
-    table = list(zip(*rows, strict=True)) or [()] * len(names)
+    table = list(zip(*reversed(first.values()), strict=True)) or [()] * len(names)
     return {
         name: np.array(values, dtype=object if name in _TEXT else np.float64)
         for name, values in zip(names, table, strict=True)
@@ -236,18 +245,25 @@ def _name(targets: Sequence[Target], mjd: float, ra: float, dec: float) -> str:
 
 
 def _median_mag(session: Session, record: MoverRecord) -> float | None:
-    values: list[float | None] = []
-    for reduction, number in record.detections:
-        values += session.scalars(
-            select(col(Measurement.mag)).where(
-                col(Measurement.reduction_id) == reduction,
-                col(Measurement.number) == number,
-                col(Measurement.kind) == "aperture",
-                col(Measurement.mag).is_not(None),
+    """Return the median magnitude of the apertures, or of the PSF where a detection has no aperture."""
+    values: dict[tuple[int, int], float] = {}
+    for start in range(0, len(record.detections), _AT_ONCE):
+        some = record.detections[start : start + _AT_ONCE]
+        rows = session.connection().execute(
+            select_columns(
+                col(Measurement.reduction_id),
+                col(Measurement.number),
+                col(Measurement.mag),
             )
-        ).all()
-    known = [float(one) for one in values if one is not None]
-    return float(np.median(known)) if known else None
+            .where(
+                tuple_(col(Measurement.reduction_id), col(Measurement.number)).in_(some),
+                col(Measurement.mjd_mid).between(min(record.mjd), max(record.mjd)),
+                col(Measurement.kind).in_(_KINDS),
+            )
+            .order_by(col(Measurement.kind).desc())
+        )
+        values |= {(reduction, number): mag for reduction, number, mag in rows if mag is not None}
+    return float(np.median(list(values.values()))) if values else None
 
 
 def _values(row: Mover) -> dict[str, Any]:

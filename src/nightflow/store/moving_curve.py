@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import and_, or_, select
 from sqlmodel import Session, col
 
 from nightflow.lightcurves.associate import match_radius, separation
 from nightflow.lightcurves.light_curve import LightCurve
-from nightflow.store.covering import covering
+from nightflow.store.covering import CoveringFrame, covering
 from nightflow.store.database import Database
 from nightflow.store.models import (
     Frame,
@@ -25,6 +27,9 @@ from nightflow.store.queries import curve_of_rows, measurements_query, read_rows
 from nightflow.store.targets import position_at
 
 __all__ = ["mover_curve", "moving_target_curve"]
+
+_NIGHT = 0.5
+"""Days."""
 
 
 def mover_curve(
@@ -76,43 +81,49 @@ def moving_target_curve(
     first, last = target.ephemeris[0][0], target.ephemeris[-1][0]
     with database.session() as session:
         keys = []
-        for frame in covering(
+        frames = covering(
             session, lambda mjd: position_at(target, mjd), col(Frame.mjd_mid).between(first, last)
-        ):
-            number = _nearest(
-                session,
-                frame.reduction_id,
-                frame.mjd_mid,
-                (frame.ra, frame.dec),
-                match_radius(frame.scale) if radius is None else radius,
-            )
+        )
+        for frame in frames:
+            within = match_radius(frame.scale) if radius is None else radius
+            number = _nearest(session, frame, within, stays=_stays(frame, frames, within))
             if number is not None:
                 keys.append((frame.reduction_id, frame.mjd_mid, number))
         return _curve(session, keys, filter, kind)
 
 
-def _nearest(
-    session: Session, reduction: int, mjd: float, place: tuple[float, float], radius: float
-) -> int | None:
+def _stays(frame: CoveringFrame, frames: Sequence[CoveringFrame], radius: float) -> bool:
+    """Return whether a body stays within the radius on all frames of half a day about one."""
+    times = [one.mjd_mid for one in frames]
+    begin, end = bisect_left(times, frame.mjd_mid - _NIGHT), bisect_right(times, frame.mjd_mid + _NIGHT)
+    here = frames[begin:end]
+    ra, dec = np.array([one.ra for one in here]), np.array([one.dec for one in here])
+    return bool(separation(frame.ra, frame.dec, ra, dec).max() <= radius)
+
+
+def _nearest(session: Session, frame: CoveringFrame, radius: float, *, stays: bool) -> int | None:
     """Return the number of the detection nearest to a place, None where none is within the radius.
 
     What belongs to a star of a catalogue, or to a source whose place a night has settled, is none of what
-    moves. The time of the frame says in which month the database must look.
+    moves; but a slow body makes a source in a night, which no other night sees: one that lies within a pixel
+    of its ephemeris counts. The time of the frame says in which month the database must look.
     """
-    north = radius / 3600.0
+    place, north = (frame.ra, frame.dec), radius / 3600.0
+    settled = and_(col(Source.n_position) > 0, col(Source.n_obs) > col(Source.n_position))
+    at_rest = settled if stays else col(Source.n_position) > 0
     rows = session.execute(
-        select(col(Measurement.number), col(Measurement.ra), col(Measurement.dec))
+        select(col(Measurement.number), col(Measurement.ra), col(Measurement.dec), col(Source.n_position))
         .join(Source, col(Measurement.source_id) == col(Source.id), isouter=True)
         .where(
-            or_(col(Source.id).is_(None), and_(col(Source.n_position) == 0, col(Source.catalog) == "")),
-            col(Measurement.reduction_id) == reduction,
-            col(Measurement.mjd_mid) == mjd,
+            or_(col(Source.id).is_(None), and_(~at_rest, col(Source.catalog) == "")),
+            col(Measurement.reduction_id) == frame.reduction_id,
+            col(Measurement.mjd_mid) == frame.mjd_mid,
             col(Measurement.dec).between(place[1] - north, place[1] + north),
             is_detection(),
         )
     ).all()
-    distances = [(float(separation(row[1], row[2], *place)), int(row[0])) for row in rows]
-    near = [one for one in distances if one[0] <= radius]
+    distances = [(float(separation(ra, dec, *place)), int(number), n or 0) for number, ra, dec, n in rows]
+    near = [one for one in distances if one[0] <= (min(radius, frame.scale) if one[2] else radius)]
     return min(near)[1] if near else None
 
 

@@ -44,6 +44,8 @@ _ROWS_AT_ONCE = 20_000
 """Rows that are made ready for one statement: for those of a whole night there may be no room."""
 _CONFIRMED = 2
 """Detections, on different frames."""
+_SAME_NIGHT = 0.5 / 365.25
+"""Years between the middles of two sets of frames of one night, less than."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +94,8 @@ class Written:
         Detections that belong to another source now, or to none, or to one for the first time.
     n_new, n_gone : int
         Sources that are new, and that are no longer.
-    source_ids : tuple of int
-        Those that were seen.
+    source_ids, lost_ids : tuple of int
+        Sources that were seen; and those of other nights that this one saw before and no longer does.
     changed : bool
         Whether a row was changed.
     """
@@ -102,6 +104,7 @@ class Written:
     n_new: int
     n_gone: int
     source_ids: tuple[int, ...]
+    lost_ids: tuple[int, ...]
     changed: bool
 
 
@@ -160,11 +163,13 @@ def write_association(
     _put_history(session, field, sources, source, gone, night, now)
     _drop(session, gone)
     n_attached = attach_forced(session, field.frames, NIGHT_ASSOCIATION)
+    before = sources.rows.ids[sources.tonight > 0]
     return Written(
         n_moved=int((source != field.source).sum()),
         n_new=n_new,
         n_gone=len(gone),
         source_ids=tuple(ids[count > 0].tolist()),
+        lost_ids=tuple(np.setdiff1d(before, np.append(gone, ids[count > 0])).tolist()),
         changed=bool(changed.any() or n_new or n_updated or len(gone) or n_attached),
     )
 
@@ -228,7 +233,8 @@ def _put_sources(
     count: NDArray[np.int64],
 ) -> tuple[int, int]:
     """Insert new sources and update those that differ; return how many there are of each."""
-    place = {one: row for row, one in enumerate(sources.rows.ids.tolist())}
+    stored = sources.rows
+    place = {one: row for row, one in enumerate(stored.ids.tolist())}
     pixels = healpix.pixel(found.ra, found.dec) if len(ids) else np.empty(0, np.int64)
     inherited = _catalog_entries(session, field, found)
     fresh: list[dict[str, Any]] = []
@@ -247,17 +253,30 @@ def _put_sources(
         if row is None:
             fresh.append({"id": one, "n_obs": int(count[index])} | where | inherited.get(index, _UNKNOWN))
             continue
-        n_obs = int(sources.rows.n_obs[row] - sources.tonight[row] + count[index])
-        better = where["n_position"] > sources.rows.n_position[row]
-        if index >= len(sources.known_ids) or better:
-            catalogued = inherited.get(index, _UNKNOWN) if index >= len(sources.known_ids) else {}
+        n_obs = int(stored.n_obs[row] - sources.tonight[row] + count[index])
+        anew = index >= len(sources.known_ids)
+        if anew or _is_better(where, stored, row, field.epoch):
+            catalogued = inherited.get(index, _UNKNOWN) if anew else {}
             moved.append({"one": one, "n_obs": n_obs, "healpix": int(pixels[index])} | where | catalogued)
-        elif n_obs != sources.rows.n_obs[row]:
+        elif n_obs != stored.n_obs[row]:
             counted.append({"one": one, "n_obs": n_obs})
     insert_sources(session, fresh)
     for rows in (moved, counted):
         _update_sources(session, rows)
     return len(fresh), len(moved) + len(counted)
+
+
+def _is_better(where: dict[str, Any], stored: SourceRows, row: int, epoch: float) -> bool:
+    """Return whether a night's place of a known source is to be written.
+
+    It rests on more detections; or the one in the store is this night's own, of frames as they were before.
+    """
+    if not where["n_position"]:
+        return False
+    if stored.n_position[row] and abs(stored.epoch[row] - epoch) < _SAME_NIGHT:
+        there = (stored.ra[row], stored.dec[row], stored.n_position[row])
+        return bool(there != (where["ra"], where["dec"], where["n_position"]))
+    return bool(where["n_position"] > stored.n_position[row])
 
 
 _UNKNOWN: dict[str, Any] = {"pmra": 0.0, "pmdec": 0.0, "catalog": "", "catalog_id": ""}

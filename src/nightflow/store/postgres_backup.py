@@ -24,6 +24,7 @@ __all__ = ["dump", "load"]
 
 _OURS = re.compile(r" TABLE \S+ (alembic_version|exposure|frame|reduction|measurement) ")
 _N_OURS = 5
+_REVISION = re.compile(r"^COPY \S*alembic_version .*\n(\S+)$", re.MULTILINE)
 _ALL_OR_NOTHING = ("--exit-on-error", "--single-transaction")
 
 
@@ -66,14 +67,10 @@ def load(database: Database, file: Path) -> None:
         unguard(connection)
         connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
     _run(database, "pg_restore", *_ALL_OR_NOTHING, "--no-owner", "--no-acl", str(file.resolve()))
-    with database.session() as session:
-        revision = session.connection().execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if not is_known(str(revision)):
-        raise ConfigurationError(f"{file}: a newer nightflow made it (revision {revision}); install that one")
 
 
 def _check(file: Path) -> None:
-    """Read the archive's list of contents before anything is touched."""
+    """Read the archive's list of contents and its revision before anything is touched."""
     command = [_program("pg_restore"), "--list", str(file.resolve())]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     fault = _last_line(listed.stderr) if listed.returncode else ""
@@ -81,6 +78,17 @@ def _check(file: Path) -> None:
         fault = "it is no store of nightflow"
     if fault:
         raise ConfigurationError(f"{file} cannot be restored: {fault}; name another backup")
+    command = [
+        _program("pg_restore"),
+        "--data-only",
+        "--table=alembic_version",
+        "--file=-",
+        str(file.resolve()),
+    ]
+    found = _REVISION.search(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    revision = found[1] if found else "unknown"
+    if not is_known(revision):
+        raise ConfigurationError(f"{file}: a newer nightflow made it (revision {revision}); install that one")
 
 
 def _run(database: Database, name: str, *options: str) -> None:
@@ -94,7 +102,7 @@ def _run(database: Database, name: str, *options: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         shown = database.engine.url.render_as_string(hide_password=True)
-        raise ConfigurationError(f"store {shown}: {_last_line(done.stderr)}{_mend(done.stderr)}")
+        raise ConfigurationError(f"store {shown}: {name}: {_last_line(done.stderr)}{_mend(done.stderr)}")
 
 
 def _program(name: str) -> str:

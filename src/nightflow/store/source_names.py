@@ -40,7 +40,10 @@ def names(sha256: str, detector: str, numbers: NDArray[np.integer], trial: int =
         A detection number is too large.
     """
     if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < 1 << _NUMBER_BITS:
-        raise ValueError(f"detection numbers must lie between 0 and {(1 << _NUMBER_BITS) - 1}")
+        raise ValueError(
+            f"detections {numbers.min()} to {numbers.max()} of {sha256[:12]}, detector {detector!r}: their "
+            f"numbers must lie between 0 and {(1 << _NUMBER_BITS) - 1}"
+        )
     digest = hashlib.blake2b(f"{sha256}/{detector}/{trial}".encode(), digest_size=8).digest()
     frame = int.from_bytes(digest, "big") >> (64 - _FRAME_BITS)
     # 0 means no source.

@@ -138,7 +138,12 @@ def search_sources(
         )
         .join(SourceStatistics, col(SourceStatistics.source_id) == col(Source.id), isouter=not variable)
         .where(col(Source.n_obs) > 0)
-        .order_by(col(SourceStatistics.excess).desc() if variable else col(Source.id), col(Source.id))
+        .order_by(
+            col(SourceStatistics.excess).desc() if variable else col(Source.id),
+            col(Source.id),
+            col(SourceStatistics.instrument),
+            col(SourceStatistics.filter),
+        )
     )
     if variable:
         statement = statement.where(col(SourceStatistics.variable))

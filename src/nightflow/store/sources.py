@@ -90,6 +90,8 @@ class SourceRows:
         ICRS degrees at the epoch that was asked for.
     n_obs : ndarray of int64, shape (n,)
         Current reductions on which each was detected.
+    epoch : ndarray of float64, shape (n,)
+        Julian year of the place in the store.
     n_position : ndarray of int64, shape (n,)
         Detections that the place rests on; 0: no night's association has settled it.
     in_catalog : ndarray of bool, shape (n,)
@@ -99,6 +101,7 @@ class SourceRows:
     ids: NDArray[np.int64]
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
+    epoch: NDArray[np.float64]
     n_obs: NDArray[np.int64]
     n_position: NDArray[np.int64]
     in_catalog: NDArray[np.bool_]
@@ -147,6 +150,7 @@ def _read(session: Session, condition: ColumnElement[bool], epoch: float) -> Sou
         ids=table[0].astype(np.int64),
         ra=ra,
         dec=dec,
+        epoch=table[5],
         n_obs=table[6].astype(np.int64),
         n_position=table[7].astype(np.int64),
         in_catalog=table[8] > 0,

@@ -20,7 +20,7 @@ from nightflow.lightcurves.period import find_period
 from nightflow.lightcurves.variability import StarStatistics, judge, star_statistics
 from nightflow.store.database import Database, serialise
 from nightflow.store.frames import finite
-from nightflow.store.models import Frame, Measurement, Reduction, Source, SourceStatistics
+from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source, SourceStatistics
 from nightflow.store.sources import taken_names
 
 __all__ = ["update_statistics"]
@@ -47,7 +47,8 @@ class _Rows:
     """Usable measurements in the order of source and time; columns of equal length n."""
 
     source: NDArray[np.int64]
-    reduction: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    """Rank among the camera's frames."""
     mjd: NDArray[np.float64]
     bjd: NDArray[np.float64]
     flux: NDArray[np.float64]
@@ -67,6 +68,8 @@ class _Camera:
     filter: str
     pointings: list[list[int]]
     """Reductions; each chip has pointings of its own."""
+    ranks: dict[int, int]
+    """Reduction -> place among all frames by time and content, for the order in which they came is chance."""
 
     @property
     def at_once(self) -> int:
@@ -78,7 +81,8 @@ class _Camera:
 class _Setup:
     """Frames with a common zero, and what the stable stars say of each."""
 
-    reductions: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    """Ranks, ascending."""
     offsets: FieldOffsets
     references: NDArray[np.int64]
 
@@ -156,12 +160,16 @@ def _cameras(session: Session, source_ids: Sequence[int]) -> list[_Camera]:
             col(Frame.ny), col(Frame.nx),
         )
         .join(Reduction, col(Reduction.frame_id) == col(Frame.id))
+        .join(Exposure, col(Exposure.id) == col(Frame.exposure_id))
         .where(
             col(Reduction.current),
             col(Reduction.ra_center).is_not(None),
             col(Reduction.scale).is_not(None),
         )
-        .order_by(col(Frame.instrument), col(Frame.filter), col(Frame.mjd_mid), col(Reduction.id))
+        .order_by(
+            col(Frame.instrument), col(Frame.filter), col(Frame.mjd_mid), col(Exposure.sha256),
+            col(Frame.detector),
+        )
     ).all()  # fmt: skip
     if not rows or not len(places):
         return []
@@ -172,12 +180,14 @@ def _cameras(session: Session, source_ids: Sequence[int]) -> list[_Camera]:
     # same stars.
     cells = np.floor(centers / (_SAME_POINTING * float(np.median(radii[near])))).astype(np.int64)
     found: dict[tuple[str, str], dict[tuple[Any, ...], list[int]]] = {}
+    ranks: dict[int, int] = {}
     for one in near.tolist():
         instrument, name, detector, reduction = rows[one][:4]
         of_camera = found.setdefault((instrument, name), {})
         of_camera.setdefault((detector, *cells[one].tolist()), []).append(int(reduction))
+        ranks[int(reduction)] = one
     return [
-        _Camera(instrument=instrument, filter=name, pointings=list(pointings.values()))
+        _Camera(instrument=instrument, filter=name, pointings=list(pointings.values()), ranks=ranks)
         for (instrument, name), pointings in found.items()
     ]
 
@@ -220,20 +230,20 @@ def _thinned(best: list[list[int]], group: NDArray[np.int64]) -> NDArray[np.int6
 
 def _groups(table: _Rows) -> list[_Rows]:
     """Return the measurements of reference stars, split by what frames tie together."""
-    _, frame = np.unique(table.reduction, return_inverse=True)
+    _, frame = np.unique(table.frame, return_inverse=True)
     _, star = np.unique(table.source, return_inverse=True)
     label = tied(frame, star)
     return [table.take(label == one) for one in range(int(label.max(initial=-1)) + 1)]
 
 
 def _setup(table: _Rows) -> _Setup:
-    reductions, frame = np.unique(table.reduction, return_inverse=True)
+    frames, frame = np.unique(table.frame, return_inverse=True)
     references, star = np.unique(table.source, return_inverse=True)
-    flux = np.full((len(reductions), len(references)), np.nan)
+    flux = np.full((len(frames), len(references)), np.nan)
     error = flux.copy()
     flux[frame, star], error[frame, star] = table.flux, table.flux_err
     offsets = field_offsets(flux, error, np.isfinite(flux))
-    return _Setup(reductions=reductions, offsets=offsets, references=references[offsets.stars])
+    return _Setup(frames=frames, offsets=offsets, references=references[offsets.stars])
 
 
 def _sample(frames: list[int]) -> list[int]:
@@ -282,12 +292,15 @@ def _read(session: Session, sources: Sequence[int], camera: _Camera) -> _Rows:
             col(Measurement.flags).op("&")(_NO_USE) == 0,
             col(Measurement.flux) > 0,
         )
-        .order_by(col(Measurement.source_id), col(Measurement.mjd_mid), col(Measurement.reduction_id))
+        .order_by(col(Measurement.source_id), col(Measurement.mjd_mid))
     ).all()
+    rows = sorted(
+        (row for row in rows if row[1] in camera.ranks), key=lambda row: (row[0], camera.ranks[row[1]])
+    )
     table = list(zip(*rows, strict=True)) or [()] * len(columns)
     return _Rows(
         source=np.array(table[0], np.int64),
-        reduction=np.array(table[1], np.int64),
+        frame=np.array([camera.ranks[one] for one in table[1]], np.int64),
         mjd=np.array(table[2], float),
         bjd=np.array(table[3], float),
         flux=np.array(table[4], float),
@@ -369,12 +382,12 @@ def _curves(setups: list[_Setup], rows: _Rows) -> Iterator[tuple[int, _Curve]]:
     """Yield the curve of each source, and the group whose frames have most of its measurements."""
     if not setups or not len(rows.source):
         return
-    reductions = np.concatenate([one.reductions for one in setups])
-    group = np.repeat(np.arange(len(setups)), [len(one.reductions) for one in setups])
-    order = np.argsort(reductions)
-    reductions, group = reductions[order], group[order]
-    place = np.searchsorted(reductions, rows.reduction).clip(0, len(reductions) - 1)
-    known = reductions[place] == rows.reduction
+    frames = np.concatenate([one.frames for one in setups])
+    group = np.repeat(np.arange(len(setups)), [len(one.frames) for one in setups])
+    order = np.argsort(frames)
+    frames, group = frames[order], group[order]
+    place = np.searchsorted(frames, rows.frame).clip(0, len(frames) - 1)
+    known = frames[place] == rows.frame
     bounds = np.flatnonzero(np.diff(rows.source)) + 1
     for part in np.split(np.arange(len(rows.source)), bounds):
         counts = np.bincount(group[place[part[known[part]]]], minlength=len(setups))
@@ -390,8 +403,8 @@ def _without_offsets(setup: _Setup, own: _Rows) -> tuple[NDArray[np.float64], ND
     """Return magnitudes against the ensemble, of which the star itself is no part, and their errors."""
     offsets = setup.offsets
     mag, noise = magnitudes(own.flux, own.flux_err)
-    frame = np.searchsorted(setup.reductions, own.reduction).clip(0, len(setup.reductions) - 1)
-    known = setup.reductions[frame] == own.reduction
+    frame = np.searchsorted(setup.frames, own.frame).clip(0, len(setup.frames) - 1)
+    known = setup.frames[frame] == own.frame
     star = int(np.searchsorted(setup.references, own.source[0]))
     weight = np.zeros(len(frame))
     if star < len(setup.references) and setup.references[star] == own.source[0]:

@@ -27,6 +27,7 @@ from tests.unit.store.field_nights import (
     NIGHT,
     append_frame,
     append_frames,
+    concluded,
     exported,
     put_in_order,
     sources_of,
@@ -88,11 +89,11 @@ def test_again_changes_no_row(database: Database) -> None:
 def test_in_any_order_the_same_rows_and_keys(database: Database, sqlite_url: str, tmp_path: object) -> None:
     shuffled = np.random.default_rng(5).permutation(12).tolist()
     append_frames(database, SKY, shuffled)
-    put_in_order(database)
+    found = put_in_order(database)
     with Database(f"sqlite:///{tmp_path}/other.sqlite") as other:
         other.upgrade()
         append_frames(other, SKY, range(12))
-        put_in_order(other)
+        assert concluded(database, found) == concluded(other, put_in_order(other))
         assert sources_of(database) == sources_of(other)
         assert exported(database) == exported(other)
 
@@ -136,6 +137,26 @@ def test_half_a_night_may_be_put_in_order_before_the_rest_comes(database: Databa
     after = {one for *_, one in sources_of(database)} - {None}
     assert found.n_movers == 2
     assert len(before - after) < 5
+    assert agrees(database)
+
+
+def test_a_better_wcs_moves_the_sources(database: Database) -> None:
+    """Frames reduced again with a WCS that is not 0.8" off leave no source where the wrong one had it."""
+    sky = replace(SKY, n_pairs=0, bodies=(), false_a_frame=0, blends=0.0, n_frames=6)
+    seen = observe(sky)
+    off = replace(seen, night=replace(seen.night, dec=seen.night.dec + 0.8 / 3600.0))
+    places = {}
+    for plan, frames in (("wrong", off), ("right", seen)):
+        for frame in range(sky.n_frames):
+            append_frame(database, sky, frame, frames, plan=plan)
+        put_in_order(database)
+        with database.session() as session:
+            rows = session.connection().execute(text("SELECT id, dec FROM source ORDER BY id"))
+            places[plan] = dict(rows.all())
+    assert places["wrong"].keys() == places["right"].keys()
+    shift = [3600.0 * (places["wrong"][one] - places["right"][one]) for one in places["right"]]
+    np.testing.assert_allclose(shift, 0.8, atol=1e-6)
+    assert not put_in_order(database).changed
     assert agrees(database)
 
 

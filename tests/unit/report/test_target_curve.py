@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import func, select
+from sqlmodel import col
 
 from nightflow.report.target_curve import named_curve
 from nightflow.store.database import Database
+from nightflow.store.models import Source
 from nightflow.store.records import CatalogIdentity
 from nightflow.store.targets import add_target
 from nightflow.store.writer import append
 from tests.unit.store.builders import MJD, START, add_frame, columns, count, record, stars
+from tests.unit.store.field_nights import put_in_order
 
 _YEAR_2012 = 2000.0 + (56000.0 - 51544.5) / 365.25
 
@@ -92,3 +96,29 @@ def test_one_that_is_seen_is_taken_before_the_night_is_over(database: Database) 
     assert curve is not None
     assert len(curve) == 6
     assert np.diff(curve["ra"]) * 3600 == pytest.approx(np.full(5, 20.0), abs=0.01)
+
+
+def test_a_slow_body_keeps_its_light_curve_when_the_night_is_put_in_order(database: Database) -> None:
+    """0.5" in an hour: the night's association makes a source of it, which is no star at rest."""
+    ra, dec = stars(6)
+    rate = 12.0 / 3600.0
+    body_ra, body_dec = float(ra[2]), float(dec[2])
+    for number in range(4):
+        ra[2] = body_ra + rate * number / 72.0
+        mjd = MJD + number / 72.0
+        frame = add_frame(database, f"{number}.fits", mjd_mid=mjd, shape=(2000, 2000))
+        chain = record(ra_center=float(ra.mean()), dec_center=float(dec.mean()))
+        append(database, frame, chain, columns(ra, dec, mjd=mjd), now=START)
+    add_target(
+        database, "slow", ephemeris=[(MJD - 1, body_ra - rate, body_dec), (MJD + 1, body_ra + rate, body_dec)]
+    )
+    before = named_curve(database, "slow")
+    assert before is not None
+    assert len(before) == 4
+    put_in_order(database)
+    with database.session() as session:
+        settled = select(func.count()).select_from(Source).where(col(Source.n_position) == 4)
+        assert session.scalar(settled) == 6
+    after = named_curve(database, "slow")
+    assert after is not None
+    assert len(after) == 4

@@ -14,6 +14,7 @@ from nightflow.products.lightcurve_table import encode
 from nightflow.store.database import Database
 from nightflow.store.queries import light_curve
 from nightflow.store.records import CatalogIdentity, MeasurementColumns
+from nightflow.store.statistics import update_statistics
 from nightflow.store.writer import append
 from tests.unit.lightcurves.sky_lists import CENTER, Observed, Sky, observe
 from tests.unit.store.builders import MJD, START, add_frame, columns, record
@@ -87,6 +88,24 @@ def exported(database: Database, most: int = 25) -> dict[int, bytes]:
     with database.session() as session:
         ids = session.connection().execute(statement, {"most": most}).scalars().all()
     return {one: encode(light_curve(database, one)) for one in ids}
+
+
+def concluded(database: Database, found: NightSources) -> dict[str, list[dict[str, Any]]]:
+    """Return the sources, their statistics and the bodies, once the statistics are made."""
+    for field in found.fields:
+        update_statistics(database, field)
+    tables = {"source": "id", "source_statistics": "source_id, filter", "mover": "night, number"}
+    with database.session() as session:
+        connection = session.connection()
+        rows = {
+            table: connection.execute(text(f"SELECT * FROM {table} ORDER BY {keys}")).mappings().all()
+            for table, keys in tables.items()
+        }
+    own = {"mover": {"id"}}
+    return {
+        table: [{name: row[name] for name in row if name not in own.get(table, ())} for row in of_table]
+        for table, of_table in rows.items()
+    }
 
 
 def sources_of(database: Database) -> list[tuple[str, int, str, int | None]]:

@@ -111,6 +111,20 @@ def test_a_backup_of_an_older_revision_is_brought_up_to_date(
         assert contents(other) == now
 
 
+def test_a_backup_of_a_newer_nightflow_is_refused_before_anything_is_written(
+    database: Database, programs: Path, tmp_path: Path, other_url: str
+) -> None:
+    fill(database, 1)
+    with database.write() as session:
+        session.connection().execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    backup(database, tmp_path / "newer.backup")
+    with pytest.raises(ConfigurationError, match=r"a newer nightflow made it \(revision 9999\)"):
+        restore(other_url, tmp_path / "newer.backup")
+    with Database(other_url) as other:
+        other.upgrade()
+        assert count(other, "exposure") == 0
+
+
 def test_a_file_is_not_replaced_unless_that_is_said(database: Database, kept: Path) -> None:
     before = kept.read_bytes()
     with pytest.raises(ConfigurationError, match=r"kept\.backup is there already"):
