@@ -379,8 +379,8 @@ class Measurement(SQLModel, table=True):
     """Part of the key because Postgres partitions by it."""
     source_id: int | None = Field(default=None, sa_column=Column(SourceId, nullable=True))
     association: int = 0
-    """Version of the association that gave ``source_id``; 0: none has looked at it yet. Which one did depends on
-    what came first: the night's association leaves alone what was right already."""
+    """Version of the association that gave ``source_id``; 0: none has looked at it yet. Which one did depends
+    on what came first: the night's association leaves alone what was right already."""
     filter: str = Field(sa_type=PlainText)
     bjd_tdb: float | None = None
     flux: float
