@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightflow.errors import ConfigurationError
+from nightflow.shown_url import shown_url
 
 __all__ = ["DEFAULT_FILE", "Engine", "MissingCalibrationPolicy", "Settings", "load_settings"]
 
@@ -193,7 +194,9 @@ def _describe_fault(fault: Any, model: type[BaseModel]) -> str:
         nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(sorted(known))}"
         return f"unknown key {key}; {hint}"
-    return f"{key} = {fault['input']!r}: {fault['msg']}"
+    value = fault["input"]
+    shown = shown_url(value) if isinstance(value, str) else value
+    return f"{key} = {shown!r}: {fault['msg']}"
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:

@@ -27,6 +27,7 @@ from nightflow.pipeline.backfill import known_nights, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all, reduce_paths
+from nightflow.shown_url import shown_url
 from nightflow.store.models import State
 from nightflow.store.overview import nights
 
@@ -99,7 +100,7 @@ def watch(
 
     settings = settings_or_exit(config)
     folders = ", ".join(str(settings.resolve(folder)) for folder in settings.watch.folders)
-    note(f"watching {folders}; ledger {settings.store_url}; Ctrl-C stops")
+    note(f"watching {folders}; ledger {shown_url(settings.store_url)}; Ctrl-C stops")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         ended = live(settings, until_idle=until_idle)

@@ -345,7 +345,7 @@ class Reducer:
     def _exposure(self, exposure_id: int) -> Exposure:
         exposure = get_exposure(self.database, exposure_id)
         if exposure is None:
-            raise KeyError(f"exposure {exposure_id} is not in the ledger {self.settings.store_url}")
+            raise KeyError(f"exposure {exposure_id} is not in the ledger {self.database.shown}")
         return exposure
 
     def _take_up(self, exposure_id: int, path: Path, identified: Identified, frame_ids: list[int]) -> None:

@@ -40,7 +40,7 @@ def only_instance(database: Database) -> Iterator[None]:
 def _lock_file(database: Database) -> Path:
     path = make_url(database.url).database
     if not path or path == ":memory:":
-        raise ConfigurationError(f"store.url = {database.url}: a live service needs a store that lasts")
+        raise ConfigurationError(f"store.url = {database.shown}: a live service needs a store that lasts")
     return Path(path + ".watch.lock")
 
 

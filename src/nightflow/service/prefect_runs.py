@@ -38,6 +38,7 @@ from prefect.states import Crashed, Pending
 
 from nightflow import __version__
 from nightflow.service.prefect_transport import PromptTransport
+from nightflow.shown_url import shown_url
 from nightflow.store.models import Exposure
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class PrefectRuns:
         while True:
             await asyncio.sleep(self._probe_seconds)
             if not self.here and await self.connect():
-                log.info("the Prefect server is back: %s", PREFECT_API_URL.value())
+                log.info("the Prefect server is back: %s", shown_url(PREFECT_API_URL.value()))
 
     async def reduce(self, exposure: Exposure) -> str | None:
         """Reduce an exposure as a run.
