@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from nightflow.config import Settings
-from nightflow.errors import RetryLater
+from nightflow.errors import NightflowError
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Sensor
 from nightflow.service.frame_log import log_exposure
 from nightflow.service.leases import note_run, worker_name
+from nightflow.service.outage import Outage
 from nightflow.store.database import Database
 from nightflow.store.leases import lease, release, renew
 from nightflow.store.ledger import TERMINAL
@@ -40,7 +41,6 @@ GRACE_SECONDS = 8.0
 """How long a stop waits for frames to finish before they are handed back."""
 CONNECT_SECONDS = 15.0
 """How long the start waits for the Prefect server; then the night begins without it."""
-STORE_PAUSE_SECONDS = 2.0
 HOUSEKEEPING_SECONDS = 60.0
 """How often nights that are over are looked at for better masters."""
 
@@ -102,7 +102,9 @@ class LiveService:
         self._housekeeping = housekeeping
         self._worker = worker_name()
         self._reducer = reducer
+        self._store = Outage("the store")
         self._reducing: set[int] = set()
+        self._unsettled: set[int] = set()
         self._wake = asyncio.Event()
         self._last_busy = time.monotonic()
 
@@ -158,7 +160,7 @@ class LiveService:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             try:
                 await asyncio.to_thread(self._housekeeping, _now())
-            except RetryLater as error:
+            except NightflowError as error:
                 log.warning("housekeeping put off: %s", error)
             except Exception:  # the night goes on whatever is wrong with it
                 log.exception("housekeeping failed; it is tried again")
@@ -168,22 +170,35 @@ class LiveService:
         while not self._stop.is_set():
             exposure = await self._lease()
             if exposure is None:
-                await self._nap()
+                await self._nap(POLL_SECONDS)
             else:
                 await self._reduce(exposure)
 
     async def _lease(self) -> Exposure | None:
-        seconds = self._settings.watch.lease_seconds
-        try:
-            return await asyncio.to_thread(lease, self._database, self._worker, now=_now(), seconds=seconds)
-        except RetryLater as error:
-            log.warning("no work for now: %s", error)
-            await asyncio.sleep(STORE_PAUSE_SECONDS)
-            return None
+        """Return the next exposure, None where there is none.
 
-    async def _nap(self) -> None:
+        A store that fails now was in order when the service started: a disk that was unmounted or a server
+        that is restarted, so that it is waited for, whatever it complains of.
+        """
+        try:
+            exposure = await asyncio.to_thread(self._lease_now)
+        except NightflowError as error:
+            await self._nap(self._store.failed(error))
+            return None
+        self._store.answered()
+        return exposure
+
+    def _lease_now(self) -> Exposure | None:
+        for exposure_id in list(self._unsettled):
+            release(self._database, exposure_id, self._worker)
+            self._unsettled.discard(exposure_id)
+        seconds = self._settings.watch.lease_seconds
+        return lease(self._database, self._worker, now=_now(), seconds=seconds)
+
+    async def _nap(self, seconds: float) -> None:
+        """Wait for work, or for the service to be stopped, for so long."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+            await asyncio.wait_for(self._wake.wait(), seconds)
         self._wake.clear()
 
     async def _reduce(self, exposure: Exposure) -> None:
@@ -195,6 +210,9 @@ class LiveService:
         try:
             await self._to_its_end(exposure, exposure.id)
             await asyncio.to_thread(log_exposure, self._database, exposure.id, time.monotonic() - started)
+        except NightflowError as error:  # the store: handed back as soon as it answers
+            self._unsettled.add(exposure.id)
+            await self._nap(self._store.failed(error))
         except Exception:  # its lease runs out and it is taken up again; the others go on
             log.exception("%s: not concluded, it is taken up again when its lease ends", exposure.path)
         finally:
@@ -236,12 +254,11 @@ class LiveService:
                 held = await asyncio.to_thread(
                     renew, self._database, exposure_id, self._worker, now=_now(), seconds=seconds
                 )
-            except RetryLater as error:
+                if not held:
+                    await self._say_lost(exposure_id)
+                    return
+            except NightflowError as error:
                 log.warning("lease of exposure %d not renewed: %s", exposure_id, error)
-                continue
-            if not held:
-                await self._say_lost(exposure_id)
-                return
 
     async def _say_lost(self, exposure_id: int) -> None:
         """Warn that an exposure was taken over; one that has just been settled holds no lease either."""
@@ -255,22 +272,27 @@ class LiveService:
     async def _idle(self, sensor: Sensor) -> bool:
         if self._until_idle is None:
             return False
-        busy = bool(self._reducing) or sensor.waiting > 0
-        if not busy:
-            try:
-                busy = await asyncio.to_thread(queue_length, self._database) > 0
-            except RetryLater:
-                busy = True
-        if busy:
+        if await self._busy(sensor):
             self._last_busy = time.monotonic()
         return time.monotonic() - self._last_busy >= self._until_idle
+
+    async def _busy(self, sensor: Sensor) -> bool:
+        if self._reducing or sensor.waiting > 0 or self._store.lasts:
+            return True
+        try:
+            return await asyncio.to_thread(queue_length, self._database) > 0
+        except NightflowError:  # the workers, who ask as often, say it
+            return True
 
     async def _wind_down(self, workers: list[asyncio.Task[None]]) -> None:
         self._wake.set()
         _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
-        for exposure_id in list(self._reducing) if late else []:
-            if await asyncio.to_thread(release, self._database, exposure_id, self._worker):
-                log.info("exposure %d: handed back unfinished", exposure_id)
+        try:
+            for exposure_id in self._reducing | self._unsettled:
+                if await asyncio.to_thread(release, self._database, exposure_id, self._worker):
+                    log.info("exposure %d: handed back unfinished", exposure_id)
+        except NightflowError as error:
+            log.warning("what was in work is handed back at the next start: %s", error)
         await _cancelled(list(late))
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 import pytest
 
 from nightflow.config import Settings
-from nightflow.errors import RetryLater
+from nightflow.errors import ConfigurationError, RetryLater
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service import live_service
 from nightflow.service.live_service import LiveService
+from nightflow.service.outage import Outage
 from nightflow.store.database import Database
-from nightflow.store.leases import lease_exposure, release
+from nightflow.store.leases import lease, lease_exposure, release
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import counts, get_exposure
@@ -47,6 +49,7 @@ def database(settings: Settings) -> Iterator[Database]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_service, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(live_service, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(live_service, "Outage", partial(Outage, first_seconds=0.01))
 
 
 class Straw:
@@ -333,3 +336,80 @@ def test_it_does_not_stop_while_something_is_queued(settings: Settings, straw: S
     enqueue(straw.database, 3)
     serve(settings, straw, until_idle=0.2)
     assert counts(straw.database)[State.DONE] == 3
+
+
+@pytest.mark.parametrize("fault", [ConfigurationError("cannot be opened"), RetryLater("locked")])
+def test_a_store_that_is_away_is_waited_for_and_said_once(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    fault: Exception,
+) -> None:  # fmt: skip
+    """As of a disk that was unmounted for a minute: SQLite says that it cannot open the file."""
+    ids = enqueue(straw.database, 2)
+    away = iter([fault] * 5)
+
+    def at_times(database: Database, *arguments: Any, **options: Any) -> Exposure | None:
+        error = next(away, None)
+        if error is not None:
+            raise error
+        return lease(database, *arguments, **options)
+
+    monkeypatch.setattr(live_service, "lease", at_times)
+    with caplog.at_level("INFO"):
+        serve(settings, straw)
+    assert straw.as_runs == ids
+    assert [record.message for record in caplog.records if "the store is away" in record.message] == [
+        f"the store is away; what lands meanwhile waits on the disk: {fault}"
+    ]
+    assert "the store is back" in caplog.text
+
+
+def test_the_idle_service_does_not_end_on_a_store_that_is_away(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = iter([ConfigurationError("read-only")] * 3)
+
+    def at_times(database: Database) -> int:
+        error = next(away, None)
+        if error is not None:
+            raise error
+        return 0
+
+    monkeypatch.setattr(live_service, "queue_length", at_times)
+    serve(settings, straw)
+    assert next(away, None) is None
+
+
+def test_what_could_not_be_settled_is_taken_up_when_the_store_is_back(
+    settings: Settings, straw: Straw
+) -> None:
+    """And not five minutes later, when its lease ends."""
+    away = iter([ConfigurationError("read-only")] * 2)
+
+    def work(exposure_id: int) -> None:
+        error = next(away, None)
+        if error is not None:
+            raise error
+
+    straw.work = work
+    ids = enqueue(straw.database, 1)
+    serve(settings, straw, runs=False)
+    assert straw.direct == ids
+
+
+def test_a_stop_while_the_store_is_away_is_orderly(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = threading.Event()
+
+    def away(*arguments: Any, **options: Any) -> bool:
+        raise ConfigurationError("cannot be opened")
+
+    def work(exposure_id: int) -> None:
+        stop.set()
+        raise ConfigurationError("cannot be opened")
+
+    straw.work = work
+    monkeypatch.setattr(live_service, "release", away)
+    enqueue(straw.database, 1)
+    serve(settings, straw, runs=False, stop=stop, until_idle=None)
+    assert "handed back at the next start: cannot be opened" in caplog.text
