@@ -105,6 +105,7 @@ class LiveService:
         self._store = Outage("the store")
         self._reducing: set[int] = set()
         self._unsettled: set[int] = set()
+        self._leasing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._last_busy = time.monotonic()
 
@@ -181,7 +182,11 @@ class LiveService:
         that is restarted, so that it is waited for, whatever it complains of.
         """
         try:
-            exposure = await asyncio.to_thread(self._lease_now)
+            # One after the other, so that each knows what the others have.
+            async with self._leasing:
+                exposure = await asyncio.to_thread(self._lease_now)
+                if exposure is not None:
+                    self._reducing.add(exposure.id or 0)
         except NightflowError as error:
             await self._nap(self._store.failed(error))
             return None
@@ -192,8 +197,10 @@ class LiveService:
         for exposure_id in list(self._unsettled):
             release(self._database, exposure_id, self._worker)
             self._unsettled.discard(exposure_id)
+        # All leases of this process bear one name: one that has ended, because the clock was set or the store
+        # was away, must not be taken a second time while its exposure is in work.
         seconds = self._settings.watch.lease_seconds
-        return lease(self._database, self._worker, now=_now(), seconds=seconds)
+        return lease(self._database, self._worker, now=_now(), seconds=seconds, but=self._reducing)
 
     async def _nap(self, seconds: float) -> None:
         """Wait for work, or for the service to be stopped, for so long."""
@@ -205,7 +212,6 @@ class LiveService:
         """Reduce a leased exposure; nothing that goes wrong with it ends the worker."""
         assert exposure.id is not None
         started = time.monotonic()
-        self._reducing.add(exposure.id)
         renewal = asyncio.create_task(self._keep_lease(exposure.id))
         try:
             await self._to_its_end(exposure, exposure.id)

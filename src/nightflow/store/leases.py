@@ -7,6 +7,7 @@ taking.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,9 @@ from nightflow.store.models import Exposure, State
 __all__ = ["lease", "lease_exposure", "release", "renew"]
 
 
-def lease(database: Database, worker: str, *, now: datetime, seconds: float) -> Exposure | None:
+def lease(
+    database: Database, worker: str, *, now: datetime, seconds: float, but: Collection[int] = ()
+) -> Exposure | None:
     """Take the most urgent exposure that is ready: by priority, then by age.
 
     Ready are those received, those held or received whose ``retry_at`` has passed, and those whose lease has
@@ -33,13 +36,16 @@ def lease(database: Database, worker: str, *, now: datetime, seconds: float) -> 
         Aware.
     seconds : float
         How long the lease lasts, if it is not renewed.
+    but : collection of int
+        Exposures that are not taken, although their lease may have ended: the worker has them in work.
 
     Returns
     -------
     Exposure or None
         Now in state ``reducing``; None where nothing is ready.
     """
-    return _take(database, _ready(now), worker, now, seconds)
+    free = and_(_ready(now), col(Exposure.id).not_in(list(but)))
+    return _take(database, free, worker, now, seconds)
 
 
 def lease_exposure(

@@ -7,7 +7,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -232,6 +232,24 @@ def test_a_long_reduction_keeps_its_lease(settings: Settings, straw: Straw) -> N
     ids = enqueue(straw.database, 1)
     serve(settings.model_copy(update={"watch": short}), straw)
     assert worked == ids, "the other worker took it although its lease was renewed"
+
+
+def test_what_is_in_work_is_not_taken_again_when_its_lease_has_ended(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a step of the clock; the second worker bears the same name."""
+    two = settings.watch.model_copy(update={"workers": 2})
+    worked: list[int] = []
+
+    def work(exposure_id: int) -> None:
+        worked.append(exposure_id)
+        monkeypatch.setattr(live_service, "_now", lambda: datetime.now(UTC) + timedelta(hours=1))
+        time.sleep(0.6)
+
+    straw.work = work
+    ids = enqueue(straw.database, 1)
+    serve(settings.model_copy(update={"watch": two}), straw)
+    assert worked == ids
 
 
 def test_a_lost_lease_is_said(settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture) -> None:

@@ -45,6 +45,15 @@ def test_an_ended_lease_is_taken_back_without_counting_an_attempt(database: Data
     assert (stored.leased_by, stored.attempts) == ("next", 0)
 
 
+def test_what_the_worker_has_in_work_is_left_out(database: Database) -> None:
+    mine, other = _receive(database, "mine"), _receive(database, "other", after=1)
+    assert _take(database, at=0, seconds=10) == mine
+    taken = lease(database, "w", now=later(20), seconds=10, but={mine})
+    assert taken is not None
+    assert taken.id == other
+    assert lease(database, "w", now=later(21), seconds=10, but={mine, other}) is None
+
+
 def test_not_before_it_is_to_be_tried_again(database: Database) -> None:
     held, received = _receive(database, "held"), _receive(database, "received")
     settle_exposure(database, held, State.HELD, "service away", retry_at=later(50), now=START)
