@@ -7,7 +7,7 @@ import re
 __all__ = ["shown_url"]
 
 _HIDDEN = "***"
-_LOGIN = re.compile(r"^((?:[a-z][\w+.-]*:/{0,2})?[^:/@]*):.*@", re.IGNORECASE | re.DOTALL)
+_LOGIN = re.compile(r"^((?:[a-z][\w+.-]*:/{1,2})?+[^:/@]*):.*(?=@)", re.IGNORECASE | re.DOTALL)
 """Up to the last "@": a password that nobody escaped may hold one, and anything else."""
 _NO_PORT = re.compile(r"^([a-z][\w+.-]*://[^:/@]*):(?!\d+(?:[/?]|$))[^/?]+", re.IGNORECASE)
 """A password whose "@" was forgotten stands where a port would."""
@@ -26,5 +26,6 @@ def shown_url(url: str) -> str:
         Of a database or a server.
     """
     if not url.lower().startswith("sqlite"):
-        url = _NO_PORT.sub(rf"\1:{_HIDDEN}", _LOGIN.sub(rf"\1:{_HIDDEN}@", url))
+        form = _LOGIN if "@" in url else _NO_PORT
+        url = form.sub(rf"\1:{_HIDDEN}", url)
     return _PARAMETER.sub(rf"\1{_HIDDEN}", url)
