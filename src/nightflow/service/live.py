@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import UTC, datetime
 
 from nightflow.config import Settings
 from nightflow.pipeline.reducer import Reducer
@@ -15,7 +16,7 @@ from nightflow.service.prefect_environment import prepare_environment
 from nightflow.service.process import run_in_thread, stopped_by_signals
 from nightflow.store.database import Database
 from nightflow.store.models import State
-from nightflow.store.overview import counts
+from nightflow.store.overview import counts, get_exposure
 
 __all__ = ["watch"]
 
@@ -51,9 +52,7 @@ def watch(
     database = Database(settings.store_url)
     database.upgrade()
     with database, only_instance(database), stopped_by_signals(stop):
-        freed = free_dead_leases(database)
-        if freed:
-            log.info("%d exposures were left by a service that died; they are queued again", len(freed))
+        _inherit(database)
         reducer = Reducer(
             settings,
             missing_calibration=settings.watch.missing_calibration,
@@ -70,6 +69,16 @@ def watch(
         )
         run_in_thread(service.run)
         return counts(database)
+
+
+def _inherit(database: Database) -> None:
+    """Take over what a service that died had in work."""
+    left = free_dead_leases(database, datetime.now(UTC))
+    if left.queued:
+        log.info("%d exposures were left by a service that died; they are queued again", len(left.queued))
+    for exposure_id in left.failed:
+        exposure = get_exposure(database, exposure_id)
+        log.error("exposure %d failed: %s", exposure_id, exposure.reason if exposure else "")
 
 
 def _prefect_runs(settings: Settings, reducer: Reducer) -> Runs | None:

@@ -26,7 +26,7 @@ from nightflow.service.frame_log import log_exposure
 from nightflow.service.leases import note_run, worker_name
 from nightflow.service.outage import Outage
 from nightflow.store.database import Database
-from nightflow.store.leases import lease, release, renew
+from nightflow.store.leases import is_suspect, lease, release, renew
 from nightflow.store.ledger import TERMINAL
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import get_exposure, queue_length
@@ -106,6 +106,7 @@ class LiveService:
         self._reducing: set[int] = set()
         self._unsettled: set[int] = set()
         self._leasing = asyncio.Lock()
+        self._alone = False
         self._wake = asyncio.Event()
         self._last_busy = time.monotonic()
 
@@ -186,21 +187,37 @@ class LiveService:
             async with self._leasing:
                 exposure = await asyncio.to_thread(self._lease_now)
                 if exposure is not None:
-                    self._reducing.add(exposure.id or 0)
+                    self._take(exposure)
         except NightflowError as error:
             await self._nap(self._store.failed(error))
             return None
         self._store.answered()
         return exposure
 
+    def _take(self, exposure: Exposure) -> None:
+        assert exposure.id is not None
+        self._reducing.add(exposure.id)
+        self._alone = is_suspect(exposure)
+        if self._alone:
+            log.warning(
+                "%s: the service died %d times with it in work; now it is reduced alone",
+                exposure.path,
+                exposure.attempts,
+            )
+
     def _lease_now(self) -> Exposure | None:
+        if self._alone and self._reducing:
+            return None
         for exposure_id in list(self._unsettled):
             release(self._database, exposure_id, self._worker)
             self._unsettled.discard(exposure_id)
         # All leases of this process bear one name: one that has ended, because the clock was set or the store
         # was away, must not be taken a second time while its exposure is in work.
         seconds = self._settings.watch.lease_seconds
-        return lease(self._database, self._worker, now=_now(), seconds=seconds, but=self._reducing)
+        in_work = set(self._reducing)
+        return lease(
+            self._database, self._worker, now=_now(), seconds=seconds, but=in_work, suspects=not in_work
+        )
 
     async def _nap(self, seconds: float) -> None:
         """Wait for work, or for the service to be stopped, for so long."""

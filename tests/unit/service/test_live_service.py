@@ -252,6 +252,30 @@ def test_what_is_in_work_is_not_taken_again_when_its_lease_has_ended(
     assert worked == ids
 
 
+def test_a_suspect_is_reduced_alone(settings: Settings, straw: Straw) -> None:
+    """After five deaths: what is reduced beside it would only die with it."""
+    two = settings.watch.model_copy(update={"workers": 2})
+    ids = enqueue(straw.database, 4)
+    for _ in range(5):
+        assert lease_exposure(straw.database, ids[0], "watch:dome:1", now=NOW, seconds=1) is not None
+        release(straw.database, ids[0], after_death=True)
+    in_work: set[int] = set()
+    beside: dict[int, set[int]] = {}
+
+    def work(exposure_id: int) -> None:
+        in_work.add(exposure_id)
+        time.sleep(0.3)
+        for other in list(in_work):
+            beside.setdefault(other, set()).update(in_work - {other})
+        in_work.discard(exposure_id)
+
+    straw.work = work
+    serve(settings.model_copy(update={"watch": two}), straw)
+    assert beside[ids[0]] == set()
+    assert beside[ids[1]] == {ids[2]}
+    assert counts(straw.database)[State.DONE] == 4
+
+
 def test_a_lost_lease_is_said(settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture) -> None:
     short = settings.watch.model_copy(update={"lease_seconds": 0.3})
     stop = threading.Event()
