@@ -22,6 +22,7 @@ from nightflow.commands.common import (
     note,
     settings_or_exit,
 )
+from nightflow.config import load_settings
 from nightflow.errors import NightflowError
 from nightflow.pipeline.backfill import known_nights, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
@@ -95,7 +96,7 @@ def watch(
         float | None, typer.Option(help="Stop when nothing was landing or queued for so many seconds.")
     ] = None,
 ) -> None:
-    """Reduce frames as they land, until told to stop (Ctrl-C or SIGTERM)."""
+    """Reduce frames as they land, until told to stop (Ctrl-C or SIGTERM); SIGHUP reads the settings anew."""
     from nightflow.service.live import watch as live  # the service brings Prefect along: seconds of import
 
     settings = settings_or_exit(config)
@@ -103,7 +104,7 @@ def watch(
     note(f"watching {folders}; ledger {shown_url(settings.store_url)}; Ctrl-C stops")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        ended = live(settings, until_idle=until_idle)
+        ended = live(settings, until_idle=until_idle, load=lambda: load_settings(config))
     except NightflowError as error:
         fail(str(error))
     console.print(_counted({str(state): number for state, number in ended.items()}))

@@ -12,7 +12,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from nightflow.sensor.stability import StabilityTracker
 from nightflow.sensor.sweep import sweep
 from nightflow.sensor.watch import FolderWatcher, Hint
 
-__all__ = ["Registrar", "Sensor"]
+__all__ = ["Places", "Registrar", "Sensor"]
 
 log = logging.getLogger(__name__)
 
@@ -51,47 +52,64 @@ class Registrar(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where files land, and how they are looked at.
+
+    Attributes
+    ----------
+    folders : tuple of Path
+        Where files land; absolute.
+    excluded : tuple of Path
+        Folders inside them that hold no raw frames.
+    settle_seconds, sweep_seconds : float
+        See `nightflow.config.WatchSettings`.
+    """
+
+    folders: tuple[Path, ...]
+    excluded: tuple[Path, ...] = ()
+    settle_seconds: float = 1.0
+    sweep_seconds: float = 30.0
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a file may stay short, or unreadable, before that is taken for its last word."""
+        return max(PATIENCE_IN_SETTLE_TIMES * self.settle_seconds, MINIMUM_PATIENCE_SECONDS)
+
+    def hold(self, path: Path) -> bool:
+        """Return whether a file lies in one of the folders."""
+        return any(path.is_relative_to(folder) for folder in self.folders)
+
+
 class Sensor:
     """Watches folders and registers the files that land.
 
     Parameters
     ----------
-    folders : sequence of Path
-        Where files land; absolute.
+    places : Places
     registrar : Registrar
         Writes the rows.
-    settle_seconds, sweep_seconds : float
-        See `nightflow.config.WatchSettings`.
     completeness : callable
         Says of a file whether it is as long as its headers say.
-    excluded : sequence of Path
-        Folders inside them that hold no raw frames.
     clock : callable
         Monotonic seconds.
     """
 
     def __init__(
         self,
-        folders: Sequence[Path],
+        places: Places,
         *,
         registrar: Registrar,
-        settle_seconds: float = 1.0,
-        sweep_seconds: float = 30.0,
         completeness: Callable[[Path], Completeness] = lambda path: completeness_of(path).state,
-        excluded: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folders = tuple(folders)
+        self._places = self._next_places = places
         self._registrar = registrar
         self._completeness = completeness
-        self._sweep_seconds = sweep_seconds
-        self._excluded = tuple(excluded)
         self._clock = clock
         self._watcher = FolderWatcher()
         self._tracker = StabilityTracker(
-            settle_seconds=settle_seconds,
-            patience_seconds=max(PATIENCE_IN_SETTLE_TIMES * settle_seconds, MINIMUM_PATIENCE_SECONDS),
-            clock=clock,
+            settle_seconds=places.settle_seconds, patience_seconds=places.patience_seconds, clock=clock
         )
         self._registered: dict[Path, tuple[int, int]] = {}
         self._retries: dict[Path, tuple[float, float]] = {}
@@ -101,6 +119,10 @@ class Sensor:
     def waiting(self) -> int:
         """How many files are landing."""
         return len(self._tracker)
+
+    def look_at(self, places: Places) -> None:
+        """Look at other folders, or in another way, from the next turn on; for any thread."""
+        self._next_places = places
 
     def run(self, stop: threading.Event) -> None:
         """Turn until told to stop; no file can end this."""
@@ -113,6 +135,8 @@ class Sensor:
 
     def turn(self) -> None:
         """Take the hints, sweep when due, look at what is landing, register what is finished."""
+        if self._next_places is not self._places:
+            self._move(self._next_places)
         for hint in self._take_hints():
             self._follow(hint)
         if self._clock() >= self._next_sweep:
@@ -121,6 +145,17 @@ class Sensor:
             self._look(path)
         for path in self._tracker.ready():
             self._register(path)
+
+    def _move(self, places: Places) -> None:
+        """Forget what lies nowhere any more, and look around at once."""
+        for folder in set(self._places.folders) - set(places.folders):
+            self._watcher.remove(folder)
+        for path in self._tracker.paths():
+            if not places.hold(path):
+                self._drop(path)
+        self._tracker.retune(settle_seconds=places.settle_seconds, patience_seconds=places.patience_seconds)
+        self._places = places
+        self._next_sweep = self._clock()
 
     def _guarded_turn(self) -> None:
         try:
@@ -139,17 +174,19 @@ class Sensor:
             return hints
 
     def _follow(self, hint: Hint) -> None:
+        if hint.root not in self._places.folders:
+            return
         if hint.folder:
-            for path in sweep(hint.root, self._excluded, within=hint.path):
+            for path in sweep(hint.root, self._places.excluded, within=hint.path):
                 self._notice(path)
-        elif is_candidate(hint.path, hint.root, self._excluded):
+        elif is_candidate(hint.path, hint.root, self._places.excluded):
             self._notice(hint.path, closed=hint.closed)
 
     def _sweep(self) -> None:
-        self._next_sweep = self._clock() + self._sweep_seconds
-        for folder in self._folders:
+        self._next_sweep = self._clock() + self._places.sweep_seconds
+        for folder in self._places.folders:
             self._watcher.add(folder)
-            for path in sweep(folder, self._excluded):
+            for path in sweep(folder, self._places.excluded):
                 self._notice(path)
 
     def _notice(self, path: Path, *, closed: bool = False) -> None:

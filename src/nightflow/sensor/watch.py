@@ -21,6 +21,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import ObservedWatch
 
 __all__ = ["FolderWatcher", "Hint", "hint_of"]
 
@@ -52,7 +53,7 @@ class FolderWatcher:
     def __init__(self) -> None:
         self.hints: queue.SimpleQueue[Hint] = queue.SimpleQueue()
         self._observer = Observer()
-        self._watched: set[Path] = set()
+        self._watched: dict[Path, ObservedWatch] = {}
 
     def start(self) -> None:
         """Start the observer's thread."""
@@ -73,12 +74,18 @@ class FolderWatcher:
         if folder in self._watched:
             return True
         try:
-            self._observer.schedule(_Handler(folder, self.hints), str(folder), recursive=True)
+            watch = self._observer.schedule(_Handler(folder, self.hints), str(folder), recursive=True)
         except OSError as error:
             log.warning("%s: no events from here, only sweeps: %s", folder, error)
             return False
-        self._watched.add(folder)
+        self._watched[folder] = watch
         return True
+
+    def remove(self, folder: Path) -> None:
+        """Watch a folder no more."""
+        watch = self._watched.pop(folder, None)
+        if watch is not None:
+            self._observer.unschedule(watch)
 
 
 class _Handler(FileSystemEventHandler):

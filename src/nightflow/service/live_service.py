@@ -21,7 +21,7 @@ from nightflow.errors import NightflowError
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome
 from nightflow.sensor.register import LedgerRegistrar
-from nightflow.sensor.sensor import Sensor
+from nightflow.sensor.sensor import Places, Sensor
 from nightflow.service.frame_log import log_exposure
 from nightflow.service.leases import note_run, worker_name
 from nightflow.service.outage import Outage
@@ -60,6 +60,26 @@ class Runs(Protocol):
     def remember(self, outcome: Outcome) -> None:
         """Take note of an exposure that was reduced without the server."""
 
+    def use(self, reducer: Any) -> None:
+        """Let the runs that begin from now on do their work with this reducer."""
+
+
+class Reload(Protocol):
+    """Gives the settings as they are now; see `LiveService`."""
+
+    @property
+    def asked(self) -> threading.Event:
+        """Set when somebody wants them."""
+
+    def __call__(self, settings: Settings) -> tuple[Settings, Any]:
+        """Return settings and reducer that take the place of ``settings``; nothing is in work meanwhile.
+
+        Raises
+        ------
+        NightflowError
+            They are wrong: those that there are stay.
+        """
+
 
 class LiveService:
     """Sensor, workers and the server that shows them; see `nightflow.service.live.watch`.
@@ -78,7 +98,9 @@ class LiveService:
     reduce_directly : callable
         Reduces an exposure without the server.
     housekeeping : callable, optional
-        Called with the time, now and then, whenever the service has a moment.
+        Makes of a reducer what is called with the time, now and then.
+    reload : Reload, optional
+        Where the settings come from while the service runs.
     """
 
     def __init__(
@@ -91,7 +113,8 @@ class LiveService:
         stop: threading.Event,
         until_idle: float | None = None,
         reduce_directly: Callable[[Any, int, str], Outcome] = reduce_exposure,
-        housekeeping: Callable[[datetime], object] | None = None,
+        housekeeping: Callable[[Any], Callable[[datetime], object]] | None = None,
+        reload: Reload | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -100,6 +123,7 @@ class LiveService:
         self._until_idle = until_idle
         self._reduce_directly = reduce_directly
         self._housekeeping = housekeeping
+        self._reload = reload
         self._worker = worker_name()
         self._reducer = reducer
         self._store = Outage("the store")
@@ -107,6 +131,7 @@ class LiveService:
         self._unsettled: set[int] = set()
         self._leasing = asyncio.Lock()
         self._alone = False
+        self._workers: dict[int, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._last_busy = time.monotonic()
 
@@ -114,33 +139,57 @@ class LiveService:
         """Serve until stopped, then finish or hand back what is being reduced."""
         sensor, sensor_thread = self._start_sensor()
         background = [*await self._start_runs(), asyncio.create_task(self._keep_house())]
-        workers = [asyncio.create_task(self._work()) for _ in range(self._settings.watch.workers)]
         try:
             while not self._stop.is_set() and not await self._idle(sensor):
-                done, _ = await asyncio.wait(workers, timeout=POLL_SECONDS / 2)
-                for worker in done:
-                    worker.result()
+                await self._mind_the_workers()
+                await self._mind_the_settings(sensor)
         finally:
             self._stop.set()
-            await self._wind_down(workers)
+            await self._wind_down(list(self._workers.values()))
             await _cancelled(background)
             await asyncio.to_thread(sensor_thread.join, 5)
         log.info("stopped")
 
+    async def _mind_the_workers(self) -> None:
+        """Let as many workers work as there should be; a fault that ends one ends the service."""
+        for number in range(self._settings.watch.workers):
+            if number not in self._workers:
+                self._workers[number] = asyncio.create_task(self._work(number))
+        done, _ = await asyncio.wait(self._workers.values(), timeout=POLL_SECONDS / 2)
+        for number in [number for number, worker in self._workers.items() if worker in done]:
+            self._workers.pop(number).result()
+
+    async def _mind_the_settings(self, sensor: Sensor) -> None:
+        """Take over new settings where somebody asked for it; wrong ones are told and change nothing."""
+        if self._reload is None or not self._reload.asked.is_set():
+            return
+        self._reload.asked.clear()
+        async with self._leasing:
+            # Pixels of an exposure that is in work live in the old reducer.
+            while self._reducing and not self._stop.is_set():
+                await asyncio.sleep(POLL_SECONDS / 10)
+            if self._stop.is_set():
+                return
+            try:
+                settings, reducer = await asyncio.to_thread(self._reload, self._settings)
+            except NightflowError as error:
+                log.error("new settings not taken, the old ones stay: %s", error)
+                return
+            except Exception:  # the night goes on with what it has
+                log.exception("new settings not taken, the old ones stay")
+                return
+            self._settings, self._reducer = settings, reducer
+            if self._runs is not None:
+                self._runs.use(reducer)
+        sensor.look_at(_places(settings))
+        log.info("new settings taken")
+
     def _start_sensor(self) -> tuple[Sensor, threading.Thread]:
         loop = asyncio.get_running_loop()
-        settings, paths = self._settings, self._settings.paths
         registrar = LedgerRegistrar(
             self._database, now=_now, on_received=lambda: _call_soon(loop, self._wake.set)
         )
-        excluded = (paths.masters, paths.products, paths.catalogs, paths.index_files)
-        sensor = Sensor(
-            [settings.resolve(folder).resolve() for folder in settings.watch.folders],
-            registrar=registrar,
-            settle_seconds=settings.watch.settle_seconds,
-            sweep_seconds=settings.watch.sweep_seconds,
-            excluded=[settings.resolve(folder).resolve() for folder in excluded],
-        )
+        sensor = Sensor(_places(self._settings), registrar=registrar)
         thread = threading.Thread(target=sensor.run, args=(self._stop,), name="sensor", daemon=True)
         thread.start()
         return sensor, thread
@@ -158,18 +207,23 @@ class LiveService:
 
     async def _keep_house(self) -> None:
         """Do from time to time what no arrival brings about; what goes wrong there is tried again."""
-        while self._housekeeping is not None:
+        if self._housekeeping is None:
+            return
+        reducer, housekeeping = self._reducer, self._housekeeping(self._reducer)
+        while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            if reducer is not self._reducer:
+                reducer, housekeeping = self._reducer, self._housekeeping(self._reducer)
             try:
-                await asyncio.to_thread(self._housekeeping, _now())
+                await asyncio.to_thread(housekeeping, _now())
             except NightflowError as error:
                 log.warning("housekeeping put off: %s", error)
             except Exception:  # the night goes on whatever is wrong with it
                 log.exception("housekeeping failed; it is tried again")
 
-    async def _work(self) -> None:
-        """Lease and reduce one exposure after the other."""
-        while not self._stop.is_set():
+    async def _work(self, number: int) -> None:
+        """Lease and reduce one exposure after the other, as long as so many workers are wanted."""
+        while not self._stop.is_set() and number < self._settings.watch.workers:
             exposure = await self._lease()
             if exposure is None:
                 await self._nap(POLL_SECONDS)
@@ -309,7 +363,7 @@ class LiveService:
 
     async def _wind_down(self, workers: list[asyncio.Task[None]]) -> None:
         self._wake.set()
-        _, late = await asyncio.wait(workers, timeout=GRACE_SECONDS)
+        late = (await asyncio.wait(workers, timeout=GRACE_SECONDS))[1] if workers else set()
         try:
             for exposure_id in self._reducing | self._unsettled:
                 if await asyncio.to_thread(release, self._database, exposure_id, self._worker):
@@ -317,6 +371,17 @@ class LiveService:
         except NightflowError as error:
             log.warning("what was in work is handed back at the next start: %s", error)
         await _cancelled(list(late))
+
+
+def _places(settings: Settings) -> Places:
+    paths = settings.paths
+    excluded = (paths.masters, paths.products, paths.catalogs, paths.index_files)
+    return Places(
+        folders=tuple(settings.resolve(folder).resolve() for folder in settings.watch.folders),
+        excluded=tuple(settings.resolve(folder).resolve() for folder in excluded),
+        settle_seconds=settings.watch.settle_seconds,
+        sweep_seconds=settings.watch.sweep_seconds,
+    )
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

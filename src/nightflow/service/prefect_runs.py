@@ -77,9 +77,8 @@ class PrefectRuns:
     """
 
     def __init__(self, reducer: Reducer, *, identity: str, probe_seconds: float = 30.0) -> None:
-        importlib.import_module("tasks.context").use_reducer(reducer)
+        self.use(reducer)
         _quieten()
-        self._reducer = reducer
         self._identity = identity
         self._probe_seconds = probe_seconds
         self._flow: Flow[..., Any] = load_flow_from_entrypoint(INGEST, use_placeholder_flow=False)
@@ -91,6 +90,11 @@ class PrefectRuns:
     def here(self) -> bool:
         """Whether the server was there when last asked."""
         return self._deployment_id is not None
+
+    def use(self, reducer: Reducer) -> None:
+        """Let the runs that begin from now on do their work with this reducer."""
+        importlib.import_module("tasks.context").use_reducer(reducer)
+        self._reducer = reducer
 
     async def connect(self) -> bool:
         """Look for the server; where it is there, prepare it and tell it what it missed.

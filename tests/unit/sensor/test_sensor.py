@@ -11,7 +11,7 @@ import pytest
 
 from nightflow.errors import RetryLater
 from nightflow.instruments.completeness import Completeness
-from nightflow.sensor.sensor import Sensor
+from nightflow.sensor.sensor import Places, Sensor
 from nightflow.sensor.watch import Hint
 
 
@@ -59,10 +59,8 @@ def sensor(tmp_path: Path, registrar: FakeRegistrar, clock: Clock) -> Sensor:
             return Completeness.UNKNOWN
         return Completeness.COMPLETE if content.endswith(b"end") else Completeness.INCOMPLETE
 
-    return Sensor(
-        [tmp_path], registrar=registrar, completeness=completeness, settle_seconds=1.0, sweep_seconds=30.0,
-        clock=clock,
-    )  # fmt: skip
+    places = Places(folders=(tmp_path,), settle_seconds=1.0, sweep_seconds=30.0)
+    return Sensor(places, registrar=registrar, completeness=completeness, clock=clock)
 
 
 def test_a_sweep_finds_what_was_there_before(
@@ -202,7 +200,7 @@ def test_headers_that_cannot_be_judged_leave_the_rest_to_time(
     def broken(path: Path) -> Completeness:
         raise ValueError("headers of a hostile kind")
 
-    sensor = Sensor([tmp_path], registrar=registrar, completeness=broken, settle_seconds=1.0, clock=clock)
+    sensor = Sensor(Places(folders=(tmp_path,)), registrar=registrar, completeness=broken, clock=clock)
     (tmp_path / "a.fits").write_bytes(b"x")
     sensor.turn()
     clock.now += 1
@@ -210,11 +208,30 @@ def test_headers_that_cannot_be_judged_leave_the_rest_to_time(
     assert registrar.registered == [tmp_path / "a.fits"]
 
 
+def test_other_folders_from_the_next_turn_on(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "a.fits").write_bytes(b"half")
+    sensor.look_at(Places(folders=(old,)))
+    sensor.turn()
+    assert sensor.waiting == 1
+    sensor.look_at(Places(folders=(new,)))
+    (new / "a.fits").write_bytes(b"the end")
+    sensor.turn()
+    assert sensor.waiting == 1, "what lies in a folder that is no more looked at is forgotten"
+    sensor._watcher.hints.put(Hint(path=old / "a.fits", root=old, closed=True))
+    clock.now += 1
+    sensor.turn()
+    assert registrar.registered == [new / "a.fits"]
+
+
 def test_the_thread_sees_events_and_stops(tmp_path: Path, registrar: FakeRegistrar) -> None:
     """With real events and the real clock: a file moved into place is registered, far sooner than a sweep."""
-    sensor = Sensor(
-        [tmp_path], registrar=registrar, completeness=lambda path: Completeness.COMPLETE, sweep_seconds=600
-    )
+    places = Places(folders=(tmp_path,), sweep_seconds=600)
+    sensor = Sensor(places, registrar=registrar, completeness=lambda path: Completeness.COMPLETE)
     stop, seen = threading.Event(), threading.Event()
     register = registrar.register
     registrar.register = lambda path: (register(path), seen.set())  # type: ignore[method-assign,assignment]

@@ -73,6 +73,17 @@ def test_a_folder_is_watched_once(tmp_path: Path, watcher: FolderWatcher) -> Non
     assert not [hint for hint in later_hints(watcher) if hint.closed]
 
 
+def test_a_folder_that_is_not_watched_any_more_is_silent(tmp_path: Path, watcher: FolderWatcher) -> None:
+    assert watcher.add(tmp_path)
+    watcher.remove(tmp_path)
+    watcher.remove(tmp_path)
+    (tmp_path / "a.fits").write_bytes(b"x")
+    assert later_hints(watcher) == []
+    assert watcher.add(tmp_path)
+    (tmp_path / "b.fits").write_bytes(b"x")
+    next_hint(watcher, tmp_path / "b.fits", closed=True)
+
+
 def later_hints(watcher: FolderWatcher) -> list[Hint]:
     """Return what comes until nothing has come for a while."""
     hints: list[Hint] = []

@@ -60,6 +60,7 @@ class Straw:
         self.direct: list[int] = []
         self.as_runs: list[int] = []
         self.remembered: list[int] = []
+        self.used: list[Any] = []
         self.here = True
         self.dies_in_the_run = False
         self.work: Callable[[int], None] = lambda exposure_id: None
@@ -87,6 +88,9 @@ class Straw:
             await asyncio.to_thread(self.settle, exposure.id)
         self.as_runs.append(exposure.id)
         return f"run-{exposure.id}"
+
+    def use(self, reducer: Any) -> None:
+        self.used.append(reducer)
 
     def remember(self, outcome: Any) -> None:
         self.remembered.append(outcome.exposure_id)
@@ -126,7 +130,7 @@ def test_house_is_kept_whatever_goes_wrong_there(
 
     service = LiveService(
         settings, database=straw.database, reducer=None, runs=None, stop=stop, until_idle=60,
-        reduce_directly=straw.reduce_directly, housekeeping=housekeeping,
+        reduce_directly=straw.reduce_directly, housekeeping=lambda reducer: housekeeping,
     )  # fmt: skip
     asyncio.run(service.run())
     assert stop.is_set()
@@ -455,3 +459,70 @@ def test_a_stop_while_the_store_is_away_is_orderly(
     enqueue(straw.database, 1)
     serve(settings, straw, runs=False, stop=stop, until_idle=None)
     assert "handed back at the next start: cannot be opened" in caplog.text
+
+
+class Reloading:
+    """Hands out these settings, or raises, when asked."""
+
+    def __init__(self, *answers: Settings | Exception) -> None:
+        self.asked = threading.Event()
+        self.answers = list(answers)
+
+    def __call__(self, settings: Settings) -> tuple[Settings, Any]:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer, "another reducer"
+
+
+def test_new_settings_count_from_the_next_frame_on(
+    settings: Settings, straw: Straw, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second/garbage.fits").write_bytes(b"no FITS file")
+    watch = settings.watch.model_copy(update={"folders": [Path("second")], "workers": 2})
+    reload = Reloading(ConfigurationError("watch.workers = 0"), settings.model_copy(update={"watch": watch}))
+    reducers: list[Any] = []
+
+    def directly(reducer: Any, exposure_id: int, worker: str) -> Any:
+        reducers.append(reducer)
+        if len(reducers) <= 2:
+            reload.asked.set()
+            time.sleep(0.3)
+        return straw.reduce_directly(reducer, exposure_id, worker)
+
+    straw.here = False
+    enqueue(straw.database, 3)
+    service = LiveService(
+        settings, database=straw.database, reducer="the first one", runs=straw, stop=threading.Event(),
+        until_idle=1.0, reduce_directly=directly, reload=reload,
+    )  # fmt: skip
+    asyncio.run(service.run())
+    assert reducers == ["the first one", "the first one", "another reducer", "another reducer"]
+    assert straw.used == ["another reducer"]
+    assert "new settings not taken, the old ones stay: watch.workers = 0" in caplog.text
+    assert counts(straw.database)[State.DONE] == 4
+
+
+def test_fewer_workers_end_as_they_finish(settings: Settings, straw: Straw) -> None:
+    two = settings.model_copy(update={"watch": settings.watch.model_copy(update={"workers": 2})})
+    reload = Reloading(settings)
+    in_work: list[int] = []
+    together: list[int] = []
+
+    def work(exposure_id: int) -> None:
+        in_work.append(exposure_id)
+        together.append(len(in_work))
+        if len(together) == 2:
+            reload.asked.set()
+        time.sleep(0.5)
+        in_work.remove(exposure_id)
+
+    straw.work = work
+    enqueue(straw.database, 5)
+    service = LiveService(
+        two, database=straw.database, reducer=None, runs=None, stop=threading.Event(), until_idle=0.3,
+        reduce_directly=straw.reduce_directly, reload=reload,
+    )  # fmt: skip
+    asyncio.run(service.run())
+    assert together == [1, 2, 1, 1, 1]
