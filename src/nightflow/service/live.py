@@ -62,7 +62,7 @@ def watch(
     database.upgrade()
     reload = SettingsReload(load or (lambda: settings))
     signals = stopped_by_signals(stop), set_by_hangup(reload.asked)
-    with database, only_instance(database), signals[0], signals[1]:
+    with database, only_instance(database) as lock, signals[0], signals[1]:
         _inherit(database)
         reducer = live_reducer(settings)
         service = LiveService(
@@ -73,6 +73,7 @@ def watch(
             stop=stop,
             until_idle=until_idle,
             housekeeping=lambda reducer: BetterMasters(reducer.context).queue,
+            lock=lock,
             reload=reload,
         )
         run_in_thread(service.run)

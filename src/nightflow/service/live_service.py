@@ -23,6 +23,7 @@ from nightflow.pipeline.reducer import Outcome
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Places, Sensor
 from nightflow.service.frame_log import log_exposure
+from nightflow.service.instance_lock import InstanceLock, InstanceTaken
 from nightflow.service.leases import note_run, worker_name
 from nightflow.service.outage import Outage
 from nightflow.store.database import Database
@@ -41,6 +42,8 @@ GRACE_SECONDS = 8.0
 """How long a stop waits for frames to finish before they are handed back."""
 CONNECT_SECONDS = 15.0
 """How long the start waits for the Prefect server; then the night begins without it."""
+LOCK_SECONDS = 10.0
+"""How often the service looks whether it is the ledger's only one still."""
 HOUSEKEEPING_SECONDS = 60.0
 """How often nights that are over are looked at for better masters."""
 
@@ -99,6 +102,8 @@ class LiveService:
         Reduces an exposure without the server.
     housekeeping : callable, optional
         Makes of a reducer what is called with the time, now and then.
+    lock : InstanceLock, optional
+        Of the ledger; the service stops where another one has taken it.
     reload : Reload, optional
         Where the settings come from while the service runs.
     """
@@ -114,6 +119,7 @@ class LiveService:
         until_idle: float | None = None,
         reduce_directly: Callable[[Any, int, str], Outcome] = reduce_exposure,
         housekeeping: Callable[[Any], Callable[[datetime], object]] | None = None,
+        lock: InstanceLock | None = None,
         reload: Reload | None = None,
     ) -> None:
         self._settings = settings
@@ -123,6 +129,7 @@ class LiveService:
         self._until_idle = until_idle
         self._reduce_directly = reduce_directly
         self._housekeeping = housekeeping
+        self._lock = lock
         self._reload = reload
         self._worker = worker_name()
         self._reducer = reducer
@@ -136,9 +143,16 @@ class LiveService:
         self._last_busy = time.monotonic()
 
     async def run(self) -> None:
-        """Serve until stopped, then finish or hand back what is being reduced."""
+        """Serve until stopped, then finish or hand back what is being reduced.
+
+        Raises
+        ------
+        InstanceTaken
+            Another service has taken the ledger meanwhile.
+        """
         sensor, sensor_thread = self._start_sensor()
-        background = [*await self._start_runs(), asyncio.create_task(self._keep_house())]
+        alone = asyncio.create_task(self._stay_alone())
+        background = [*await self._start_runs(), asyncio.create_task(self._keep_house()), alone]
         try:
             while not self._stop.is_set() and not await self._idle(sensor):
                 await self._mind_the_workers()
@@ -148,6 +162,8 @@ class LiveService:
             await self._wind_down(list(self._workers.values()))
             await _cancelled(background)
             await asyncio.to_thread(sensor_thread.join, 5)
+        if not alone.cancelled():
+            alone.result()
         log.info("stopped")
 
     async def _mind_the_workers(self) -> None:
@@ -205,6 +221,18 @@ class LiveService:
             )
         return [asyncio.create_task(self._runs.keep_connected())]
 
+    async def _stay_alone(self) -> None:
+        """Look after the lock; stop the service where another one has it."""
+        while self._lock is not None:
+            await asyncio.sleep(LOCK_SECONDS)
+            try:
+                await asyncio.to_thread(self._lock.keep)
+            except InstanceTaken:
+                self._stop.set()
+                raise
+            except NightflowError as error:  # the workers say it
+                log.debug("the lock of this service cannot be looked at: %s", error)
+
     async def _keep_house(self) -> None:
         """Do from time to time what no arrival brings about; what goes wrong there is tried again."""
         if self._housekeeping is None:
@@ -223,14 +251,17 @@ class LiveService:
 
     async def _work(self, number: int) -> None:
         """Lease and reduce one exposure after the other, as long as so many workers are wanted."""
-        while not self._stop.is_set() and number < self._settings.watch.workers:
-            exposure = await self._lease()
+        while self._wanted(number):
+            exposure = await self._lease(number)
             if exposure is None:
                 await self._nap(POLL_SECONDS)
             else:
                 await self._reduce(exposure)
 
-    async def _lease(self) -> Exposure | None:
+    def _wanted(self, number: int) -> bool:
+        return not self._stop.is_set() and number < self._settings.watch.workers
+
+    async def _lease(self, number: int) -> Exposure | None:
         """Return the next exposure, None where there is none.
 
         A store that fails now was in order when the service started: a disk that was unmounted or a server
@@ -239,7 +270,7 @@ class LiveService:
         try:
             # One after the other, so that each knows what the others have.
             async with self._leasing:
-                exposure = await asyncio.to_thread(self._lease_now)
+                exposure = await asyncio.to_thread(self._lease_now) if self._wanted(number) else None
                 if exposure is not None:
                     self._take(exposure)
         except NightflowError as error:

@@ -20,6 +20,7 @@ from nightflow.errors import ConfigurationError, RetryLater
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service import live_service
+from nightflow.service.instance_lock import InstanceTaken
 from nightflow.service.live_service import LiveService
 from nightflow.service.outage import Outage
 from nightflow.store.database import Database
@@ -526,3 +527,22 @@ def test_fewer_workers_end_as_they_finish(settings: Settings, straw: Straw) -> N
     )  # fmt: skip
     asyncio.run(service.run())
     assert together == [1, 2, 1, 1, 1]
+
+
+def test_a_service_whose_ledger_another_one_has_taken_stops(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_service, "LOCK_SECONDS", 0.02)
+    answers: list[Exception] = [RetryLater("away"), InstanceTaken("another service works on this ledger")]
+
+    class Lock:
+        def keep(self) -> None:
+            raise answers.pop(0)
+
+    service = LiveService(
+        settings, database=straw.database, reducer=None, runs=None, stop=threading.Event(), lock=Lock(),
+        reduce_directly=straw.reduce_directly,
+    )  # fmt: skip
+    with pytest.raises(InstanceTaken, match="another service works on this ledger"):
+        asyncio.run(service.run())
+    assert answers == []
