@@ -139,6 +139,10 @@ class Sensor:
             self._move(self._next_places)
         for hint in self._take_hints():
             self._follow(hint)
+        if self._watcher.lost.is_set():
+            self._watcher.lost.clear()
+            log.warning("more files landed at once than the system tells of; all folders are listed")
+            self._next_sweep = self._clock()
         if self._clock() >= self._next_sweep:
             self._sweep()
         for path in self._tracker.paths():

@@ -228,6 +228,20 @@ def test_other_folders_from_the_next_turn_on(
     assert registrar.registered == [new / "a.fits"]
 
 
+def test_lost_events_bring_a_sweep(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    sensor.turn()
+    (tmp_path / "a.fits").write_bytes(b"end")
+    sensor.turn()
+    assert sensor.waiting == 0, "neither an event nor a sweep told of it"
+    sensor._watcher.lost.set()
+    sensor.turn()
+    clock.now += 0.5
+    sensor.turn()
+    assert registrar.registered == [tmp_path / "a.fits"]
+
+
 def test_the_thread_sees_events_and_stops(tmp_path: Path, registrar: FakeRegistrar) -> None:
     """With real events and the real clock: a file moved into place is registered, far sooner than a sweep."""
     places = Places(folders=(tmp_path,), sweep_seconds=600)
