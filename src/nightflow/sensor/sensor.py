@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nightflow.errors import RetryLater
 from nightflow.instruments.completeness import Completeness
 from nightflow.instruments.completeness import completeness as completeness_of
 from nightflow.sensor.candidates import is_candidate
@@ -81,6 +82,19 @@ class Places:
         return any(path.is_relative_to(folder) for folder in self.folders)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Refusal:
+    """A file that could not be registered."""
+
+    since: float
+    """When it first could not."""
+    retry_at: float
+    pause: float
+    reason: str
+    of_the_file: bool
+    """The system does not let it be read; else the store is away, or the file changes."""
+
+
 class Sensor:
     """Watches folders and registers the files that land.
 
@@ -112,13 +126,19 @@ class Sensor:
             settle_seconds=places.settle_seconds, patience_seconds=places.patience_seconds, clock=clock
         )
         self._registered: dict[Path, tuple[int, int]] = {}
-        self._retries: dict[Path, tuple[float, float]] = {}
+        self._refused: dict[Path, _Refusal] = {}
+        self._unreadable: dict[Path, str] = {}
         self._next_sweep = clock()
 
     @property
     def waiting(self) -> int:
-        """How many files are landing."""
-        return len(self._tracker)
+        """How many files are landing; those that cannot be read are not waited for."""
+        return len(self._tracker) - len(self._unreadable)
+
+    @property
+    def unreadable(self) -> dict[Path, str]:
+        """The files that the system has not let be read for a while, with its reason; for any thread."""
+        return self._unreadable
 
     def look_at(self, places: Places) -> None:
         """Look at other folders, or in another way, from the next turn on; for any thread."""
@@ -149,6 +169,7 @@ class Sensor:
             self._look(path)
         for path in self._tracker.ready():
             self._register(path)
+        self._tell_unreadable()
 
     def _move(self, places: Places) -> None:
         """Forget what lies nowhere any more, and look around at once."""
@@ -229,27 +250,56 @@ class Sensor:
     def _measure(self, path: Path) -> Completeness:
         try:
             return self._completeness(path)
+        except RetryLater as error:  # it cannot be read: registering it will say so
+            log.debug("%s", error)
         except Exception as error:  # noqa: BLE001  # headers are untrusted; then only rest tells
             log.warning("%s: cannot tell whether it is whole: %s", path, error)
-            return Completeness.UNKNOWN
+        return Completeness.UNKNOWN
 
     def _register(self, path: Path) -> None:
-        retry_at, pause = self._retries.get(path, (0.0, FIRST_RETRY_SECONDS))
+        refused = self._refused.get(path)
         status = _status(path)
-        if status is None or self._clock() < retry_at:
+        if status is None or (refused is not None and self._clock() < refused.retry_at):
             return
         try:
             self._registrar.register(path)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with this file, the others go on
-            self._retries[path] = (self._clock() + pause, min(2 * pause, LAST_RETRY_SECONDS))
-            log.warning("%s: not registered, next try in %.0f s: %s", path, pause, error)
+            self._refused[path] = self._refusal(path, refused, error)
             return
         self._registered[path] = (status.st_size, status.st_mtime_ns)
         self._drop(path)
 
+    def _refusal(self, path: Path, before: _Refusal | None, error: Exception) -> _Refusal:
+        """Return what is known of a file that was refused once more; its reason is logged once."""
+        now, pause = self._clock(), FIRST_RETRY_SECONDS if before is None else before.pause
+        refusal = _Refusal(
+            since=now if before is None else before.since,
+            retry_at=now + pause,
+            pause=min(2 * pause, LAST_RETRY_SECONDS),
+            reason=str(error),
+            of_the_file=isinstance(error, OSError) or isinstance(error.__cause__, OSError),
+        )
+        # A file is often unreadable for a moment, while its owner and rights are being set.
+        said = refusal.of_the_file or (before is not None and before.reason == refusal.reason)
+        level = logging.DEBUG if said else logging.WARNING
+        log.log(level, "%s: not registered, next try in %.0f s: %s", path, pause, error)
+        return refusal
+
+    def _tell_unreadable(self) -> None:
+        """Say once of each file that it cannot be read, when that has lasted."""
+        last = self._clock() - self._places.patience_seconds
+        unreadable = {
+            path: refused.reason
+            for path, refused in self._refused.items()
+            if refused.of_the_file and refused.since <= last
+        }
+        for path in unreadable.keys() - self._unreadable.keys():
+            log.warning("%s; it is taken when it can be read: look at its owner and rights", unreadable[path])
+        self._unreadable = unreadable
+
     def _drop(self, path: Path) -> None:
         self._tracker.forget(path)
-        self._retries.pop(path, None)
+        self._refused.pop(path, None)
 
 
 def _status(path: Path) -> os.stat_result | None:

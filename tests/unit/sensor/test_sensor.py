@@ -146,13 +146,13 @@ def test_one_bad_file_delays_only_itself(
     bad, good = tmp_path / "a.fits", tmp_path / "b.fits"
     for path in (bad, good):
         path.write_bytes(b"end")
-    registrar.faults[bad] = PermissionError("no right to read")
+    registrar.faults[bad] = RetryLater("it changed while it was read")
     sensor.turn()
     clock.now += 0.5
     with caplog.at_level(logging.WARNING):
         sensor.turn()
     assert registrar.registered == [good]
-    assert "no right to read" in caplog.text
+    assert "it changed while it was read" in caplog.text
     del registrar.faults[bad]
     sensor.turn()
     assert registrar.registered == [good], "tried again before its pause was over"
@@ -167,12 +167,41 @@ def test_pauses_grow_with_each_failure(
     frame = tmp_path / "a.fits"
     frame.write_bytes(b"end")
     registrar.faults[frame] = RetryLater("store locked")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.DEBUG):
         for _ in range(80):
             clock.now += 1
             sensor.turn()
     # After 1, 2, 4, 8, 16 and 32 seconds: 63 in all.
-    assert caplog.text.count("not registered") == 7
+    tries = [record.levelname for record in caplog.records if "not registered" in record.message]
+    assert tries == ["WARNING", *["DEBUG"] * 6]
+    assert sensor.waiting == 1
+    assert sensor.unreadable == {}
+
+
+def test_a_file_that_cannot_be_read_is_told_once_and_not_waited_for(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"end")
+    refused = RetryLater(f"{frame}: cannot be read: Permission denied")
+    refused.__cause__ = PermissionError(13, "Permission denied")
+    registrar.faults[frame] = refused
+    with caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            clock.now += 1
+            sensor.turn()
+        assert (sensor.waiting, caplog.text) == (1, ""), "its rights may be on their way"
+        for _ in range(100):
+            clock.now += 1
+            sensor.turn()
+    assert sensor.waiting == 0
+    assert sensor.unreadable == {frame: f"{frame}: cannot be read: Permission denied"}
+    assert caplog.text.count("Permission denied; it is taken when it can be read") == 1
+    registrar.faults.clear()
+    clock.now += 60
+    sensor.turn()
+    assert registrar.registered == [frame]
+    assert sensor.unreadable == {}
 
 
 def test_a_vanished_file_is_forgotten(tmp_path: Path, sensor: Sensor, clock: Clock) -> None:
