@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     engine: Engine = "fast"
     """What computes: our kernels and sep; or, to be compared with, ccdproc, astroscrappy and photutils, which
     take some twenty times as long."""
+    max_pixels: int = Field(2**28, ge=1, lt=2**31)
+    """Of one image (16384 x 16384); a header that claims more is refused before anything is allocated."""
     store: StoreSettings = StoreSettings()
     paths: PathSettings = PathSettings()
     run: RunSettings = RunSettings()

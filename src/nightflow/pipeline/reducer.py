@@ -209,7 +209,8 @@ class Reducer:
         with self._lock:
             self._opened[exposure_id] = _Opened(began=time.perf_counter())
         check_content(path, exposure.sha256)
-        identified = identify_file(path, list(self.context.profiles.values()))
+        profiles = list(self.context.profiles.values())
+        identified = identify_file(path, profiles, max_pixels=self.settings.max_pixels)
         with self._lock:
             self._opened[exposure_id].surroundings = self._surroundings(identified)
         frame_ids = record_frames(self.database, exposure_id, identified.headers)
