@@ -59,7 +59,8 @@ _WORKERS: dict[str, Callable[[Work, Context], dict[str, Any]]] = {
     "solve": solve,
     "flux": _flux,
 }
-_RETRY_HELD = timedelta(minutes=5)
+_FIRST_RETRY, _LAST_RETRY = timedelta(minutes=5), timedelta(hours=1)
+"""After which an exposure that waits for something outside is tried again; doubled each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +295,7 @@ class Reducer:
             found.reason,
             now=self._clock(),
             waits_for=found.waits_for,
-            retry_at=self._clock() + _RETRY_HELD if found.waits_for == "outside" else None,
+            **self._put_off(exposure.priority) if found.waits_for == "outside" else {},
             plan_fingerprint=self.conclusion_fingerprint(frames, found.state),
             worker=worker,
         )
@@ -311,6 +312,12 @@ class Reducer:
             reason=found.reason,
             seconds=time.perf_counter() - opened.began if opened is not None else 0.0,
         )
+
+    def _put_off(self, priority: int) -> dict[str, Any]:
+        """Return when and how urgently an exposure is tried again that something outside keeps waiting."""
+        later = Priority.after_hold(priority)
+        pause = min(_FIRST_RETRY * 2 ** (Priority.holds(later) - 1), _LAST_RETRY)
+        return {"retry_at": self._clock() + pause, "priority": later}
 
     def _follow_up(self, exposure_id: int, frames: list[FrameRow], found: Verdict) -> None:
         """Do what an exposure's end means for others, and for itself."""
