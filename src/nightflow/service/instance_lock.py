@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ from nightflow.errors import ConfigurationError, RetryLater
 from nightflow.store.database import Database
 from nightflow.store.failures import translated
 
-__all__ = ["InstanceLock", "InstanceTaken", "only_instance"]
+__all__ = ["InstanceLock", "InstanceTaken", "lock_holder", "only_instance"]
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,24 @@ def only_instance(database: Database) -> Iterator[InstanceLock]:
         lock.free()
 
 
+def lock_holder(database: Database) -> str | None:
+    """Return who holds the lock of a ledger's live service, for people; None where no service runs."""
+    if database.is_postgres:
+        with translated(database.url), database.engine.connect() as connection:
+            holder = _holder(connection)
+        return f"session {holder[0]} of the database" if holder else None
+    try:
+        path = _lock_file(database)
+        with path.open() as file:
+            # Shared, and for an instant: services wait longer than that for each other.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return f"process {path.read_text().strip() or 'unknown'}"
+    except (OSError, ConfigurationError):
+        return None  # no service has ever run here, or can
+    return None
+
+
 class _FileLock:
     """A lock on a file beside the store."""
 
@@ -87,13 +106,11 @@ class _FileLock:
 
     def take(self) -> None:
         file = self._path.open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(file):
             file.seek(0)
             holder = file.read().strip() or "unknown"
             file.close()
-            raise _taken(f"{self._path}, process {holder}") from error
+            raise _taken(f"{self._path}, process {holder}")
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -119,6 +136,18 @@ class _FileLock:
         if self._file is None or not self._path.exists():
             return False
         return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+
+
+def _locked(file: IO[str]) -> bool:
+    """Take the lock; somebody who only looks who has it holds it for an instant."""
+    for _ in range(5):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 class _AdvisoryLock:

@@ -23,6 +23,7 @@ from nightflow.pipeline.reducer import Outcome
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Places, Sensor
 from nightflow.service.frame_log import log_exposure
+from nightflow.service.heartbeat import beat, heartbeat_file
 from nightflow.service.instance_lock import InstanceLock, InstanceTaken
 from nightflow.service.leases import note_run, worker_name
 from nightflow.service.outage import Outage
@@ -44,6 +45,8 @@ CONNECT_SECONDS = 15.0
 """How long the start waits for the Prefect server; then the night begins without it."""
 LOCK_SECONDS = 10.0
 """How often the service looks whether it is the ledger's only one still."""
+BEAT_SECONDS = 5.0
+"""How often the service gives a sign of life."""
 HOUSEKEEPING_SECONDS = 60.0
 """How often nights that are over are looked at for better masters."""
 
@@ -152,7 +155,8 @@ class LiveService:
         """
         sensor, sensor_thread = self._start_sensor()
         alone = asyncio.create_task(self._stay_alone())
-        background = [*await self._start_runs(), asyncio.create_task(self._keep_house()), alone]
+        beating = asyncio.create_task(self._beat(sensor))
+        background = [*await self._start_runs(), asyncio.create_task(self._keep_house()), alone, beating]
         try:
             while not self._stop.is_set() and not await self._idle(sensor):
                 await self._mind_the_workers()
@@ -232,6 +236,25 @@ class LiveService:
                 raise
             except NightflowError as error:  # the workers say it
                 log.debug("the lock of this service cannot be looked at: %s", error)
+
+    async def _beat(self, sensor: Sensor) -> None:
+        """Give signs of life, as long as there is life."""
+        file = heartbeat_file(self._settings.root)
+        try:
+            while True:
+                unreadable = list(sensor.unreadable.values())
+                await asyncio.to_thread(
+                    beat,
+                    file,
+                    now=_now(),
+                    in_work=len(self._reducing),
+                    landing=sensor.waiting,
+                    unreadable=unreadable,
+                )
+                await asyncio.sleep(BEAT_SECONDS)
+        finally:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
 
     async def _keep_house(self) -> None:
         """Do from time to time what no arrival brings about; what goes wrong there is tried again."""
