@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightflow.errors import ConfigurationError
+from nightflow.shown_url import shown_url
 
 __all__ = ["DEFAULT_FILE", "Engine", "MissingCalibrationPolicy", "Settings", "load_settings"]
 
@@ -118,6 +119,8 @@ class Settings(BaseSettings):
     engine: Engine = "fast"
     """What computes: our kernels and sep; or, to be compared with, ccdproc, astroscrappy and photutils, which
     take some twenty times as long."""
+    max_pixels: int = Field(2**28, ge=1, lt=2**31)
+    """Of one image (16384 x 16384); a header that claims more is refused before anything is allocated."""
     store: StoreSettings = StoreSettings()
     paths: PathSettings = PathSettings()
     run: RunSettings = RunSettings()
@@ -193,7 +196,9 @@ def _describe_fault(fault: Any, model: type[BaseModel]) -> str:
         nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(sorted(known))}"
         return f"unknown key {key}; {hint}"
-    return f"{key} = {fault['input']!r}: {fault['msg']}"
+    value = fault["input"]
+    shown = shown_url(value) if isinstance(value, str) else value
+    return f"{key} = {shown!r}: {fault['msg']}"
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:

@@ -16,16 +16,15 @@ from nightflow.commands.common import (
     fail,
     open_store,
     print_rows,
+    say,
 )
+from nightflow.service.standing import look_around
 from nightflow.store.ledger import requeue
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import (
     FRAME_COLUMNS,
-    counts,
     find_exposures,
     frame_rows,
-    last_error,
-    queue_length,
 )
 
 __all__ = ["frames", "retry", "status"]
@@ -48,21 +47,17 @@ _SHORT_COLUMNS = (
 
 
 def status(config: ConfigOption = None, output: FormatOption = TableFormat.TABLE) -> None:
-    """Show how many exposures stand where, the queue, and the last error."""
-    with open_store(config) as (_, database):
-        by_state = {str(state): number for state, number in counts(database).items()}
-        error = last_error(database)
-        waiting = queue_length(database)
-    last = {"path": error.path, "state": error.state, "reason": error.reason} if error is not None else None
+    """Show whether the service is at work, what comes and waits, the room on the disk, and the last error."""
+    with open_store(config) as (settings, database):
+        standing = look_around(settings, database)
     if output is TableFormat.JSON:
-        console.print_json(data={"states": by_state, "queue": waiting, "last_error": last})
+        console.print_json(data=standing.as_json())
         return
-    rows = [{"state": state, "exposures": number} for state, number in by_state.items()]
+    rows = [{"state": state, "exposures": number} for state, number in standing.states.items()]
     print_rows(rows, ("state", "exposures"), output)
     if output is TableFormat.TABLE:
-        console.print(f"queue: {waiting}", markup=False)
-        if last is not None:
-            console.print(f"last error: {last['path']}: {last['reason']}", markup=False, soft_wrap=True)
+        for line in standing.lines():
+            say(line)
 
 
 def frames(

@@ -22,11 +22,13 @@ from nightflow.commands.common import (
     note,
     settings_or_exit,
 )
+from nightflow.config import load_settings
 from nightflow.errors import NightflowError
 from nightflow.pipeline.backfill import known_nights, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all, reduce_paths
+from nightflow.shown_url import shown_url
 from nightflow.store.models import State
 from nightflow.store.overview import nights
 
@@ -94,15 +96,15 @@ def watch(
         float | None, typer.Option(help="Stop when nothing was landing or queued for so many seconds.")
     ] = None,
 ) -> None:
-    """Reduce frames as they land, until told to stop (Ctrl-C or SIGTERM)."""
+    """Reduce frames as they land, until told to stop (Ctrl-C or SIGTERM); SIGHUP reads the settings anew."""
     from nightflow.service.live import watch as live  # the service brings Prefect along: seconds of import
 
     settings = settings_or_exit(config)
     folders = ", ".join(str(settings.resolve(folder)) for folder in settings.watch.folders)
-    note(f"watching {folders}; ledger {settings.store_url}; Ctrl-C stops")
+    note(f"watching {folders}; ledger {shown_url(settings.store_url)}; Ctrl-C stops")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        ended = live(settings, until_idle=until_idle)
+        ended = live(settings, until_idle=until_idle, load=lambda: load_settings(config))
     except NightflowError as error:
         fail(str(error))
     console.print(_counted({str(state): number for state, number in ended.items()}))

@@ -9,6 +9,7 @@ import typer
 
 from nightflow.commands.common import console, fail
 from nightflow.config import DEFAULT_FILE, load_settings
+from nightflow.shown_url import shown_url
 from nightflow.store.database import Database
 
 __all__ = ["SETTINGS_TEXT", "init"]
@@ -56,5 +57,5 @@ def init(
         settings.resolve(path).mkdir(parents=True, exist_ok=True)
     with Database(settings.store_url) as database:
         database.upgrade()
-    console.print(f"settings  {file}\nstore     {settings.store_url}", soft_wrap=True)
+    console.print(f"settings  {file}\nstore     {shown_url(settings.store_url)}", soft_wrap=True)
     console.print(f"\nnext: export NIGHTFLOW_CONFIG={file.resolve()}", soft_wrap=True)

@@ -7,10 +7,11 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 
 from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fine, remark, warning
+from nightflow.shown_url import shown_url
 
 __all__ = ["check_prefect", "check_programs"]
 
@@ -41,7 +42,7 @@ def check_prefect(settings: Settings, patience: float = _PATIENCE) -> Iterator[F
     if not url:
         yield warning("prefect", "no address: neither [prefect] api_url nor PREFECT_API_URL is set", _START)
     elif not url.startswith(("http://", "https://")):
-        yield warning("prefect", f"{url!r} is no address", "write it as http://127.0.0.1:4200/api")
+        yield warning("prefect", f"{shown_url(url)!r} is no address", "write it as http://127.0.0.1:4200/api")
     else:
         yield _asked(url.rstrip("/"), patience)
 
@@ -54,14 +55,17 @@ def check_programs() -> Iterator[Finding]:
 
 
 def _asked(url: str, patience: float) -> Finding:
+    shown = shown_url(url)
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=patience) as answer:
             healthy = answer.status == 200
+    except InvalidURL:  # its text quotes what stands where a port should, and that may be a password
+        return warning("prefect", f"{shown!r} is no address", "write it as http://127.0.0.1:4200/api")
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        return warning("prefect", f"{url} does not answer: {reason}", _START)
+        return warning("prefect", f"{shown} does not answer: {reason}", _START)
     return (
-        fine("prefect", f"{url} is healthy")
+        fine("prefect", f"{shown} is healthy")
         if healthy
-        else warning("prefect", f"{url} is not healthy", _START)
+        else warning("prefect", f"{shown} is not healthy", _START)
     )

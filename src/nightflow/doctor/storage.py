@@ -9,11 +9,11 @@ from pathlib import Path
 
 from alembic.migration import MigrationContext
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 
 from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fault, fine, warning
 from nightflow.errors import NightflowError
+from nightflow.shown_url import shown_url
 from nightflow.store.database import Database
 from nightflow.store.failures import translated
 from nightflow.store.migrate import head, is_known
@@ -30,7 +30,7 @@ _FAULT_BELOW, _WARN_BELOW = 1.0, 10.0
 def check_store(settings: Settings) -> Iterator[Finding]:
     """Open the store, compare its migrations with the package's, take its write lock; nothing is changed."""
     url = settings.store_url
-    shown = url if "@" not in url else make_url(url).render_as_string(hide_password=True)
+    shown = shown_url(url)
     file = _sqlite_file(url)
     if file is not None and not file.is_file():
         yield warning("store", f"{file} is not there yet", "any command makes it; `nightflow run` for one")

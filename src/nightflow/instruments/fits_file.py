@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 MAXIMUM_PIXELS = 2**31
+"""From here on numbers of pixels do not fit into 32 bits; less is a setting, `Settings.max_pixels`."""
 
 HduSelection = Literal["first", "all"] | Sequence[str | int]
 """Which image HDUs hold the readouts, as in `nightflow.instruments.profile.CameraProfile.hdus`."""
@@ -223,9 +224,9 @@ def _refuse_corrupt(path: Path, hdus: fits.HDUList, layout: Layout) -> None:
 
 def _refuse_size(path: Path, extent: Extent) -> None:
     shape = " x ".join(str(length) for length in extent.axes)
-    if extent.pixels > MAXIMUM_PIXELS:
+    if extent.pixels >= MAXIMUM_PIXELS:
         raise FrameRejected(
-            f"{path}: HDU {extent.index}: {shape} is {extent.pixels} pixels, more than {MAXIMUM_PIXELS}"
+            f"{path}: HDU {extent.index}: {shape} is {extent.pixels} pixels, not fewer than {MAXIMUM_PIXELS}"
         )
     unpacked = extent.pixels * abs(extent.bitpix) // 8
     if unpacked > extent.data_size and unpacked > largest_content(extent.data_size):

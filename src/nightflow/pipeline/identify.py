@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -56,8 +57,18 @@ class Identified:
     title: str
 
 
-def identify_file(path: Path, profiles: Sequence[CameraProfile]) -> Identified:
+def identify_file(
+    path: Path, profiles: Sequence[CameraProfile], *, max_pixels: int | None = None
+) -> Identified:
     """Recognise a file by its headers; no pixel is read.
+
+    Parameters
+    ----------
+    path : Path
+    profiles : sequence of CameraProfile
+        Those that are looked at.
+    max_pixels : int, optional
+        Of one image, as in the settings.
 
     Raises
     ------
@@ -69,6 +80,8 @@ def identify_file(path: Path, profiles: Sequence[CameraProfile]) -> Identified:
         The file cannot be read now.
     """
     raw = read_headers(path)
+    if max_pixels is not None:
+        _refuse_large(path, raw, max_pixels)
     profile = _recognised(path, raw, profiles)
     primary = raw[0].header
     images = {one.hdu: one for one in raw if one.shape}
@@ -80,6 +93,17 @@ def identify_file(path: Path, profiles: Sequence[CameraProfile]) -> Identified:
     return Identified(
         profile=profile, headers=headers, kind=kind, title=" ".join(part for part in parts if part)
     )
+
+
+def _refuse_large(path: Path, raw: Sequence[RawHeader], max_pixels: int) -> None:
+    for one in raw:
+        pixels = math.prod(one.shape) if one.shape else 0
+        if pixels > max_pixels:
+            shape = " x ".join(str(length) for length in reversed(one.shape))
+            raise FrameRejected(
+                f"{path}: HDU {one.hdu}: {shape} is {pixels} pixels, max_pixels = {max_pixels} in the "
+                "settings: raise it there if a camera is that large"
+            )
 
 
 def _recognised(path: Path, raw: Sequence[RawHeader], profiles: Sequence[CameraProfile]) -> CameraProfile:

@@ -59,7 +59,8 @@ _WORKERS: dict[str, Callable[[Work, Context], dict[str, Any]]] = {
     "solve": solve,
     "flux": _flux,
 }
-_RETRY_HELD = timedelta(minutes=5)
+_FIRST_RETRY, _LAST_RETRY = timedelta(minutes=5), timedelta(hours=1)
+"""After which an exposure that waits for something outside is tried again; doubled each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +210,8 @@ class Reducer:
         with self._lock:
             self._opened[exposure_id] = _Opened(began=time.perf_counter())
         check_content(path, exposure.sha256)
-        identified = identify_file(path, list(self.context.profiles.values()))
+        profiles = list(self.context.profiles.values())
+        identified = identify_file(path, profiles, max_pixels=self.settings.max_pixels)
         with self._lock:
             self._opened[exposure_id].surroundings = self._surroundings(identified)
         frame_ids = record_frames(self.database, exposure_id, identified.headers)
@@ -293,7 +295,7 @@ class Reducer:
             found.reason,
             now=self._clock(),
             waits_for=found.waits_for,
-            retry_at=self._clock() + _RETRY_HELD if found.waits_for == "outside" else None,
+            **self._put_off(exposure.priority) if found.waits_for == "outside" else {},
             plan_fingerprint=self.conclusion_fingerprint(frames, found.state),
             worker=worker,
         )
@@ -310,6 +312,12 @@ class Reducer:
             reason=found.reason,
             seconds=time.perf_counter() - opened.began if opened is not None else 0.0,
         )
+
+    def _put_off(self, priority: int) -> dict[str, Any]:
+        """Return when and how urgently an exposure is tried again that something outside keeps waiting."""
+        later = Priority.after_hold(priority)
+        pause = min(_FIRST_RETRY * 2 ** (Priority.holds(later) - 1), _LAST_RETRY)
+        return {"retry_at": self._clock() + pause, "priority": later}
 
     def _follow_up(self, exposure_id: int, frames: list[FrameRow], found: Verdict) -> None:
         """Do what an exposure's end means for others, and for itself."""
@@ -345,7 +353,7 @@ class Reducer:
     def _exposure(self, exposure_id: int) -> Exposure:
         exposure = get_exposure(self.database, exposure_id)
         if exposure is None:
-            raise KeyError(f"exposure {exposure_id} is not in the ledger {self.settings.store_url}")
+            raise KeyError(f"exposure {exposure_id} is not in the ledger {self.database.shown}")
         return exposure
 
     def _take_up(self, exposure_id: int, path: Path, identified: Identified, frame_ids: list[int]) -> None:

@@ -12,10 +12,12 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nightflow.errors import RetryLater
 from nightflow.instruments.completeness import Completeness
 from nightflow.instruments.completeness import completeness as completeness_of
 from nightflow.sensor.candidates import is_candidate
@@ -23,7 +25,7 @@ from nightflow.sensor.stability import StabilityTracker
 from nightflow.sensor.sweep import sweep
 from nightflow.sensor.watch import FolderWatcher, Hint
 
-__all__ = ["Registrar", "Sensor"]
+__all__ = ["Places", "Registrar", "Sensor"]
 
 log = logging.getLogger(__name__)
 
@@ -51,56 +53,96 @@ class Registrar(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where files land, and how they are looked at.
+
+    Attributes
+    ----------
+    folders : tuple of Path
+        Where files land; absolute.
+    excluded : tuple of Path
+        Folders inside them that hold no raw frames.
+    settle_seconds, sweep_seconds : float
+        See `nightflow.config.WatchSettings`.
+    """
+
+    folders: tuple[Path, ...]
+    excluded: tuple[Path, ...] = ()
+    settle_seconds: float = 1.0
+    sweep_seconds: float = 30.0
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a file may stay short, or unreadable, before that is taken for its last word."""
+        return max(PATIENCE_IN_SETTLE_TIMES * self.settle_seconds, MINIMUM_PATIENCE_SECONDS)
+
+    def hold(self, path: Path) -> bool:
+        """Return whether a file lies in one of the folders."""
+        return any(path.is_relative_to(folder) for folder in self.folders)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Refusal:
+    """A file that could not be registered."""
+
+    since: float
+    """When it first could not."""
+    retry_at: float
+    pause: float
+    reason: str
+    of_the_file: bool
+    """The system does not let it be read; else the store is away, or the file changes."""
+
+
 class Sensor:
     """Watches folders and registers the files that land.
 
     Parameters
     ----------
-    folders : sequence of Path
-        Where files land; absolute.
+    places : Places
     registrar : Registrar
         Writes the rows.
-    settle_seconds, sweep_seconds : float
-        See `nightflow.config.WatchSettings`.
     completeness : callable
         Says of a file whether it is as long as its headers say.
-    excluded : sequence of Path
-        Folders inside them that hold no raw frames.
     clock : callable
         Monotonic seconds.
     """
 
     def __init__(
         self,
-        folders: Sequence[Path],
+        places: Places,
         *,
         registrar: Registrar,
-        settle_seconds: float = 1.0,
-        sweep_seconds: float = 30.0,
         completeness: Callable[[Path], Completeness] = lambda path: completeness_of(path).state,
-        excluded: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folders = tuple(folders)
+        self._places = self._next_places = places
         self._registrar = registrar
         self._completeness = completeness
-        self._sweep_seconds = sweep_seconds
-        self._excluded = tuple(excluded)
         self._clock = clock
         self._watcher = FolderWatcher()
         self._tracker = StabilityTracker(
-            settle_seconds=settle_seconds,
-            patience_seconds=max(PATIENCE_IN_SETTLE_TIMES * settle_seconds, MINIMUM_PATIENCE_SECONDS),
-            clock=clock,
+            settle_seconds=places.settle_seconds, patience_seconds=places.patience_seconds, clock=clock
         )
         self._registered: dict[Path, tuple[int, int]] = {}
-        self._retries: dict[Path, tuple[float, float]] = {}
+        self._refused: dict[Path, _Refusal] = {}
+        self._unreadable: dict[Path, str] = {}
         self._next_sweep = clock()
 
     @property
     def waiting(self) -> int:
-        """How many files are landing."""
-        return len(self._tracker)
+        """How many files are landing; those that cannot be read are not waited for."""
+        return len(self._tracker) - len(self._unreadable)
+
+    @property
+    def unreadable(self) -> dict[Path, str]:
+        """The files that the system has not let be read for a while, with its reason; for any thread."""
+        return self._unreadable
+
+    def look_at(self, places: Places) -> None:
+        """Look at other folders, or in another way, from the next turn on; for any thread."""
+        self._next_places = places
 
     def run(self, stop: threading.Event) -> None:
         """Turn until told to stop; no file can end this."""
@@ -113,14 +155,32 @@ class Sensor:
 
     def turn(self) -> None:
         """Take the hints, sweep when due, look at what is landing, register what is finished."""
+        if self._next_places is not self._places:
+            self._move(self._next_places)
         for hint in self._take_hints():
             self._follow(hint)
+        if self._watcher.lost.is_set():
+            self._watcher.lost.clear()
+            log.warning("more files landed at once than the system tells of; all folders are listed")
+            self._next_sweep = self._clock()
         if self._clock() >= self._next_sweep:
             self._sweep()
         for path in self._tracker.paths():
             self._look(path)
         for path in self._tracker.ready():
             self._register(path)
+        self._tell_unreadable()
+
+    def _move(self, places: Places) -> None:
+        """Forget what lies nowhere any more, and look around at once."""
+        for folder in set(self._places.folders) - set(places.folders):
+            self._watcher.remove(folder)
+        for path in self._tracker.paths():
+            if not places.hold(path):
+                self._drop(path)
+        self._tracker.retune(settle_seconds=places.settle_seconds, patience_seconds=places.patience_seconds)
+        self._places = places
+        self._next_sweep = self._clock()
 
     def _guarded_turn(self) -> None:
         try:
@@ -139,17 +199,19 @@ class Sensor:
             return hints
 
     def _follow(self, hint: Hint) -> None:
+        if hint.root not in self._places.folders:
+            return
         if hint.folder:
-            for path in sweep(hint.root, self._excluded, within=hint.path):
+            for path in sweep(hint.root, self._places.excluded, within=hint.path):
                 self._notice(path)
-        elif is_candidate(hint.path, hint.root, self._excluded):
+        elif is_candidate(hint.path, hint.root, self._places.excluded):
             self._notice(hint.path, closed=hint.closed)
 
     def _sweep(self) -> None:
-        self._next_sweep = self._clock() + self._sweep_seconds
-        for folder in self._folders:
+        self._next_sweep = self._clock() + self._places.sweep_seconds
+        for folder in self._places.folders:
             self._watcher.add(folder)
-            for path in sweep(folder, self._excluded):
+            for path in sweep(folder, self._places.excluded):
                 self._notice(path)
 
     def _notice(self, path: Path, *, closed: bool = False) -> None:
@@ -188,27 +250,56 @@ class Sensor:
     def _measure(self, path: Path) -> Completeness:
         try:
             return self._completeness(path)
+        except RetryLater as error:  # it cannot be read: registering it will say so
+            log.debug("%s", error)
         except Exception as error:  # noqa: BLE001  # headers are untrusted; then only rest tells
             log.warning("%s: cannot tell whether it is whole: %s", path, error)
-            return Completeness.UNKNOWN
+        return Completeness.UNKNOWN
 
     def _register(self, path: Path) -> None:
-        retry_at, pause = self._retries.get(path, (0.0, FIRST_RETRY_SECONDS))
+        refused = self._refused.get(path)
         status = _status(path)
-        if status is None or self._clock() < retry_at:
+        if status is None or (refused is not None and self._clock() < refused.retry_at):
             return
         try:
             self._registrar.register(path)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with this file, the others go on
-            self._retries[path] = (self._clock() + pause, min(2 * pause, LAST_RETRY_SECONDS))
-            log.warning("%s: not registered, next try in %.0f s: %s", path, pause, error)
+            self._refused[path] = self._refusal(path, refused, error)
             return
         self._registered[path] = (status.st_size, status.st_mtime_ns)
         self._drop(path)
 
+    def _refusal(self, path: Path, before: _Refusal | None, error: Exception) -> _Refusal:
+        """Return what is known of a file that was refused once more; its reason is logged once."""
+        now, pause = self._clock(), FIRST_RETRY_SECONDS if before is None else before.pause
+        refusal = _Refusal(
+            since=now if before is None else before.since,
+            retry_at=now + pause,
+            pause=min(2 * pause, LAST_RETRY_SECONDS),
+            reason=str(error),
+            of_the_file=isinstance(error, OSError) or isinstance(error.__cause__, OSError),
+        )
+        # A file is often unreadable for a moment, while its owner and rights are being set.
+        said = refusal.of_the_file or (before is not None and before.reason == refusal.reason)
+        level = logging.DEBUG if said else logging.WARNING
+        log.log(level, "%s: not registered, next try in %.0f s: %s", path, pause, error)
+        return refusal
+
+    def _tell_unreadable(self) -> None:
+        """Say once of each file that it cannot be read, when that has lasted."""
+        last = self._clock() - self._places.patience_seconds
+        unreadable = {
+            path: refused.reason
+            for path, refused in self._refused.items()
+            if refused.of_the_file and refused.since <= last
+        }
+        for path in unreadable.keys() - self._unreadable.keys():
+            log.warning("%s; it is taken when it can be read: look at its owner and rights", unreadable[path])
+        self._unreadable = unreadable
+
     def _drop(self, path: Path) -> None:
         self._tracker.forget(path)
-        self._retries.pop(path, None)
+        self._refused.pop(path, None)
 
 
 def _status(path: Path) -> os.stat_result | None:

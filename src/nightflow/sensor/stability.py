@@ -60,6 +60,11 @@ class StabilityTracker:
         self._clock = clock
         self._files: dict[Path, Stability] = {}
 
+    def retune(self, *, settle_seconds: float, patience_seconds: float) -> None:
+        """Judge by other times from now on."""
+        self._settle_seconds = settle_seconds
+        self._patience_seconds = patience_seconds
+
     def __contains__(self, path: Path) -> bool:
         return path in self._files
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import ObservedWatch
 
 __all__ = ["FolderWatcher", "Hint", "hint_of"]
 
@@ -40,6 +43,13 @@ class Hint:
     """It is a folder: look at all that is in it."""
 
 
+@dataclass(frozen=True)
+class _Watched:
+    watch: ObservedWatch
+    identity: tuple[int, int]
+    """Device and number of the folder: another one after a mount, or where it was made anew."""
+
+
 class FolderWatcher:
     """Watches folders and all below them.
 
@@ -47,19 +57,26 @@ class FolderWatcher:
     ----------
     hints : queue.SimpleQueue of Hint
         Where the hints come out.
+    lost : threading.Event
+        Set where events came faster than they were read, so that some are lost: look everywhere.
     """
 
     def __init__(self) -> None:
         self.hints: queue.SimpleQueue[Hint] = queue.SimpleQueue()
+        self.lost = threading.Event()
         self._observer = Observer()
-        self._watched: set[Path] = set()
+        self._watched: dict[Path, _Watched] = {}
+        self._said: dict[Path, str] = {}
+        self._overflow = _OverflowListener(self.lost)
 
     def start(self) -> None:
         """Start the observer's thread."""
+        _INOTIFY_LOG.addHandler(self._overflow)
         self._observer.start()
 
     def stop(self) -> None:
         """Stop the observer's thread and wait for it."""
+        _INOTIFY_LOG.removeHandler(self._overflow)
         if self._observer.is_alive():
             self._observer.stop()
             self._observer.join(timeout=5)
@@ -67,18 +84,71 @@ class FolderWatcher:
     def add(self, folder: Path) -> bool:
         """Watch a folder, once; return whether its events will come.
 
-        A folder that is absent (a drive not mounted yet) or whose events the system refuses (the limit of
-        inotify watches) is told in the log; the sweeps find its files.
+        To be called again and again: a folder that was removed, unmounted or replaced since is watched anew
+        when it is there. One that is absent or whose events the system refuses (the limit of inotify watches)
+        is told in the log once; the sweeps find its files.
         """
-        if folder in self._watched:
-            return True
+        known = self._watched.get(folder)
         try:
-            self._observer.schedule(_Handler(folder, self.hints), str(folder), recursive=True)
+            identity = _identity(folder)
+            if known is not None and known.identity == identity and self._is_heard(known.watch):
+                return True
+            self.remove(folder)
+            watch = self._observer.schedule(_Handler(folder, self.hints), str(folder), recursive=True)
         except OSError as error:
-            log.warning("%s: no events from here, only sweeps: %s", folder, error)
+            self.remove(folder)
+            if self._said.get(folder) != str(error):
+                self._said[folder] = str(error)
+                log.warning("%s: no events from here, only sweeps: %s", folder, error)
             return False
-        self._watched.add(folder)
+        self._watched[folder] = _Watched(watch, identity)
+        if known is not None or self._said.pop(folder, None) is not None:
+            log.info("%s: it is there (again), its events are heard", folder)
         return True
+
+    def remove(self, folder: Path) -> None:
+        """Watch a folder no more."""
+        known = self._watched.pop(folder, None)
+        if known is not None:
+            # Of a folder that is gone the system has dropped its watches already.
+            with suppress(OSError, KeyError):
+                self._observer.unschedule(known.watch)
+
+    def _is_heard(self, watch: ObservedWatch) -> bool:
+        if not self._observer.is_alive():
+            return True  # not started yet: what is scheduled begins with it
+        emitters = [emitter for emitter in self._observer.emitters if emitter.watch == watch]
+        return any(emitter.is_alive() and not _is_deaf(emitter) for emitter in emitters)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_deaf(emitter: object) -> bool:
+    """Return whether the system has dropped all watches of an emitter, as it does where a disk is unmounted.
+
+    watchdog does not tell; a version that keeps its watches elsewhere is taken to hear.
+    """
+    group = getattr(emitter, "_inotify", None)
+    watches = getattr(group, "_active_callbacks_by_watch", None)
+    return watches is not None and len(watches) == 0
+
+
+_INOTIFY_LOG = logging.getLogger("watchdog.observers.inotify_c")
+
+
+class _OverflowListener(logging.Handler):
+    """Hears of lost events where watchdog tells of them: in its log alone."""
+
+    def __init__(self, lost: threading.Event) -> None:
+        super().__init__(logging.WARNING)
+        self._lost = lost
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self._lost.set()
 
 
 class _Handler(FileSystemEventHandler):

@@ -5,19 +5,46 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import update
 from sqlmodel import col, select
 
 from nightflow.pipeline.run_lease import free_dead_runs, take
 from nightflow.store.database import Database
-from nightflow.store.leases import release
+from nightflow.store.leases import SUSPECT_AFTER, release
+from nightflow.store.ledger import settle_exposure
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import get_exposure
 
-__all__ = ["free_dead_leases", "hold", "note_run", "service_tag", "worker_name"]
+__all__ = [
+    "GIVEN_UP_AFTER",
+    "Inherited",
+    "free_dead_leases",
+    "hold",
+    "note_run",
+    "service_tag",
+    "worker_name",
+]
 
 PREFIX = "watch:"
+GIVEN_UP_AFTER = SUSPECT_AFTER + 3
+"""Deaths after which an exposure has failed: three of them with nothing else in work that could be guilty."""
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What a service finds that its dead predecessor held.
+
+    Attributes
+    ----------
+    queued, failed : list of int
+        Exposures that are queued again, and those that have seen too many deaths.
+    """
+
+    queued: list[int]
+    failed: list[int]
 
 
 def worker_name() -> str:
@@ -30,17 +57,38 @@ def service_tag(store_url: str) -> str:
     return f"ledger-{hashlib.sha256(store_url.encode()).hexdigest()[:12]}"
 
 
-def free_dead_leases(database: Database) -> list[int]:
+def free_dead_leases(database: Database, now: datetime) -> Inherited:
     """Hand back what dead services held; call it only as the ledger's one service.
 
-    Their attempts stay as they are: a death of the service is nothing that the exposure has to answer for.
+    Each has seen a death more. From the fifth on an exposure is suspected of being the cause (it needs more
+    memory than there is, or crashes a library), and is reduced alone; with the eighth it has failed. So a
+    frame that kills cannot stop the night, and one that was in work by chance is not lost: alone, it lives.
+
+    Parameters
+    ----------
+    now : datetime
+        Aware.
     """
     held = select(Exposure.id).where(
         Exposure.state == State.REDUCING, col(Exposure.leased_by).startswith(PREFIX, autoescape=True)
     )
     with database.session() as session:
         ids = [one for one in session.exec(held).all() if one is not None]
-    return [exposure_id for exposure_id in ids if release(database, exposure_id)]
+    freed = [exposure_id for exposure_id in ids if release(database, exposure_id, after_death=True)]
+    failed = [exposure_id for exposure_id in freed if _is_given_up(database, exposure_id, now)]
+    return Inherited([one for one in freed if one not in failed], failed)
+
+
+def _is_given_up(database: Database, exposure_id: int, now: datetime) -> bool:
+    exposure = get_exposure(database, exposure_id)
+    if exposure is None or exposure.attempts < GIVEN_UP_AFTER:
+        return False
+    reason = (
+        f"{exposure.path}: the service died {exposure.attempts} times with this exposure in work, at last "
+        "with nothing else in work: out of memory, or a crash in a library. See the service's log and dmesg; "
+        "`nightflow retry` tries it again"
+    )
+    return settle_exposure(database, exposure_id, State.FAILED, reason, now=now)
 
 
 def hold(database: Database, exposure_id: int) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from nightflow.config import Settings
 from nightflow.pipeline.reducer import Reducer
@@ -12,10 +14,11 @@ from nightflow.service.instance_lock import only_instance
 from nightflow.service.leases import free_dead_leases, service_tag
 from nightflow.service.live_service import LiveService, Runs
 from nightflow.service.prefect_environment import prepare_environment
-from nightflow.service.process import run_in_thread, stopped_by_signals
+from nightflow.service.process import run_in_thread, set_by_hangup, stopped_by_signals
+from nightflow.service.reload import SettingsReload, live_reducer
 from nightflow.store.database import Database
 from nightflow.store.models import State
-from nightflow.store.overview import counts
+from nightflow.store.overview import counts, get_exposure
 
 __all__ = ["watch"]
 
@@ -23,7 +26,11 @@ log = logging.getLogger(__name__)
 
 
 def watch(
-    settings: Settings, *, until_idle: float | None = None, stop: threading.Event | None = None
+    settings: Settings,
+    *,
+    until_idle: float | None = None,
+    stop: threading.Event | None = None,
+    load: Callable[[], Settings] | None = None,
 ) -> dict[State, int]:
     """Reduce what lands in the watched folders until told to stop.
 
@@ -35,6 +42,9 @@ def watch(
         Stop by itself when nothing was landing, queued or reduced for so many seconds.
     stop : threading.Event, optional
         Stops the service when set, as SIGTERM and SIGINT do.
+    load : callable, optional
+        Reads the settings anew on SIGHUP; what it raises is told, and the old ones stay. Else those that were
+        given are made the most of again: camera profiles are read anew.
 
     Returns
     -------
@@ -50,15 +60,11 @@ def watch(
     prepare_environment(settings.prefect)
     database = Database(settings.store_url)
     database.upgrade()
-    with database, only_instance(database), stopped_by_signals(stop):
-        freed = free_dead_leases(database)
-        if freed:
-            log.info("%d exposures were left by a service that died; they are queued again", len(freed))
-        reducer = Reducer(
-            settings,
-            missing_calibration=settings.watch.missing_calibration,
-            products=settings.watch.products,
-        )
+    reload = SettingsReload(load or (lambda: settings))
+    signals = stopped_by_signals(stop), set_by_hangup(reload.asked)
+    with database, only_instance(database) as lock, signals[0], signals[1]:
+        _inherit(database)
+        reducer = live_reducer(settings)
         service = LiveService(
             settings,
             database=database,
@@ -66,10 +72,22 @@ def watch(
             runs=_prefect_runs(settings, reducer),
             stop=stop,
             until_idle=until_idle,
-            housekeeping=BetterMasters(reducer.context).queue,
+            housekeeping=lambda reducer: BetterMasters(reducer.context).queue,
+            lock=lock,
+            reload=reload,
         )
         run_in_thread(service.run)
         return counts(database)
+
+
+def _inherit(database: Database) -> None:
+    """Take over what a service that died had in work."""
+    left = free_dead_leases(database, datetime.now(UTC))
+    if left.queued:
+        log.info("%d exposures were left by a service that died; they are queued again", len(left.queued))
+    for exposure_id in left.failed:
+        exposure = get_exposure(database, exposure_id)
+        log.error("exposure %d failed: %s", exposure_id, exposure.reason if exposure else "")
 
 
 def _prefect_runs(settings: Settings, reducer: Reducer) -> Runs | None:

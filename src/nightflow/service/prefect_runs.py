@@ -38,6 +38,7 @@ from prefect.states import Crashed, Pending
 
 from nightflow import __version__
 from nightflow.service.prefect_transport import PromptTransport
+from nightflow.shown_url import shown_url
 from nightflow.store.models import Exposure
 
 if TYPE_CHECKING:
@@ -76,9 +77,8 @@ class PrefectRuns:
     """
 
     def __init__(self, reducer: Reducer, *, identity: str, probe_seconds: float = 30.0) -> None:
-        importlib.import_module("tasks.context").use_reducer(reducer)
+        self.use(reducer)
         _quieten()
-        self._reducer = reducer
         self._identity = identity
         self._probe_seconds = probe_seconds
         self._flow: Flow[..., Any] = load_flow_from_entrypoint(INGEST, use_placeholder_flow=False)
@@ -90,6 +90,11 @@ class PrefectRuns:
     def here(self) -> bool:
         """Whether the server was there when last asked."""
         return self._deployment_id is not None
+
+    def use(self, reducer: Reducer) -> None:
+        """Let the runs that begin from now on do their work with this reducer."""
+        importlib.import_module("tasks.context").use_reducer(reducer)
+        self._reducer = reducer
 
     async def connect(self) -> bool:
         """Look for the server; where it is there, prepare it and tell it what it missed.
@@ -122,7 +127,7 @@ class PrefectRuns:
         while True:
             await asyncio.sleep(self._probe_seconds)
             if not self.here and await self.connect():
-                log.info("the Prefect server is back: %s", PREFECT_API_URL.value())
+                log.info("the Prefect server is back: %s", shown_url(PREFECT_API_URL.value()))
 
     async def reduce(self, exposure: Exposure) -> str | None:
         """Reduce an exposure as a run.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["run_in_thread", "stopped_by_signals"]
+__all__ = ["run_in_thread", "set_by_hangup", "stopped_by_signals"]
 
 log = logging.getLogger(__name__)
 
@@ -60,3 +60,16 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def set_by_hangup(asked: threading.Event) -> Iterator[None]:
+    """Let SIGHUP, which would end the process, ask for new settings instead."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, lambda *_: asked.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -18,6 +18,7 @@ from sqlalchemy.pool import StaticPool
 from sqlmodel import Session
 
 from nightflow.errors import ConfigurationError
+from nightflow.shown_url import shown_url
 from nightflow.store import migrate
 from nightflow.store.failures import translated
 
@@ -41,6 +42,11 @@ class Database:
     busy_seconds : float
         How long to wait for a lock that another process holds, before `RetryLater`.
 
+    Attributes
+    ----------
+    shown : str
+        The URL for messages, without its password.
+
     Raises
     ------
     ConfigurationError
@@ -49,6 +55,7 @@ class Database:
 
     def __init__(self, url: str, *, busy_seconds: float = 30.0) -> None:
         self.url = url
+        self.shown = shown_url(url)
         self._url = _parse(url)
         self.is_postgres = self._url.get_backend_name() == "postgresql"
         self.engine = (
@@ -130,7 +137,7 @@ class Database:
         file = self._file()
         if file is not None and not file.is_file():
             raise ConfigurationError(
-                f"store {self.url}: there is no such database; name one that is there, or make one with "
+                f"store {self.shown}: there is no such database; name one that is there, or make one with "
                 "`nightflow init`"
             )
 
@@ -148,7 +155,7 @@ class Database:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(f"store.url = {self.url}: cannot make its folder: {error}") from error
+            raise ConfigurationError(f"store.url = {self.shown}: cannot make its folder: {error}") from error
 
 
 def serialise(session: Session, name: str) -> None:
@@ -165,10 +172,15 @@ def serialise(session: Session, name: str) -> None:
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError as error:
-        raise ConfigurationError(f"store.url = {url!r}: not a database URL: {error}") from error
+    except (exc.ArgumentError, ValueError):
+        # What it complains of holds what was typed, so that nothing of it is told on.
+        raise ConfigurationError(
+            f"store.url = {shown_url(url)!r}: not a database URL, "
+            "such as postgresql+psycopg://user:password@host:5432/database; "
+            "escape :, / and @ in a password as %3A, %2F and %40"
+        ) from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ConfigurationError(f"store.url = {url!r}: use sqlite:/// or postgresql+psycopg://")
+        raise ConfigurationError(f"store.url = {shown_url(url)!r}: use sqlite:/// or postgresql+psycopg://")
     if parsed.drivername in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     return parsed

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from nightflow.errors import ConfigurationError, NightflowError, RetryLater
+from nightflow.shown_url import shown_url
 
 __all__ = ["translated"]
 
@@ -83,7 +83,7 @@ def translated(url: str, doing: str = "") -> Iterator[None]:
         if meaning is None:
             raise
         kind, what = meaning
-        shown = make_url(url).render_as_string(hide_password=True)
+        shown = shown_url(url)
         subject = f"store {shown}, {doing}" if doing else f"store {shown}"
         raise kind(f"{subject}: {what} ({_first_line(original)})") from error
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, func, select, text
-from sqlalchemy.engine import make_url
 from sqlmodel import col
 
 from nightflow.errors import RetryLater
@@ -165,8 +164,9 @@ def _vacuum_sqlite(database: Database) -> Room:
         # VACUUM writes the new pages to the log; the file gets them, and shrinks, here.
         in_use, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if in_use:
-            shown = make_url(database.url).render_as_string(hide_password=True)
-            raise RetryLater(f"store {shown}: read by another process, so that its file cannot shrink yet")
+            raise RetryLater(
+                f"store {database.shown}: read by another process, so that its file cannot shrink yet"
+            )
         return Room(before=before, after=_bytes(driver))
 
 

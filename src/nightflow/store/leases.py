@@ -7,20 +7,32 @@ taking.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy import ColumnElement, and_, case, or_, update
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
 
-__all__ = ["lease", "lease_exposure", "release", "renew"]
+__all__ = ["SUSPECT_AFTER", "is_suspect", "lease", "lease_exposure", "release", "renew"]
+
+SUSPECT_AFTER = 5
+"""Deaths of a service that an exposure saw, after which it may be the one that kills."""
 
 
-def lease(database: Database, worker: str, *, now: datetime, seconds: float) -> Exposure | None:
-    """Take the most urgent exposure that is ready: by priority, then by age.
+def lease(
+    database: Database,
+    worker: str,
+    *,
+    now: datetime,
+    seconds: float,
+    but: Collection[int] = (),
+    suspects: bool = True,
+) -> Exposure | None:
+    """Take the most urgent exposure that is ready: by priority, then by age; suspects come last.
 
     Ready are those received, those held or received whose ``retry_at`` has passed, and those whose lease has
     ended.
@@ -33,13 +45,25 @@ def lease(database: Database, worker: str, *, now: datetime, seconds: float) -> 
         Aware.
     seconds : float
         How long the lease lasts, if it is not renewed.
+    but : collection of int
+        Exposures that are not taken, although their lease may have ended: the worker has them in work.
+    suspects : bool
+        Whether one may be taken that has seen `SUSPECT_AFTER` deaths or more.
 
     Returns
     -------
     Exposure or None
         Now in state ``reducing``; None where nothing is ready.
     """
-    return _take(database, _ready(now), worker, now, seconds)
+    free = and_(_ready(now), col(Exposure.id).not_in(list(but)))
+    if not suspects:
+        free = and_(free, col(Exposure.attempts) < SUSPECT_AFTER)
+    return _take(database, free, worker, now, seconds)
+
+
+def is_suspect(exposure: Exposure) -> bool:
+    """Return whether an exposure has seen so many deaths that it had better be reduced alone."""
+    return exposure.attempts >= SUSPECT_AFTER
 
 
 def lease_exposure(
@@ -67,14 +91,17 @@ def renew(database: Database, exposure_id: int, worker: str, *, now: datetime, s
     return _change(database, exposure_id, worker, {"lease_until": now + timedelta(seconds=seconds)})
 
 
-def release(database: Database, exposure_id: int, worker: str | None = None) -> bool:
-    """Hand an exposure back unreduced; False where nobody (or not ``worker``) holds it."""
-    return _change(
-        database,
-        exposure_id,
-        worker,
-        {"state": State.RECEIVED, "leased_by": None, "lease_until": None},
-    )
+def release(
+    database: Database, exposure_id: int, worker: str | None = None, *, after_death: bool = False
+) -> bool:
+    """Hand an exposure back unreduced; False where nobody (or not ``worker``) holds it.
+
+    ``after_death`` counts one attempt more: its holder died.
+    """
+    values: dict[str, Any] = {"state": State.RECEIVED, "leased_by": None, "lease_until": None}
+    if after_death:
+        values["attempts"] = col(Exposure.attempts) + 1
+    return _change(database, exposure_id, worker, values)
 
 
 def _ready(now: datetime) -> ColumnElement[bool]:
@@ -104,7 +131,12 @@ def _next(session: Session, condition: ColumnElement[bool]) -> Exposure | None:
     return session.exec(
         select(Exposure)
         .where(condition)
-        .order_by(col(Exposure.priority), col(Exposure.received_at), col(Exposure.id))
+        .order_by(
+            case((col(Exposure.attempts) >= SUSPECT_AFTER, 1), else_=0),
+            col(Exposure.priority),
+            col(Exposure.received_at),
+            col(Exposure.id),
+        )
         .limit(1)
         .with_for_update(skip_locked=True)
     ).first()

@@ -90,6 +90,7 @@ def settle_exposure(
     now: datetime,
     waits_for: str = "",
     retry_at: datetime | None = None,
+    priority: int | None = None,
     plan_fingerprint: str | None = None,
     worker: str | None = None,
 ) -> bool:
@@ -105,6 +106,8 @@ def settle_exposure(
         What a held exposure waits for, such as "flat".
     retry_at : datetime, optional
         When a held or received exposure is taken up again by itself.
+    priority : int, optional
+        From now on; else as it was.
     plan_fingerprint : str, optional
         What the conclusion rests on.
     worker : str, optional
@@ -124,6 +127,8 @@ def settle_exposure(
         "leased_by": None,
         "lease_until": None,
     }
+    if priority is not None:
+        values["priority"] = priority
     if plan_fingerprint is not None:
         values["plan_fingerprint"] = plan_fingerprint
     statement = update(Exposure).where(col(Exposure.id) == exposure_id)

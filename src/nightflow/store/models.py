@@ -71,6 +71,21 @@ class Priority:
     REDO = 10
     BACKFILL = 20
 
+    @staticmethod
+    def after_hold(priority: int) -> int:
+        """Return the priority of an exposure that has to be tried again later: behind what is fresh.
+
+        A live one becomes a redo. Each further time it is one step less urgent, nine steps at most; so the
+        steps also count how often that was, see `Priority.holds`.
+        """
+        band = max(priority - priority % 10, Priority.REDO)
+        return band + min(priority % 10 + 1, 9)
+
+    @staticmethod
+    def holds(priority: int) -> int:
+        """Return how often an exposure was put off until later."""
+        return priority % 10
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC time, also where the database (SQLite) keeps no zone."""

@@ -23,7 +23,9 @@ __all__ = [
     "frame_rows",
     "get_exposure",
     "last_error",
+    "newest_exposure",
     "nights",
+    "oldest_waiting",
     "queue_length",
     "reductions_of",
 ]
@@ -75,6 +77,20 @@ def last_error(database: Database) -> Exposure | None:
     with database.session() as session:
         ended = select(Exposure).where(col(Exposure.state).in_(_ENDED_BADLY))
         return session.exec(ended.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc())).first()
+
+
+def newest_exposure(database: Database) -> Exposure | None:
+    """Return the exposure that was received last; None where there is none."""
+    with database.session() as session:
+        received = select(Exposure).order_by(col(Exposure.received_at).desc(), col(Exposure.id).desc())
+        return session.exec(received.limit(1)).first()
+
+
+def oldest_waiting(database: Database) -> Exposure | None:
+    """Return the exposure that has been queued or in work for the longest time; None where none is."""
+    waiting = select(Exposure).where(col(Exposure.state).in_((State.RECEIVED, State.REDUCING)))
+    with database.session() as session:
+        return session.exec(waiting.order_by(col(Exposure.received_at), col(Exposure.id)).limit(1)).first()
 
 
 def get_exposure(database: Database, exposure_id: int) -> Exposure | None:

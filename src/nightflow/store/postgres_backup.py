@@ -59,7 +59,7 @@ def load(database: Database, file: Path) -> None:
     with database.write() as session:
         connection = session.connection()
         if has_rows(connection):
-            shown = database.engine.url.render_as_string(hide_password=True)
+            shown = database.shown
             raise ConfigurationError(
                 f"store {shown} has rows: make a new database with createdb and name it in store.url"
             )
@@ -101,8 +101,9 @@ def _run(database: Database, name: str, *options: str) -> None:
     command = [_program(name), "--no-password", f"--dbname={make_conninfo(**parameters)}", *options]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        shown = database.engine.url.render_as_string(hide_password=True)
-        raise ConfigurationError(f"store {shown}: {name}: {_last_line(done.stderr)}{_mend(done.stderr)}")
+        raise ConfigurationError(
+            f"store {database.shown}: {name}: {_last_line(done.stderr)}{_mend(done.stderr)}"
+        )
 
 
 def _program(name: str) -> str:

@@ -82,7 +82,7 @@ def _path(database: Database) -> Path:
     path = database.engine.url.database
     if not path or path == ":memory:" or path.startswith("file:"):
         raise ConfigurationError(
-            f"store.url = {database.url}: no plain file; write it as sqlite:////absolute/path.sqlite"
+            f"store.url = {database.shown}: no plain file; write it as sqlite:////absolute/path.sqlite"
         )
     return Path(path)
 

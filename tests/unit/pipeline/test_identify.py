@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,16 @@ def test_a_cube_is_no_readout(station: Station, profiles) -> None:
         hdus.writeto(path, overwrite=True)
     with pytest.raises(FrameRejected, match=r"cube\.fits: HDU 1: an image of 3 axes; a readout has two"):
         identify_file(path, profiles)
+
+
+def test_more_pixels_than_the_settings_allow(station: Station, profiles) -> None:
+    path, pixels = station.frame("large.fits"), math.prod(SHAPE)
+    shape = f"{SHAPE[1]} x {SHAPE[0]}"
+    assert identify_file(path, profiles, max_pixels=pixels).kind is FrameKind.LIGHT
+    with pytest.raises(
+        FrameRejected, match=rf"HDU 1: {shape} is {pixels} pixels, max_pixels = {pixels - 1} in"
+    ):
+        identify_file(path, profiles, max_pixels=pixels - 1)
 
 
 def test_an_unknown_camera_is_held(station: Station, profiles) -> None:

@@ -14,8 +14,11 @@ from nightflow.errors import FrameRejected, MissingCalibration, NoSolution, Retr
 from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
+from nightflow.pipeline.register import register
 from nightflow.store.frames import frames_of
-from nightflow.store.models import State
+from nightflow.store.leases import lease
+from nightflow.store.ledger import receive
+from nightflow.store.models import Priority, State
 from nightflow.store.overview import current_reduction, frame_rows
 from tests.unit.pipeline.station import (
     START,
@@ -131,6 +134,32 @@ class TestOutsideIsAway:
         assert (held.state, held.waits_for) == (State.HELD, "outside")
         assert held.retry_at == START + timedelta(minutes=5)
 
+    @pytest.mark.parametrize("first", [Priority.LIVE, Priority.REDO, Priority.BACKFILL])
+    def test_it_is_tried_ever_less_often_and_behind_what_is_fresh(
+        self,
+        station: Station,
+        reducer: Reducer,
+        monkeypatch: pytest.MonkeyPatch,
+        pauses: list[float],
+        first: int,
+    ) -> None:
+        steps_of_straw(monkeypatch, solve=RetryLater("catalogue service away"))
+        path = station.frame("light.fits")
+        received = register(reducer.database, path, priority=first, now=START)
+        minutes, priorities = [], []
+        for _ in range(12):
+            reduce_exposure(reducer, received.exposure_id)
+            held = exposure(reducer, received.exposure_id)
+            minutes.append((held.retry_at - START) / timedelta(minutes=1))
+            priorities.append(held.priority)
+        assert minutes == [5, 10, 20, 40, *[60] * 8]
+        band = max(first, Priority.REDO)
+        assert priorities == [*range(band + 1, band + 10), *[band + 9] * 3]
+        fresh = receive(reducer.database, "/new.fits", "f" * 64, 2880, priority=first, now=START)
+        taken = lease(reducer.database, "w", now=START + timedelta(hours=2), seconds=60)
+        assert taken is not None
+        assert taken.id == fresh.exposure_id
+
     def test_it_goes_on_when_it_is_back(
         self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
     ) -> None:
@@ -172,7 +201,7 @@ def test_a_bug_keeps_its_traceback_and_the_next_frame_goes_on(
 def test_a_bug_before_there_is_a_frame_fails_the_exposure(
     station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def bug(*_: object) -> None:
+    def bug(*_: object, **__: object) -> None:
         raise TypeError("a bug in the reading of headers")
 
     monkeypatch.setattr(reducer_module, "identify_file", bug)

@@ -11,7 +11,7 @@ import pytest
 
 from nightflow.errors import RetryLater
 from nightflow.instruments.completeness import Completeness
-from nightflow.sensor.sensor import Sensor
+from nightflow.sensor.sensor import Places, Sensor
 from nightflow.sensor.watch import Hint
 
 
@@ -59,10 +59,8 @@ def sensor(tmp_path: Path, registrar: FakeRegistrar, clock: Clock) -> Sensor:
             return Completeness.UNKNOWN
         return Completeness.COMPLETE if content.endswith(b"end") else Completeness.INCOMPLETE
 
-    return Sensor(
-        [tmp_path], registrar=registrar, completeness=completeness, settle_seconds=1.0, sweep_seconds=30.0,
-        clock=clock,
-    )  # fmt: skip
+    places = Places(folders=(tmp_path,), settle_seconds=1.0, sweep_seconds=30.0)
+    return Sensor(places, registrar=registrar, completeness=completeness, clock=clock)
 
 
 def test_a_sweep_finds_what_was_there_before(
@@ -148,13 +146,13 @@ def test_one_bad_file_delays_only_itself(
     bad, good = tmp_path / "a.fits", tmp_path / "b.fits"
     for path in (bad, good):
         path.write_bytes(b"end")
-    registrar.faults[bad] = PermissionError("no right to read")
+    registrar.faults[bad] = RetryLater("it changed while it was read")
     sensor.turn()
     clock.now += 0.5
     with caplog.at_level(logging.WARNING):
         sensor.turn()
     assert registrar.registered == [good]
-    assert "no right to read" in caplog.text
+    assert "it changed while it was read" in caplog.text
     del registrar.faults[bad]
     sensor.turn()
     assert registrar.registered == [good], "tried again before its pause was over"
@@ -169,12 +167,41 @@ def test_pauses_grow_with_each_failure(
     frame = tmp_path / "a.fits"
     frame.write_bytes(b"end")
     registrar.faults[frame] = RetryLater("store locked")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.DEBUG):
         for _ in range(80):
             clock.now += 1
             sensor.turn()
     # After 1, 2, 4, 8, 16 and 32 seconds: 63 in all.
-    assert caplog.text.count("not registered") == 7
+    tries = [record.levelname for record in caplog.records if "not registered" in record.message]
+    assert tries == ["WARNING", *["DEBUG"] * 6]
+    assert sensor.waiting == 1
+    assert sensor.unreadable == {}
+
+
+def test_a_file_that_cannot_be_read_is_told_once_and_not_waited_for(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"end")
+    refused = RetryLater(f"{frame}: cannot be read: Permission denied")
+    refused.__cause__ = PermissionError(13, "Permission denied")
+    registrar.faults[frame] = refused
+    with caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            clock.now += 1
+            sensor.turn()
+        assert (sensor.waiting, caplog.text) == (1, ""), "its rights may be on their way"
+        for _ in range(100):
+            clock.now += 1
+            sensor.turn()
+    assert sensor.waiting == 0
+    assert sensor.unreadable == {frame: f"{frame}: cannot be read: Permission denied"}
+    assert caplog.text.count("Permission denied; it is taken when it can be read") == 1
+    registrar.faults.clear()
+    clock.now += 60
+    sensor.turn()
+    assert registrar.registered == [frame]
+    assert sensor.unreadable == {}
 
 
 def test_a_vanished_file_is_forgotten(tmp_path: Path, sensor: Sensor, clock: Clock) -> None:
@@ -202,7 +229,7 @@ def test_headers_that_cannot_be_judged_leave_the_rest_to_time(
     def broken(path: Path) -> Completeness:
         raise ValueError("headers of a hostile kind")
 
-    sensor = Sensor([tmp_path], registrar=registrar, completeness=broken, settle_seconds=1.0, clock=clock)
+    sensor = Sensor(Places(folders=(tmp_path,)), registrar=registrar, completeness=broken, clock=clock)
     (tmp_path / "a.fits").write_bytes(b"x")
     sensor.turn()
     clock.now += 1
@@ -210,11 +237,44 @@ def test_headers_that_cannot_be_judged_leave_the_rest_to_time(
     assert registrar.registered == [tmp_path / "a.fits"]
 
 
+def test_other_folders_from_the_next_turn_on(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "a.fits").write_bytes(b"half")
+    sensor.look_at(Places(folders=(old,)))
+    sensor.turn()
+    assert sensor.waiting == 1
+    sensor.look_at(Places(folders=(new,)))
+    (new / "a.fits").write_bytes(b"the end")
+    sensor.turn()
+    assert sensor.waiting == 1, "what lies in a folder that is no more looked at is forgotten"
+    sensor._watcher.hints.put(Hint(path=old / "a.fits", root=old, closed=True))
+    clock.now += 1
+    sensor.turn()
+    assert registrar.registered == [new / "a.fits"]
+
+
+def test_lost_events_bring_a_sweep(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    sensor.turn()
+    (tmp_path / "a.fits").write_bytes(b"end")
+    sensor.turn()
+    assert sensor.waiting == 0, "neither an event nor a sweep told of it"
+    sensor._watcher.lost.set()
+    sensor.turn()
+    clock.now += 0.5
+    sensor.turn()
+    assert registrar.registered == [tmp_path / "a.fits"]
+
+
 def test_the_thread_sees_events_and_stops(tmp_path: Path, registrar: FakeRegistrar) -> None:
     """With real events and the real clock: a file moved into place is registered, far sooner than a sweep."""
-    sensor = Sensor(
-        [tmp_path], registrar=registrar, completeness=lambda path: Completeness.COMPLETE, sweep_seconds=600
-    )
+    places = Places(folders=(tmp_path,), sweep_seconds=600)
+    sensor = Sensor(places, registrar=registrar, completeness=lambda path: Completeness.COMPLETE)
     stop, seen = threading.Event(), threading.Event()
     register = registrar.register
     registrar.register = lambda path: (register(path), seen.set())  # type: ignore[method-assign,assignment]

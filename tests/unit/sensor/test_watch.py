@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from watchdog import events
+from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
 from nightflow.sensor.watch import FolderWatcher, Hint, hint_of
 
@@ -73,6 +77,17 @@ def test_a_folder_is_watched_once(tmp_path: Path, watcher: FolderWatcher) -> Non
     assert not [hint for hint in later_hints(watcher) if hint.closed]
 
 
+def test_a_folder_that_is_not_watched_any_more_is_silent(tmp_path: Path, watcher: FolderWatcher) -> None:
+    assert watcher.add(tmp_path)
+    watcher.remove(tmp_path)
+    watcher.remove(tmp_path)
+    (tmp_path / "a.fits").write_bytes(b"x")
+    assert later_hints(watcher) == []
+    assert watcher.add(tmp_path)
+    (tmp_path / "b.fits").write_bytes(b"x")
+    next_hint(watcher, tmp_path / "b.fits", closed=True)
+
+
 def later_hints(watcher: FolderWatcher) -> list[Hint]:
     """Return what comes until nothing has come for a while."""
     hints: list[Hint] = []
@@ -89,6 +104,81 @@ def test_an_absent_folder_is_told_and_may_come_later(
     folder = tmp_path / "not-mounted"
     with caplog.at_level(logging.WARNING):
         assert not watcher.add(folder)
-    assert "only sweeps" in caplog.text
+        assert not watcher.add(folder)
+    assert caplog.text.count("only sweeps") == 1
     folder.mkdir()
     assert watcher.add(folder)
+
+
+@pytest.mark.parametrize("how", ["deleted", "renamed"])
+def test_a_folder_that_was_made_anew_is_heard_again(tmp_path: Path, watcher: FolderWatcher, how: str) -> None:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    assert watcher.add(folder)
+    if how == "deleted":
+        folder.rmdir()
+    else:
+        folder.rename(tmp_path / "last-night")
+    later_hints(watcher)
+    folder.mkdir()
+    assert watcher.add(folder)
+    (folder / "a.fits").write_bytes(b"x")
+    next_hint(watcher, folder / "a.fits", closed=True)
+
+
+def test_a_folder_that_is_away_for_a_while_is_heard_again(tmp_path: Path, watcher: FolderWatcher) -> None:
+    folder, elsewhere = tmp_path / "incoming", tmp_path / "elsewhere"
+    folder.mkdir()
+    assert watcher.add(folder)
+    folder.rename(elsewhere)
+    assert not watcher.add(folder)
+    elsewhere.rename(folder)
+    assert watcher.add(folder)
+    (folder / "a.fits").write_bytes(b"x")
+    next_hint(watcher, folder / "a.fits", closed=True)
+
+
+def test_a_disk_that_was_unmounted_and_mounted_again_is_heard_again(
+    tmp_path: Path, watcher: FolderWatcher
+) -> None:
+    """Between two looks: the folder is the same one then, but the system has dropped its watches."""
+    folder, disk = tmp_path / "incoming", tmp_path / "disk"
+    folder.mkdir()
+    disk.mkdir()
+    with mounted(disk, folder):
+        assert watcher.add(folder)
+    later_hints(watcher)
+    with mounted(disk, folder):
+        assert watcher.add(folder)
+        (folder / "a.fits").write_bytes(b"x")
+        next_hint(watcher, folder / "a.fits", closed=True)
+        watcher.remove(folder)
+
+
+@contextmanager
+def mounted(disk: Path, folder: Path) -> Iterator[None]:
+    """Mount a small file system that keeps what is on it."""
+    image = disk / "image"
+    if not image.exists():
+        image.write_bytes(b"")
+        os.truncate(image, 1 << 20)
+        made = subprocess.run(["mkfs.ext4", "-q", "-F", image], check=False, capture_output=True)
+        if made.returncode:
+            pytest.skip("no file system can be made here")
+    done = subprocess.run(["mount", "-o", "loop", image, folder], check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True, timeout=10)
+
+
+def test_events_that_the_system_dropped_are_told(tmp_path: Path, watcher: FolderWatcher) -> None:
+    """As watchdog takes the kernel's word for it; to provoke that takes 16,384 events that nobody reads."""
+    assert watcher.add(tmp_path)
+    assert not watcher.lost.is_set()
+    InotifyFD.get_instance().handle_event(InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))
+    assert watcher.lost.is_set()
+    (tmp_path / "a.fits").write_bytes(b"x")
+    next_hint(watcher, tmp_path / "a.fits", closed=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nightflow.service.leases import free_dead_leases, hold, note_run, service_tag, worker_name
+from nightflow.service.leases import Inherited, free_dead_leases, hold, note_run, service_tag, worker_name
 from nightflow.store.database import Database
 from nightflow.store.leases import lease, lease_exposure
 from nightflow.store.ledger import receive, settle_exposure
@@ -35,18 +35,30 @@ def test_only_leases_of_services_are_freed(database: Database) -> None:
     alive = lease(database, "run:dome:4712", now=NOW, seconds=300)
     assert dead is not None
     assert alive is not None
-    assert free_dead_leases(database) == [dead.id]
+    assert free_dead_leases(database, NOW) == Inherited([dead.id or 0], [])
     freed, kept = get_exposure(database, dead.id or 0), get_exposure(database, alive.id or 0)
     assert freed is not None
     assert kept is not None
-    assert (freed.state, freed.leased_by, freed.attempts) == (State.RECEIVED, None, 0)
-    assert (kept.state, kept.leased_by) == (State.REDUCING, "run:dome:4712")
-    assert free_dead_leases(database) == []
+    assert (freed.state, freed.leased_by, freed.attempts) == (State.RECEIVED, None, 1)
+    assert (kept.state, kept.leased_by, kept.attempts) == (State.REDUCING, "run:dome:4712", 0)
+    assert free_dead_leases(database, NOW) == Inherited([], [])
 
 
 def test_own_leases_are_recognised_by_a_successor(database: Database) -> None:
     assert lease(database, worker_name(), now=NOW, seconds=300) is not None
-    assert len(free_dead_leases(database)) == 1
+    assert len(free_dead_leases(database, NOW).queued) == 1
+
+
+def test_an_exposure_that_kills_every_service_has_failed_in_the_end(database: Database) -> None:
+    ends: list[Inherited] = []
+    for _ in range(8):
+        assert lease_exposure(database, 2, "watch:dome:4711", now=NOW, seconds=300) is not None
+        ends.append(free_dead_leases(database, NOW))
+    assert ends == [*[Inherited([2], [])] * 7, Inherited([], [2])]
+    exposure = get_exposure(database, 2)
+    assert exposure is not None
+    assert (exposure.state, exposure.attempts, exposure.done_at) == (State.FAILED, 8, NOW)
+    assert "/incoming/1.fits: the service died 8 times" in exposure.reason
 
 
 def test_a_run_of_the_service_finds_the_lease_of_its_own_process(database: Database) -> None:

@@ -7,7 +7,8 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +16,15 @@ from typing import Any
 import pytest
 
 from nightflow.config import Settings
-from nightflow.errors import RetryLater
+from nightflow.errors import ConfigurationError, RetryLater
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service import live_service
+from nightflow.service.instance_lock import InstanceTaken
 from nightflow.service.live_service import LiveService
+from nightflow.service.outage import Outage
 from nightflow.store.database import Database
-from nightflow.store.leases import lease_exposure, release
+from nightflow.store.leases import lease, lease_exposure, release
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import counts, get_exposure
@@ -47,6 +50,7 @@ def database(settings: Settings) -> Iterator[Database]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_service, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(live_service, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(live_service, "Outage", partial(Outage, first_seconds=0.01))
 
 
 class Straw:
@@ -57,6 +61,7 @@ class Straw:
         self.direct: list[int] = []
         self.as_runs: list[int] = []
         self.remembered: list[int] = []
+        self.used: list[Any] = []
         self.here = True
         self.dies_in_the_run = False
         self.work: Callable[[int], None] = lambda exposure_id: None
@@ -84,6 +89,9 @@ class Straw:
             await asyncio.to_thread(self.settle, exposure.id)
         self.as_runs.append(exposure.id)
         return f"run-{exposure.id}"
+
+    def use(self, reducer: Any) -> None:
+        self.used.append(reducer)
 
     def remember(self, outcome: Any) -> None:
         self.remembered.append(outcome.exposure_id)
@@ -123,7 +131,7 @@ def test_house_is_kept_whatever_goes_wrong_there(
 
     service = LiveService(
         settings, database=straw.database, reducer=None, runs=None, stop=stop, until_idle=60,
-        reduce_directly=straw.reduce_directly, housekeeping=housekeeping,
+        reduce_directly=straw.reduce_directly, housekeeping=lambda reducer: housekeeping,
     )  # fmt: skip
     asyncio.run(service.run())
     assert stop.is_set()
@@ -231,6 +239,48 @@ def test_a_long_reduction_keeps_its_lease(settings: Settings, straw: Straw) -> N
     assert worked == ids, "the other worker took it although its lease was renewed"
 
 
+def test_what_is_in_work_is_not_taken_again_when_its_lease_has_ended(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a step of the clock; the second worker bears the same name."""
+    two = settings.watch.model_copy(update={"workers": 2})
+    worked: list[int] = []
+
+    def work(exposure_id: int) -> None:
+        worked.append(exposure_id)
+        monkeypatch.setattr(live_service, "_now", lambda: datetime.now(UTC) + timedelta(hours=1))
+        time.sleep(0.6)
+
+    straw.work = work
+    ids = enqueue(straw.database, 1)
+    serve(settings.model_copy(update={"watch": two}), straw)
+    assert worked == ids
+
+
+def test_a_suspect_is_reduced_alone(settings: Settings, straw: Straw) -> None:
+    """After five deaths: what is reduced beside it would only die with it."""
+    two = settings.watch.model_copy(update={"workers": 2})
+    ids = enqueue(straw.database, 4)
+    for _ in range(5):
+        assert lease_exposure(straw.database, ids[0], "watch:dome:1", now=NOW, seconds=1) is not None
+        release(straw.database, ids[0], after_death=True)
+    in_work: set[int] = set()
+    beside: dict[int, set[int]] = {}
+
+    def work(exposure_id: int) -> None:
+        in_work.add(exposure_id)
+        time.sleep(0.3)
+        for other in list(in_work):
+            beside.setdefault(other, set()).update(in_work - {other})
+        in_work.discard(exposure_id)
+
+    straw.work = work
+    serve(settings.model_copy(update={"watch": two}), straw)
+    assert beside[ids[0]] == set()
+    assert beside[ids[1]] == {ids[2]}
+    assert counts(straw.database)[State.DONE] == 4
+
+
 def test_a_lost_lease_is_said(settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture) -> None:
     short = settings.watch.model_copy(update={"lease_seconds": 0.3})
     stop = threading.Event()
@@ -333,3 +383,166 @@ def test_it_does_not_stop_while_something_is_queued(settings: Settings, straw: S
     enqueue(straw.database, 3)
     serve(settings, straw, until_idle=0.2)
     assert counts(straw.database)[State.DONE] == 3
+
+
+@pytest.mark.parametrize("fault", [ConfigurationError("cannot be opened"), RetryLater("locked")])
+def test_a_store_that_is_away_is_waited_for_and_said_once(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    fault: Exception,
+) -> None:  # fmt: skip
+    """As of a disk that was unmounted for a minute: SQLite says that it cannot open the file."""
+    ids = enqueue(straw.database, 2)
+    away = iter([fault] * 5)
+
+    def at_times(database: Database, *arguments: Any, **options: Any) -> Exposure | None:
+        error = next(away, None)
+        if error is not None:
+            raise error
+        return lease(database, *arguments, **options)
+
+    monkeypatch.setattr(live_service, "lease", at_times)
+    with caplog.at_level("INFO"):
+        serve(settings, straw)
+    assert straw.as_runs == ids
+    assert [record.message for record in caplog.records if "the store is away" in record.message] == [
+        f"the store is away; what lands meanwhile waits on the disk: {fault}"
+    ]
+    assert "the store is back" in caplog.text
+
+
+def test_the_idle_service_does_not_end_on_a_store_that_is_away(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = iter([ConfigurationError("read-only")] * 3)
+
+    def at_times(database: Database) -> int:
+        error = next(away, None)
+        if error is not None:
+            raise error
+        return 0
+
+    monkeypatch.setattr(live_service, "queue_length", at_times)
+    serve(settings, straw)
+    assert next(away, None) is None
+
+
+def test_what_could_not_be_settled_is_taken_up_when_the_store_is_back(
+    settings: Settings, straw: Straw
+) -> None:
+    """And not five minutes later, when its lease ends."""
+    away = iter([ConfigurationError("read-only")] * 2)
+
+    def work(exposure_id: int) -> None:
+        error = next(away, None)
+        if error is not None:
+            raise error
+
+    straw.work = work
+    ids = enqueue(straw.database, 1)
+    serve(settings, straw, runs=False)
+    assert straw.direct == ids
+
+
+def test_a_stop_while_the_store_is_away_is_orderly(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = threading.Event()
+
+    def away(*arguments: Any, **options: Any) -> bool:
+        raise ConfigurationError("cannot be opened")
+
+    def work(exposure_id: int) -> None:
+        stop.set()
+        raise ConfigurationError("cannot be opened")
+
+    straw.work = work
+    monkeypatch.setattr(live_service, "release", away)
+    enqueue(straw.database, 1)
+    serve(settings, straw, runs=False, stop=stop, until_idle=None)
+    assert "handed back at the next start: cannot be opened" in caplog.text
+
+
+class Reloading:
+    """Hands out these settings, or raises, when asked."""
+
+    def __init__(self, *answers: Settings | Exception) -> None:
+        self.asked = threading.Event()
+        self.answers = list(answers)
+
+    def __call__(self, settings: Settings) -> tuple[Settings, Any]:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer, "another reducer"
+
+
+def test_new_settings_count_from_the_next_frame_on(
+    settings: Settings, straw: Straw, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second/garbage.fits").write_bytes(b"no FITS file")
+    watch = settings.watch.model_copy(update={"folders": [Path("second")], "workers": 2})
+    reload = Reloading(ConfigurationError("watch.workers = 0"), settings.model_copy(update={"watch": watch}))
+    reducers: list[Any] = []
+
+    def directly(reducer: Any, exposure_id: int, worker: str) -> Any:
+        reducers.append(reducer)
+        if len(reducers) <= 2:
+            reload.asked.set()
+            time.sleep(0.3)
+        return straw.reduce_directly(reducer, exposure_id, worker)
+
+    straw.here = False
+    enqueue(straw.database, 3)
+    service = LiveService(
+        settings, database=straw.database, reducer="the first one", runs=straw, stop=threading.Event(),
+        until_idle=1.0, reduce_directly=directly, reload=reload,
+    )  # fmt: skip
+    asyncio.run(service.run())
+    assert reducers == ["the first one", "the first one", "another reducer", "another reducer"]
+    assert straw.used == ["another reducer"]
+    assert "new settings not taken, the old ones stay: watch.workers = 0" in caplog.text
+    assert counts(straw.database)[State.DONE] == 4
+
+
+def test_fewer_workers_end_as_they_finish(settings: Settings, straw: Straw) -> None:
+    two = settings.model_copy(update={"watch": settings.watch.model_copy(update={"workers": 2})})
+    reload = Reloading(settings)
+    in_work: list[int] = []
+    together: list[int] = []
+
+    def work(exposure_id: int) -> None:
+        in_work.append(exposure_id)
+        together.append(len(in_work))
+        if len(together) == 2:
+            reload.asked.set()
+        time.sleep(0.5)
+        in_work.remove(exposure_id)
+
+    straw.work = work
+    enqueue(straw.database, 5)
+    service = LiveService(
+        two, database=straw.database, reducer=None, runs=None, stop=threading.Event(), until_idle=0.3,
+        reduce_directly=straw.reduce_directly, reload=reload,
+    )  # fmt: skip
+    asyncio.run(service.run())
+    assert together == [1, 2, 1, 1, 1]
+
+
+def test_a_service_whose_ledger_another_one_has_taken_stops(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_service, "LOCK_SECONDS", 0.02)
+    answers: list[Exception] = [RetryLater("away"), InstanceTaken("another service works on this ledger")]
+
+    class Lock:
+        def keep(self) -> None:
+            raise answers.pop(0)
+
+    service = LiveService(
+        settings, database=straw.database, reducer=None, runs=None, stop=threading.Event(), lock=Lock(),
+        reduce_directly=straw.reduce_directly,
+    )  # fmt: skip
+    with pytest.raises(InstanceTaken, match="another service works on this ledger"):
+        asyncio.run(service.run())
+    assert answers == []

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from nightflow.store.database import Database
-from nightflow.store.leases import lease, lease_exposure, release, renew
+from nightflow.store.leases import SUSPECT_AFTER, lease, lease_exposure, release, renew
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import get_exposure
@@ -43,6 +43,25 @@ def test_an_ended_lease_is_taken_back_without_counting_an_attempt(database: Data
     stored = get_exposure(database, exposure_id)
     assert stored is not None
     assert (stored.leased_by, stored.attempts) == ("next", 0)
+
+
+def test_what_the_worker_has_in_work_is_left_out(database: Database) -> None:
+    mine, other = _receive(database, "mine"), _receive(database, "other", after=1)
+    assert _take(database, at=0, seconds=10) == mine
+    taken = lease(database, "w", now=later(20), seconds=10, but={mine})
+    assert taken is not None
+    assert taken.id == other
+    assert lease(database, "w", now=later(21), seconds=10, but={mine, other}) is None
+
+
+def test_a_suspect_comes_last_and_not_where_it_may_not(database: Database) -> None:
+    suspect, backfill = _receive(database, "suspect"), _receive(database, "backfill", Priority.BACKFILL)
+    for _ in range(SUSPECT_AFTER):
+        assert lease_exposure(database, suspect, "w", now=START, seconds=60) is not None
+        assert release(database, suspect, "w", after_death=True)
+    assert _take(database) == backfill
+    assert lease(database, "w", now=later(0), seconds=60, suspects=False) is None
+    assert _take(database) == suspect
 
 
 def test_not_before_it_is_to_be_tried_again(database: Database) -> None:

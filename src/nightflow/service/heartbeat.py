@@ -1,0 +1,77 @@
+"""A sign of life: a small file beside the settings, that `nightflow status` reads.
+
+The ledger tells what became of each exposure; what has no row yet, because it lands or cannot be read, and
+whether anybody is at work, only the service itself knows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+__all__ = ["Heartbeat", "beat", "heartbeat_file", "last_beat"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """What a service says of itself.
+
+    Attributes
+    ----------
+    process : int
+    at : str
+        When, ISO 8601 in UTC.
+    in_work, landing : int
+        Exposures that are reduced, and files that are not yet finished.
+    unreadable : sequence of str
+        Why each file that cannot be read cannot.
+    """
+
+    process: int
+    at: str
+    in_work: int
+    landing: int
+    unreadable: Sequence[str] = ()
+
+    def age(self, now: datetime) -> float:
+        """Return how long ago that was, in seconds."""
+        return (now - datetime.fromisoformat(self.at)).total_seconds()
+
+
+def heartbeat_file(root: Path) -> Path:
+    """Return where the service of a settings folder writes."""
+    return root / "nightflow.watch.json"
+
+
+def beat(path: Path, *, now: datetime, in_work: int, landing: int, unreadable: Sequence[str]) -> None:
+    """Write a sign of life; a disk that is full or away is no reason to stop."""
+    sign = Heartbeat(
+        process=os.getpid(),
+        at=now.isoformat(timespec="seconds"),
+        in_work=in_work,
+        landing=landing,
+        unreadable=list(unreadable),
+    )
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_text(json.dumps(asdict(sign)))
+        temporary.replace(path)
+    except OSError as error:
+        log.debug("no sign of life: %s", error)
+
+
+def last_beat(path: Path) -> Heartbeat | None:
+    """Return the last sign of life; None where there is none that can be read."""
+    try:
+        sign = Heartbeat(**json.loads(path.read_text()))
+        datetime.fromisoformat(sign.at)
+    except (OSError, ValueError, TypeError):
+        return None
+    return sign

@@ -1,0 +1,136 @@
+"""What `nightflow status` says of a service, dead or alive."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nightflow.config import Settings
+from nightflow.service import live_service
+from nightflow.service.heartbeat import beat, heartbeat_file, last_beat
+from nightflow.service.instance_lock import lock_holder, only_instance
+from nightflow.service.live import watch
+from nightflow.service.standing import duration, look_around
+from nightflow.store.database import Database
+from nightflow.store.ledger import receive, settle_exposure
+from nightflow.store.models import State
+from tests.unit.store.conftest import *  # noqa: F403  (a Postgres)
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "incoming").mkdir()
+    return Settings(root=tmp_path, watch={"settle_seconds": 0.1}, prefect={"enabled": False})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Database]:
+    with Database(settings.store_url) as ledger:
+        ledger.upgrade()
+        yield ledger
+
+
+def lines(settings: Settings, ledger: Database) -> str:
+    return "\n".join(look_around(settings, ledger, NOW).lines())
+
+
+def test_a_new_telescope(settings: Settings, ledger: Database) -> None:
+    said = lines(settings, ledger)
+    assert "watch:       NOT RUNNING: start it" in said
+    assert "last frame:  none yet" in said
+    assert "GB free for products" in said
+
+
+def test_a_night_that_goes_on(settings: Settings, ledger: Database) -> None:
+    old = receive(ledger, "/incoming/old.fits", "0" * 64, 2880, now=NOW - timedelta(minutes=4, seconds=10))
+    bad = receive(ledger, "/incoming/bad.fits", "1" * 64, 2880, now=NOW - timedelta(minutes=2))
+    receive(ledger, "/incoming/new.fits", "2" * 64, 2880, now=NOW - timedelta(seconds=12))
+    settle_exposure(ledger, bad.exposure_id, State.FAILED, "a bug", now=NOW - timedelta(minutes=1))
+    file = heartbeat_file(settings.root)
+    unreadable = [f"/incoming/{number}.fits: cannot be read: Permission denied" for number in range(7)]
+    beat(file, now=NOW - timedelta(seconds=3), in_work=1, landing=2, unreadable=unreadable)
+    with only_instance(ledger):
+        said = lines(settings, ledger)
+        standing = look_around(settings, ledger, NOW).as_json()
+    assert "); 1 in work, 2 landing" in said
+    assert "last frame:  new.fits, 12 seconds ago, received" in said
+    assert "queue:       2; old.fits has waited for 4 minutes" in said
+    assert "last error:  /incoming/bad.fits (failed, 1 minute ago): a bug" in said
+    assert "unreadable:  /incoming/0.fits: cannot be read: Permission denied" in said
+    assert "unreadable:  and 2 more" in said
+    assert json.loads(json.dumps(standing))["watch"]["running"]
+    assert standing["oldest_waiting_s"] == 250.0
+    settle_exposure(ledger, old.exposure_id, State.DONE, "", now=NOW)
+
+
+def test_a_service_that_died_and_one_that_hangs(settings: Settings, ledger: Database) -> None:
+    file = heartbeat_file(settings.root)
+    beat(file, now=NOW - timedelta(hours=2), in_work=0, landing=0, unreadable=[])
+    assert "NOT RUNNING; its last sign was 2 hours ago, it died" in lines(settings, ledger)
+    with only_instance(ledger):
+        assert "no sign of life for 2 hours" in lines(settings, ledger)
+    file.write_text('{"process": 1}')
+    assert last_beat(file) is None
+
+
+def test_looking_does_not_keep_a_service_from_starting(settings: Settings, ledger: Database) -> None:
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            lock_holder(ledger)
+
+    with only_instance(ledger):
+        pass
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(50):
+            with only_instance(ledger):
+                pass
+    finally:
+        stop.set()
+        looker.join()
+
+
+def test_the_service_gives_signs_while_it_lives(
+    settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_service, "BEAT_SECONDS", 0.05)
+    stop, seen = threading.Event(), []
+
+    def look() -> None:
+        standing = look_around(settings, ledger)
+        seen.append((standing.holder, standing.sign))
+        stop.set()
+
+    threading.Timer(1.0, look).start()
+    watch(settings, stop=stop)
+    [(holder, sign)] = seen
+    assert sign is not None
+    assert holder == f"process {sign.process}"
+    assert last_beat(heartbeat_file(settings.root)) is None, "an orderly end leaves no sign of life"
+    assert lock_holder(ledger) is None
+
+
+def test_who_holds_the_lock_on_postgres(empty_postgres: str) -> None:
+    with Database(empty_postgres) as ledger:
+        assert lock_holder(ledger) is None
+        with only_instance(ledger):
+            assert "of the database" in (lock_holder(ledger) or "")
+        assert lock_holder(ledger) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-1, "0 seconds"), (59, "59 seconds"), (60, "1 minute"), (7200, "2 hours"), (90000, "1 day")],
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
