@@ -329,7 +329,8 @@ def _ambiguous(
     distance, nearest = tree.query(vectors)
     # Whatever lies within reach of a source but is not its detection is the rival of the one that is.
     rival = (distance <= reach) & (placed[nearest] != source)
-    width = len(ra) + 1
-    contested = np.unique(night.frame[rival] * width + placed[nearest[rival]])
-    shared = np.isin(night.frame * width + source, contested)
+    # A frame and a source in one number, which 32 bits do not hold in a large night.
+    of_frame = night.frame.astype(np.int64) * (len(ra) + 1)
+    contested = np.unique(of_frame[rival] + placed[nearest[rival]])
+    shared = np.isin(of_frame + source, contested)
     return (source != NONE) & (several | shared)

@@ -216,6 +216,26 @@ def test_detections_that_could_go_elsewhere_are_marked() -> None:
     assert not np.delete(marked[: -len(near)], near).any()
 
 
+def test_marks_do_not_wrap_round_in_a_night_of_many_frames_and_sources() -> None:
+    """65,536 frames of as many sources: the number of one frame's source is that of none on another."""
+    many = 2**16
+    seen = observe(Sky(n_stars=1, n_pairs=0, n_frames=1, false_a_frame=0, dropout=0.0))
+    night = row_of(seen.night, np.zeros(3, np.intp))
+    night = replace(
+        night,
+        frame=np.array([0, 0, many], np.int32),
+        hours=np.array([0.0, 0.0, 5.0]),
+        dec=night.dec + np.array([0.0, 1.0, 0.0]) / 3600.0,
+        reach=np.full(3, 2.0),
+        n_frames=many + 1,
+    )
+    far = night.dec[0] + 1.0 + np.arange(many - 2) / 3600.0
+    known = known_sources(np.full(many - 1, night.ra[0]), np.append(night.dec[0], far))
+    found = associate_night(night, known, rules(Sky()))
+    assert (found.source.tolist(), len(found.ra) + 1) == ([0, NONE, 0], many)
+    assert found.ambiguous.tolist() == [True, False, False]
+
+
 def test_a_source_must_be_on_a_part_of_the_frames_where_that_is_asked_for() -> None:
     sky = Sky(n_stars=80, dropout=0.8, n_frames=40, false_a_frame=0)
     seen = observe(sky)
