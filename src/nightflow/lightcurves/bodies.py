@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from nightflow.lightcurves.cluster import middle
 from nightflow.lightcurves.field_night import FieldNight, Rules
@@ -80,8 +79,7 @@ def crawler(
     wide = scatter.widened(rules.trailing)
     line = fit_line(hours, x, y, body_sigma(night, rows, wide))
     kept = rows[line.kept]
-    significance = line.rate / max(line.rate_err, 1e-12)
-    false_alarm = float(2.0 * n_clusters * student.sf(significance, max(2 * len(kept) - 4, 1)))
+    false_alarm = n_clusters * line.chance
     moves = _moves(night, kept, line, wide) and line.rate * float(np.ptp(hours[line.kept])) > rules.radius
     if not moves or false_alarm >= MOST_BY_CHANCE or is_no_body(night, kept, line.rate):
         return None

@@ -128,6 +128,21 @@ class Line:
         return float(np.sqrt(self.covariance[1, 1]))
 
     @property
+    def freedom(self) -> int:
+        """Degrees of freedom that the fit leaves to the places, of both axes together; at least one."""
+        return _freedom(self.kept, len(self.x))
+
+    @property
+    def chance(self) -> float:
+        """Probability that the places of what stands scatter to a rate as significant as this one.
+
+        Where nothing moves, both components over their common error are of Student's distribution, and half
+        of the sum of their squares is of F with 2 and `freedom` degrees of freedom.
+        """
+        significance = self.rate / max(self.rate_err, 1e-12)
+        return float(np.exp(-0.5 * self.freedom * np.log1p(significance**2 / self.freedom)))
+
+    @property
     def position_angle(self) -> float:
         """Of the motion at ``t``, degrees from north through east."""
         return float(np.degrees(np.arctan2(self.rate_x, self.rate_y))) % 360.0
@@ -148,6 +163,10 @@ class Line:
         terms = _terms(passed, len(self.x))
         error = np.sqrt(np.einsum("...i,ij,...j->...", terms, self.covariance, terms))
         return np.asarray(error if self.is_curved else np.hypot(error, 0.5 * PARALLAX * passed**2))
+
+
+def _freedom(kept: NDArray[np.bool_], number: int) -> int:
+    return max(2 * int(kept.sum()) - 2 * number, 1)
 
 
 def _terms(passed: NDArray[np.float64], number: int) -> NDArray[np.float64]:
@@ -236,7 +255,7 @@ def _fitted(
     covariance = np.asarray(np.linalg.inv(terms.T @ (weight[:, None] * terms)), np.float64)
     coefficients = covariance @ (terms.T @ (weight[:, None] * np.column_stack([x, y])))
     left = np.column_stack([x, y]) - terms @ coefficients
-    freedom = max(2 * int(kept.sum()) - 2 * number, 1)
+    freedom = _freedom(kept, number)
     chi2 = float((weight[:, None] * left**2).sum())
     scatter = chi2 / freedom
     line = Line(

@@ -59,3 +59,20 @@ def test_a_place_that_is_off_is_left_out() -> None:
     assert line.kept.tolist() == [row != 7 for row in range(15)]
     assert (line.rate_x, line.rate_y) == pytest.approx((10.0, 2.0))
     assert line.position_angle == pytest.approx(np.degrees(np.arctan2(10.0, 2.0)))
+
+
+@pytest.mark.parametrize(("bend", "n", "told"), [(0.0, 7, 0.3), (12.0, 6, 0.1)])
+def test_what_stands_moves_no_more_often_than_chance_says(bend: float, n: int, told: float) -> None:
+    """Also where the line is curved: what moves there and back is at rest in the middle."""
+    rng = np.random.default_rng(4)
+    t = np.linspace(0, 3, n)
+    there = 0.5 * bend * (t - t.mean()) ** 2
+    lines = [
+        fit_line(t, there + rng.normal(0, 0.3, n), rng.normal(0, 0.3, n), np.full(n, told), clip=False)
+        for _ in range(6000)
+    ]
+    assert np.mean([line.is_curved == (bend > 0) for line in lines]) > 0.99
+    chance = np.array([line.chance for line in lines])
+    # A probability is as often below any level as the level says; its logarithm is 1 on average.
+    assert (chance < 0.01).sum() == pytest.approx(60, abs=4 * np.sqrt(60))
+    assert -np.log(chance).mean() == pytest.approx(1.0, abs=3.0 / np.sqrt(6000))
