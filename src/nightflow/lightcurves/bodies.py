@@ -11,7 +11,7 @@ from nightflow.lightcurves.cluster import middle
 from nightflow.lightcurves.field_night import FieldNight, Rules
 from nightflow.lightcurves.motion import Line, Plane, fit_line
 from nightflow.lightcurves.static_scatter import StaticScatter, axis_scatter
-from nightflow.lightcurves.tracklets import MOST_BY_CHANCE, chance_lines
+from nightflow.lightcurves.tracklets import MOST_BY_CHANCE, MOST_MISSES, chance_lines, widest_tolerance
 
 __all__ = [
     "MovingBody",
@@ -204,18 +204,35 @@ def extended(
     scatter : StaticScatter
     """
     candidates = np.flatnonzero(loose)
+    if not len(candidates):
+        return body
+    a_frame = len(candidates) / len(np.unique(night.frame[candidates]))
     candidates = candidates[~np.isin(night.frame[candidates], night.frame[body.rows])]
     x, y = body.plane.project(night.ra[candidates], night.dec[candidates])
     there_x, there_y = body.line.at(night.hours[candidates])
     distance = np.hypot(x - there_x, y - there_y)
     error = np.hypot(body.line.error_at(night.hours[candidates]), body_sigma(night, candidates, scatter))
-    near = np.flatnonzero(distance <= _TOLERANCE * error)
+    tolerance = _TOLERANCE * error
+    near = np.flatnonzero((distance <= tolerance) & (tolerance <= widest_tolerance(a_frame / night.area)))
     near = near[np.lexsort((candidates[near], distance[near]))]
     _, first = np.unique(night.frame[candidates[near]], return_index=True)
-    more = candidates[near[first]]
+    more = _followed(night, body, candidates[near[first]])
     if not len(more):
         return body
     return _on_line(night, np.union1d(body.rows, more), body.plane, scatter, body.false_alarm)
+
+
+def _followed(night: FieldNight, body: MovingBody, more: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return which of these, one a frame, are not beyond a gap over which no line is followed."""
+    own = night.frame[body.rows]
+    frames = np.union1d(own, night.frame[more])
+    covered = _covered(night, body.plane, body.line, np.arange(night.n_frames))
+    covered[frames] = True
+    gap = np.diff(np.cumsum(covered)[frames]) > MOST_MISSES + 1
+    piece = np.concatenate([[0], np.cumsum(gap)])
+    first, last = piece[np.searchsorted(frames, [own.min(), own.max()])]
+    of_more = piece[np.searchsorted(frames, night.frame[more])]
+    return more[(first <= of_more) & (of_more <= last)]
 
 
 def concluded(night: FieldNight, body: MovingBody, n_loose: int, scatter: StaticScatter) -> MovingBody:
@@ -255,10 +272,14 @@ def _on_line(
 def _crossed(night: FieldNight, rows: NDArray[np.intp], plane: Plane, line: Line) -> int:
     """Return how many frames covered a line from the first to the last of its detections."""
     frames = night.frame[rows]
-    first, last = int(frames.min()), int(frames.max())
-    if night.footprints is None:
-        return last - first + 1
-    some = np.arange(first, last + 1)
-    covered = night.footprints.covers(some, plane.vectors(*line.at(night.footprints.hours[some])))
-    covered[frames - first] = True
+    some = np.arange(int(frames.min()), int(frames.max()) + 1)
+    covered = _covered(night, plane, line, some)
+    covered[frames - some[0]] = True
     return int(np.count_nonzero(covered))
+
+
+def _covered(night: FieldNight, plane: Plane, line: Line, frames: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return which of these frames cover the place that a line has at their time."""
+    if night.footprints is None:
+        return np.ones(len(frames), bool)
+    return night.footprints.covers(frames, plane.vectors(*line.at(night.footprints.hours[frames])))

@@ -258,10 +258,12 @@ def _whole(
         loose[body.rows] = False
     whole = []
     for body in bodies:
-        longer = extended(night, body, loose, scatter)
-        if convinces(night, longer, scatter):
-            loose[longer.rows] = False
-            whole.append(longer)
+        # What was put to it may not belong to it, and then says nothing against it.
+        for one in (extended(night, body, loose, scatter), body):
+            if convinces(night, one, scatter):
+                loose[one.rows] = False
+                whole.append(one)
+                break
     return tuple(sorted(whole, key=lambda body: int(body.rows[0])))
 
 

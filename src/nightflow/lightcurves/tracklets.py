@@ -18,7 +18,15 @@ from scipy.stats import binom
 from nightflow.lightcurves.footprints import Footprints
 from nightflow.lightcurves.motion import PARALLAX, Line, Plane, fit_line
 
-__all__ = ["MOST_BY_CHANCE", "LoosePoints", "Tracklet", "chance_lines", "link"]
+__all__ = [
+    "MOST_BY_CHANCE",
+    "MOST_MISSES",
+    "LoosePoints",
+    "Tracklet",
+    "chance_lines",
+    "link",
+    "widest_tolerance",
+]
 
 _AHEAD = 8
 """Frames between the two detections of a pair, at most: of all, or of those of the first one's pointing."""
@@ -31,7 +39,7 @@ _FITTED_EACH = 12
 """Detections up to which a line is fitted anew for each; then when they are a tenth more."""
 _FEWEST = 4
 """Frames that a body must be seen on."""
-_MOST_MISSES = 12
+MOST_MISSES = 12
 """Frames in a row that covered a line's place and have nothing there, beyond which it is not followed to that
 side: most lines are of chance. A body that is seen again later comes in two pieces, which are joined."""
 _LEAST_SHARE = 0.5
@@ -146,6 +154,19 @@ def chance_lines(n_pairs: float, density: float, sigma: float, n_hits: int, n_fr
     hit = min(1.0, density * np.pi * (_TOLERANCE * sigma) ** 2)
     # Two of the hits made the line, and chance had no say in where they are.
     return float(max(n_pairs, 1.0) * binom.sf(n_hits - 3, n_frames - 2, hit))
+
+
+def widest_tolerance(density: float) -> float:
+    """Return how uncertain a place may be, arcsec, for a detection there still to say something of the line.
+
+    Lines of unrelated detections are off everywhere: they would gather more and more of them.
+
+    Parameters
+    ----------
+    density : float
+        Unrelated detections of a frame in a square arcsec.
+    """
+    return float(np.sqrt(_LIKELY / (np.pi * density)))
 
 
 @dataclass(frozen=True)
@@ -300,18 +321,17 @@ class _Search:
         )
         line = self._line(np.array(sorted(chosen.values()), np.intp))
         covered, fitted = self._along(line), len(chosen)
-        widest = float(np.sqrt(_LIKELY / (np.pi * self.density)))
+        widest = widest_tolerance(self.density)
         misses = {True: 0, False: 0}
         for frame in outward:
             later = frame > high
-            if min(misses.values()) > _MOST_MISSES:
+            if min(misses.values()) > MOST_MISSES:
                 break
-            if not covered[frame] or misses[later] > _MOST_MISSES:
+            if not covered[frame] or misses[later] > MOST_MISSES:
                 continue
             misses[later] += 1
             there = np.column_stack(line.at(self.times[[frame]]))
             tolerance = self._tolerance(line, frame, there)
-            # A line of unrelated detections is off everywhere: it would gather more and more of them.
             (row,) = self._nearest(frame, there, np.where(tolerance <= widest, tolerance, 0.0))
             if row < 0 or used[row]:
                 continue

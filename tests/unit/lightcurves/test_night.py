@@ -119,6 +119,30 @@ def test_a_body_that_is_away_for_twenty_frames_is_one_body() -> None:
     assert found.bodies[0].n_frames > 55
 
 
+@pytest.mark.parametrize("seed", [1, 4])
+def test_a_body_that_haze_hides_after_six_frames_gathers_no_junk_of_the_whole_night(seed: int) -> None:
+    """After hours a line may be anywhere within 36", where one of 50 false detections may lie, too."""
+    sky = Sky(
+        n_stars=20, n_frames=200, side=1200.0, cadence=0.03, dropout=0.0, false_a_frame=50, wcs_error=0.05,
+        seed=seed, bodies=(Body(x=-100, y=50, rate_x=40, rate_y=15, flux=20000.0),),
+    )  # fmt: skip
+    seen = observe(sky)
+    clear = np.flatnonzero((seen.truth != -2) | (seen.night.frame < 6))
+    found = associate_night(row_of(seen.night, clear), NOBODY, rules(sky))
+    assert [seen.truth[clear][body.rows].tolist() for body in found.bodies] == [[-2] * 6]
+    assert found.bodies[0].n_frames == 6
+
+
+def test_what_was_put_to_a_body_says_nothing_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nightflow.lightcurves.night as module
+
+    def spoilt(night: object, body: MovingBody, *_: object) -> MovingBody:
+        return replace(body, line=replace(body.line, rms=99.0))
+
+    monkeypatch.setattr(module, "extended", spoilt)
+    assert len(associated(Sky(bodies=BODIES[:2], n_stars=60, n_frames=20))[1].bodies) == 2
+
+
 @pytest.mark.parametrize("seed", range(2, 8))
 def test_no_body_moves_where_none_does(seed: int) -> None:
     sky = Sky(seed=seed, n_stars=250, n_pairs=40, false_a_frame=150, blends=0.2, n_frames=30)
