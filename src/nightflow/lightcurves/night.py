@@ -243,7 +243,12 @@ def _running(
             false_alarm=one.false_alarm,
         )
         for one in link(
-            points, fastest=rules.fastest, area=night.area, plane=plane, footprints=night.footprints
+            points,
+            n_frames=night.n_frames,
+            fastest=rules.fastest,
+            area=night.area,
+            plane=plane,
+            footprints=night.footprints,
         )
     )
     return [body for body in bodies if not is_no_body(night, body.rows, body.line.rate)]

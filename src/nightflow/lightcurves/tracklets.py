@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,7 @@ class Tracklet:
 def link(
     points: LoosePoints,
     *,
+    n_frames: int,
     fastest: float,
     area: float,
     plane: Plane | None = None,
@@ -111,6 +113,8 @@ def link(
     ----------
     points : LoosePoints
         Ordered by time.
+    n_frames : int
+        Of the field's night, those without a point among them: what they cover and do not show is missed.
     fastest : float
         Arcsec an hour that a body may move.
     area : float
@@ -124,7 +128,7 @@ def link(
     if len(points) < _FEWEST:
         return []
     cover = None if plane is None or footprints is None else _Cover(plane, footprints)
-    search = _Search(points, fastest, area, cover)
+    search = _Search(points, n_frames, fastest, area, cover)
     found: list[Tracklet] = []
     used = np.zeros(len(points), bool)
     for seed in search.seeds():
@@ -180,56 +184,68 @@ class _Cover:
         return self.footprints.covers(frame, self.plane.vectors(places[..., 0], places[..., 1]))
 
 
-class _Search:
-    """The frames of a night, each with a tree of its loose points."""
+def _wanted(covered: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return how many detections confirm a pair, of so many frames between that covered its line."""
+    # Without one that confirms it a pair is any two detections.
+    return np.maximum(np.ceil(_LEAST_SHARE * covered), 1)
 
-    def __init__(self, points: LoosePoints, fastest: float, area: float, cover: _Cover | None = None) -> None:
+
+class _Search:
+    """The frames of a night, each with a tree of its loose points; some have none."""
+
+    def __init__(
+        self, points: LoosePoints, n_frames: int, fastest: float, area: float, cover: _Cover | None = None
+    ) -> None:
         self.points = points
+        self.n_frames = n_frames
         self.area = area
         self.cover = cover
-        self.frames, first = np.unique(points.frame, return_index=True)
-        self.rows = np.split(np.arange(len(points)), first[1:])
-        self.times = np.array([points.t[rows[0]] for rows in self.rows])
+        self.filled = np.unique(points.frame)
+        self.times = self._times()
+        bounds = np.searchsorted(points.frame, np.arange(n_frames + 1))
+        self.rows = [np.arange(first, end) for first, end in pairwise(bounds)]
         self.places = np.column_stack([points.x, points.y])
         self.trees = [cKDTree(self.places[rows]) for rows in self.rows]
-        self.density = len(points) / len(self.frames) / area
-        self.seconds = [self._seconds(number) for number in range(len(self.frames))]
+        self.density = len(points) / len(self.filled) / area
+        self.seconds = [self._seconds(number) for number in range(len(self.filled))]
         self.fastest = self._affordable(fastest)
         self.n_pairs = 0
 
-    def _seconds(self, first: int) -> list[int]:
-        """Return the frames that may see next what one frame sees, ascending.
+    def _times(self) -> NDArray[np.float64]:
+        """Return when each frame was taken; NaN where neither points nor footprints say so, nor need to."""
+        times = np.full(self.n_frames, np.nan) if self.cover is None else self.cover.footprints.hours.copy()
+        times[self.points.frame] = self.points.t
+        return times
 
-        They are the next few of all and the next few of its pointing, which other pointings may have
-        interrupted. The very next is none: nothing could lie between.
+    def _seconds(self, number: int) -> list[int]:
+        """Return the frames that may see next what one of those with points sees, ascending.
+
+        They are the next few of all with points and the next few of its pointing, which other pointings may
+        have interrupted. The very next is none: nothing could lie between.
         """
-        following = range(first + 1, min(first + _AHEAD, len(self.frames) - 1) + 1)
+        first, later = int(self.filled[number]), self.filled[number + 1 :]
         if self.cover is None:
-            return list(following[1:])
+            return later[1:_AHEAD].tolist()
         footprints = self.cover.footprints
-        center = footprints.center[self.frames[first]]
-        again = np.flatnonzero(footprints.covers(self.frames[first + 1 :], center))[:_AHEAD] + first + 1
-        near = self._between(first, len(self.frames))
-        return sorted(near.intersection({*following, *again.tolist()}))
+        again = later[footprints.covers(later, footprints.center[first])][:_AHEAD]
+        return self._meeting(first, np.union1d(later[:_AHEAD], again)).tolist()
 
-    def _between(self, first: int, second: int) -> set[int]:
-        """Return the frames between two others that may see a part of what the first one sees."""
+    def _meeting(self, first: int, frames: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return which of these frames may see a part of what one sees."""
         if self.cover is None:
-            return set(range(first + 1, second))
-        meeting = self.cover.footprints.meets(int(self.frames[first]))
-        number = np.flatnonzero(np.isin(self.frames[first + 1 : second], meeting)) + first + 1
-        return set(number.tolist())
+            return frames
+        return frames[np.isin(frames, self.cover.footprints.meets(first))]
 
     def _holds(self, frame: int, places: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which of these places a frame covers."""
         if self.cover is None:
             return np.ones(len(places), bool)
-        return self.cover.holds(int(self.frames[frame]), places)
+        return self.cover.holds(frame, places)
 
     def _affordable(self, fastest: float) -> float:
         """Return the rate up to which the pairs can be looked at; more of them find nothing but chance."""
         pairs = 0.0
-        for first, seconds in enumerate(self.seconds):
+        for first, seconds in zip(self.filled, self.seconds, strict=True):
             for second in seconds:
                 reach = fastest * (self.times[second] - self.times[first])
                 common = np.count_nonzero(self._holds(second, self.places[self.rows[first]]))
@@ -240,7 +256,7 @@ class _Search:
         """Return the pairs with what confirms them between, the best confirmed first."""
         found = [
             seed
-            for first, seconds in enumerate(self.seconds)
+            for first, seconds in zip(self.filled.tolist(), self.seconds, strict=True)
             for second in seconds
             for seed in self._confirmed(first, second)
         ]
@@ -257,10 +273,11 @@ class _Search:
         start, end = self.rows[first][pairs["i"]], self.rows[second][pairs["j"]]
         moved = pairs["v"] > _TOLERANCE * np.hypot(self.points.sigma[start], self.points.sigma[end])
         start, end = start[moved], end[moved]
-        between = sorted(self._between(first, second))
-        hits = np.full((len(start), len(between)), -1, np.intp)
+        between = self._meeting(first, np.arange(first + 1, second))
+        filled = np.isin(between, self.filled)
+        hits = np.full((len(start), int(filled.sum())), -1, np.intp)
         covered = np.zeros(len(start), np.intp)
-        for column, frame in enumerate(between):
+        for column, frame in enumerate(between[filled].tolist()):
             share = (self.times[frame] - self.times[first]) / passed
             there = (1.0 - share) * self.places[start] + share * self.places[end]
             held = np.flatnonzero(self._holds(frame, there))
@@ -269,10 +286,14 @@ class _Search:
             bend = 0.5 * PARALLAX * passed**2 * share * (1.0 - share)
             tolerance = _TOLERANCE * np.hypot(self.points.sigma[start], self.points.sigma[end]) + bend
             hits[held, column] = self._nearest(frame, there[held], tolerance[held])
-        # Without one that confirms it a pair is any two detections.
-        wanted = np.maximum(np.ceil(_LEAST_SHARE * covered), 1)
-        enough = (hits >= 0).sum(axis=1) >= wanted
-        for one in np.flatnonzero(enough):
+        n_hits = (hits >= 0).sum(axis=1)
+        enough = np.flatnonzero(n_hits >= _wanted(covered))
+        # Of few pairs only it matters on how many frames without any point they were missed.
+        for frame in between[~filled].tolist():
+            share = (self.times[frame] - self.times[first]) / passed
+            there = (1.0 - share) * self.places[start[enough]] + share * self.places[end[enough]]
+            covered[enough] += self._holds(frame, there)
+        for one in enough[n_hits[enough] >= _wanted(covered[enough])]:
             yield np.array([start[one], *hits[one][hits[one] >= 0], end[one]], np.intp)
 
     def _nearest(
@@ -300,7 +321,7 @@ class _Search:
 
     def _crossed(self, line: Line, rows: NDArray[np.intp]) -> int:
         """Return how many frames cover a line, from its first to its last detection."""
-        own = np.searchsorted(self.frames, self.points.frame[rows])
+        own = self.points.frame[rows]
         covered = self._along(line)
         covered[own] = True
         return int(np.count_nonzero(covered[own[0] : own[-1] + 1]))
@@ -308,28 +329,26 @@ class _Search:
     def _along(self, line: Line) -> NDArray[np.bool_]:
         """Return which frames cover the place that a line has at their time."""
         if self.cover is None:
-            return np.ones(len(self.frames), bool)
-        return self.cover.holds(self.frames, np.column_stack(line.at(self.times)))
+            return np.ones(self.n_frames, bool)
+        return self.cover.holds(np.arange(self.n_frames), np.column_stack(line.at(self.times)))
 
     def _extended(self, seed: NDArray[np.intp], used: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Return the detections on the line, found frame by frame away from the seed."""
-        chosen = {int(np.searchsorted(self.frames, self.points.frame[row])): int(row) for row in seed}
-        low, high = min(chosen), max(chosen)
-        outward = sorted(
-            (frame for frame in range(len(self.frames)) if frame not in chosen),
-            key=lambda frame: (max(low - frame, frame - high, 0), frame),
-        )
+        chosen = {int(self.points.frame[row]): int(row) for row in seed}
+        high = max(chosen)
         line = self._line(np.array(sorted(chosen.values()), np.intp))
         covered, fitted = self._along(line), len(chosen)
         widest = widest_tolerance(self.density)
         misses = {True: 0, False: 0}
-        for frame in outward:
+        for frame in self._outward(min(chosen), high):
             later = frame > high
             if min(misses.values()) > MOST_MISSES:
                 break
-            if not covered[frame] or misses[later] > MOST_MISSES:
+            if frame in chosen or not covered[frame] or misses[later] > MOST_MISSES:
                 continue
             misses[later] += 1
+            if not len(self.rows[frame]):
+                continue
             there = np.column_stack(line.at(self.times[[frame]]))
             tolerance = self._tolerance(line, frame, there)
             (row,) = self._nearest(frame, there, np.where(tolerance <= widest, tolerance, 0.0))
@@ -342,6 +361,11 @@ class _Search:
             line = self._line(np.array(sorted(chosen.values()), np.intp))
             covered, fitted = self._along(line), len(chosen)
         return np.array(sorted(chosen.values()), np.intp)
+
+    def _outward(self, low: int, high: int) -> list[int]:
+        """Return the frames from two of them outward, those between them first."""
+        frames = np.arange(self.n_frames)
+        return np.lexsort((frames, np.maximum(np.maximum(low - frames, frames - high), 0))).tolist()
 
     def _tolerance(self, line: Line, frame: int, there: NDArray[np.float64]) -> NDArray[np.float64]:
         _, nearest = self.trees[frame].query(there)

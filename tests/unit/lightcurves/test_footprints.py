@@ -13,7 +13,7 @@ from nightflow.lightcurves.footprints import footprints
 from nightflow.lightcurves.night import NONE, AssociatedNight, associate_night
 from tests.unit.lightcurves.pointings import Window, cut
 from tests.unit.lightcurves.sky_lists import Body, Observed, Sky
-from tests.unit.lightcurves.test_night import NOBODY, rules
+from tests.unit.lightcurves.test_night import NOBODY, row_of, rules
 
 SKY = Sky(
     n_stars=160, n_frames=24, false_a_frame=10, dropout=0.05,
@@ -113,3 +113,17 @@ def test_one_exposure_of_a_mosaic_gives_unconfirmed_sources() -> None:
     assert observed.night.n_frames == 4
     found = associate_night(observed.night, NOBODY, rules(sky))
     assert (found.source != NONE).all()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_frames_that_show_nothing_loose_have_missed_a_body_as_others_have(known: bool) -> None:
+    """Four detections on four of forty frames, and nothing but stars on the others, are no body."""
+    sky = replace(SKY, n_stars=60, n_frames=40, false_a_frame=0, dropout=0.0, bodies=SKY.bodies[:1])
+    observed = cut(sky, [[(-900, 900, -900, 900)]] * sky.n_frames)
+    night, seen = observed.night if known else replace(observed.night, footprints=None), observed.truth
+    few = (seen != -2) | np.isin(night.frame, [0, 13, 26, 39])
+    assert associate_night(row_of(night, np.flatnonzero(few)), NOBODY, rules(sky)).bodies == ()
+    # On two of three frames it is one.
+    most = (seen != -2) | (night.frame % 3 != 2)
+    (body,) = associate_night(row_of(night, np.flatnonzero(most)), NOBODY, rules(sky)).bodies
+    assert (len(body.rows), body.n_frames) == (27, 40)
