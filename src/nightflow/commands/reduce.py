@@ -173,7 +173,7 @@ def finish(
         fail(str(error))
     if finished is None:
         _refuse_night(night, known_nights(reducer))
-    _tell(finished)
+    _tell(finished, settings.association.fastest_arcsec_per_hour)
     _conclude(finished.run)
 
 
@@ -194,7 +194,7 @@ def _next_step(reducer: Reducer, report: RunReport) -> str:
     return f"reduced frames of {span}; next: `nightflow finish NIGHT` for each"
 
 
-def _tell(finished: FinishedNight) -> None:
+def _tell(finished: FinishedNight, fastest: float) -> None:
     for master in finished.masters:
         if master["state"] == "missing":
             note(f"no master {master['kind']}: {master['reason']}")
@@ -209,6 +209,12 @@ def _tell(finished: FinishedNight) -> None:
         f"{found.n_movers} bodies move; {found.n_loose} of {found.n_detections} detections belong to nothing",
         soft_wrap=True,
     )
+    if found.fastest < fastest:
+        note(
+            f'bodies were looked for up to {found.fastest:.3g}"/h, not up to [association] '
+            f"fastest_arcsec_per_hour = {fastest:g}: detections that belong to nothing make too many pairs; "
+            "with fewer of them, or fewer frames a night, faster bodies would be found"
+        )
     console.print(f"{finished.table}\n{finished.figure}", markup=False, soft_wrap=True)
 
 

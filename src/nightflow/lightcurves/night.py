@@ -59,6 +59,9 @@ class AssociatedNight:
         In the order of their first detection.
     scatter : StaticScatter
         Of the places of stars.
+    fastest : float
+        Arcsec an hour up to which bodies were looked for: what the rules say, or less where what is loose
+        makes too many pairs.
     """
 
     source: NDArray[np.intp]
@@ -68,6 +71,7 @@ class AssociatedNight:
     n_new: int
     bodies: tuple[MovingBody, ...]
     scatter: StaticScatter
+    fastest: float
 
 
 def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> AssociatedNight:
@@ -95,7 +99,7 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
     _take_strays(night, known, source, moving)
     loose = _loose(night, source, moving | pinned, coverage, len(known))
     wide = scatter.widened(rules.trailing)
-    running = _running(night, loose, wide, rules)
+    running, fastest = _running(night, loose, wide, rules)
     bodies = _whole(night, joined(night, [*crawling, *running], wide, rules.radius), loose, wide)
     _give_up(source, bodies, len(known))
     n_loose = int((source == NONE).sum()) - sum(len(body.rows) for body in bodies)
@@ -111,6 +115,7 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
         n_new=n_new,
         bodies=bodies,
         scatter=scatter,
+        fastest=fastest,
     )
 
 
@@ -224,17 +229,24 @@ def _loose(
 
 def _running(
     night: FieldNight, loose: NDArray[np.bool_], scatter: StaticScatter, rules: Rules
-) -> list[MovingBody]:
-    """Return the bodies among what is loose."""
+) -> tuple[list[MovingBody], float]:
+    """Return the bodies among what is loose, and the rate up to which they were looked for."""
     rows = np.flatnonzero(loose)
     if len(rows) < FEWEST or not night.is_small():
-        return []
+        return [], rules.fastest
     plane = Plane(*middle(night.ra[rows], night.dec[rows]))
     x, y = plane.project(night.ra[rows], night.dec[rows])
-    points = LoosePoints(
-        frame=night.frame[rows], t=night.hours[rows], x=x, y=y, sigma=body_sigma(night, rows, scatter)
+    linked = link(
+        LoosePoints(
+            frame=night.frame[rows], t=night.hours[rows], x=x, y=y, sigma=body_sigma(night, rows, scatter)
+        ),
+        n_frames=night.n_frames,
+        fastest=rules.fastest,
+        area=night.area,
+        plane=plane,
+        footprints=night.footprints,
     )
-    bodies = (
+    bodies = [
         MovingBody(
             rows=rows[one.rows],
             plane=plane,
@@ -242,16 +254,9 @@ def _running(
             n_frames=one.n_frames,
             false_alarm=one.false_alarm,
         )
-        for one in link(
-            points,
-            n_frames=night.n_frames,
-            fastest=rules.fastest,
-            area=night.area,
-            plane=plane,
-            footprints=night.footprints,
-        )
-    )
-    return [body for body in bodies if not is_no_body(night, body.rows, body.line.rate)]
+        for one in linked.tracklets
+    ]
+    return [body for body in bodies if not is_no_body(night, body.rows, body.line.rate)], linked.fastest
 
 
 def _whole(

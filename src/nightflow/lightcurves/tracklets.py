@@ -22,6 +22,7 @@ from nightflow.lightcurves.motion import PARALLAX, Line, Plane, fit_line
 __all__ = [
     "MOST_BY_CHANCE",
     "MOST_MISSES",
+    "Linked",
     "LoosePoints",
     "Tracklet",
     "chance_lines",
@@ -98,6 +99,22 @@ class Tracklet:
     false_alarm: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Linked:
+    """What was found of bodies, and what was looked for.
+
+    Attributes
+    ----------
+    tracklets : tuple of Tracklet
+        The longest first; no detection is in two of them.
+    fastest : float
+        Arcsec an hour up to which pairs were looked at: less than was asked for where there are too many.
+    """
+
+    tracklets: tuple[Tracklet, ...]
+    fastest: float
+
+
 def link(
     points: LoosePoints,
     *,
@@ -106,8 +123,8 @@ def link(
     area: float,
     plane: Plane | None = None,
     footprints: Footprints | None = None,
-) -> list[Tracklet]:
-    """Return the bodies among these detections, the longest lines first; no detection is in two of them.
+) -> Linked:
+    """Return the bodies among these detections.
 
     Parameters
     ----------
@@ -126,7 +143,7 @@ def link(
         covers everything.
     """
     if len(points) < _FEWEST:
-        return []
+        return Linked(tracklets=(), fastest=fastest)
     cover = None if plane is None or footprints is None else _Cover(plane, footprints)
     search = _Search(points, n_frames, fastest, area, cover)
     found: list[Tracklet] = []
@@ -138,7 +155,8 @@ def link(
         if tracklet is not None:
             used[tracklet.rows] = True
             found.append(tracklet)
-    return sorted(found, key=lambda one: (-len(one.rows), int(one.rows[0])))
+    longest = sorted(found, key=lambda one: (-len(one.rows), int(one.rows[0])))
+    return Linked(tracklets=tuple(longest), fastest=search.fastest)
 
 
 def chance_lines(n_pairs: float, density: float, sigma: float, n_hits: int, n_frames: int) -> float:

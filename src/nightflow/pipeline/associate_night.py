@@ -36,6 +36,9 @@ class NightSources:
         Sources that were seen, and those that no other night knows.
     n_movers : int
         Bodies that move.
+    fastest : float
+        Arcsec an hour up to which bodies were looked for in every field: that of the settings, or less where
+        one has too many loose detections for it.
     fields : tuple of tuple of int
         The sources that were seen, or were before, field by field: their statistics are to be made anew.
     changed : bool
@@ -47,6 +50,7 @@ class NightSources:
     n_sources: int
     n_new: int
     n_movers: int
+    fastest: float
     fields: tuple[tuple[int, ...], ...]
     changed: bool
 
@@ -56,6 +60,7 @@ class _FieldDone:
     n_detections: int
     n_loose: int
     n_new: int
+    fastest: float
     records: list[MoverRecord]
     source_ids: tuple[int, ...]
     lost_ids: tuple[int, ...]
@@ -98,6 +103,7 @@ def associate(
         n_sources=len({one for done in fields for one in done.source_ids}),
         n_new=sum(one.n_new for one in fields),
         n_movers=len(records),
+        fastest=min((one.fastest for one in fields), default=settings.fastest_arcsec_per_hour),
         fields=tuple(one.source_ids + one.lost_ids for one in fields),
         changed=changed or any(one.changed for one in fields),
     )
@@ -132,9 +138,7 @@ def _field(
         field = read_field(session, frames)
         if not len(field.night):
             # Reduced up to the WCS and not further.
-            return _FieldDone(
-                n_detections=0, n_loose=0, n_new=0, records=[], source_ids=(), lost_ids=(), changed=False
-            )
+            return _nothing(settings)
         sources = field_sources(session, field)
     rules = Rules(
         radius=settings.radius_arcsec or field.radius,
@@ -152,10 +156,24 @@ def _field(
         n_detections=len(field.night),
         n_loose=int((found.source == NONE).sum()) - sum(len(body.rows) for body in found.bodies),
         n_new=found.n_new,
+        fastest=found.fastest,
         records=mover_records(field, found, targets),
         source_ids=written.source_ids,
         lost_ids=written.lost_ids,
         changed=written.changed,
+    )
+
+
+def _nothing(settings: AssociationSettings) -> _FieldDone:
+    return _FieldDone(
+        n_detections=0,
+        n_loose=0,
+        n_new=0,
+        fastest=settings.fastest_arcsec_per_hour,
+        records=[],
+        source_ids=(),
+        lost_ids=(),
+        changed=False,
     )
 
 

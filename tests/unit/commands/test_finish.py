@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,18 @@ def test_twice_in_a_row_changes_nothing(dome: Observatory, snapshot: Snapshot) -
     assert f"{LIGHTS + CALIBRATIONS} unchanged" in again.stdout
     assert snapshot(dome) == before
     assert _stamps(dome) == files
+
+
+def test_a_night_with_too_much_loose_for_fast_bodies_says_so(
+    dome: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nightflow.pipeline.finish as module
+
+    assert "fastest_arcsec_per_hour" not in dome("finish", NIGHT).output
+    real = module.associate
+    monkeypatch.setattr(module, "associate", lambda *a, **k: replace(real(*a, **k), fastest=150.0))
+    result = dome("finish", NIGHT)
+    assert 'up to 150"/h, not up to [association] fastest_arcsec_per_hour = 300' in result.output
 
 
 def test_the_photometry_of_the_night_is_in_the_store_once(dome: Observatory) -> None:

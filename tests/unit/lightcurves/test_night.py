@@ -133,6 +133,23 @@ def test_a_body_that_haze_hides_after_six_frames_gathers_no_junk_of_the_whole_ni
     assert found.bodies[0].n_frames == 6
 
 
+def test_a_night_of_too_many_pairs_says_up_to_which_rate_it_was_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import nightflow.lightcurves.tracklets as module
+
+    sky = Sky(bodies=BODIES[:3], n_stars=30)
+    seen, found = associated(sky)
+    assert (found.fastest, len(found.bodies)) == (300.0, 3)
+    monkeypatch.setattr(module, "_MOST_PAIRS", 100)
+    fewer = associate_night(seen.night, NOBODY, rules(sky))
+    assert fewer.fastest < 200
+    assert all(body.line.rate < fewer.fastest for body in fewer.bodies)
+    # The pairs grow with the square of the rate.
+    monkeypatch.setattr(module, "_MOST_PAIRS", 400)
+    assert associate_night(seen.night, NOBODY, rules(sky)).fastest == pytest.approx(2.0 * fewer.fastest)
+
+
 def test_what_was_put_to_a_body_says_nothing_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import nightflow.lightcurves.night as module
 

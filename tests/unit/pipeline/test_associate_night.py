@@ -270,6 +270,18 @@ def test_frames_that_come_in_after_the_list_was_read_are_not_passed_over(
         assert sources_of(other) == sources_of(database)
 
 
+def test_the_rate_up_to_which_bodies_were_looked_for_is_told(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nightflow.lightcurves.tracklets as module
+
+    append_frames(database, SKY, range(12))
+    assert put_in_order(database, fastest_arcsec_per_hour=120.0).fastest == 120.0
+    monkeypatch.setattr(module, "_MOST_PAIRS", 1)
+    assert 0.0 < put_in_order(database, fastest_arcsec_per_hour=120.0).fastest < 60.0
+    assert put_in_order(database, "2001-01-01", fastest_arcsec_per_hour=120.0).fastest == 120.0
+
+
 def test_a_wrong_count_costs_no_light_curve_its_points(database: Database) -> None:
     """A source that this night does not see any more, with measurements of another that nobody counted."""
     append_frame(database, SKY, 0, days=1.0)
