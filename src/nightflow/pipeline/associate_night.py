@@ -114,11 +114,11 @@ def _all_fields(
 ) -> list[_FieldDone] | None:
     """Return what came of each field; None where a frame came in meanwhile."""
     with database.session() as session:
-        groups = field_groups(solved_frames(session, night))
+        frames = solved_frames(session, night)
         targets = list(session.exec(select(Target).where(col(Target.ephemeris).is_not(None))))
     done = []
-    for group in groups:
-        one = _field(database, group, night, settings, targets, now)
+    for group in field_groups(frames):
+        one = _field(database, group, frames, night, settings, targets, now)
         if one is None:
             return None
         done.append(one)
@@ -127,6 +127,7 @@ def _all_fields(
 
 def _field(
     database: Database,
+    group: Sequence[ReducedFrame],
     frames: Sequence[ReducedFrame],
     night: str,
     settings: AssociationSettings,
@@ -135,7 +136,7 @@ def _field(
 ) -> _FieldDone | None:
     """Read and think without a lock, then write if nothing has changed meanwhile."""
     with database.session() as session:
-        field = read_field(session, frames)
+        field = read_field(session, group)
         if not len(field.night):
             # Reduced up to the WCS and not further.
             return _nothing(settings)
@@ -149,7 +150,7 @@ def _field(
     found = associate_night(field.night, sources.known(), rules)
     with database.write() as session:
         serialise(session, "association")
-        if not _is_as_read(session, field, sources, night):
+        if not _is_as_read(session, frames, night, field, sources):
             return None
         written = write_association(session, field, sources, found, night=night, now=now)
     return _FieldDone(
@@ -177,9 +178,11 @@ def _nothing(settings: AssociationSettings) -> _FieldDone:
     )
 
 
-def _is_as_read(session: Session, field: StoredField, sources: FieldSources, night: str) -> bool:
-    """Return whether the field has the frames and the sources that it had: none more, none fewer."""
-    if list(field.frames) not in field_groups(solved_frames(session, night)):
+def _is_as_read(
+    session: Session, frames: Sequence[ReducedFrame], night: str, field: StoredField, sources: FieldSources
+) -> bool:
+    """Return whether the night has the frames, and the field the sources, that it had: no more, no fewer."""
+    if solved_frames(session, night) != list(frames):
         return False
     again = field_sources(session, field)
     return all(

@@ -17,7 +17,6 @@ from sqlmodel import Session, col
 
 from nightflow.flags import Flag
 from nightflow.lightcurves.associate import reach, unit_vectors
-from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.field_night import FieldNight
 from nightflow.lightcurves.footprints import Footprints, footprints
 from nightflow.store.bulk import read_numbers
@@ -27,6 +26,8 @@ __all__ = ["ReducedFrame", "StoredField", "field_groups", "read_field", "solved_
 
 _AT_ONCE = 10
 """Reductions in one statement."""
+_CELL = 1.0 / 40.0
+"""Of a frame's radius, at most; frames whose centres lie so near are of one field."""
 _MJD_2000 = 51544.5
 _PULL = 0.15
 """Part of the FWHM by which a neighbour may pull a centroid."""
@@ -170,21 +171,57 @@ def _frame(values: Any) -> ReducedFrame:
 
 
 def field_groups(frames: Sequence[ReducedFrame]) -> list[list[ReducedFrame]]:
-    """Return the frames that see the same piece of sky, directly or by way of others, each group in order."""
+    """Return the frames that see the same piece of sky, directly or by way of others, each group in order.
+
+    Frames whose circles touch do, and some that miss each other by less than a tenth of a radius: those in
+    one small cell of the sky stand as one, for ten thousand frames of a field make too many pairs.
+    """
     if not frames:
         return []
-    centres = unit_vectors(np.array([one.ra for one in frames]), np.array([one.dec for one in frames]))
-    radii = np.array([one.radius for one in frames])
-    tree = cKDTree(centres)
-    pairs = tree.query_pairs(chord(min(2.0 * float(radii.max()), 180.0 * 3600.0)), output_type="ndarray")
-    apart = np.linalg.norm(centres[pairs[:, 0]] - centres[pairs[:, 1]], axis=1)
-    touching = pairs[apart <= [chord(one) for one in radii[pairs].sum(axis=1)]]
+    cells = _cells(frames)
+    reach = float(2.0 * _chords(cells.radius).max() + cells.diagonal.max())
+    pairs = cKDTree(cells.middle).query_pairs(reach, output_type="ndarray")
+    apart = np.linalg.norm(cells.middle[pairs[:, 0]] - cells.middle[pairs[:, 1]], axis=1)
+    # No frame is farther from the middle of its cell than half of the diagonal.
+    nearest = apart - 0.5 * cells.diagonal[pairs].sum(axis=1)
+    touching = pairs[nearest <= _chords(cells.radius[pairs].sum(axis=1))]
     edges = np.ones(len(touching), bool), (touching[:, 0], touching[:, 1])
-    labels = connected_components(coo_array(edges, shape=(len(frames),) * 2), directed=False)[1]
+    labels = connected_components(coo_array(edges, shape=(len(cells.radius),) * 2), directed=False)[1]
     groups: dict[int, list[ReducedFrame]] = {}
-    for frame, label in zip(frames, labels, strict=True):
+    for frame, label in zip(frames, labels[cells.of_frame], strict=True):
         groups.setdefault(int(label), []).append(frame)
     return list(groups.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cells:
+    """Small cubes that hold the centres of frames of about one size."""
+
+    of_frame: NDArray[np.intp]
+    middle: NDArray[np.float64]
+    diagonal: NDArray[np.float64]
+    radius: NDArray[np.float64]
+    """Of the largest frame in it, arcsec."""
+
+
+def _cells(frames: Sequence[ReducedFrame]) -> _Cells:
+    centres = unit_vectors(np.array([one.ra for one in frames]), np.array([one.dec for one in frames]))
+    radii = np.array([one.radius for one in frames])
+    # Next to frames of a wide field those of a narrow one must not make the cells small.
+    size = np.floor(np.log2(radii))
+    width = _CELL * _chords(2.0**size)
+    key = np.column_stack([size, np.floor(centres / width[:, None])])
+    _, first, of_frame = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    of_frame = of_frame.reshape(-1)
+    radius = np.zeros(len(first))
+    np.maximum.at(radius, of_frame, radii)
+    middle = (key[first, 1:] + 0.5) * width[first, None]
+    return _Cells(of_frame=of_frame, middle=middle, diagonal=np.sqrt(3.0) * width[first], radius=radius)
+
+
+def _chords(arcsec: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances of unit vectors that are so far apart, or opposite."""
+    return np.asarray(2.0 * np.sin(0.5 * np.minimum(np.radians(arcsec / 3600.0), np.pi)))
 
 
 def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:

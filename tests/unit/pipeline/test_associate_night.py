@@ -270,6 +270,19 @@ def test_frames_that_come_in_after_the_list_was_read_are_not_passed_over(
         assert sources_of(other) == sources_of(database)
 
 
+def test_the_fields_of_a_night_are_told_apart_once_and_not_while_others_wait(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nightflow.pipeline.associate_night as module
+
+    append_frames(database, SKY, range(4))
+    calls = []
+    real = module.field_groups
+    monkeypatch.setattr(module, "field_groups", lambda frames: calls.append(frames) or real(frames))
+    put_in_order(database)
+    assert len(calls) == 1
+
+
 def test_the_rate_up_to_which_bodies_were_looked_for_is_told(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
