@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-__all__ = ["Association", "associate", "match_radius", "reach", "separation", "unit_vectors"]
+__all__ = ["Association", "associate", "chords", "match_radius", "reach", "separation", "unit_vectors"]
 
 MINIMUM_RADIUS = 3.0
 """Arcsec."""
@@ -86,6 +86,12 @@ def unit_vectors(ra: float | NDArray[np.floating], dec: float | NDArray[np.float
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
+def chords(arcsec: float | NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the distances of unit vectors that are so far apart, those of opposite ones at most."""
+    angle = np.radians(np.asarray(arcsec, np.float64) / 3600.0)
+    return np.asarray(2.0 * np.sin(np.minimum(angle, np.pi) / 2.0))
+
+
 def separation(
     ra: float | NDArray[np.floating],
     dec: float | NDArray[np.floating],
@@ -144,7 +150,7 @@ def _pairs(
     """Return all pairs within the radius, nearest first; ties by index, so that there is one answer."""
     if not len(detections) or not len(sources):
         return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)
-    longest = 2.0 * np.sin(np.radians(radius / 3600.0) / 2.0)
+    longest = chords(radius)
     found = cKDTree(detections).sparse_distance_matrix(
         cKDTree(sources), float(longest.max()), output_type="ndarray"
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.lightcurves.associate import chords, unit_vectors
 from nightflow.lightcurves.dbscan import NOISE, dbscan
 
 __all__ = ["Clusters", "chord", "cluster", "least_detections", "middle"]
@@ -68,7 +68,7 @@ def least_detections(
 
 def chord(arcsec: float) -> float:
     """Return the distance of two unit vectors that are so far apart."""
-    return float(2.0 * np.sin(np.radians(arcsec / 3600.0) / 2.0))
+    return float(chords(arcsec))
 
 
 def middle(ra: NDArray[np.floating], dec: NDArray[np.floating]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.lightcurves.alignment import aligned
-from nightflow.lightcurves.associate import associate, unit_vectors
+from nightflow.lightcurves.associate import associate, chords, unit_vectors
 from nightflow.lightcurves.bodies import (
     FEWEST,
     MovingBody,
@@ -166,7 +166,7 @@ def _near_middle(night: FieldNight, rows: NDArray[np.intp], rules: Rules) -> NDA
     vectors = unit_vectors(night.ra[rows], night.dec[rows])
     distance = np.linalg.norm(vectors - unit_vectors(*middle(night.ra[rows], night.dec[rows])), axis=1)
     reach = np.maximum(night.reach[rows], rules.radius)
-    return rows[distance <= 2.0 * np.sin(np.radians(reach / 3600.0) / 2.0)]
+    return rows[distance <= chords(reach)]
 
 
 def _with_known(
@@ -202,16 +202,20 @@ def _take_strays(
     ra, dec = _places(night, known, source, n_sources - len(known))
     stray = (source == NONE) & ~moving
     bounds = night.bounds()
+    tree = cKDTree(unit_vectors(ra, dec).reshape(-1, 3))
     for frame in np.unique(night.frame[stray]):
         here = np.arange(bounds[frame], bounds[frame + 1])
         rows = here[stray[here]]
-        free = np.ones(n_sources, bool)
-        free[source[here][source[here] != NONE]] = False
-        free_sources = np.flatnonzero(free)
-        partner = associate(
-            night.ra[rows], night.dec[rows], ra[free_sources], dec[free_sources], night.reach[rows]
-        ).source
-        source[rows[partner >= 0]] = free_sources[partner[partner >= 0]]
+        free = np.setdiff1d(_within_reach(night, rows, tree), source[here])
+        partner = associate(night.ra[rows], night.dec[rows], ra[free], dec[free], night.reach[rows]).source
+        source[rows[partner >= 0]] = free[partner[partner >= 0]]
+
+
+def _within_reach(night: FieldNight, rows: NDArray[np.intp], tree: cKDTree) -> NDArray[np.intp]:
+    """Return the places of a tree that any of these detections may belong to, and some that are farther."""
+    vectors = unit_vectors(night.ra[rows], night.dec[rows])
+    near = tree.query_ball_point(vectors, 1.001 * chords(night.reach[rows]))
+    return np.unique(np.concatenate([np.array(one, np.intp) for one in near]))
 
 
 def _loose(
@@ -336,7 +340,7 @@ def _ambiguous(
         return np.zeros(len(night), bool)
     tree = cKDTree(unit_vectors(ra[placed], dec[placed]))
     vectors = unit_vectors(night.ra, night.dec)
-    reach = 2.0 * np.sin(np.radians(night.reach / 3600.0) / 2.0)
+    reach = chords(night.reach)
     several = tree.query_ball_point(vectors, reach, return_length=True) > 1
     distance, nearest = tree.query(vectors)
     # Whatever lies within reach of a source but is not its detection is the rival of the one that is.

@@ -16,7 +16,7 @@ from sqlalchemy import case, func, select
 from sqlmodel import Session, col
 
 from nightflow.flags import Flag
-from nightflow.lightcurves.associate import reach, unit_vectors
+from nightflow.lightcurves.associate import chords, reach, unit_vectors
 from nightflow.lightcurves.field_night import FieldNight
 from nightflow.lightcurves.footprints import Footprints, footprints
 from nightflow.store.bulk import read_numbers
@@ -179,12 +179,12 @@ def field_groups(frames: Sequence[ReducedFrame]) -> list[list[ReducedFrame]]:
     if not frames:
         return []
     cells = _cells(frames)
-    reach = float(2.0 * _chords(cells.radius).max() + cells.diagonal.max())
+    reach = float(2.0 * chords(cells.radius).max() + cells.diagonal.max())
     pairs = cKDTree(cells.middle).query_pairs(reach, output_type="ndarray")
     apart = np.linalg.norm(cells.middle[pairs[:, 0]] - cells.middle[pairs[:, 1]], axis=1)
     # No frame is farther from the middle of its cell than half of the diagonal.
     nearest = apart - 0.5 * cells.diagonal[pairs].sum(axis=1)
-    touching = pairs[nearest <= _chords(cells.radius[pairs].sum(axis=1))]
+    touching = pairs[nearest <= chords(cells.radius[pairs].sum(axis=1))]
     edges = np.ones(len(touching), bool), (touching[:, 0], touching[:, 1])
     labels = connected_components(coo_array(edges, shape=(len(cells.radius),) * 2), directed=False)[1]
     groups: dict[int, list[ReducedFrame]] = {}
@@ -209,7 +209,7 @@ def _cells(frames: Sequence[ReducedFrame]) -> _Cells:
     radii = np.array([one.radius for one in frames])
     # Next to frames of a wide field those of a narrow one must not make the cells small.
     size = np.floor(np.log2(radii))
-    width = _CELL * _chords(2.0**size)
+    width = _CELL * chords(2.0**size)
     key = np.column_stack([size, np.floor(centres / width[:, None])])
     _, first, of_frame = np.unique(key, axis=0, return_index=True, return_inverse=True)
     of_frame = of_frame.reshape(-1)
@@ -217,11 +217,6 @@ def _cells(frames: Sequence[ReducedFrame]) -> _Cells:
     np.maximum.at(radius, of_frame, radii)
     middle = (key[first, 1:] + 0.5) * width[first, None]
     return _Cells(of_frame=of_frame, middle=middle, diagonal=np.sqrt(3.0) * width[first], radius=radius)
-
-
-def _chords(arcsec: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distances of unit vectors that are so far apart, or opposite."""
-    return np.asarray(2.0 * np.sin(0.5 * np.minimum(np.radians(arcsec / 3600.0), np.pi)))
 
 
 def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:

@@ -184,6 +184,31 @@ def test_known_sources_keep_their_stars_and_the_rest_is_new() -> None:
     np.testing.assert_array_equal(again.source[first.source < 30], first.source[first.source < 30])
 
 
+def test_strays_of_a_frame_are_not_held_against_all_sources_of_the_field(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import nightflow.lightcurves.night as module
+
+    seen = observe(Sky(n_stars=60, false_a_frame=0, n_frames=12))
+    first = associate_night(seen.night, NOBODY, rules(Sky()))
+    # On two of twelve frames nothing clusters, but what is known takes what it can reach.
+    rows = np.flatnonzero(seen.night.frame < 2)
+    elsewhere = first.dec[0] + np.linspace(2.0, 20.0, 3000)
+    known = known_sources(np.append(first.ra, np.full(3000, first.ra[0])), np.append(first.dec, elsewhere))
+    sizes = []
+    real = module.associate
+
+    def spy(ra: NDArray, dec: NDArray, source_ra: NDArray, *rest: NDArray) -> object:
+        sizes.append(len(source_ra))
+        return real(ra, dec, source_ra, *rest)
+
+    monkeypatch.setattr(module, "associate", spy)
+    found = associate_night(row_of(seen.night, rows), known, replace(rules(Sky()), fraction=0.9))
+    np.testing.assert_array_equal(found.source, first.source[rows])
+    assert len(sizes) > 1
+    assert sorted(sizes)[-2] <= 60
+
+
 def test_a_single_frame_gives_unconfirmed_sources_and_two_confirm_them() -> None:
     one = associated(Sky(n_frames=1, n_stars=50, false_a_frame=5, dropout=0.0))[1]
     assert (one.n_new, (one.source == NONE).sum()) == (55, 0)
