@@ -21,6 +21,8 @@ FEWEST = 8
 """Measurements below which nothing is said to vary."""
 _BIN = 0.5
 """Magnitudes."""
+_STEP = 0.05
+"""Magnitudes between those at which bins are looked at."""
 _ENOUGH = 20
 """Stars in a bin."""
 LEAST_EXCESS = 5.0
@@ -164,21 +166,33 @@ def judge(
 def _neighbours(
     mag: NDArray[np.float64], value: NDArray[np.float64], counted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return median and spread of a statistic among the stars within half a bin, or the nearest of them."""
+    """Return median and spread of a statistic among the stars within half a bin, or the nearest of them.
+
+    They are computed at steps of magnitude and interpolated: for each of many stars anew it would take the
+    square of their number.
+    """
     good = np.flatnonzero(counted & np.isfinite(mag) & np.isfinite(value))
     middle, spread = np.full(len(mag), np.nan), np.full(len(mag), np.nan)
     if len(good) < _ENOUGH:
         return middle, spread
     good = good[np.argsort(mag[good], kind="stable")]
-    sorted_mag = mag[good]
-    for star in np.flatnonzero(np.isfinite(mag)):
-        low = int(np.searchsorted(sorted_mag, mag[star] - _BIN / 2))
-        high = int(np.searchsorted(sorted_mag, mag[star] + _BIN / 2))
-        if high - low < _ENOUGH:
-            place = int(np.searchsorted(sorted_mag, mag[star]))
-            low = int(np.clip(place - _ENOUGH // 2, 0, len(good) - _ENOUGH))
-            high = low + _ENOUGH
-        values = value[good[low:high]]
-        middle[star] = np.median(values)
-        spread[star] = max(MAD_TO_SIGMA * float(np.median(np.abs(values - middle[star]))), 1e-6)
+    sorted_mag, sorted_value = mag[good], value[good]
+    known = np.isfinite(mag)
+    step = np.floor(mag[known] / _STEP)
+    at = _STEP * np.unique(np.concatenate([step, step + 1.0]))
+    here = np.array([_median_and_spread(sorted_mag, sorted_value, one) for one in at])
+    middle[known] = np.interp(mag[known], at, here[:, 0])
+    spread[known] = np.interp(mag[known], at, here[:, 1])
     return middle, spread
+
+
+def _median_and_spread(
+    sorted_mag: NDArray[np.float64], value: NDArray[np.float64], at: float
+) -> tuple[float, float]:
+    """Return median and spread of a statistic of stars ordered by brightness, around one magnitude."""
+    low, high = np.searchsorted(sorted_mag, [at - _BIN / 2, at + _BIN / 2])
+    if high - low < _ENOUGH:
+        low = np.clip(np.searchsorted(sorted_mag, at) - _ENOUGH // 2, 0, len(value) - _ENOUGH)
+        high = low + _ENOUGH
+    median = float(np.median(value[low:high]))
+    return median, max(MAD_TO_SIGMA * float(np.median(np.abs(value[low:high] - median))), 1e-6)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from time import process_time
+
 import numpy as np
 import pytest
 
@@ -70,6 +73,24 @@ def test_too_few_stars_or_measurements_are_no_ground_to_say_so() -> None:
     few = [star_statistics(curve[:5], np.full(5, one)) for curve, one in zip(curves, error, strict=True)]
     assert not judge(few, mag).variable.any()
     assert not judge([], np.empty(0)).variable.any()
+
+
+def test_a_hundred_thousand_stars_are_compared_with_all_of_their_brightness_in_no_time() -> None:
+    # For each star anew the medians of thousands of others take a minute.
+    rng = np.random.default_rng(11)
+    mag = rng.uniform(12, 18, 100_000)
+    scatter = 0.003 * 10 ** (0.2 * (mag - 12)) * rng.uniform(0.8, 1.2, len(mag))
+    usual = star_statistics(rng.normal(0, 0.01, 60), np.full(60, 0.01))
+    stars = [replace(usual, error=one, scatter=one) for one in scatter]
+    start = process_time()
+    judged = judge(stars, mag)
+    assert process_time() - start < 4.0
+    some = np.flatnonzero(np.abs(mag - 15) < 2.7)[::1000]
+    there = [scatter[np.abs(mag - one) < 0.25] for one in mag[some]]
+    median = np.array([np.median(one) for one in there])
+    spread = np.array([1.4826 * np.median(np.abs(one - np.median(one))) for one in there])
+    np.testing.assert_allclose(judged.expected[some], median, rtol=0.01)
+    np.testing.assert_allclose(judged.excess[some], (scatter[some] - median) / spread, atol=0.05)
 
 
 def test_the_period_comes_with_an_honest_error() -> None:
