@@ -6,9 +6,6 @@ pair, a body that passes a star, a star that was detected twice) it is taken apa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -16,36 +13,10 @@ from scipy.spatial import cKDTree
 from nightflow.lightcurves.associate import chords, unit_vectors
 from nightflow.lightcurves.dbscan import NOISE, dbscan
 
-__all__ = ["Clusters", "chord", "cluster", "least_detections", "middle"]
+__all__ = ["chord", "cluster", "least_detections", "middle"]
 
 _FEW_FRAMES = 10
 """Below so many frames two detections at one place are hardly ever chance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clusters:
-    """What belongs together.
-
-    Attributes
-    ----------
-    label : ndarray of intp, shape (n_detections,)
-        Cluster of each detection, `nightflow.lightcurves.dbscan.NOISE` for none.
-    ra, dec : ndarray of float64, shape (n_clusters,)
-        Middle of each, ICRS degrees.
-    """
-
-    label: NDArray[np.intp]
-    ra: NDArray[np.float64]
-    dec: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.ra)
-
-    def members(self) -> list[NDArray[np.intp]]:
-        """Return the detections of each cluster, ascending."""
-        order = np.argsort(self.label, kind="stable")
-        bounds = np.searchsorted(self.label[order], np.arange(len(self) + 1))
-        return [order[first:last] for first, last in pairwise(bounds)]
 
 
 def least_detections(
@@ -85,7 +56,7 @@ def cluster(
     *,
     radius: float,
     least: int | NDArray[np.integer],
-) -> Clusters:
+) -> list[NDArray[np.intp]]:
     """Return which detections are one object.
 
     Parameters
@@ -101,9 +72,9 @@ def cluster(
 
     Returns
     -------
-    Clusters
-        Ordered by their first detection. The answer depends on the order of the detections only where they
-        tie.
+    list of ndarray of intp
+        The detections of each object, ascending; the objects in the order of their first one. The answer
+        depends on the order of the detections only where they tie.
     """
     points = unit_vectors(ra, dec)
     reach = chord(radius)
@@ -120,16 +91,7 @@ def cluster(
         rest = _away_from(points, rest, dense, reach)
         waiting += [rest[part] for part in _groups(dbscan(points[rest], reach, wanted[rest]))]
     enough = (rows for rows in found if len(rows) >= wanted[rows].min())
-    found = sorted(enough, key=lambda rows: int(rows[0]))
-    label = np.full(len(points), NOISE, np.intp)
-    for number, rows in enumerate(found):
-        label[rows] = number
-    places = [middle(ra[rows], dec[rows]) for rows in found]
-    return Clusters(
-        label=label,
-        ra=np.array([place[0] for place in places], float),
-        dec=np.array([place[1] for place in places], float),
-    )
+    return sorted(enough, key=lambda rows: int(rows[0]))
 
 
 def _groups(labels: NDArray[np.intp]) -> list[NDArray[np.intp]]:

@@ -85,7 +85,7 @@ def associate_night(night: FieldNight, known: KnownSources, rules: Rules) -> Ass
     """
     coverage = night.coverage()
     least = least_detections(coverage, rules.least, rules.fraction)
-    clusters = cluster(night.ra, night.dec, night.frame, radius=rules.radius, least=least).members()
+    clusters = cluster(night.ra, night.dec, night.frame, radius=rules.radius, least=least)
     night = aligned(night, clusters)
     scatter = _scatter(night, clusters, rules)
     crawling, standing, pinned = _crawling(night, known, clusters, scatter, rules)
