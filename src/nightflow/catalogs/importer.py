@@ -63,7 +63,8 @@ def import_catalog(file: Path, name: str, folder: Path) -> ImportReport:
     ----------
     file : Path
         CSV, ECSV, VOTable or FITS with Gaia's column names or plain ones: ra, dec (degrees), any band of
-        `nightflow.catalogs.stars.BANDS` and its ``_err``, pmra, pmdec (mas/yr), epoch, name.
+        `nightflow.catalogs.stars.BANDS` and its ``_err``, pmra, pmdec (mas/yr), epoch, name. Or an index
+        file of astrometry.net, or a folder of such, whose stars are taken.
     name : str
         Lower-case letters, digits, ``-`` and ``_``.
     folder : Path

@@ -39,7 +39,11 @@ targets = typer.Typer(help="What you care for, fixed or moving.", no_args_is_hel
 @catalog.command("import")
 def catalog_import(
     file: Annotated[
-        Path, typer.Argument(help="CSV, ECSV, VOTable or FITS with Gaia's or plain column names.")
+        Path,
+        typer.Argument(
+            help="CSV, ECSV, VOTable or FITS with Gaia's or plain column names; an index file of "
+            "astrometry.net, or a folder of them."
+        ),
     ],
     name: Annotated[str, typer.Option(help="Name of the catalogue: lower case letters, digits, - and _.")],
     config: ConfigOption = None,
