@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,7 @@ from nightflow.astrometry.build_index import build_index
 from nightflow.astrometry.fetch_index import OFFICIAL_SERIES, fetch_index, names_wanted
 from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs
-from nightflow.catalogs.online import TIME_LIMIT, Cone, fetch_into
-from nightflow.catalogs.tiles import validate_name
+from nightflow.catalogs.online import SERVICES, TIME_LIMIT, Cone, fetch_into
 from nightflow.commands.common import (
     ConfigOption,
     FormatOption,
@@ -34,6 +34,15 @@ __all__ = ["catalog", "index", "targets"]
 catalog = typer.Typer(help="Reference catalogues kept on this machine.", no_args_is_help=True)
 index = typer.Typer(help="astrometry.net index files.", no_args_is_help=True)
 targets = typer.Typer(help="What you care for, fixed or moving.", no_args_is_help=True)
+
+
+class CatalogService(StrEnum):
+    """Catalogues that can be fetched."""
+
+    GAIA = "gaia"
+    APASS = "apass"
+    PANSTARRS = "panstarrs"
+    SDSS = "sdss"
 
 
 @catalog.command("import")
@@ -66,22 +75,30 @@ def catalog_fetch(
     ra: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
     dec: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
     radius: Annotated[float, typer.Option(help="Degrees.")],
-    name: Annotated[str, typer.Option(help="Name of the catalogue; one of that name is replaced.")] = "gaia",
-    limit_mag: Annotated[float, typer.Option(help="Faintest Gaia G.")] = 19.0,
-    time_limit: Annotated[float, typer.Option(help="Seconds for each service.")] = TIME_LIMIT,
+    service: Annotated[CatalogService, typer.Option("--from", help="Which catalogue.")] = CatalogService.GAIA,
+    name: Annotated[
+        str | None, typer.Option(help="Name that it is kept under; else that of the service.")
+    ] = None,
+    limit_mag: Annotated[
+        float | None, typer.Option(help="Faintest star, in G, or V of APASS, or r; else 17 to 20.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each question.")] = TIME_LIMIT,
     config: ConfigOption = None,
 ) -> None:
-    """Fetch Gaia DR3 around a place from the network and import it."""
+    """Fetch stars around a place from the network; what is here already is not asked for again."""
     settings = settings_or_exit(config)
+    chosen = SERVICES[str(service)]
     try:
-        validate_name(name)
-        cone = Cone(ra=ra, dec=dec, radius=radius, limit_mag=limit_mag)
+        depth = chosen.limit_mag if limit_mag is None else limit_mag
+        cone = Cone(ra=ra, dec=dec, radius=radius, limit_mag=depth)
         folder = settings.resolve(settings.paths.catalogs)
-        report = fetch_into(cone, name, folder, time_limit=time_limit)
+        report = fetch_into(cone, name or chosen.key, folder, chosen, time_limit)
     except NightflowError as error:
         fail(str(error))
+    came = f"{report.n_new} new" if report.n_questions else "all were here"
     console.print(
-        f"{report.n_stars} stars in {name}: bands {', '.join(report.bands)}, epoch {report.epoch:g}"
+        f"{report.n_stars} stars in {report.name} ({came}): "
+        f"bands {', '.join(report.bands)}, epoch {report.epoch:g}"
     )
     for warning in report.warnings:
         note(warning)
