@@ -8,7 +8,7 @@ route that fails half way leaves what it gave, and the next one is asked for the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from nightflow.catalogs.stars import ReferenceStars
 from nightflow.catalogs.tiles import coverage_of, merge_catalog, read_metadata, validate_name
 from nightflow.errors import ConfigurationError, RetryLater
 
-__all__ = ["SERVICES", "TIME_LIMIT", "Cone", "FetchReport", "Query", "fetch_into", "fetch_targets"]
+__all__ = ["SERVICES", "TIME_LIMIT", "Cone", "FetchReport", "Query", "fetch_into"]
 
 TIME_LIMIT = 120.0
 """Seconds for one question; a cone of a degree took 6 s on VizieR and 33 s by TAP."""
@@ -107,45 +107,6 @@ def fetch_into(
         n_questions=fetch.n_questions,
         warnings=tuple(fetch.faults),
     )
-
-
-def fetch_targets(
-    places: Sequence[tuple[float, float]],
-    radius: float,
-    name: str,
-    folder: Path,
-    service: Service,
-    time_limit: float = TIME_LIMIT,
-    *,
-    limit_mag: float | None = None,
-    fetch: Callable[..., FetchReport] = fetch_into,
-) -> tuple[int, list[str]]:
-    """Fetch the sky around several places, each on its own: one that fails costs the others nothing.
-
-    Parameters
-    ----------
-    places : sequence of (ra, dec)
-        ICRS degrees.
-    radius : float
-        Degrees around each.
-    limit_mag : float, optional
-        Else the service's.
-    fetch : callable
-        As `fetch_into`, for the rest of the parameters.
-
-    Returns
-    -------
-    (int, list of str)
-        Stars that came, and what failed.
-    """
-    came, failed = 0, []
-    for ra, dec in places:
-        try:
-            cone = Cone(ra=ra % 360.0, dec=dec, radius=radius, limit_mag=limit_mag or service.limit_mag)
-            came += fetch(cone, name, folder, service, time_limit).n_new
-        except RetryLater as error:
-            failed.append(str(error))
-    return came, failed
 
 
 @dataclass

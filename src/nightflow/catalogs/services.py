@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from nightflow.catalogs.routes import Route, Source, query_skyserver, query_tap, query_vizier
+from nightflow.errors import ConfigurationError
 
-__all__ = ["SERVICES", "Service"]
+__all__ = ["SERVICES", "Service", "service_called"]
 
 GAIA_TAP = "https://gea.esac.esa.int/tap-server/tap"
 VIZIER_TAP = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
@@ -176,3 +177,16 @@ SERVICES: Mapping[str, Service] = {
 }
 """Asinh and logarithmic magnitudes of SDSS agree to 1 % for what is brighter than 20.5 (Lupton et al. 1999);
 its zero points are off AB by ``ab_offsets`` (SDSS DR17, algorithms, "Conversion from SDSS ugriz to AB")."""
+
+
+def service_called(key: str) -> Service:
+    """Return a service by its key.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none of that key.
+    """
+    if key not in SERVICES:
+        raise ConfigurationError(f"service {key!r}: known are {', '.join(SERVICES)}")
+    return SERVICES[key]

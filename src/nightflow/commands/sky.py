@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +15,7 @@ from nightflow.astrometry.fetch_index import OFFICIAL_SERIES, fetch_index, names
 from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.catalogs.online import SERVICES, TIME_LIMIT, Cone, fetch_into
+from nightflow.catalogs.services import Service
 from nightflow.commands.common import (
     ConfigOption,
     FormatOption,
@@ -26,6 +29,7 @@ from nightflow.commands.common import (
     settings_or_exit,
 )
 from nightflow.errors import NightflowError
+from nightflow.pipeline.prefetch import prefetch
 from nightflow.store.target_files import import_ephemeris, import_targets
 from nightflow.store.targets import add_target, list_targets
 
@@ -72,9 +76,13 @@ def catalog_import(
 
 @catalog.command("fetch")
 def catalog_fetch(
-    ra: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
-    dec: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
-    radius: Annotated[float, typer.Option(help="Degrees.")],
+    radius: Annotated[float, typer.Option(help="Degrees around the place, or around each target.")],
+    ra: Annotated[float | None, typer.Option(help="Centre, ICRS degrees.")] = None,
+    dec: Annotated[float | None, typer.Option(help="Centre, ICRS degrees.")] = None,
+    around_targets: Annotated[
+        bool,
+        typer.Option("--targets", help="Around all targets instead, moving ones where they are tonight."),
+    ] = False,
     service: Annotated[CatalogService, typer.Option("--from", help="Which catalogue.")] = CatalogService.GAIA,
     name: Annotated[
         str | None, typer.Option(help="Name that it is kept under; else that of the service.")
@@ -85,9 +93,19 @@ def catalog_fetch(
     time_limit: Annotated[float, typer.Option(help="Seconds for each question.")] = TIME_LIMIT,
     config: ConfigOption = None,
 ) -> None:
-    """Fetch stars around a place from the network; what is here already is not asked for again."""
-    settings = settings_or_exit(config)
+    """Fetch stars around a place from the network; what is here already is not asked for again.
+
+    Exits with 1 where a part of the sky that was asked for cannot be had; what could is kept.
+    """
     chosen = SERVICES[str(service)]
+    if around_targets:
+        if ra is not None or dec is not None:
+            fail("--targets and a place: give one of them")
+        _fetch_around_targets(config, chosen, name or chosen.key, radius, limit_mag, time_limit)
+        return
+    if ra is None or dec is None:
+        fail("no place: give --ra and --dec, in ICRS degrees, or --targets")
+    settings = settings_or_exit(config)
     try:
         depth = chosen.limit_mag if limit_mag is None else limit_mag
         cone = Cone(ra=ra, dec=dec, radius=radius, limit_mag=depth)
@@ -102,6 +120,35 @@ def catalog_fetch(
     )
     for warning in report.warnings:
         note(warning)
+
+
+def _fetch_around_targets(
+    config: Path | None,
+    service: Service,
+    name: str,
+    radius: float,
+    limit_mag: float | None,
+    time_limit: float,
+) -> None:
+    with open_store(config) as (settings, database):
+        rows = prefetch(
+            database,
+            settings.resolve(settings.paths.catalogs),
+            service,
+            name=name,
+            radius=radius,
+            limit_mag=limit_mag,
+            now=datetime.now(UTC),
+            time_limit=time_limit,
+        )
+    ended = Counter(row["state"] for row in rows)
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(ended.items()))
+    console.print(f"{sum(row['n_new'] for row in rows)} new stars in {name}; targets: {counted or 'none'}")
+    for row in rows:
+        if row["reason"]:
+            note(f"{row['target']}: {row['reason']}")
+    if ended["away"]:
+        raise typer.Exit(1)
 
 
 @catalog.command("list")

@@ -23,7 +23,7 @@ from nightflow.catalogs import routes as routes_module
 from nightflow.catalogs.cone import Cone
 from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs, separation
-from nightflow.catalogs.online import FetchReport, Query, fetch_into, fetch_targets
+from nightflow.catalogs.online import FetchReport, Query, fetch_into
 from nightflow.catalogs.routes import HalfAnswerError, Route, Source, query_skyserver, query_tap, query_vizier
 from nightflow.catalogs.services import SERVICES, Service
 from nightflow.catalogs.tiles import coverage_of
@@ -294,19 +294,6 @@ def test_two_that_fetch_at_once_lose_nothing(tmp_path: Path) -> None:
     for cone in fields:
         assert kept(tmp_path, cone) == expected(cone)
         assert fetch(tmp_path, cone, a=hangs).n_questions == 0
-
-
-def test_around_several_targets_one_failure_costs_the_others_nothing(tmp_path: Path) -> None:
-    def no_south(cone: Cone) -> Table:
-        if cone.dec < 0:
-            raise ConnectionError("no route")
-        return Sky()(cone)
-
-    places = [(31.04, 46.69), (31.0, -46.0), (33.0, 47.0)]
-    came, failed = fetch_targets(places, 0.3, "gaia", tmp_path, service(a=no_south))
-    assert came > 0
-    assert ["dec -46" in one for one in failed] == [True]
-    assert kept(tmp_path, Cone(ra=33.0, dec=47.0, radius=0.3))
 
 
 @pytest.mark.parametrize(

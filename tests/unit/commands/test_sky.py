@@ -42,6 +42,23 @@ def test_a_cone_is_fetched_and_listed(empty: Observatory, monkeypatch: pytest.Mo
     assert row["source"] == "Gaia DR3"
 
 
+def test_the_sky_around_all_targets_is_fetched(empty: Observatory, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes(monkeypatch, first=answer)
+    nobody = empty("catalog", "fetch", "--targets", "--radius", "0.2")
+    assert "targets: none" in nobody.stdout
+    assert empty("targets", "add", "HAT-P-32", "--ra", "31.04", "--dec", "46.69").exit_code == 0
+    told = empty("catalog", "fetch", "--targets", "--radius", "0.2")
+    assert "1 new stars in gaia; targets: 1 fetched" in told.stdout
+    routes(monkeypatch, first=away)
+    assert "targets: 1 here" in empty("catalog", "fetch", "--targets", "--radius", "0.2").stdout
+    empty("targets", "add", "M 67", "--ra", "132.8", "--dec", "11.8")
+    half = empty("catalog", "fetch", "--targets", "--radius", "0.2")
+    assert half.exit_code == 1
+    assert "M 67: Gaia DR3 around ra 132.8" in half.stderr
+    assert empty("catalog", "fetch", "--targets", *CONE).exit_code == 1
+    assert "no place" in empty("catalog", "fetch", "--radius", "1", "--ra", "3").stderr
+
+
 def test_without_a_network_both_failures_are_told(
     empty: Observatory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
