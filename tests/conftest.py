@@ -20,6 +20,13 @@ hypothesis.settings.load_profile("nightflow")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def _no_index_files_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no package that happens to be installed solve, or slow down, what a test hands to the solvers."""
+    for module in ("nightflow.pipeline.work", "nightflow.doctor.sky"):
+        monkeypatch.setattr(f"{module}.SYSTEM_INDEX_FOLDER", Path("no-such-folder"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real frames; skips where they are absent."""

@@ -24,9 +24,17 @@ from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["PACKAGED_INDEX_FOLDER", "index_files", "run_worker", "solve_astrometry_net"]
+__all__ = [
+    "PACKAGED_INDEX_FOLDER",
+    "SYSTEM_INDEX_FOLDER",
+    "index_files",
+    "run_worker",
+    "solve_astrometry_net",
+]
 
 PACKAGED_INDEX_FOLDER = Path(__file__).parent / "data"
+SYSTEM_INDEX_FOLDER = Path("/usr/share/astrometry")
+"""Where Debian's packages astrometry-data-* put their index files."""
 """Holds the index file of the demonstration's field."""
 
 WORKER = (sys.executable, "-m", "nightflow.astrometry.astrometry_net_worker")

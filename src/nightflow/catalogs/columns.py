@@ -13,6 +13,8 @@ from nightflow.catalogs.stars import BANDS
 __all__ = ["known_columns", "quantity_of"]
 
 _GAIA_BANDS = {"phot_g_mean_mag": "G", "phot_bp_mean_mag": "BP", "phot_rp_mean_mag": "RP", "g_gaia": "G"}
+_TAG_ALONG = "MAG_"
+"""Before a band in the columns of astrometry.net's index files, such as MAG_VT."""
 _NAMES = {
     "ra": "ra",
     "ra_icrs": "ra",
@@ -43,6 +45,8 @@ def quantity_of(column: str) -> str | None:
     band = _band_of(name)
     if band is not None:
         return band
+    if name.upper().startswith(_TAG_ALONG) and name[len(_TAG_ALONG) :] in BANDS:
+        return name[len(_TAG_ALONG) :]
     for suffix in ("_err", "_error"):
         if name.lower().endswith(suffix):
             band = _band_of(name[: -len(suffix)])

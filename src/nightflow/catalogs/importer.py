@@ -16,7 +16,7 @@ from nightflow.catalogs.stars import BANDS, ReferenceStars
 from nightflow.catalogs.tiles import validate_name, write_catalog
 from nightflow.errors import ConfigurationError
 
-__all__ = ["ImportReport", "import_catalog"]
+__all__ = ["ImportReport", "import_catalog", "stars_of_table"]
 
 GAIA_EPOCH = 2016.0
 """Reference epoch of Gaia DR3 (Gaia Collaboration 2023)."""
@@ -63,7 +63,8 @@ def import_catalog(file: Path, name: str, folder: Path) -> ImportReport:
     ----------
     file : Path
         CSV, ECSV, VOTable or FITS with Gaia's column names or plain ones: ra, dec (degrees), any band of
-        `nightflow.catalogs.stars.BANDS` and its ``_err``, pmra, pmdec (mas/yr), epoch, name.
+        `nightflow.catalogs.stars.BANDS` and its ``_err``, pmra, pmdec (mas/yr), epoch, name. Or an index
+        file of astrometry.net, or a folder of such, whose stars are taken.
     name : str
         Lower-case letters, digits, ``-`` and ``_``.
     folder : Path
@@ -81,18 +82,7 @@ def import_catalog(file: Path, name: str, folder: Path) -> ImportReport:
     """
     validate_name(name)
     table = read_table(file)
-    columns = known_columns(table.colnames)
-    missing = [key for key in ("ra", "dec") if key not in columns]
-    if missing:
-        present = ", ".join(map(str, table.colnames)) or "no column at all"
-        raise ConfigurationError(f"{file}: no column for {' and '.join(missing)}; it has {present}")
-    stars, warnings = _to_stars(table, columns, name)
-    good = _usable(stars)
-    if not good.any():
-        raise ConfigurationError(f"{file}: none of {len(table)} rows has a usable ra and dec in degrees")
-    n_bad = int(len(stars) - good.sum())
-    if n_bad:
-        warnings.append(f"{n_bad} of {len(table)} rows have no usable position and were left out")
+    stars, n_bad, warnings = stars_of_table(table, name, str(file))
     if not stars.mags:
         warnings.append(
             "no column is a magnitude of a known band: the catalogue can solve a WCS, but no zero point; it "
@@ -100,7 +90,7 @@ def import_catalog(file: Path, name: str, folder: Path) -> ImportReport:
         )
     metadata = write_catalog(
         folder,
-        stars.take(good),
+        stars,
         source=file.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -114,6 +104,38 @@ def import_catalog(file: Path, name: str, folder: Path) -> ImportReport:
         n_tiles=len(metadata.tiles),
         warnings=tuple(warnings),
     )
+
+
+def stars_of_table(table: Table, name: str, where: str) -> tuple[ReferenceStars, int, list[str]]:
+    """Return the stars of a table, how many rows are left out, and what was assumed.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        With column names that `nightflow.catalogs.columns` knows.
+    name : str
+        Of the catalogue.
+    where : str
+        Where the table comes from, for the messages.
+
+    Raises
+    ------
+    ConfigurationError
+        It has no ra and dec, or no usable row.
+    """
+    columns = known_columns(table.colnames)
+    missing = [key for key in ("ra", "dec") if key not in columns]
+    if missing:
+        present = ", ".join(map(str, table.colnames)) or "no column at all"
+        raise ConfigurationError(f"{where}: no column for {' and '.join(missing)}; it has {present}")
+    stars, warnings = _to_stars(table, columns, name)
+    good = _usable(stars)
+    if not good.any():
+        raise ConfigurationError(f"{where}: none of {len(table)} rows has a usable ra and dec in degrees")
+    n_bad = int(len(stars) - good.sum())
+    if n_bad:
+        warnings.append(f"{n_bad} of {len(table)} rows have no usable position and were left out")
+    return stars.take(good), n_bad, warnings
 
 
 def _to_stars(table: Table, columns: dict[str, str], name: str) -> tuple[ReferenceStars, list[str]]:

@@ -141,7 +141,7 @@ def _join(tiles: Sequence[ReferenceStars], metadata: Metadata) -> ReferenceStars
     def joined(arrays: list[NDArray[np.float64]]) -> NDArray[np.float64]:
         return np.concatenate(arrays) if arrays else np.empty(0)
 
-    with_errors = [band for band in metadata.bands if tiles and all(band in tile.mag_errs for tile in tiles)]
+    with_errors = [band for band in metadata.bands if any(band in tile.mag_errs for tile in tiles)]
     return ReferenceStars(
         catalog=metadata.name,
         ra=joined([tile.ra for tile in tiles]),
@@ -151,5 +151,8 @@ def _join(tiles: Sequence[ReferenceStars], metadata: Metadata) -> ReferenceStars
         epoch=metadata.epoch,
         ids=np.concatenate([tile.ids for tile in tiles]) if tiles else np.empty(0, dtype=np.str_),
         mags={band: joined([tile.mags[band] for tile in tiles]) for band in metadata.bands},
-        mag_errs={band: joined([tile.mag_errs[band] for tile in tiles]) for band in with_errors},
+        mag_errs={
+            band: joined([tile.mag_errs.get(band, np.full(len(tile), np.nan)) for tile in tiles])
+            for band in with_errors
+        },
     )

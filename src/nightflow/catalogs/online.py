@@ -1,193 +1,198 @@
-"""Gaia DR3 around a place, from one of the services that have it, as a catalogue file.
+"""Catalogues fetched from the services that keep them, and kept here for ever.
 
-Two routes are tried, the archive's own TAP service first and VizieR's copy second: outages of the first have
-stopped pipelines for days. What comes back is written down as a file and imported like any other.
+What is asked for is only the sky that is not there yet (`nightflow.catalogs.coverage`); what comes joins what
+is there. The routes of a service are tried one after another: outages have stopped pipelines for days. A
+route that fails half way leaves what it gave, and the next one is asked for the rest.
 """
 
 from __future__ import annotations
 
-import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from astropy import units as u
-from astropy.coordinates import SkyCoord
+import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 
-from nightflow.catalogs.importer import ImportReport, import_catalog
+from nightflow.catalogs.cone import Cone
+from nightflow.catalogs.coverage import Coverage, tiled
+from nightflow.catalogs.importer import stars_of_table
+from nightflow.catalogs.routes import Query, Route
+from nightflow.catalogs.services import SERVICES, Service
+from nightflow.catalogs.stars import ReferenceStars
+from nightflow.catalogs.tiles import coverage_of, merge_catalog, read_metadata, validate_name
 from nightflow.errors import ConfigurationError, RetryLater
 
-__all__ = ["ROUTES", "Cone", "fetch_cone", "fetch_into", "query_tap", "query_vizier"]
+__all__ = ["SERVICES", "TIME_LIMIT", "Cone", "FetchReport", "Query", "fetch_into"]
 
-GAIA_TAP = "https://gea.esac.esa.int/tap-server/tap"
-VIZIER_CATALOG = "I/355/gaiadr3"
 TIME_LIMIT = 120.0
-"""Seconds for one route; a cone of a degree took 6 s on VizieR and 33 s by TAP."""
-MAXIMUM_ROWS = 3_000_000
-
-_COLUMNS = (
-    "source_id", "ra", "dec", "pmra", "pmdec", "ref_epoch", "phot_g_mean_mag", "phot_bp_mean_mag",
-    "phot_rp_mean_mag",
-)  # fmt: skip
-_FROM_VIZIER = {
-    "Source": "source_id",
-    "RA_ICRS": "ra",
-    "DE_ICRS": "dec",
-    "pmRA": "pmra",
-    "pmDE": "pmdec",
-    "Gmag": "phot_g_mean_mag",
-    "BPmag": "phot_bp_mean_mag",
-    "RPmag": "phot_rp_mean_mag",
-}
-"""VizieR's names for the archive's columns."""
+"""Seconds for one question; a cone of a degree took 6 s on VizieR and 33 s by TAP."""
+_TOLD = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cone:
-    """A piece of sky, and how deep.
+class FetchReport:
+    """What a fetch did.
 
     Attributes
     ----------
-    ra, dec, radius : float
-        ICRS degrees.
-    limit_mag : float
-        Faintest G.
+    name : str
+        Catalogue.
+    n_new, n_stars : int
+        Stars that came, and stars that it has now.
+    bands : tuple of str
+    epoch : float
+        Julian year of the positions.
+    n_questions : int
+        Cones that were asked for; 0 where all was there.
+    warnings : tuple of str
+        What went wrong on the way.
     """
 
-    ra: float
-    dec: float
-    radius: float
-    limit_mag: float = 19.0
-
-    def __post_init__(self) -> None:
-        """Refuse what is not on the sky.
-
-        Raises
-        ------
-        ConfigurationError
-            A value is out of bounds.
-        """
-        if not (0.0 <= self.ra < 360.0 and -90.0 <= self.dec <= 90.0):
-            raise ConfigurationError(f"ra {self.ra}, dec {self.dec} is not on the sky; both are ICRS degrees")
-        if not 0.0 < self.radius <= 10.0:
-            raise ConfigurationError(f"radius {self.radius}: give degrees, above 0 and at most 10")
-
-
-Query = Callable[[Cone], Table]
-"""Asks one service; raises whatever its client raises."""
-
-
-def query_tap(cone: Cone, url: str = GAIA_TAP) -> Table:
-    """Ask a TAP service that has Gaia's tables, through astroquery.
-
-    By an asynchronous job: the archive cuts the answers of the other kind after 2000 rows.
-    """
-    from astroquery.utils.tap import TapPlus  # brings half of astroquery along
-
-    circle = f"CIRCLE('ICRS', {cone.ra!r}, {cone.dec!r}, {cone.radius!r})"
-    # Constants of this module and three numbers: nothing of anybody's text is in it.
-    query = (
-        f"SELECT TOP {MAXIMUM_ROWS} {', '.join(_COLUMNS)} FROM gaiadr3.gaia_source "  # noqa: S608
-        f"WHERE 1 = CONTAINS(POINT('ICRS', ra, dec), {circle}) AND phot_g_mean_mag < {cone.limit_mag!r}"
-    )
-    job = TapPlus(url=url).launch_job_async(query)
-    return job.get_results()
-
-
-def query_vizier(cone: Cone) -> Table:
-    """Ask VizieR for its copy (astroquery)."""
-    from astroquery.vizier import Vizier
-
-    service = Vizier(columns=list(_FROM_VIZIER), row_limit=-1, timeout=TIME_LIMIT)
-    answer = service.query_region(
-        SkyCoord(cone.ra, cone.dec, unit="deg"),
-        radius=cone.radius * u.deg,
-        catalog=VIZIER_CATALOG,
-        column_filters={"Gmag": f"<{cone.limit_mag!r}"},
-        cache=False,
-    )
-    if not answer:
-        raise LookupError(f"VizieR has nothing in {VIZIER_CATALOG} there")
-    table = answer[0]
-    table.rename_columns(list(_FROM_VIZIER), list(_FROM_VIZIER.values()))
-    return table
-
-
-ROUTES: Mapping[str, Query] = {"Gaia archive (TAP)": query_tap, "VizieR": query_vizier}
-
-
-def fetch_cone(cone: Cone, routes: Mapping[str, Query] = ROUTES, time_limit: float = TIME_LIMIT) -> Table:
-    """Return the stars of a cone from the first service that answers.
-
-    Parameters
-    ----------
-    cone : Cone
-    routes : mapping of name to query
-        Tried in order.
-    time_limit : float
-        Seconds for each.
-
-    Returns
-    -------
-    astropy.table.Table
-        With Gaia's column names.
-
-    Raises
-    ------
-    RetryLater
-        None answered with stars; the message says what became of each.
-    """
-    failures = []
-    for name, query in routes.items():
-        try:
-            table = _within(time_limit, query, cone)
-        except Exception as error:  # noqa: BLE001 - clients of services raise anything; the next one is asked
-            failures.append(f"{name}: {_told(error)}")
-            continue
-        missing = [column for column in ("ra", "dec", "phot_g_mean_mag") if column not in table.colnames]
-        if len(table) and not missing:
-            return table
-        failures.append(f"{name}: " + (f"no column {', '.join(missing)}" if missing else "no star there"))
-    raise RetryLater(
-        f"Gaia DR3 around ra {cone.ra:g} dec {cone.dec:g} cannot be had: {'; '.join(failures)}. Is there a "
-        "network? Without one, import a file: `nightflow catalog import`"
-    )
+    name: str
+    n_new: int
+    n_stars: int
+    bands: tuple[str, ...]
+    epoch: float
+    n_questions: int
+    warnings: tuple[str, ...] = ()
 
 
 def fetch_into(
-    cone: Cone,
-    name: str,
-    folder: Path,
-    routes: Mapping[str, Query] = ROUTES,
-    time_limit: float = TIME_LIMIT,
-) -> ImportReport:
-    """Fetch a cone and import it as a local catalogue; one of that name is replaced.
+    cone: Cone, name: str, folder: Path, service: Service = SERVICES["gaia"], time_limit: float = TIME_LIMIT
+) -> FetchReport:
+    """Fetch what a local catalogue lacks of a cone, and add it.
 
     Parameters
     ----------
     cone : Cone
     name : str
-        Of the catalogue.
+        Of the catalogue; made where there is none.
     folder : Path
         Folder of the local catalogues.
-    routes, time_limit
-        As for `fetch_cone`.
+    service : Service
+        Where it comes from; always the same one for a catalogue.
+    time_limit : float
+        Seconds for one question.
 
     Raises
     ------
     RetryLater
-        No service answered.
+        A part of the cone cannot be had from any route; the message says what became of each. What was
+        answered in full is kept, and not asked for again.
     ConfigurationError
-        The name may not be a catalogue's.
+        The name may not be a catalogue's, or is that of an imported one or of another service.
     """
-    table = fetch_cone(cone, routes, time_limit)
-    table.meta.clear()
-    with tempfile.TemporaryDirectory(prefix="nightflow-catalog-") as temporary:
-        file = Path(temporary) / f"gaia-dr3-{cone.ra:.3f}{cone.dec:+.3f}-{cone.radius:g}.ecsv"
-        table.write(file, format="ascii.ecsv")
-        return import_catalog(file, name, folder)
+    coverage = _coverage(folder, validate_name(name), service)
+    fetch = _Fetch(service, name, folder, coverage, time_limit)
+    missing = coverage.missing(cone)
+    for label, route in service.routes.items():
+        missing = fetch.by(label, route, missing, cone.limit_mag)
+    if len(missing):
+        said = "; ".join(fetch.faults)
+        raise RetryLater(
+            f"{service.title} around ra {cone.ra:g} dec {cone.dec:g} cannot be had: {said}. "
+            "Is there a network? Without one, import a file: `nightflow catalog import`"
+        )
+    metadata = read_metadata(folder, name)
+    return FetchReport(
+        name=name,
+        n_new=fetch.n_new,
+        n_stars=metadata.n_stars,
+        bands=tuple(metadata.bands),
+        epoch=metadata.epoch,
+        n_questions=fetch.n_questions,
+        warnings=tuple(fetch.faults),
+    )
+
+
+@dataclass
+class _Fetch:
+    """One fetch on its way through the routes."""
+
+    service: Service
+    name: str
+    folder: Path
+    coverage: Coverage
+    time_limit: float
+    n_new: int = 0
+    n_questions: int = 0
+
+    def __post_init__(self) -> None:
+        self.faults: list[str] = []
+
+    def by(self, label: str, route: Route, missing: NDArray[np.int64], limit_mag: float) -> NDArray[np.int64]:
+        """Ask one route for the pixels that are missing; return those that still are."""
+        tables, answered = [], []
+        for cone, pixels in tiled(missing, self.coverage.order, route.tile_radius, limit_mag):
+            self.n_questions += 1
+            try:
+                tables.append(self._answer(route, cone))
+            except Exception as error:  # noqa: BLE001 - clients of services raise anything; the next is asked
+                self.faults.append(f"{label}: {_told(error)}")
+                break
+            answered.append(pixels)
+        if answered and not any(map(len, tables)) and not self.coverage.limits:
+            self.faults.append(f"{label}: no star there")
+        elif answered:
+            done = np.concatenate(answered)
+            self._keep([table for table in tables if len(table)], done, limit_mag)
+            missing = np.setdiff1d(missing, done)
+        return missing
+
+    def _answer(self, route: Route, cone: Cone) -> Table:
+        table = _within(self.time_limit, route.query, cone)
+        lacking = [column for column in ("ra", "dec") if column not in table.colnames]
+        if len(table) and lacking:
+            raise LookupError(f"no column {', '.join(lacking)}")
+        if not len(table) and self.service.everywhere:
+            raise LookupError("no star there")
+        return table
+
+    def _keep(self, tables: Sequence[Table], pixels: NDArray[np.int64], limit_mag: float) -> None:
+        self.coverage = self.coverage.with_fetched(pixels.tolist(), limit_mag)
+        parts = [self._stars(table) for table in tables]
+        _, added = merge_catalog(
+            self.folder,
+            self.name,
+            parts,
+            self.coverage,
+            source=self.service.title,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self.n_new += added
+
+    def _stars(self, table: Table) -> ReferenceStars:
+        table = table.copy()
+        table["epoch"] = self.service.epoch
+        stars, _, _ = stars_of_table(table, self.name, self.service.title)
+        mags = dict(stars.mags)
+        for band, offset in (self.service.ab_offsets or {}).items():
+            if band in mags:
+                mags[band] = mags[band] + offset
+        errors = {band: np.where(values >= 0, values, np.nan) for band, values in stars.mag_errs.items()}
+        return replace(stars, mags=mags, mag_errs=errors)
+
+
+def _coverage(folder: Path, name: str, service: Service) -> Coverage:
+    """Return what a catalogue has of a service; nothing where there is no catalogue of that name."""
+    if not (folder / name / "catalog.json").is_file():
+        return Coverage(service=service.key, order=service.order)
+    coverage = coverage_of(folder, name)
+    if coverage is None:
+        raise ConfigurationError(
+            f"catalogue {name!r} was imported from {read_metadata(folder, name).source}: fetched stars do "
+            "not join it; give another name with --name"
+        )
+    if coverage.service != service.key:
+        raise ConfigurationError(
+            f"catalogue {name!r} holds what {coverage.service} has, not {service.key}; "
+            "give another name with --name"
+        )
+    return coverage
 
 
 def _within(seconds: float, query: Query, cone: Cone) -> Table:
@@ -213,4 +218,4 @@ def _within(seconds: float, query: Query, cone: Cone) -> Table:
 
 def _told(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:_TOLD]}" if lines else type(error).__name__

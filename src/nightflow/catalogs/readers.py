@@ -11,6 +11,7 @@ from astropy.io import ascii as astropy_ascii
 from astropy.table import Column, Table
 from numpy.typing import NDArray
 
+from nightflow.catalogs.index_stars import is_index, read_index_folder, read_index_stars
 from nightflow.errors import ConfigurationError
 
 __all__ = ["number_column", "read_table", "text_column"]
@@ -30,14 +31,21 @@ _FORMATS = {
 def read_table(file: Path) -> Table:
     """Return the table in ``file``; the format follows from the suffix (``.gz`` may follow).
 
+    A FITS file that is an astrometry.net index gives its stars, a folder those of all index files in it.
+
     Raises
     ------
     ConfigurationError
-        The file is absent, of no known format, or does not read as what its suffix says.
+        The file is absent, of no known format, or does not read as what its suffix says; the folder has no
+        index file.
     """
+    if file.is_dir():
+        return read_index_folder(file)
     if not file.is_file():
         raise ConfigurationError(f"{file}: no such catalogue file")
     file_format = _format_of(file)
+    if file_format == "fits" and is_index(file):
+        return read_index_stars(file)
     try:
         with warnings.catch_warnings():
             # units and UCDs that astropy does not know are common in catalogues and harmless here

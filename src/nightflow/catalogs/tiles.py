@@ -4,19 +4,23 @@ Layout below the catalogues' folder::
 
     NAME/catalog.json                     metadata; names the generation that is current
     NAME/<generation>/Npix=<pixel>.parquet
+    NAME/<generation>/coverage.json       which sky it holds, where it is fetched piece by piece
 
 A tile is one nested HEALPix pixel of order `ORDER` (Górski et al. 2005). A new import writes a new
 generation beside the old one and then replaces ``catalog.json`` in one rename, so that a reader sees
-either the old catalogue or the new one.
+either the old catalogue or the new one. What is merged in is a new generation, too, to which the tiles that
+it does not touch are linked.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +30,15 @@ from astropy import units as u
 from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 
+from nightflow.catalogs.coverage import Coverage, read_coverage, write_coverage
 from nightflow.catalogs.stars import BANDS, ReferenceStars
 from nightflow.errors import ConfigurationError
 
 __all__ = [
     "ORDER",
     "Metadata",
+    "coverage_of",
+    "merge_catalog",
     "metadata_file",
     "read_metadata",
     "read_tile",
@@ -40,6 +47,8 @@ __all__ = [
     "write_catalog",
 ]
 
+DEFAULT_EPOCH = 2000.0
+"""Of a catalogue without a star."""
 ORDER = 5
 """12,288 tiles of 1.8 degrees: 150 Tycho-2 stars each, some 10^5 of Gaia's at most."""
 
@@ -137,6 +146,146 @@ def write_catalog(folder: Path, stars: ReferenceStars, *, source: str, created: 
     return metadata
 
 
+def merge_catalog(
+    folder: Path,
+    name: str,
+    parts: Sequence[ReferenceStars],
+    coverage: Coverage,
+    *,
+    source: str,
+    created: str,
+) -> tuple[Metadata, int]:
+    """Add stars to catalogue ``name``, or make it; a star that is there already is replaced by its new row.
+
+    Stars are one where their ids are, or, without ids, where their places agree to 0.004". One process at a
+    time merges into a catalogue; others wait.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the catalogues.
+    name : str
+    parts : sequence of ReferenceStars
+        May be none: then only the coverage is put down.
+    coverage : Coverage
+        What the catalogue holds with these; joined with what another process has put down meanwhile.
+    source, created : str
+        As in `Metadata`.
+
+    Returns
+    -------
+    (Metadata, int)
+        What is there now, and how many stars are new.
+    """
+    home = folder / validate_name(name)
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = metadata_file(folder, name).is_file()
+        old = read_metadata(folder, name) if known else None
+        before = coverage_of(folder, name) if known else None
+        if before is not None:
+            coverage = coverage.joined(before)
+        return _merged(folder, home, old, parts, coverage, source, created)
+
+
+def coverage_of(folder: Path, name: str) -> Coverage | None:
+    """Return which sky catalogue ``name`` holds; None where it was imported from a file.
+
+    Raises
+    ------
+    ConfigurationError
+        No such catalogue, or damaged metadata.
+    """
+    return read_coverage(folder / name / read_metadata(folder, name).generation)
+
+
+def _merged(
+    folder: Path,
+    home: Path,
+    old: Metadata | None,
+    parts: Sequence[ReferenceStars],
+    coverage: Coverage,
+    source: str,
+    created: str,
+) -> tuple[Metadata, int]:
+    epoch = old.epoch if old is not None else parts[0].epoch if parts else DEFAULT_EPOCH
+    moved = [part if part.epoch == epoch else part.at_epoch(epoch) for part in parts]
+    by_tile: dict[int, list[ReferenceStars]] = {}
+    for part in moved:
+        for tile, rows in _by_tile(part):
+            by_tile.setdefault(tile, []).append(part.take(rows))
+    bands = {band for part in moved for band in part.mags} | set(old.bands if old is not None else ())
+    generation = uuid.uuid4().hex
+    new_home = home / generation
+    new_home.mkdir()
+    n_new = 0
+    try:
+        for tile in old.tiles if old is not None else ():
+            if old is not None and tile not in by_tile:
+                _link(_tile_path(home / old.generation, tile), _tile_path(new_home, tile))
+        for tile, added in by_tile.items():
+            there = [read_tile(folder, old, tile)] if old is not None and tile in old.tiles else []
+            stars = _union([*there, *added])
+            n_new += len(stars) - sum(map(len, there))
+            pq.write_table(_to_arrow(stars), _tile_path(new_home, tile))
+        write_coverage(new_home, coverage)
+    except BaseException:
+        shutil.rmtree(new_home)
+        raise
+    metadata = Metadata(
+        name=home.name,
+        epoch=epoch,
+        bands=[band for band in BANDS if band in bands],
+        n_stars=n_new + (old.n_stars if old is not None else 0),
+        source=source,
+        created=created,
+        generation=generation,
+        tiles=sorted({*by_tile, *(old.tiles if old is not None else ())}),
+    )
+    _publish(home, metadata)
+    return metadata, n_new
+
+
+def _union(parts: Sequence[ReferenceStars]) -> ReferenceStars:
+    """Return the stars of all parts, each once; the last one that has it counts."""
+    bands = [band for band in BANDS if any(band in part.mags for part in parts)]
+    errors = [band for band in bands if any(band in part.mag_errs for part in parts)]
+
+    def joined(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.concatenate(list(columns))
+
+    stars = replace(
+        parts[0],
+        ra=joined([part.ra for part in parts]),
+        dec=joined([part.dec for part in parts]),
+        pmra=joined([part.pmra for part in parts]),
+        pmdec=joined([part.pmdec for part in parts]),
+        ids=np.concatenate([part.ids for part in parts]),
+        mags={
+            band: joined([part.mags.get(band, np.full(len(part), np.nan)) for part in parts])
+            for band in bands
+        },
+        mag_errs={
+            band: joined([part.mag_errs.get(band, np.full(len(part), np.nan)) for part in parts])
+            for band in errors
+        },
+    )
+    places = [f"{ra:.6f} {dec:.6f}" for ra, dec in zip(stars.ra, stars.dec, strict=True)]
+    keys = np.where(stars.ids == "", np.asarray(places, np.str_), stars.ids)
+    # the last of those that are one star
+    _, from_the_end = np.unique(keys[::-1], return_index=True)
+    return stars.take(np.sort(len(stars) - 1 - from_the_end))
+
+
+def _link(old: Path, new: Path) -> None:
+    """Let a tile stand in two generations; a file system without links gets a copy."""
+    try:
+        new.hardlink_to(old)
+    except OSError:
+        shutil.copy2(old, new)
+
+
 def metadata_file(folder: Path, name: str) -> Path:
     """Return where the metadata of catalogue ``name`` stand."""
     return folder / validate_name(name) / _METADATA
@@ -175,7 +324,10 @@ def read_tile(folder: Path, metadata: Metadata, tile: int) -> ReferenceStars:
     def numbers(column: str) -> NDArray[np.float64]:
         return table[column].to_numpy().astype(np.float64)
 
-    errors = {name.removesuffix("_err") for name in table.column_names if name.endswith("_err")}
+    present = set(table.column_names)
+    unknown = np.full(table.num_rows, np.nan)
+    # a tile that was written before another one brought a band, or its errors, does not have the column
+    errors = {name.removesuffix("_err") for name in present if name.endswith("_err")}
     return ReferenceStars(
         catalog=metadata.name,
         ra=numbers("ra"),
@@ -184,7 +336,7 @@ def read_tile(folder: Path, metadata: Metadata, tile: int) -> ReferenceStars:
         pmdec=numbers("pmdec"),
         epoch=metadata.epoch,
         ids=np.asarray(table["id"].to_pylist(), dtype=np.str_),
-        mags={band: numbers(band) for band in metadata.bands},
+        mags={band: numbers(band) if band in present else unknown for band in metadata.bands},
         mag_errs={band: numbers(f"{band}_err") for band in metadata.bands if band in errors},
     )
 
@@ -207,12 +359,22 @@ def _to_arrow(stars: ReferenceStars) -> pa.Table:
 
 
 def _write_tiles(folder: Path, stars: ReferenceStars) -> list[int]:
+    tiles = []
+    for tile, rows in _by_tile(stars):
+        pq.write_table(_to_arrow(stars.take(rows)), _tile_path(folder, tile))
+        tiles.append(tile)
+    return tiles
+
+
+def _by_tile(stars: ReferenceStars) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield each tile that has stars, with their rows."""
+    if not len(stars):
+        return
     pixels = np.asarray(_HEALPIX.lonlat_to_healpix(stars.ra * u.deg, stars.dec * u.deg))
     order = np.argsort(pixels, kind="stable")
     tiles, starts = np.unique(pixels[order], return_index=True)
     for tile, rows in zip(tiles, np.split(order, starts[1:]), strict=True):
-        pq.write_table(_to_arrow(stars.take(rows)), _tile_path(folder, int(tile)))
-    return [int(tile) for tile in tiles]
+        yield int(tile), rows
 
 
 def _publish(home: Path, metadata: Metadata) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +14,8 @@ from nightflow.astrometry.build_index import build_index
 from nightflow.astrometry.fetch_index import OFFICIAL_SERIES, fetch_index, names_wanted
 from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs
-from nightflow.catalogs.online import TIME_LIMIT, Cone, fetch_into
-from nightflow.catalogs.tiles import validate_name
+from nightflow.catalogs.online import SERVICES, TIME_LIMIT, Cone, fetch_into
+from nightflow.catalogs.services import Service
 from nightflow.commands.common import (
     ConfigOption,
     FormatOption,
@@ -26,6 +29,7 @@ from nightflow.commands.common import (
     settings_or_exit,
 )
 from nightflow.errors import NightflowError
+from nightflow.pipeline.prefetch import prefetch
 from nightflow.store.target_files import import_ephemeris, import_targets
 from nightflow.store.targets import add_target, list_targets
 
@@ -36,10 +40,23 @@ index = typer.Typer(help="astrometry.net index files.", no_args_is_help=True)
 targets = typer.Typer(help="What you care for, fixed or moving.", no_args_is_help=True)
 
 
+class CatalogService(StrEnum):
+    """Catalogues that can be fetched."""
+
+    GAIA = "gaia"
+    APASS = "apass"
+    PANSTARRS = "panstarrs"
+    SDSS = "sdss"
+
+
 @catalog.command("import")
 def catalog_import(
     file: Annotated[
-        Path, typer.Argument(help="CSV, ECSV, VOTable or FITS with Gaia's or plain column names.")
+        Path,
+        typer.Argument(
+            help="CSV, ECSV, VOTable or FITS with Gaia's or plain column names; an index file of "
+            "astrometry.net, or a folder of them."
+        ),
     ],
     name: Annotated[str, typer.Option(help="Name of the catalogue: lower case letters, digits, - and _.")],
     config: ConfigOption = None,
@@ -59,28 +76,79 @@ def catalog_import(
 
 @catalog.command("fetch")
 def catalog_fetch(
-    ra: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
-    dec: Annotated[float, typer.Option(help="Centre, ICRS degrees.")],
-    radius: Annotated[float, typer.Option(help="Degrees.")],
-    name: Annotated[str, typer.Option(help="Name of the catalogue; one of that name is replaced.")] = "gaia",
-    limit_mag: Annotated[float, typer.Option(help="Faintest Gaia G.")] = 19.0,
-    time_limit: Annotated[float, typer.Option(help="Seconds for each service.")] = TIME_LIMIT,
+    radius: Annotated[float, typer.Option(help="Degrees around the place, or around each target.")],
+    ra: Annotated[float | None, typer.Option(help="Centre, ICRS degrees.")] = None,
+    dec: Annotated[float | None, typer.Option(help="Centre, ICRS degrees.")] = None,
+    around_targets: Annotated[
+        bool,
+        typer.Option("--targets", help="Around all targets instead, moving ones where they are tonight."),
+    ] = False,
+    service: Annotated[CatalogService, typer.Option("--from", help="Which catalogue.")] = CatalogService.GAIA,
+    name: Annotated[
+        str | None, typer.Option(help="Name that it is kept under; else that of the service.")
+    ] = None,
+    limit_mag: Annotated[
+        float | None, typer.Option(help="Faintest star, in G, or V of APASS, or r; else 17 to 20.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each question.")] = TIME_LIMIT,
     config: ConfigOption = None,
 ) -> None:
-    """Fetch Gaia DR3 around a place from the network and import it."""
+    """Fetch stars around a place from the network; what is here already is not asked for again.
+
+    Exits with 1 where a part of the sky that was asked for cannot be had; what could is kept.
+    """
+    chosen = SERVICES[str(service)]
+    if around_targets:
+        if ra is not None or dec is not None:
+            fail("--targets and a place: give one of them")
+        _fetch_around_targets(config, chosen, name or chosen.key, radius, limit_mag, time_limit)
+        return
+    if ra is None or dec is None:
+        fail("no place: give --ra and --dec, in ICRS degrees, or --targets")
     settings = settings_or_exit(config)
     try:
-        validate_name(name)
-        cone = Cone(ra=ra, dec=dec, radius=radius, limit_mag=limit_mag)
+        depth = chosen.limit_mag if limit_mag is None else limit_mag
+        cone = Cone(ra=ra, dec=dec, radius=radius, limit_mag=depth)
         folder = settings.resolve(settings.paths.catalogs)
-        report = fetch_into(cone, name, folder, time_limit=time_limit)
+        report = fetch_into(cone, name or chosen.key, folder, chosen, time_limit)
     except NightflowError as error:
         fail(str(error))
+    came = f"{report.n_new} new" if report.n_questions else "all were here"
     console.print(
-        f"{report.n_stars} stars in {name}: bands {', '.join(report.bands)}, epoch {report.epoch:g}"
+        f"{report.n_stars} stars in {report.name} ({came}): "
+        f"bands {', '.join(report.bands)}, epoch {report.epoch:g}"
     )
     for warning in report.warnings:
         note(warning)
+
+
+def _fetch_around_targets(
+    config: Path | None,
+    service: Service,
+    name: str,
+    radius: float,
+    limit_mag: float | None,
+    time_limit: float,
+) -> None:
+    with open_store(config) as (settings, database):
+        rows = prefetch(
+            database,
+            settings.resolve(settings.paths.catalogs),
+            service,
+            name=name,
+            radius=radius,
+            limit_mag=limit_mag,
+            now=datetime.now(UTC),
+            time_limit=time_limit,
+        )
+    ended = Counter(row["state"] for row in rows)
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(ended.items()))
+    console.print(f"{sum(row['n_new'] for row in rows)} new stars in {name}; targets: {counted or 'none'}")
+    for row in rows:
+        if row["reason"]:
+            note(f"{row['target']}: {row['reason']}")
+    if ended["away"]:
+        raise typer.Exit(1)
 
 
 @catalog.command("list")

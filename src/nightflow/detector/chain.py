@@ -1,7 +1,8 @@
 """The way from raw counts to electrons: the order of the steps stands here and nowhere else.
 
 `STEPS` is the table. A light frame goes through all of it (`calibrate`); a bias, dark or flat that is to
-become part of a master goes through the rows that its kind is named in (`prepare_for_master`).
+become part of a master goes through the rows that its kind is named in (`prepare_for_master`). What the
+header says to be done already is passed over.
 """
 
 from __future__ import annotations
@@ -147,8 +148,15 @@ def _run(
 ) -> Frame:
     for step in STEPS:
         if kind in step.kinds and step.name not in done:
-            frame = step.apply(frame, profile, masters)
+            frame = _already(frame, step) or step.apply(frame, profile, masters)
     return frame
+
+
+def _already(frame: Frame, step: Step) -> Frame | None:
+    """Return the frame with the word that somebody has done a step before; None where nobody has."""
+    if step.name not in frame.header.steps_done:
+        return None
+    return frame.after(f"{step.name}: already done, says the header")
 
 
 def _run_reference(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
@@ -158,7 +166,12 @@ def _run_reference(frame: Frame, profile: CameraProfile, masters: MasterSet) -> 
     cosmic_rays = profile.cosmic_rays.model_copy(update={"method": "astroscrappy"})
     profile = profile.model_copy(update={"cosmic_rays": cosmic_rays})
     for step in STEPS:
-        if LIGHT in step.kinds:
+        if LIGHT not in step.kinds:
+            continue
+        known = _already(frame, step)
+        if known is not None:
+            frame = known
+        else:
             frame = by_ccdproc(step.name, frame, step.apply(frame, profile, masters), profile, masters)
     return frame
 
@@ -236,8 +249,6 @@ def _dark(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     settings = profile.calibration
     if settings.dark == "off":
         return frame
-    if "dark" in frame.header.steps_done:
-        return frame.after("dark: already subtracted, says the header")
     if masters.dark is None:
         return left_out(frame, "dark")
     return subtract_dark(
@@ -253,15 +264,13 @@ def _flat(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
     settings = profile.calibration
     if settings.flat == "off":
         return frame
-    if "flat" in frame.header.steps_done:
-        return frame.after("flat: already divided, says the header")
     if masters.flat is None:
         return left_out(frame, "flat")
     return divide_flat(frame, masters.flat, low=settings.flat_low, high=settings.flat_high)
 
 
 def _illumination(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
-    if profile.calibration.illumination == "off":
+    if profile.calibration.illumination == "off" or "flat" in frame.header.steps_done:
         return frame
     if masters.illumination is None:
         return left_out(frame, "illumination")
@@ -269,7 +278,7 @@ def _illumination(frame: Frame, profile: CameraProfile, masters: MasterSet) -> F
 
 
 def _fringe(frame: Frame, profile: CameraProfile, masters: MasterSet) -> Frame:
-    if profile.calibration.fringe == "off":
+    if profile.calibration.fringe == "off" or "flat" in frame.header.steps_done:
         return frame
     if masters.fringe is None:
         return left_out(frame, "fringe")

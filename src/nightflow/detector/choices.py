@@ -22,6 +22,8 @@ def level_curve(profile: CameraProfile) -> LevelCurve:
 
 def level_removed(frame: Frame, profile: CameraProfile) -> bool:
     """Return whether the overscan took the bias level away (its structure may still be there)."""
+    if "overscan" in frame.header.steps_done:
+        return True
     asked = profile.calibration.overscan != "off" and frame.header.has_overscan
     return asked and OVERSCAN_NOT_DONE not in frame.history
 

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER, run_worker
+from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER, SYSTEM_INDEX_FOLDER, run_worker
 from nightflow.astrometry.index_file import describe_index
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import Settings
@@ -51,9 +51,10 @@ def check_catalogs(settings: Settings) -> Iterator[Finding]:
 
 
 def check_index_files(settings: Settings) -> Iterator[Finding]:
-    """Look into each index file of one's own."""
+    """Look into each index file of one's own, and of the system's packages."""
     folder = settings.resolve(settings.paths.index_files)
-    files = sorted(folder.glob("index-*.fits")) if folder.is_dir() else []
+    places = [one for one in (folder, SYSTEM_INDEX_FOLDER) if one.is_dir()]
+    files = [file for one in places for file in sorted(one.glob("index-*.fits"))]
     good = []
     for file in files:
         try:
@@ -63,7 +64,8 @@ def check_index_files(settings: Settings) -> Iterator[Finding]:
     if good:
         smallest = min(one.smallest_arcmin for one in good)
         largest = max(one.largest_arcmin for one in good)
-        yield fine("index files", f"{len(good)} in {folder}, for quads of {smallest:.0f}' to {largest:.0f}'")
+        where = " and ".join(dict.fromkeys(str(one.path.parent) for one in good))
+        yield fine("index files", f"{len(good)} in {where}, for quads of {smallest:.0f}' to {largest:.0f}'")
     elif not files:
         yield warning(
             "index files",

@@ -45,7 +45,8 @@ def join_chips(headers: _Group, profile: CameraProfile) -> tuple[FrameHeader, ..
     headers : sequence of FrameHeader
         One an HDU, in the order of the file; see `nightflow.instruments.normalise.normalise`.
     profile : CameraProfile
-        Its ``detector.amplifiers`` decides; without any, every HDU is a chip.
+        Its ``detector.amplifiers`` decides; without any, and where another program has put the chips
+        together, every HDU is a chip.
 
     Raises
     ------
@@ -53,7 +54,8 @@ def join_chips(headers: _Group, profile: CameraProfile) -> tuple[FrameHeader, ..
         The HDUs are not those that the profile speaks of, or their sections do not make a chip: the profile
         may be mended.
     """
-    if not profile.detector.amplifiers:
+    together = all("trim" in header.steps_done for header in headers)
+    if not profile.detector.amplifiers or together:
         return tuple(headers)
     return tuple(_chip(group, profile) for group in _groups(headers, profile))
 

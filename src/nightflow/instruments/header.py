@@ -88,7 +88,9 @@ class FrameHeader:
     bias_included : bool
         True where the counts still hold their bias level (False: already subtracted).
     steps_done : tuple of str
-        Which of "bias", "dark" and "flat" the camera program has applied already; () for raw counts.
+        Rows of `nightflow.detector.chain.STEPS` that the camera program, or whoever had the frame before, has
+        done already; () for raw counts. Where "trim" is among them, ``shape`` is that of the trimmed frame.
+        Electrons have a ``gain`` of 1.
     gain_setting, readout_mode : str
         As in the header, for matching masters; "" where unknown.
     ccd_temp : float or None

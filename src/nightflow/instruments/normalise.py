@@ -6,18 +6,21 @@ discarded on the way becomes a warning on the frame.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from astropy.io import fits
 
 from nightflow.errors import FrameHeld, FrameRejected
 from nightflow.instruments.detector_facts import (
+    Conversion,
     binning_of,
     conversion_of,
     region_of,
     saturation_of,
     steps_done,
 )
+from nightflow.instruments.done_elsewhere import DoneElsewhere, in_order, steps_in
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.header_amplifier import header_amplifier, whole
 from nightflow.instruments.header_reader import Found, HeaderReader
@@ -28,6 +31,7 @@ from nightflow.instruments.header_time import (
     times_without_date,
 )
 from nightflow.instruments.kinds import frame_kind
+from nightflow.instruments.own_product import as_written, is_own_product
 from nightflow.instruments.pointing import frame_airmass, pointing_hint, site_of
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.values import parse_number, parse_temperature
@@ -72,7 +76,10 @@ def normalise(
     FrameRejected
         The only time of a light frame is of a year before 1 or after 9999.
     """
+    if is_own_product([raw_header] if primary_header is None else [raw_header, primary_header]):
+        profile = as_written(profile)
     reader = HeaderReader(raw_header, profile, primary_header)
+    elsewhere = steps_in(raw_header, primary_header)
     where = f"{path}: " if path else ""
     exptime = exposure_time(reader)
     kind = frame_kind(reader, profile, exptime)
@@ -80,7 +87,7 @@ def normalise(
         exptime = _require_exptime(reader, kind, exptime)
         times = exposure_times(reader, exptime)
         _require_time(reader, kind, times)
-        return _assemble(reader, profile, kind, exptime, times, raw_header, hdu, shape)
+        return _assemble(reader, profile, kind, exptime, times, elsewhere, raw_header, hdu, shape)
     except (FrameHeld, FrameRejected) as error:
         raise type(error)(f"{where}camera {profile.name}: {error}") from error
 
@@ -121,6 +128,7 @@ def _assemble(
     kind: FrameKind,
     exptime: float,
     times: ExposureTimes,
+    elsewhere: DoneElsewhere,
     raw_header: fits.Header,
     hdu: int,
     shape: tuple[int, int],
@@ -128,12 +136,17 @@ def _assemble(
     ra, dec = pointing_hint(reader)
     site = site_of(reader, profile)
     conversion = conversion_of(reader, profile)
-    done = steps_done(reader)
+    done = in_order({*steps_done(reader), *elsewhere.steps})
+    _tell(reader, elsewhere)
     saturation = saturation_of(reader, profile, raw_header)
-    overscan = region_of(reader, "overscan", profile.detector.overscan, shape)
-    trim = region_of(reader, "trim", profile.detector.trim, shape)
-    amplifier = None
-    if profile.detector.amplifiers == "header":
+    if elsewhere.gain_applied:
+        saturation *= 1.0 if elsewhere.saturation_scaled else conversion.gain
+        conversion = _in_electrons(conversion)
+    overscan = trim = amplifier = None
+    if not elsewhere.trimmed:
+        overscan = region_of(reader, "overscan", profile.detector.overscan, shape)
+        trim = region_of(reader, "trim", profile.detector.trim, shape)
+    if profile.detector.amplifiers == "header" and not elsewhere.trimmed:
         amplifier = header_amplifier(reader, hdu, trim or whole(shape), overscan, conversion, saturation)
     light = kind is FrameKind.LIGHT
     return FrameHeader(
@@ -173,6 +186,23 @@ def _assemble(
         bayer=profile.detector.bayer or reader.text("bayer"),
         warnings=tuple(dict.fromkeys(reader.warnings)),
     )
+
+
+def _tell(reader: HeaderReader, elsewhere: DoneElsewhere) -> None:
+    """Warn of what others have done, so that nobody wonders at the masters that are not used."""
+    if not elsewhere.told_by:
+        return
+    words = f"calibrated elsewhere, says {elsewhere.told_by}: not calibrated again"
+    if elsewhere.left_out:
+        words += (
+            f"; in electrons already, so that {', '.join(elsewhere.left_out)} cannot be corrected any more"
+        )
+    reader.warnings.append(words)
+
+
+def _in_electrons(conversion: Conversion) -> Conversion:
+    """Return the conversion of pixels that are electrons: what the header says of a gain is past."""
+    return replace(conversion, gain=1.0, gain_known=True, header_gain=None, pedestal=0.0)
 
 
 def _metres(found: Found) -> float | None:

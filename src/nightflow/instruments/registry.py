@@ -16,6 +16,7 @@ from nightflow.config import describe_validation
 from nightflow.errors import ConfigurationError, FrameHeld
 from nightflow.instruments.bad_regions import read_bad_pixel_file
 from nightflow.instruments.header_reader import HeaderReader, card_value, matches, quoted
+from nightflow.instruments.own_product import camera_of
 from nightflow.instruments.profile import CameraProfile
 
 __all__ = ["load_profiles", "recognise"]
@@ -54,9 +55,9 @@ def load_profiles(user_folder: Path | None = None) -> list[CameraProfile]:
 def recognise(headers: Sequence[fits.Header], profiles: Iterable[CameraProfile]) -> CameraProfile:
     """Return the profile of the camera that wrote these headers.
 
-    The profile that is recognised by the most keywords wins; among equals, the first. Profiles without
-    keywords to be recognised by come last: they take every file whose headers give the quantities that
-    they need.
+    A product of nightflow names its camera. Else the profile that is recognised by the most keywords wins;
+    among equals, the first. Profiles without keywords to be recognised by come last: they take every file
+    whose headers give the quantities that they need.
 
     Parameters
     ----------
@@ -71,6 +72,9 @@ def recognise(headers: Sequence[fits.Header], profiles: Iterable[CameraProfile])
         No profile fits; the message names the keywords that were looked for and what they hold.
     """
     candidates = list(profiles)
+    own = [profile for profile in candidates if profile.name == camera_of(headers)]
+    if own:
+        return own[0]
     special = [profile for profile in candidates if profile.recognise and _recognises(profile, headers)]
     if special:
         return max(special, key=lambda profile: len(profile.recognise))

@@ -63,7 +63,7 @@ def _remember_saturation(work: Work, context: Context) -> None:
 
 def _masters(work: Work, context: Context) -> dict[str, MasterFrame]:
     found, lacking = {}, []
-    for kind in wanted_kinds(work.profile):
+    for kind in wanted_kinds(work.profile, work.header.steps_done):
         try:
             found[str(kind)] = _master(work, context, kind)
         except MissingCalibration as error:

@@ -63,7 +63,8 @@ def explain_masters(
     used : dict
         Kind -> fingerprint of the masters of its current reduction; empty without one.
     """
-    return tuple(_story(database, profile, frame, kind, used.get(kind)) for kind in wanted_kinds(profile))
+    kinds = wanted_kinds(profile, frame.steps_done.split())
+    return tuple(_story(database, profile, frame, kind, used.get(kind)) for kind in kinds)
 
 
 def _story(

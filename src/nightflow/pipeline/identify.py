@@ -14,6 +14,7 @@ from nightflow.errors import FrameHeld, FrameRejected
 from nightflow.frame import Frame
 from nightflow.instruments.chips import join_chips, stack_pixels
 from nightflow.instruments.fits_file import (
+    HduSelection,
     RawHeader,
     check_pixels,
     content_hash,
@@ -23,8 +24,10 @@ from nightflow.instruments.fits_file import (
 )
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.normalise import normalise
+from nightflow.instruments.own_product import OF_PLANES, is_own_product
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import recognise
+from nightflow.products.own_planes import with_own_planes
 
 __all__ = [
     "Identified",
@@ -85,7 +88,7 @@ def identify_file(
     profile = _recognised(path, raw, profiles)
     primary = raw[0].header
     images = {one.hdu: one for one in raw if one.shape}
-    chosen = select_hdus(path, profile.hdus, [(hdu, one.name) for hdu, one in images.items()])
+    chosen = select_hdus(path, *_readouts(raw, profile))
     readouts = [_normalised(path, images[hdu], profile, primary) for hdu in chosen]
     headers = with_names_of_their_own(_chips(path, readouts, profile))
     kind = headers[0].kind
@@ -104,6 +107,18 @@ def _refuse_large(path: Path, raw: Sequence[RawHeader], max_pixels: int) -> None
                 f"{path}: HDU {one.hdu}: {shape} is {pixels} pixels, max_pixels = {max_pixels} in the "
                 "settings: raise it there if a camera is that large"
             )
+
+
+_COMPANIONS = frozenset({"MASK", "UNCERT", "FLAGS", "BPM", "DQ", "ERR", "VAR"})
+"""Names of HDUs that other programs, and nightflow, write beside the pixels that they have calibrated."""
+
+
+def _readouts(raw: Sequence[RawHeader], profile: CameraProfile) -> tuple[HduSelection, list[tuple[int, str]]]:
+    """Return which HDUs are readouts, as `select_hdus` wants it: no plane that stands beside another one."""
+    images = [(one.hdu, one.name) for one in raw if one.shape]
+    own = [one for one in images if one[1].upper() not in _COMPANIONS]
+    product = is_own_product([one.header for one in raw])
+    return ("first" if product else profile.hdus), own or images
 
 
 def _recognised(path: Path, raw: Sequence[RawHeader], profiles: Sequence[CameraProfile]) -> CameraProfile:
@@ -177,7 +192,7 @@ def check_calibration(path: Path, identified: Identified) -> None:
 
 
 def read_frame(path: Path, header: FrameHeader) -> Frame:
-    """Read the pixels of one chip, from all the HDUs that hold them.
+    """Read the pixels of one chip, from all HDUs that hold them; of a product its noise and flags, too.
 
     Raises
     ------
@@ -189,10 +204,11 @@ def read_frame(path: Path, header: FrameHeader) -> Frame:
     readouts = read_readouts(path, header.hdus)
     for readout in readouts:
         check_pixels(readout.data, path, readout.hdu)
-    return Frame(
+    frame = Frame(
         data=stack_pixels([readout.data for readout in readouts]),
         unit="adu",
         header=header,
         raw_header=readouts[0].header,
         warnings=header.warnings,
     )
+    return with_own_planes(frame, path) if set(OF_PLANES) <= set(header.steps_done) else frame

@@ -53,6 +53,9 @@ _NEEDS: dict[FrameKind, tuple[FrameKind, ...]] = {
 """What is taken off the inputs of a master before they are combined."""
 
 
+_AFTER_OUR_FLAT = ("illumination", "fringe")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MasterPlan:
     """The master that a frame gets.
@@ -89,9 +92,18 @@ def policy_of(profile: CameraProfile, kind: FrameKind) -> str:
     return str(getattr(profile.calibration, str(kind)))
 
 
-def wanted_kinds(profile: CameraProfile) -> tuple[FrameKind, ...]:
-    """Return the kinds of master that a profile's light frames are calibrated with."""
-    return tuple(kind for kind in _NEEDS if policy_of(profile, kind) != "off")
+def wanted_kinds(profile: CameraProfile, steps_done: Sequence[str] = ()) -> tuple[FrameKind, ...]:
+    """Return the kinds of master that a profile's light frames are calibrated with.
+
+    Parameters
+    ----------
+    profile : CameraProfile
+    steps_done : sequence of str
+        What was done elsewhere: no master is needed for it, nor one that corrects our flat for a frame that
+        had another one.
+    """
+    past = {*steps_done, *(_AFTER_OUR_FLAT if "flat" in steps_done else ())}
+    return tuple(kind for kind in _NEEDS if policy_of(profile, kind) != "off" and str(kind) not in past)
 
 
 def plan_master(

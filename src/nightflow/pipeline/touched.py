@@ -44,6 +44,8 @@ def touched_by(context: Context, master: Master) -> list[int]:
     for frame, reduction in reduced_lights(context.database, instrument=master.instrument):
         if frame.detector != master.detector or reduction.masters.get(master.kind) == master.fingerprint:
             continue
+        if kind not in wanted_kinds(context.profiles[frame.instrument], frame.steps_done.split()):
+            continue
         plan = _planned(context, kind, frame)
         if plan is not None and plan.fingerprint == master.fingerprint:
             touched.append((frame, reduction))
@@ -62,7 +64,7 @@ def better_masters(context: Context, light: ReducedLight, *, build: bool = False
     """
     frame, reduction = light
     better = {}
-    for kind in wanted_kinds(context.profiles[frame.instrument]):
+    for kind in wanted_kinds(context.profiles[frame.instrument], frame.steps_done.split()):
         plan = _built(context, kind, frame) if build else _planned(context, kind, frame)
         if plan is not None and reduction.masters.get(str(kind)) != plan.fingerprint:
             better[str(kind)] = plan.fingerprint

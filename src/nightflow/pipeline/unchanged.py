@@ -54,7 +54,7 @@ def planned_masters(reducer: Reducer, frame: FrameRow) -> dict[str, str]:
     planned: dict[str, str] = {}
     if profile is None:
         return planned
-    for kind in wanted_kinds(profile):
+    for kind in wanted_kinds(profile, frame.steps_done.split()):
         try:
             plan = plan_for(reducer.context, kind, frame)
         except MissingCalibration:

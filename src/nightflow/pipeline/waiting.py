@@ -51,7 +51,7 @@ def _complete(context: Context, frame: FrameRow) -> bool:
     if profile is None:
         return False
     try:
-        for kind in wanted_kinds(profile):
+        for kind in wanted_kinds(profile, frame.steps_done.split()):
             if policy_of(profile, kind) == "required":
                 plan_for(context, kind, frame)
     except MissingCalibration:

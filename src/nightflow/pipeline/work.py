@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER, SYSTEM_INDEX_FOLDER
 from nightflow.astrometry.solution import Solution
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
@@ -61,9 +62,9 @@ class Context:
 
     @property
     def index_folders(self) -> list[Path]:
-        """Folders of astrometry.net index files: the user's, then those that come with nightflow."""
-        packaged = Path(__file__).parent.parent / "astrometry" / "data"
-        return [self.settings.resolve(self.settings.paths.index_files), packaged]
+        """Folders of astrometry.net index files: the user's, those that come with nightflow, the system's."""
+        own = self.settings.resolve(self.settings.paths.index_files)
+        return [own, PACKAGED_INDEX_FOLDER, SYSTEM_INDEX_FOLDER]
 
 
 @dataclass(kw_only=True)

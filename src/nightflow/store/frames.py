@@ -155,6 +155,7 @@ def _columns(header: FrameHeader) -> dict[str, Any]:
         "dec": finite(header.dec),
         "airmass": finite(header.airmass),
         "bias_included": header.bias_included,
+        "steps_done": " ".join(header.steps_done),
         "night": _night(header),
     }
 

@@ -197,6 +197,8 @@ class Frame(SQLModel, table=True):
     dec: float | None = None
     airmass: float | None = None
     bias_included: bool = True
+    steps_done: str = ""
+    """Names of the detector steps that were done before the frame came here, with blanks between."""
     state: str = State.RECEIVED
     reason: str = Field(default="", sa_type=PlainText)
     traceback: str = Field(default="", sa_type=PlainText)

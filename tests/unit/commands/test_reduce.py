@@ -64,7 +64,7 @@ def test_a_path_that_is_not_there_exits_with_1(empty: Observatory) -> None:
     assert "nowhere: no such file or folder" in result.stderr
 
 
-def test_until_solve_records_a_wcs_and_no_zero_point(empty: Observatory) -> None:
+def test_until_calibrate_measures_nothing(empty: Observatory) -> None:
     dark = empty("run", *map(str, sorted(empty.raw.glob("*light*"))[:1]), "--until", "calibrate")
     assert dark.exit_code == 0
     (row,) = json.loads(empty("frames", "--format", "json").stdout)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from astropy.table import Table
 
 from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER
 from nightflow.catalogs import online
+from nightflow.catalogs.routes import Route
 from nightflow.commands import sky
 from tests.unit.commands.conftest import Observatory
 
@@ -15,7 +17,7 @@ CONE = ("--ra", "31.04", "--dec", "46.69", "--radius", "0.2")
 
 
 def answer(_: online.Cone) -> Table:
-    return Table({"source_id": [7], "ra": [31.04], "dec": [46.69], "phot_g_mean_mag": [12.0]})
+    return Table({"id": [7], "ra": [31.04], "dec": [46.69], "G": [12.0]})
 
 
 def away(_: online.Cone) -> Table:
@@ -23,20 +25,38 @@ def away(_: online.Cone) -> Table:
 
 
 def routes(monkeypatch: pytest.MonkeyPatch, **queries: online.Query) -> None:
-    def fetch(cone: online.Cone, name: str, folder: Path, time_limit: float) -> object:
-        return online.fetch_into(cone, name, folder, queries, time_limit)
-
-    monkeypatch.setattr(sky, "fetch_into", fetch)
+    routes = {name: Route(query=query) for name, query in queries.items()}
+    service = replace(online.SERVICES["gaia"], routes=routes)
+    monkeypatch.setattr(sky, "SERVICES", {"gaia": service})
 
 
 def test_a_cone_is_fetched_and_listed(empty: Observatory, monkeypatch: pytest.MonkeyPatch) -> None:
     routes(monkeypatch, first=away, second=answer)
     result = empty("catalog", "fetch", *CONE)
     assert result.exit_code == 0
-    assert "1 stars in gaia: bands G, epoch 2016" in result.stdout
+    assert "1 stars in gaia (1 new): bands G, epoch 2016" in result.stdout
+    routes(monkeypatch, first=away)
+    assert "1 stars in gaia (all were here)" in empty("catalog", "fetch", *CONE).stdout
     (row,) = json.loads(empty("catalog", "list", "--format", "json").stdout)
     assert (row["name"], row["stars"]) == ("gaia", 1)
-    assert row["source"].startswith("gaia-dr3-31.040+46.690")
+    assert row["source"] == "Gaia DR3"
+
+
+def test_the_sky_around_all_targets_is_fetched(empty: Observatory, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes(monkeypatch, first=answer)
+    nobody = empty("catalog", "fetch", "--targets", "--radius", "0.2")
+    assert "targets: none" in nobody.stdout
+    assert empty("targets", "add", "HAT-P-32", "--ra", "31.04", "--dec", "46.69").exit_code == 0
+    told = empty("catalog", "fetch", "--targets", "--radius", "0.2")
+    assert "1 new stars in gaia; targets: 1 fetched" in told.stdout
+    routes(monkeypatch, first=away)
+    assert "targets: 1 here" in empty("catalog", "fetch", "--targets", "--radius", "0.2").stdout
+    empty("targets", "add", "M 67", "--ra", "132.8", "--dec", "11.8")
+    half = empty("catalog", "fetch", "--targets", "--radius", "0.2")
+    assert half.exit_code == 1
+    assert "M 67: Gaia DR3 around ra 132.8" in half.stderr
+    assert empty("catalog", "fetch", "--targets", *CONE).exit_code == 1
+    assert "no place" in empty("catalog", "fetch", "--radius", "1", "--ra", "3").stderr
 
 
 def test_without_a_network_both_failures_are_told(

@@ -23,9 +23,16 @@ def configurations() -> list[dict[str, Any]]:
     return [one.model_dump() for one in model.deployments]
 
 
-def test_prefect_reads_the_three_deployments() -> None:
+def test_prefect_reads_the_deployments() -> None:
     names = {f"{one['flow_name']}/{one['name']}" for one in configurations()}
-    assert names == {f"ingest-exposure/{LIVE}", "build-masters/masters", "backfill/backfill"}
+    assert names == {
+        f"ingest-exposure/{LIVE}", "build-masters/masters", "backfill/backfill", "prefetch/prefetch",
+    }  # fmt: skip
+
+
+def test_the_prefetch_has_a_schedule() -> None:
+    [prefetch] = [one for one in configurations() if one["name"] == "prefetch"]
+    assert [one["cron"] for one in prefetch["schedules"]] == ["0 12 * * *"]
 
 
 @pytest.mark.parametrize("configuration", configurations(), ids=lambda one: one["name"])

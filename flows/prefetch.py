@@ -1,0 +1,41 @@
+"""Reference stars for tonight's targets, fetched by day, so that the night needs no network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+from prefect import flow, runtime
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from tasks.prefetch_catalog import prefetch_catalog
+
+__all__ = ["prefetch", "prefetch_name"]
+
+
+def prefetch_name() -> str:
+    """Return the name of a run: which catalogue, how far around each target."""
+    asked = runtime.flow_run.parameters
+    return f"{asked.get('service')} within {asked.get('radius'):g} deg of each target"
+
+
+@flow(
+    name="prefetch",
+    description="Fetch the reference stars around all targets; what is here is not asked for again.",
+    flow_run_name=prefetch_name,
+    persist_result=False,
+)
+async def prefetch(
+    service: Annotated[str, Field(description="gaia, apass, panstarrs or sdss")] = "gaia",
+    radius: Annotated[float, Field(description="Degrees around each target", gt=0, le=10)] = 0.5,
+    limit_mag: Annotated[float | None, Field(description="Faintest star; else the service's")] = None,
+) -> State[Any]:
+    """Fetch, and list what became of each target; failed where the sky of one could not be had."""
+    rows = await prefetch_catalog(service, radius, limit_mag)
+    ended = Counter(row["state"] for row in rows)
+    message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items())) or "no targets"
+    await acreate_table_artifact(rows, key="prefetch", description=f"{service}: {message}")
+    return Failed(message=message) if ended["away"] else Completed(message=message)
