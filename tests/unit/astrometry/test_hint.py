@@ -133,12 +133,12 @@ def test_catalogue_a_hundred_times_deeper_than_the_frame(tmp_path):
 
 
 def test_distortion_of_three_percent_at_the_corners(tmp_path):
-    stars = make_stars(50.0, -20.0, 1.6, 2200)
+    stars = make_stars(50.0, -20.0, 1.6, 950)
+    catalogs = store(tmp_path, stars)
     wcs = make_wcs(50.0, -20.0, rotation=10.0, distortion=8.0)
-    request = hint_off(make_request(wcs, stars, noise=0.05, hint_error=0.5), 0.2, 45.0)
-    solution = solve_hint(request, store(tmp_path, stars), SETTINGS)
-    assert worst_error(solution.wcs, wcs) < 0.2 * SCALE
-    assert solution.n_matched > 0.9 * len(request.x) * 0.7
+    for seed in range(4):
+        request = hint_off(make_request(wcs, stars, seed=seed, noise=0.03, hint_error=0.5), 0.2, 90.0 * seed)
+        assert worst_error(solve_hint(request, catalogs, SETTINGS).wcs, wcs) < 0.2 * SCALE
 
 
 def test_distortion_is_modelled_where_there_are_stars_for_it(tmp_path):

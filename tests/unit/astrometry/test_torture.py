@@ -15,7 +15,7 @@ from tests.unit.astrometry.synthetic import SCALE
 from tests.unit.astrometry.torture import KINDS, Case, build, corner_error
 
 SETTINGS = AstrometrySettings(scale=SCALE, ladder=["previous", "hint"])
-EACH, FEW = 21, 2
+EACH, FEW = 20, 2
 LEAST_USABLE = 8
 SOLVED = 0.995
 RMS, CORNER = 0.1, 0.2

@@ -65,7 +65,9 @@ class Recipe:
     """How a list is made; lengths in pixels."""
 
     n_frame: int = 120
-    """Catalogue stars on a frame."""
+    """Catalogue stars on a frame, before ``richness``."""
+    richness: tuple[float, ...] = (0.4, 1.0, 2.0)
+    """Factors of which each list takes one."""
     core: int = 0
     """Stars of a cluster in the middle, beside those."""
     hint_error: float = 1.0
@@ -73,7 +75,7 @@ class Recipe:
     fwhm: float = 3.0
     along: float = 1.0
     """How much more the centroid scatters along the trail than across it."""
-    pixel_noise: float = 0.0
+    pixel_noise: float = 0.02
     """Centroid noise that the pixel grid adds, and no error tells of."""
     rotation: float | None = None
     parity: int = 1
@@ -91,9 +93,9 @@ class Recipe:
 
 
 KINDS: dict[str, Recipe] = {
-    "sparse": Recipe(n_frame=8, detected=8, fakes=0.2, brightest=8.0),
+    "sparse": Recipe(n_frame=8, richness=(1.0,), detected=8, fakes=0.2, brightest=8.0),
     "globular": Recipe(n_frame=150, core=3000),
-    "bulge": Recipe(n_frame=20_000, hint_error=0.25, hint_off=0.2),
+    "bulge": Recipe(n_frame=20_000, richness=(1.0,), hint_error=0.25, hint_off=0.2),
     "trailed": Recipe(fwhm=8.0, along=2.0),
     "defocused": Recipe(fwhm=8.0),
     "undersampled": Recipe(fwhm=1.2, pixel_noise=0.05),
@@ -101,11 +103,14 @@ KINDS: dict[str, Recipe] = {
     "flipped": Recipe(flipped=True, hint_off=0.05),
     "mirrored": Recipe(parity=-1),
     "lost": Recipe(hint_off=0.98),
-    "distorted": Recipe(n_frame=200, distortion=0.03),
+    "distorted": Recipe(distortion=0.03),
     "old": Recipe(years=30.0),
     "satellite": Recipe(trail=True),
     "planet": Recipe(halo=True),
     "fakes": Recipe(fakes=0.3),
+    "everything": Recipe(
+        richness=(1.0, 2.0), distortion=0.03, fakes=0.3, hint_off=0.9, parity=-1, years=30.0, trail=True
+    ),
 }
 
 
@@ -127,7 +132,8 @@ class Case:
 def build(kind: str, seed: int) -> Case:
     """Return list number ``seed`` of a kind."""
     recipe = KINDS[kind]
-    rng = np.random.default_rng([sorted(KINDS).index(kind), seed])
+    rng = np.random.default_rng([*kind.encode(), seed])
+    recipe = replace(recipe, n_frame=round(recipe.n_frame * rng.choice(recipe.richness)))
     truth = _truth(recipe, rng)
     catalog = _catalogue(truth, recipe, rng)
     seen = _on_frame(truth, _moved(catalog, recipe.years))
@@ -143,7 +149,8 @@ def build(kind: str, seed: int) -> Case:
         x=places[rows, 0],
         y=places[rows, 1],
         flux=flux[rows],
-        position_error=sigma[rows],
+        # every other list comes from where nobody measured them
+        position_error=None if seed % 2 else sigma[rows],
         shape=SHAPE,
         ra=float(truth.wcs.crval[0]),
         dec=float(truth.wcs.crval[1]),
