@@ -183,7 +183,7 @@ def refine(
         matched = _match(fit.plate, request, near, radius, fit.common_error)
         if len(matched) < 3:
             return matched
-        fit = _fit_clipped(matched, _order_on_the_way(matched, final_radius))
+        fit = _fit_on_the_way(matched, final_radius)
     return _with_best_order(fit, request, near)
 
 
@@ -274,21 +274,24 @@ def _orders(n: int) -> list[int]:
     return [0, *enough]
 
 
-def _order_on_the_way(fit: Fit, final_radius: float) -> int:
-    """Return the order at which the radius may shrink: linear, unless that would lose stars.
+def _fit_on_the_way(matched: Fit, final_radius: float) -> Fit:
+    """Fit at the order at which the radius may shrink: linear, unless that would lose stars.
 
     Once raised it stays, as far as there are the stars for it.
     """
-    orders = _orders(len(fit))
-    best = max(order for order in orders if order <= max(fit.plate.order, 1))
-    scatter = _scatter(_refit(fit, best))
-    if scatter <= _LINEAR_ENOUGH * final_radius * fit.plate.scale:
-        return best
-    for order in (order for order in orders if order > max(best, 1)):
-        higher = _scatter(_refit(fit, order))
-        if higher < _GAIN_WHILE_SHRINKING * scatter:
-            best, scatter = order, higher
-    return best
+    orders = _orders(len(matched))
+    start = max(order for order in orders if order <= max(matched.plate.order, 1))
+    fit = _fit_clipped(matched, start)
+    limit = _LINEAR_ENOUGH * final_radius * fit.plate.scale
+    higher = [order for order in orders if order > max(start, 1)]
+    if not higher or _scatter(replace(matched, plate=fit.plate)) <= limit:
+        return fit
+    best, scatter = start, _scatter(_refit(matched, start))
+    for order in higher:
+        trial = _scatter(_refit(matched, order))
+        if trial < _GAIN_WHILE_SHRINKING * scatter:
+            best, scatter = order, trial
+    return fit if best == start else _fit_clipped(matched, best)
 
 
 def _scatter(fit: Fit) -> float:
@@ -348,13 +351,20 @@ def _with_best_order(fit: Fit, request: SolveRequest, stars: ReferenceStars) -> 
 def _best_order(fit: Fit) -> int:
     """Return the lowest order that no higher one beats clearly on stars left out of the fit."""
     best, best_squares = 0, _heldout_squares(fit, 0)
+    least = _reduced_chi2(_refit(fit, 0))
     for order in _orders(len(fit))[1:]:
+        reduced = _reduced_chi2(_refit(fit, order))
+        if reduced >= least:
+            continue  # what does not even help the stars in the fit helps no other
         squares = _heldout_squares(fit, order)
-        if squares is None:
-            break
-        if best_squares is None or _better(squares, best_squares, fit.weights):
-            best, best_squares = order, squares
+        if squares is not None and (best_squares is None or _better(squares, best_squares, fit.weights)):
+            best, best_squares, least = order, squares, reduced
     return best
+
+
+def _reduced_chi2(fit: Fit) -> float:
+    chi2 = float(np.sum(fit.weights * (_residual(fit) / fit.plate.scale) ** 2))
+    return chi2 / max(len(fit) - terms(fit.plate.order), 1)
 
 
 def _better(squares: Array, than: Array, weights: Array) -> bool:
