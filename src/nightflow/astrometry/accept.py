@@ -97,7 +97,7 @@ def solution_from(
     warnings: tuple[str, ...] = (),
 ) -> Solution:
     """Return ``fit`` as a solution of the given quality."""
-    wcs = fit.plate.to_wcs()
+    wcs = fit.plate.to_wcs(request.shape)
     place = geometry(wcs, request.shape)
     return Solution(
         wcs=wcs,

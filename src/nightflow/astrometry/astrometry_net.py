@@ -19,7 +19,7 @@ from nightflow.astrometry.accept import Deadline, match_radius_px, verified
 from nightflow.astrometry.plate import Plate, plate_from_wcs
 from nightflow.astrometry.previous import stars_on_frame
 from nightflow.astrometry.solution import Solution, SolveRequest
-from nightflow.astrometry.spread import evenly
+from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
@@ -174,8 +174,7 @@ def _attempts(request: SolveRequest) -> list[tuple[str, float, list[float] | Non
 def _payload(
     request: SolveRequest, files: Sequence[Path], position: list[float] | None, limit: float
 ) -> dict[str, Any]:
-    cell = max(request.shape) / 4.0
-    rows = evenly(request.x, request.y, request.flux, cell, _STARS)
+    rows = evenly(request.x, request.y, request.flux, cell_size(request.shape), _STARS)
     scale = None
     if request.scale is not None:
         scale = [

@@ -262,6 +262,7 @@ def _fit(plate: Plate, best: _Candidate, request: SolveRequest, stars: Reference
         x=request.x[best.seen],
         y=request.y[best.seen],
         flux=request.flux[best.seen],
+        error=request.position_errors()[best.seen],
         ra=stars.ra[best.stars],
         dec=stars.dec[best.stars],
         mag=stars.brightness()[best.stars],

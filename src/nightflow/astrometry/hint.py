@@ -21,7 +21,7 @@ from nightflow.astrometry.plate import Plate
 from nightflow.astrometry.projection import from_plane, to_plane
 from nightflow.astrometry.reference import reference_stars
 from nightflow.astrometry.solution import Solution, SolveRequest
-from nightflow.astrometry.spread import evenly
+from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.astrometry.transforms import CELL, Transforms, gathered, similarities
 from nightflow.astrometry.triangles import make_triangles, match_triangles
 from nightflow.catalogs.local import LocalCatalogs
@@ -42,8 +42,14 @@ _REFINED = 6
 _SCORING_STARS = 60
 _SCORING_RADIUS = 0.01
 """In units of the frame's diagonal: what a transform from one triangle is good for at the far edge."""
+_SCORING_DEPTH = 3.0
+"""Catalogue stars for each scoring star, per area: in a deep catalogue every place has a star near it."""
 _MOST_STARS = 1500
 """Catalogue stars of a patch that triangles are made of."""
+_MOST_SCORING_STARS = 20_000
+_SLACK = 0.01
+"""What a triangle's scale may be off by beyond the tolerance: its vertices are not exact."""
+_WIDEST_TOLERANCE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +115,9 @@ class _Search:
     ) -> None:
         self._request, self._settings, self._deadline = request, settings, deadline
         self._scale = scale / 3600.0
-        self.diagonal = 2.0 * field_radius(request.shape, scale) * (1.0 + request.scale_tolerance)
+        self._area = float(np.prod(request.shape)) * self._scale**2
+        self._tolerance = min(request.scale_tolerance, _WIDEST_TOLERANCE)
+        self.diagonal = 2.0 * field_radius(request.shape, scale) * (1.0 + self._tolerance)
         self._stars = reference_stars(
             catalogs,
             request,
@@ -137,19 +145,25 @@ class _Search:
 
     def patch(self, centre: complex, radius: float, effort: _Effort) -> Solution | None:
         """Search for frames whose middle lies within ``radius`` of ``centre`` (degrees on the plane)."""
-        inside = np.abs(self._plane - centre) <= radius + self.diagonal / 2.0
+        # far from the hint its plane is stretched; each patch has a plane of its own
+        stretch = 1.0 + np.radians(abs(centre)) ** 2
+        inside = np.abs(self._plane - centre) <= stretch * (radius + self.diagonal / 2.0)
         if inside.sum() < self._settings.minimum_matches:
             return None
-        stars, plane = self._stars.take(inside), self._plane[inside]
+        stars, origin, plane = self._stars.take(inside), self._hint, self._plane[inside]
+        if centre:
+            origin = _point(centre, *self._hint)
+            xi, eta = to_plane(stars.ra, stars.dec, *origin)
+            plane = xi + 1j * eta
         transforms = self._propose(stars, plane, effort)
-        transforms = transforms.take(np.abs(transforms.b - centre) <= radius + CELL * self.diagonal)
+        transforms = transforms.take(np.abs(transforms.b) <= stretch * radius + CELL * self.diagonal)
         self._tried += len(transforms)
-        best = self._score(gathered(transforms, self.diagonal, _CELLS_TRIED), plane)
+        best = self._score(gathered(transforms, self.diagonal, _CELLS_TRIED), stars, plane)
         for rank in range(min(len(best), _REFINED)):
             self._deadline.check()
             try:
                 return verified(
-                    self._plate(best, rank),
+                    self._plate(best, rank, origin),
                     self._request,
                     self._settings,
                     self._stars,
@@ -164,21 +178,24 @@ class _Search:
     def _propose(self, stars: ReferenceStars, plane: NDArray[np.complex128], effort: _Effort) -> Transforms:
         """Return the transforms that similar triangles propose and that fit what is known."""
         chosen = self._even_image(effort.image_stars)
-        ny, nx = self._request.shape
-        per_area = effort.density * len(chosen) / (nx * ny * self._scale**2)
-        sky = plane[_even_sky(stars, plane, per_area)]
+        per_area = effort.density * len(chosen) / self._area
+        sky = plane[_even_sky(stars, plane, per_area, _MOST_STARS)]
+        tolerance = self._tolerance + _SLACK
         low, high = _SIDE_LIMITS[0] * self.diagonal, _SIDE_LIMITS[1] * self.diagonal
         image_triangles = make_triangles(
             self._pixels[chosen], shortest=low / self._scale, longest=high / self._scale
         )
         sky_triangles = make_triangles(
-            sky, shortest=0.9 * low, longest=1.1 * high, check=self._deadline.check
+            sky,
+            shortest=(1.0 - tolerance) * low,
+            longest=(1.0 + tolerance) * high,
+            check=self._deadline.check,
         )
         rows, partners = match_triangles(
             image_triangles,
             sky_triangles,
             scale=self._scale,
-            scale_tolerance=self._request.scale_tolerance,
+            scale_tolerance=self._tolerance,
             position_error=_POSITION_ERROR,
         )
         self._deadline.check()
@@ -190,22 +207,27 @@ class _Search:
         return transforms.take(self._allowed(transforms))
 
     def _even_image(self, limit: int) -> NDArray[np.intp]:
-        cell = max(self._request.shape) / 4.0
+        cell = cell_size(self._request.shape)
         return evenly(self._pixels.real, self._pixels.imag, self._request.flux, cell, limit)
 
     def _allowed(self, transforms: Transforms) -> NDArray[np.bool_]:
         """Return which transforms have the camera's scale and parity."""
-        allowed = np.abs(np.abs(transforms.a) / self._scale - 1.0) <= self._request.scale_tolerance
+        allowed = np.abs(np.abs(transforms.a) / self._scale - 1.0) <= self._tolerance + _SLACK
         if self._request.parity:
             # east grows to the left on the sky: the mirrored transform is the sky as it is
             allowed &= transforms.mirrored == (self._request.parity > 0)
         return np.asarray(allowed)
 
-    def _score(self, transforms: Transforms, plane: NDArray[np.complex128]) -> Transforms:
+    def _score(
+        self, transforms: Transforms, stars: ReferenceStars, plane: NDArray[np.complex128]
+    ) -> Transforms:
         """Return the transforms in order of how many stars fall on catalogue stars."""
         if not len(transforms):
             return transforms
         z = self._pixels[self._even_image(_SCORING_STARS)]
+        per_area = _SCORING_DEPTH * len(z) / self._area
+        if len(plane) > per_area * np.pi * self.diagonal**2:
+            plane = plane[_even_sky(stars, plane, per_area, _MOST_SCORING_STARS)]
         w = np.where(transforms.mirrored[:, None], np.conj(z), z) * transforms.a[:, None]
         w = w + transforms.b[:, None]
         tree = cKDTree(np.column_stack([plane.real, plane.imag]))
@@ -216,16 +238,17 @@ class _Search:
         order = np.argsort(-hits, kind="stable")
         return transforms.take(order[hits[order] >= min(self._settings.minimum_matches, 4)])
 
-    def _plate(self, transforms: Transforms, row: int) -> Plate:
+    def _plate(self, transforms: Transforms, row: int, origin: tuple[float, float]) -> Plate:
+        """Return the plate of a transform onto the plane that touches the sky at ``origin``."""
         a, b = transforms.a[row], transforms.b[row]
         sign = -1.0 if transforms.mirrored[row] else 1.0
-        ra0, dec0 = from_plane(np.array([b.real]), np.array([b.imag]), *self._hint)
-        # the plane touches the sky at the hint; north turns a little on the way to the middle of the frame
-        turn = _convergence(float(ra0[0]), float(dec0[0]), *self._hint)
+        ra0, dec0 = _point(complex(b), *origin)
+        # north turns a little on the way from the point of contact to the middle of the frame
+        turn = _convergence(ra0, dec0, *origin)
         a = a * np.exp(1j * turn)
         return Plate(
-            ra0=float(ra0[0]),
-            dec0=float(dec0[0]),
+            ra0=ra0,
+            dec0=dec0,
             x0=self._middle[0],
             y0=self._middle[1],
             cd=np.array([[a.real, -sign * a.imag], [a.imag, sign * a.real]]),
@@ -253,13 +276,21 @@ def _patches(hint_error: float, diagonal: float) -> Iterator[tuple[complex, floa
         yield complex(centre), radius
 
 
-def _even_sky(stars: ReferenceStars, plane: NDArray[np.complex128], per_area: float) -> NDArray[np.intp]:
-    """Return catalogue stars of about the density of the image's, evenly, brightest first."""
+def _even_sky(
+    stars: ReferenceStars, plane: NDArray[np.complex128], per_area: float, most: int
+) -> NDArray[np.intp]:
+    """Return catalogue stars of about the density ``per_area``, evenly, brightest first."""
     cell = np.sqrt(2.0 / per_area)
     column, row = np.floor(plane.real / cell), np.floor(plane.imag / cell)
     cells = len(np.unique(column + 1j * row))
-    limit = min(int(np.ceil(2.0 * cells)), _MOST_STARS)
+    limit = min(int(np.ceil(2.0 * cells)), most)
     return evenly(plane.real, plane.imag, -stars.brightness(), float(cell), limit)
+
+
+def _point(place: complex, ra0: float, dec0: float) -> tuple[float, float]:
+    """Return right ascension and declination of a place on the plane about (ra0, dec0)."""
+    ra, dec = from_plane(np.array([place.real]), np.array([place.imag]), ra0, dec0)
+    return float(ra[0]), float(dec[0])
 
 
 def _convergence(ra: float, dec: float, ra0: float, dec0: float) -> float:

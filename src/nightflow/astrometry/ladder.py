@@ -90,7 +90,14 @@ def _finite(request: SolveRequest) -> SolveRequest:
     good = np.isfinite(request.x) & np.isfinite(request.y)
     flux = np.where(np.isfinite(request.flux), request.flux, 0.0)[good]
     order = np.argsort(-flux, kind="stable")
-    return replace(request, x=request.x[good][order], y=request.y[good][order], flux=flux[order])
+    errors = request.position_error
+    return replace(
+        request,
+        x=request.x[good][order],
+        y=request.y[good][order],
+        flux=flux[order],
+        position_error=None if errors is None else errors[good][order],
+    )
 
 
 def _finished(solution: Solution, said: Sequence[str], started: float) -> Solution:

@@ -7,6 +7,7 @@ distortion follows Shupe et al. 2005 (SIP): ``(xi, eta) = CD (u + A(u, v), v + B
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,17 @@ from nightflow.astrometry.projection import from_plane, to_plane
 __all__ = ["Plate", "fit_plate", "plate_from_wcs", "sip_powers"]
 
 Array = NDArray[np.float64]
+_Parameters = tuple[Array, Array, Array]
+"""Offset of the tangent point (degrees), CD matrix, and higher terms of xi and eta."""
 
 _GRID = 12
-_INVERSE_ITERATIONS = 12
+_INVERSE_ITERATIONS = 30
+_CONVERGED = 1e-6
+"""Pixels."""
+_INVERSE_PRECISION = 0.005
+"""Pixels to which the inverse polynomials that are written follow the distortion."""
+_HIGHEST_INVERSE = 9
+"""The SIP convention knows no higher order."""
 
 
 def sip_powers(order: int) -> list[tuple[int, int]]:
@@ -86,8 +95,15 @@ class Plate:
         xi_seen, eta_seen = self.plane(x, y)
         return 3600.0 * (xi_seen - xi), 3600.0 * (eta_seen - eta)
 
-    def to_wcs(self) -> WCS:
-        """Return the solution as an astropy WCS."""
+    def to_wcs(self, shape: tuple[int, int] | None = None) -> WCS:
+        """Return the solution as an astropy WCS.
+
+        Parameters
+        ----------
+        shape : tuple of int, optional
+            (ny, nx) of the frame. With it a distorted solution holds the inverse polynomials (AP, BP), for
+            readers that do not invert A and B themselves.
+        """
         wcs = WCS(naxis=2)
         suffix = "-SIP" if self.order >= 2 else ""
         wcs.wcs.ctype = [f"RA---TAN{suffix}", f"DEC--TAN{suffix}"]
@@ -97,15 +113,28 @@ class Plate:
         wcs.wcs.cd = self.cd
         wcs.wcs.radesys = "ICRS"
         if self.order >= 2:
-            wcs.sip = Sip(self._matrix(self.a), self._matrix(self.b), None, None, wcs.wcs.crpix)
+            forward = _matrix(self.order, sip_powers(self.order), np.stack([self.a, self.b]))
+            inverse = (None, None) if shape is None else self._inverse(shape)
+            wcs.sip = Sip(*forward, *inverse, wcs.wcs.crpix)
         wcs.wcs.set()
         return wcs
 
-    def _matrix(self, coefficients: Array) -> Array:
-        matrix = np.zeros((self.order + 1, self.order + 1))
-        for (p, q), value in zip(sip_powers(self.order), coefficients, strict=True):
-            matrix[p, q] = value
-        return matrix
+    def _inverse(self, shape: tuple[int, int]) -> tuple[Array, Array]:
+        """Return AP and BP: of the lowest order that follows the distortion over the frame."""
+        x, y = _grid(shape)
+        u, v = x - self.x0, y - self.y0
+        du, dv = self._distortion(u, v)
+        seen_u, seen_v = u + du, v + dv
+        unit = max(float(np.max(np.hypot(seen_u, seen_v))), 1.0)
+        for order in range(self.order, _HIGHEST_INVERSE + 1):
+            powers = [(0, 0), (1, 0), (0, 1), *sip_powers(order)]
+            design = np.column_stack([(seen_u / unit) ** p * (seen_v / unit) ** q for p, q in powers])
+            wanted = -np.column_stack([du, dv])
+            solved = np.linalg.lstsq(design, wanted, rcond=None)[0]
+            if np.max(np.hypot(*(design @ solved - wanted).T)) <= _INVERSE_PRECISION:
+                break
+        inverse = solved / np.array([unit ** (p + q) for p, q in powers])[:, None]
+        return _matrix(order, powers, inverse.T)
 
     def _distortion(self, u: Array, v: Array) -> tuple[Array, Array]:
         du, dv = np.zeros_like(u), np.zeros_like(v)
@@ -122,6 +151,8 @@ class Plate:
                 du, dv = self._distortion(u, v)
                 step = np.hypot(u_seen - du - u, v_seen - dv - v)
                 u, v = u_seen - du, v_seen - dv
+                if not np.any(step > _CONVERGED):
+                    break
             converged = step < 1e-2
         return np.where(converged, self.x0 + u, np.nan), np.where(converged, self.y0 + v, np.nan)
 
@@ -149,7 +180,7 @@ def fit_plate(
     start : Plate
         Gives reference pixel, first tangent point and, for order 0, the parity.
     order : int
-        0 similarity (4 parameters), 1 affine (6), 2 and 3 SIP.
+        0 similarity (4 parameters), 1 affine (6), 2 to 4 SIP.
     weights : ndarray, shape (n,), optional
         Inverse variances in any unit.
 
@@ -161,15 +192,18 @@ def fit_plate(
     u, v = x - start.x0, y - start.y0
     unit = max(float(np.max(np.hypot(u, v), initial=1.0)), 1.0)
     root = np.sqrt(weights)[:, None] if weights is not None else np.ones((len(x), 1))
+    solver: Callable[[Array, Array], _Parameters]
+    if order == 0:
+        solver = _similarity_fit(u, v, root, float(np.sign(np.linalg.det(start.cd))))
+    else:
+        solver = _polynomial_fit(u / unit, v / unit, root, order, unit)
     ra0, dec0 = start.ra0, start.dec0
-    for _ in range(3):
-        xi, eta = to_plane(ra, dec, ra0, dec0)
-        if order == 0:
-            offset, linear, extra = _fit_similarity(u, v, xi, eta, root, np.sign(np.linalg.det(start.cd)))
-        else:
-            offset, linear, extra = _fit_polynomial(u / unit, v / unit, xi, eta, root, order, unit)
+    for _ in range(4):
+        offset, linear, extra = solver(*to_plane(ra, dec, ra0, dec0))
         moved = from_plane(np.array([offset[0]]), np.array([offset[1]]), ra0, dec0)
         ra0, dec0 = float(moved[0][0]), float(moved[1][0])
+        if np.hypot(*offset) <= _CONVERGED * np.max(np.abs(linear)):
+            break
     sip = np.linalg.solve(linear, extra) if order >= 2 else np.zeros((2, 0))
     return Plate(ra0=ra0, dec0=dec0, x0=start.x0, y0=start.y0, cd=linear, order=order, a=sip[0], b=sip[1])
 
@@ -180,8 +214,7 @@ def plate_from_wcs(wcs: WCS, shape: tuple[int, int]) -> Plate:
     The reference pixel becomes the middle of the frame.
     """
     ny, nx = shape
-    grid_y, grid_x = np.meshgrid(np.linspace(0, ny - 1, _GRID), np.linspace(0, nx - 1, _GRID))
-    x, y = grid_x.ravel(), grid_y.ravel()
+    x, y = _grid(shape)
     ra, dec = wcs.all_pix2world(x, y, 0)
     middle = ((nx - 1) / 2.0, (ny - 1) / 2.0)
     ra0, dec0 = (float(value) for value in wcs.all_pix2world(*middle, 0))
@@ -195,27 +228,53 @@ def plate_from_wcs(wcs: WCS, shape: tuple[int, int]) -> Plate:
     return fit_plate(x, y, ra, dec, start=linear, order=4)
 
 
-def _fit_similarity(
-    u: Array, v: Array, xi: Array, eta: Array, root: Array, determinant: float
-) -> tuple[Array, Array, Array]:
-    """Fit shift, scale and rotation with the sign of the determinant given."""
-    s = determinant
+def _grid(shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Return pixels spread over the frame, its edges included."""
+    ny, nx = shape
+    y, x = np.meshgrid(np.linspace(-0.5, ny - 0.5, _GRID), np.linspace(-0.5, nx - 0.5, _GRID))
+    return x.ravel(), y.ravel()
+
+
+def _matrix(order: int, powers: Sequence[tuple[int, int]], coefficients: Array) -> tuple[Array, Array]:
+    """Return the coefficients (2, n) as two matrices, whose element (p, q) belongs to u^p v^q."""
+    matrices = np.zeros((2, order + 1, order + 1))
+    for (p, q), values in zip(powers, coefficients.T, strict=True):
+        matrices[:, p, q] = values
+    return matrices[0], matrices[1]
+
+
+def _similarity_fit(u: Array, v: Array, root: Array, sign: float) -> Callable[[Array, Array], _Parameters]:
+    """Return what fits shift, scale and rotation with the sign of the determinant given."""
     zero, one = np.zeros_like(u), np.ones_like(u)
     rows_xi = np.column_stack([one, zero, u, v]) * root
-    rows_eta = np.column_stack([zero, one, s * v, -s * u]) * root
-    design = np.vstack([rows_xi, rows_eta])
-    values = np.concatenate([xi * root[:, 0], eta * root[:, 0]])
-    c_xi, c_eta, p, q = np.linalg.lstsq(design, values, rcond=None)[0]
-    return np.array([c_xi, c_eta]), np.array([[p, q], [-s * q, s * p]]), np.empty((2, 0))
+    rows_eta = np.column_stack([zero, one, sign * v, -sign * u]) * root
+    inverse = _solver(np.vstack([rows_xi, rows_eta]))
+
+    def fit(xi: Array, eta: Array) -> _Parameters:
+        c_xi, c_eta, p, q = inverse(np.concatenate([xi * root[:, 0], eta * root[:, 0]]))
+        return np.array([c_xi, c_eta]), np.array([[p, q], [-sign * q, sign * p]]), np.empty((2, 0))
+
+    return fit
 
 
-def _fit_polynomial(
-    u: Array, v: Array, xi: Array, eta: Array, root: Array, order: int, unit: float
-) -> tuple[Array, Array, Array]:
-    """Fit a polynomial in (u, v), which are pixel offsets divided by ``unit``."""
+def _polynomial_fit(
+    u: Array, v: Array, root: Array, order: int, unit: float
+) -> Callable[[Array, Array], _Parameters]:
+    """Return what fits a polynomial in (u, v), which are pixel offsets divided by ``unit``."""
     powers = sip_powers(order)
-    design = np.column_stack([np.ones_like(u), u, v, *(u**p * v**q for p, q in powers)]) * root
-    values = np.column_stack([xi, eta]) * root
-    solved = np.linalg.lstsq(design, values, rcond=None)[0]
-    higher = solved[3:] / np.array([unit ** (p + q) for p, q in powers]).reshape(-1, 1)
-    return solved[0], np.asarray(solved[1:3].T / unit, np.float64), higher.T
+    inverse = _solver(np.column_stack([np.ones_like(u), u, v, *(u**p * v**q for p, q in powers)]) * root)
+    units = np.array([unit ** (p + q) for p, q in powers]).reshape(-1, 1)
+
+    def fit(xi: Array, eta: Array) -> _Parameters:
+        solved = inverse(np.column_stack([xi, eta]) * root)
+        return solved[0], np.asarray(solved[1:3].T / unit, np.float64), (solved[3:] / units).T
+
+    return fit
+
+
+def _solver(design: Array) -> Callable[[Array], Array]:
+    """Return what solves for a right-hand side by least squares, with the least norm where singular."""
+    left, singular, right = np.linalg.svd(design, full_matrices=False)
+    kept = singular > np.finfo(float).eps * max(design.shape) * singular.max(initial=0.0)
+    scaled = right[kept].T / singular[kept]
+    return lambda values: np.asarray(scaled @ (left[:, kept].T @ values), np.float64)

@@ -32,6 +32,8 @@ class SolveRequest:
         Stars without unusable pixels, 0-based, brightest first; round saturated ones are among them.
     flux : ndarray of float64, shape (n,)
         Electrons.
+    position_error : ndarray of float64, shape (n,), or None
+        1-sigma error of each coordinate in pixels, from photon and read noise; None: not known.
     shape : tuple of int
         (ny, nx) of the frame.
     ra, dec : float or None
@@ -68,6 +70,16 @@ class SolveRequest:
     header_wcs: WCS | None = None
     previous_wcs: WCS | None = None
     time_limit: float = 30.0
+    position_error: NDArray[np.float64] | None = None
+
+    def position_errors(self) -> NDArray[np.float64]:
+        """Return the 1-sigma error of each coordinate in pixels; where none is known, that of the photons."""
+        # FWHM / 2.355 / sqrt(electrons) for a FWHM of 2.4 pixels
+        photons = 1.0 / np.sqrt(np.maximum(self.flux, 1.0))
+        if self.position_error is None:
+            return photons
+        known = np.isfinite(self.position_error) & (self.position_error > 0.0)
+        return np.where(known, self.position_error, photons)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.sources.table import SourceTable
 
-__all__ = ["evenly", "select_stars"]
+__all__ = ["cell_size", "evenly", "select_stars"]
 
 _CELLS = 4
 _MAXIMUM_ELLIPTICITY = 0.5
 _ELLIPTICITY_MARGIN = 0.3
 _SHARPEST = 0.5
+_BLEND_HANDICAP = 10.0
+"""How much brighter than a clean star a blended one must be to go before it. Without a bound a cluster would
+send its faintest clean stars only, and a shallow catalogue has none of those."""
+
+
+def cell_size(shape: tuple[int, int]) -> float:
+    """Return the side in pixels of the cells over which the stars of a frame are spread."""
+    return max(shape) / _CELLS
 
 
 def evenly(
@@ -54,6 +62,8 @@ def select_stars(sources: SourceTable, shape: tuple[int, int], limit: int = 300)
     median (trails, blends, bleeding columns) and those much sharper than a star (cosmic rays, hot pixels).
     Round saturated stars stay: their flux is too low, but they are the ones that every catalogue has. So do
     stars with a hit somewhere in the aperture: hit pixels are filled before positions are measured.
+    Stars with a neighbour's light in the aperture come after clean ones of a tenth of their flux or more: in
+    a cluster there may be no others.
 
     Parameters
     ----------
@@ -75,6 +85,7 @@ def select_stars(sources: SourceTable, shape: tuple[int, int], limit: int = 300)
         clean &= ~(sources.ellipticity > max(_MAXIMUM_ELLIPTICITY, roundest + _ELLIPTICITY_MARGIN))
         clean &= ~(sources.fwhm < _SHARPEST * width)
     rows = np.flatnonzero(clean)
-    cell = max(shape) / _CELLS
-    rows = rows[evenly(sources.x[rows], sources.y[rows], sources.flux[rows], cell, limit)]
+    blended = (sources.flags[rows] & int(Flag.NEIGHBOUR)) != 0
+    rank = np.where(blended, sources.flux[rows] / _BLEND_HANDICAP, sources.flux[rows])
+    rows = rows[evenly(sources.x[rows], sources.y[rows], rank, cell_size(shape), limit)]
     return rows[np.argsort(-sources.flux[rows], kind="stable")]

@@ -85,7 +85,7 @@ def match_triangles(
     scale : float
         Unit of the sky per pixel.
     scale_tolerance : float
-        Relative.
+        Relative, of the true scale in units of ``scale``; below 1.
     position_error : float
         Pixels by which a vertex may be off.
     """
@@ -93,7 +93,7 @@ def match_triangles(
     if not len(image) or not len(sky):
         return nothing, nothing
     tolerance = _CODE_FLOOR + position_error / image.size
-    allowed = np.log1p(scale_tolerance) + position_error / image.size
+    allowed = -np.log1p(-scale_tolerance) + position_error / image.size
     # the third coordinate is the size, stretched so that one radius serves for all three
     stretch = float(np.min(tolerance / allowed))
     sky_points = np.column_stack([sky.code, stretch * np.log(sky.size)])

@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammainc, gammaln
 
 from nightflow.astrometry.matching import mutual_pairs
-from nightflow.astrometry.refine import Fit, heldout_rms, in_frame, radial_rms
+from nightflow.astrometry.refine import Contenders, Fit, contenders, heldout_rms, radial_rms, terms
 from nightflow.astrometry.solution import SolveRequest
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.instruments.profile import AstrometrySettings
@@ -26,7 +25,8 @@ LOG_FALSE_ALARM = -6.0
 _MINIMUM_FRACTION = 0.2
 _MAXIMUM_SHEAR = 0.03
 _SHIFTS = 8
-_FREE_STARS = {0: 2, 1: 3}
+_LOCAL_STEPS = (6.0, 9.0)
+"""Radii by which the catalogue is displaced to count chance where the stars are dense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class Evidence:
         Stars in the fit.
     n_expected : int
         Catalogue stars on the frame that could have been matched: as many as there are detections at most.
+        Both are those that `nightflow.astrometry.refine.contenders` lets be matched.
     rms_arcsec, heldout_rms_arcsec : float
         Radial, of the stars in the fit and of stars left out of it in turn.
     chance_matches : float
@@ -63,17 +64,16 @@ class Evidence:
 
 def examine(fit: Fit, request: SolveRequest, stars: ReferenceStars, *, hypotheses: int) -> Evidence:
     """Gather the evidence for ``fit``, which won among ``hypotheses`` candidates."""
-    predicted, _ = in_frame(fit.plate, stars, request.shape)
-    chance = _chance_matches(predicted, request, fit.radius)
+    chosen = contenders(fit.plate, request, stars, fit.radius)
+    chance = _chance_matches(chosen, request, fit.radius)
     largest, smallest = np.linalg.svd(fit.plate.cd, compute_uv=False)
-    spent = _FREE_STARS.get(fit.plate.order, 3)
     return Evidence(
         n_matched=len(fit),
-        n_expected=min(len(predicted), len(request.x)),
+        n_expected=min(len(chosen.predicted), len(chosen.rows)),
         rms_arcsec=radial_rms(fit),
         heldout_rms_arcsec=heldout_rms(fit),
         chance_matches=chance,
-        log_false_alarm=log_false_alarm(len(fit) - spent, chance, hypotheses),
+        log_false_alarm=log_false_alarm(len(fit) - terms(fit.plate.order), chance, hypotheses),
         scale=fit.plate.scale,
         shear=float(1.0 - smallest / largest),
     )
@@ -128,16 +128,24 @@ def log_false_alarm(n_matched: int, chance_matches: float, hypotheses: int) -> f
     return trials + float((n_matched * np.log(mean) - mean - gammaln(n_matched + 1)) / np.log(10.0))
 
 
-def _chance_matches(predicted: NDArray[np.float64], request: SolveRequest, radius: float) -> float:
-    """Return the mean number of matches with the catalogue displaced, wrapped round the frame's edges."""
+def _chance_matches(chosen: Contenders, request: SolveRequest, radius: float) -> float:
+    """Return the mean number of matches with the catalogue displaced: far, and by a few radii.
+
+    The far shifts, wrapped round the frame's edges, tell chance on the frame as a whole; the near ones tell
+    it where detections and stars are dense in the same place, as in a cluster.
+    """
     ny, nx = request.shape
-    seen = np.column_stack([request.x, request.y])
+    seen = np.column_stack([request.x[chosen.rows], request.y[chosen.rows]])
     size = np.array([nx, ny], float)
-    counts = []
+    far, near = [], []
     for k in range(1, _SHIFTS + 1):
         # shifts by the golden ratio are spread evenly and never near zero
         step = np.array([(0.618034 * k) % 1.0, (0.754878 * k) % 1.0])
-        moved = (predicted + np.clip(step, 0.1, 0.9) * size + 0.5) % size - 0.5
-        counts.append(len(mutual_pairs(seen, moved, radius)[0]))
+        moved = (chosen.predicted + np.clip(step, 0.1, 0.9) * size + 0.5) % size - 0.5
+        far.append(len(mutual_pairs(seen, moved, radius)[0]))
+        angle = 2.0 * np.pi * k / _SHIFTS
+        step = _LOCAL_STEPS[k % 2] * radius * np.array([np.cos(angle), np.sin(angle)])
+        near.append(len(mutual_pairs(seen, chosen.predicted + step, radius)[0]))
     per_star = len(seen) * np.pi * radius**2 / (nx * ny)
-    return max(float(np.mean(counts)), len(predicted) * min(per_star, 1.0))
+    floor = len(chosen.predicted) * min(per_star, 1.0)
+    return max(float(np.mean(far)), float(np.mean(near)), floor)

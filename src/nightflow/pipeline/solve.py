@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from astropy.wcs import WCS
 
 from nightflow.astrometry.ladder import select_stars
@@ -72,6 +73,7 @@ def _request(work: Work, context: Context, sources: SourceTable) -> SolveRequest
         x=stars.x,
         y=stars.y,
         flux=stars.flux,
+        position_error=np.hypot(stars.x_err, stars.y_err) / math.sqrt(2.0),
         shape=shape,
         ra=header.ra,
         dec=header.dec,

@@ -84,14 +84,19 @@ def make_request(
     complete: float = 0.9,
     fakes: float = 0.3,
     noise: float = 0.15,
+    reach: float = 3.0,
     **known: Any,
 ) -> SolveRequest:
-    """Return the detections of a frame: catalogue stars with centroid noise, some lost, some made up."""
+    """Return the detections of a frame: catalogue stars with centroid noise, some lost, some made up.
+
+    Stars within ``reach`` degrees may be on it.
+    """
     rng = np.random.default_rng(seed)
-    x, y = on_frame(wcs, stars, shape)
+    x, y, inside = _projected(wcs, stars, shape, reach)
+    x, y = x[inside], y[inside]
     kept = rng.uniform(size=len(x)) < complete
     real = np.column_stack([x[kept], y[kept]]) + rng.normal(0.0, noise, (int(kept.sum()), 2))
-    magnitude = seen_magnitudes(wcs, stars, shape)[kept] + rng.normal(0.0, 0.1, int(kept.sum()))
+    magnitude = stars.mags["G"][inside][kept] + rng.normal(0.0, 0.1, int(kept.sum()))
     n_fake = int(fakes / (1.0 - fakes) * len(real))
     made_up = rng.uniform([0, 0], [shape[1] - 1, shape[0] - 1], (n_fake, 2))
     false_magnitude = rng.choice(magnitude, n_fake) if n_fake else np.empty(0)
@@ -162,10 +167,10 @@ def worst_error(found: WCS, true: WCS, shape: tuple[int, int] = SHAPE) -> float:
 
 
 def _projected(
-    wcs: WCS, stars: ReferenceStars, shape: tuple[int, int]
+    wcs: WCS, stars: ReferenceStars, shape: tuple[int, int], reach: float = 3.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     centre = SkyCoord(*wcs.wcs.crval, unit="deg")
-    near = SkyCoord(stars.ra, stars.dec, unit="deg").separation(centre).deg < 3.0
+    near = SkyCoord(stars.ra, stars.dec, unit="deg").separation(centre).deg < reach
     x, y = np.full(len(stars), np.nan), np.full(len(stars), np.nan)
     x[near], y[near] = wcs.all_world2pix(stars.ra[near], stars.dec[near], 0, quiet=True)
     with np.errstate(invalid="ignore"):

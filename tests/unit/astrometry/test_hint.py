@@ -62,6 +62,34 @@ def test_scale_off_by_five_percent(stars, catalogs, error):
     assert solution.scale == pytest.approx(SCALE * (1.0 + error), rel=1e-3)
 
 
+@pytest.mark.parametrize("error", [-0.149, -0.1, 0.1, 0.149])
+def test_scale_off_by_fifteen_percent(stars, catalogs, error):
+    wcs = make_wcs(120.0, 35.0, scale=SCALE * (1.0 + error), rotation=200.0)
+    for seed in range(4):
+        request = hint_off(make_request(wcs, stars, seed=seed, scale_tolerance=0.15), 0.3, 90.0 * seed)
+        solution = solve_hint(request, catalogs, SETTINGS)
+        assert solution.scale == pytest.approx(SCALE * (1.0 + error), rel=1e-3)
+
+
+@pytest.mark.parametrize("towards", [20.0, 140.0, 260.0])
+def test_hint_off_by_two_fields(stars, catalogs, towards):
+    wcs = make_wcs(120.0, 35.0, rotation=77.0)
+    fields = 2.0 * 1000 * SCALE / 3600.0
+    request = hint_off(make_request(wcs, stars, hint_error=fields), 0.99 * fields, towards)
+    assert worst_error(solve_hint(request, catalogs, SETTINGS).wcs, wcs) < 1.0
+
+
+def test_hint_off_by_two_fields_of_a_wide_camera(tmp_path):
+    scale = 30.0
+    wcs = make_wcs(50.0, 20.0, scale=scale, rotation=10.0)
+    stars = make_stars(50.0, 20.0, 35.0, 12000)
+    fields = 2.0 * 1000 * scale / 3600.0
+    request = make_request(wcs, stars, reach=12.0, hint_error=fields, scale=scale)
+    request = hint_off(request, 0.99 * fields, 70.0)
+    settings = AstrometrySettings(scale=scale, maximum_rms=20.0)
+    assert worst_error(solve_hint(request, store(tmp_path, stars), settings).wcs, wcs) < 0.5 * scale
+
+
 def test_everything_wrong_at_once(stars, catalogs):
     solved = 0
     for seed in range(10):
@@ -94,6 +122,23 @@ def test_deep_catalogue_and_shallow_frame(tmp_path):
     bright = stars.take(stars.mags["G"] < 11.0)
     request = hint_off(make_request(wcs, bright), 0.5, 45.0)
     assert worst_error(solve_hint(request, store(tmp_path, stars), SETTINGS).wcs, wcs) < 1.0
+
+
+def test_catalogue_a_hundred_times_deeper_than_the_frame(tmp_path):
+    stars = make_stars(50.0, -20.0, 1.2, 160_000)
+    wcs = make_wcs(50.0, -20.0, rotation=10.0)
+    bright = stars.take(np.argsort(stars.mags["G"])[:1600])
+    request = hint_off(make_request(wcs, bright, hint_error=0.3, noise=0.3), 0.25, 45.0)
+    assert worst_error(solve_hint(request, store(tmp_path, stars), SETTINGS).wcs, wcs) < 1.0
+
+
+def test_distortion_of_three_percent_at_the_corners(tmp_path):
+    stars = make_stars(50.0, -20.0, 1.6, 950)
+    catalogs = store(tmp_path, stars)
+    wcs = make_wcs(50.0, -20.0, rotation=10.0, distortion=8.0)
+    for seed in range(4):
+        request = hint_off(make_request(wcs, stars, seed=seed, noise=0.03, hint_error=0.5), 0.2, 90.0 * seed)
+        assert worst_error(solve_hint(request, catalogs, SETTINGS).wcs, wcs) < 0.2 * SCALE
 
 
 def test_distortion_is_modelled_where_there_are_stars_for_it(tmp_path):

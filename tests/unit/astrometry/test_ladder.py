@@ -93,3 +93,25 @@ def test_bugs_are_not_swallowed(catalogs, monkeypatch):
     monkeypatch.setitem(ladder.RUNGS, "hint", broken)
     with pytest.raises(ZeroDivisionError):
         solve(make_request(WCS, STARS), catalogs, SETTINGS)
+
+
+def test_errors_stay_with_their_stars_when_the_list_is_put_in_order(catalogs, monkeypatch):
+    """Faintest first and one without a position: a rung must see each error beside its own star."""
+    request = make_request(WCS, STARS)
+    errors = 1.0 / request.flux
+    x = request.x[::-1].copy()
+    x[3] = np.nan
+    seen = []
+
+    def look(request, catalogs, settings, folders):
+        seen.append(request)
+        raise NoSolution("looked")
+
+    monkeypatch.setitem(ladder.RUNGS, "hint", look)
+    mixed = replace(
+        request, x=x, y=request.y[::-1], flux=request.flux[::-1], position_error=errors[::-1].copy()
+    )
+    with pytest.raises(NoSolution):
+        solve(mixed, catalogs, SETTINGS)
+    assert len(seen[0].x) == len(request.x) - 1
+    np.testing.assert_allclose(seen[0].position_error, 1.0 / seen[0].flux)

@@ -84,3 +84,27 @@ def test_sip_has_every_power_once(order):
     powers = sip_powers(order)
     assert len(powers) == len(set(powers)) == (order + 1) * (order + 2) // 2 - 3
     assert all(2 <= p + q <= order for p, q in powers)
+
+
+@pytest.mark.parametrize("distortion", [0.5, -3.0, 8.0])
+def test_the_inverse_that_is_written_inverts(distortion):
+    true = make_wcs(50.0, -20.0, rotation=70.0, distortion=distortion)
+    header = plate_from_wcs(true, SHAPE).to_wcs(SHAPE).to_header(relax=True)
+    assert header["AP_ORDER"] >= 3
+    y, x = np.meshgrid(np.linspace(0, SHAPE[0] - 1, 23), np.linspace(0, SHAPE[1] - 1, 29))
+    x, y = x.ravel(), y.ravel()
+    ra, dec = true.all_pix2world(x, y, 0)
+    exact = WCS(header).all_world2pix(ra, dec, 0)
+    # as a reader does that knows SIP by its definition only
+    linear = WCS(header).wcs_world2pix(ra, dec, 1) - np.array([[header["CRPIX1"]], [header["CRPIX2"]]])
+    by_polynomial = np.array([x, y]) - linear - np.array([[header["CRPIX1"]], [header["CRPIX2"]]]) + 1.0
+    for row, name in enumerate(("AP", "BP")):
+        for p in range(10):
+            for q in range(10):
+                by_polynomial[row] -= header.get(f"{name}_{p}_{q}", 0.0) * linear[0] ** p * linear[1] ** q
+    np.testing.assert_allclose(exact, [x, y], atol=0.02)
+    np.testing.assert_allclose(by_polynomial, 0.0, atol=0.02)
+
+
+def test_no_inverse_without_distortion():
+    assert plate_from_wcs(make_wcs(50.0, -20.0), SHAPE).to_wcs(SHAPE).sip is None

@@ -59,6 +59,20 @@ def test_round_saturated_stars_stay_and_bled_columns_go():
     assert sorted(select_stars(sources, (1000, 1000))) == [0, 1, 2, *range(4, 20)]
 
 
+def test_blended_stars_come_after_clean_ones():
+    flags = np.zeros(200, np.uint16)
+    flags[::2] = Flag.NEIGHBOUR
+    sources = table(200, flux=RNG.uniform(1e4, 5e4, 200), flags=flags)
+    assert not np.any(flags[select_stars(sources, (1000, 1000), 16)])
+
+
+def test_a_cluster_of_blends_sends_its_bright_stars_before_faint_clean_ones():
+    flags = np.zeros(300, np.uint16)
+    flags[:100] = Flag.NEIGHBOUR
+    flux = np.concatenate([np.full(100, 1e5), np.full(200, 1e3)])
+    assert np.all(select_stars(table(300, flux=flux, flags=flags), (1000, 1000), 16) < 100)
+
+
 def test_harmless_flags_stay():
     sources = table(5, flags=np.full(5, int(Flag.NEIGHBOUR | Flag.WARM | Flag.INTERPOLATED), np.uint16))
     assert len(select_stars(sources, (1000, 1000))) == 5

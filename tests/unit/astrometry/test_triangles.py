@@ -57,6 +57,13 @@ def test_scale_sorts_out():
     assert not np.any(rows == partners)
 
 
+@pytest.mark.parametrize("factor", [0.851, 1.149])
+def test_the_tolerance_holds_on_either_side(factor):
+    image, sky = all_of(POINTS), all_of(POINTS * factor)
+    rows, partners = match_triangles(image, sky, scale=1.0, scale_tolerance=0.15, position_error=0.0)
+    assert np.sum(rows == partners) == len(image)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_too_few_points(n):
     few = all_of(POINTS[:n])

@@ -9,9 +9,18 @@ from scipy.stats import poisson
 
 from nightflow.astrometry.plate import plate_from_wcs
 from nightflow.astrometry.refine import heldout_rms, radial_rms, refine
+from nightflow.astrometry.solution import SolveRequest
 from nightflow.astrometry.verify import examine, faults, log_false_alarm
 from nightflow.instruments.profile import AstrometrySettings
-from tests.unit.astrometry.synthetic import SCALE, SHAPE, make_request, make_stars, make_wcs, worst_error
+from tests.unit.astrometry.synthetic import (
+    SCALE,
+    SHAPE,
+    make_request,
+    make_stars,
+    make_wcs,
+    on_frame,
+    worst_error,
+)
 
 SETTINGS = AstrometrySettings(scale=SCALE)
 STARS = make_stars(80.0, 10.0, 2.0, 700)
@@ -94,6 +103,71 @@ def test_false_alarm_far_below_the_smallest_float():
 
 def test_no_star_beyond_the_free_parameters_proves_nothing():
     assert log_false_alarm(0, 0.1, 1000) == pytest.approx(3.0)
+
+
+def test_a_right_solution_stands_before_a_deep_catalogue():
+    """20,000 catalogue stars on the frame, of which the frame shows the brightest 150."""
+    deep = make_stars(80.0, 10.0, 0.7, 56_000)
+    deep = deep.take(np.argsort(deep.mags["G"]))
+    request = make_request(WCS, deep.take(np.arange(450)), noise=NOISE, fakes=0.2)
+    fit = refine(plate_from_wcs(WCS, SHAPE), request, deep, start_radius=8.0, final_radius=1.5)
+    evidence = examine(fit, request, deep, hypotheses=100_000)
+    assert evidence.n_matched > 0.6 * len(request.x)
+    assert evidence.chance_matches < 5.0
+    assert faults(evidence, request, SETTINGS) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_no_star_of_the_corners_is_lost_to_distortion(seed):
+    distorted = make_wcs(80.0, 10.0, rotation=15.0, distortion=8.0)
+    near = make_stars(80.0, 10.0, 1.2, 450, seed=seed)
+    request = make_request(distorted, near, noise=0.05, complete=1.0, fakes=0.0, reach=0.8)
+    guess = plate_from_wcs(make_wcs(80.001, 10.001, rotation=15.2), SHAPE)
+    fit = refine(guess, request, near, start_radius=13.0, final_radius=1.5)
+    assert fit.plate.order == 3
+    assert len(fit) > 0.97 * len(request.x)
+    assert worst_error(fit.plate.to_wcs(), distorted) < 0.2 * SCALE
+
+
+def test_precise_stars_weigh_more():
+    errors = np.where(np.arange(len(STARS)) % 2, 0.02, 1.0)
+    x, y = on_frame(WCS, STARS)
+    errors = errors[: len(x)]
+    rng = np.random.default_rng(3)
+    x, y = x + errors * rng.normal(size=len(x)), y + errors * rng.normal(size=len(x))
+    known = SolveRequest(
+        x=x, y=y, flux=np.full(len(x), 1e4), position_error=errors, shape=SHAPE, ra=80.0, dec=10.0,
+        hint_error=1.0, scale=SCALE, scale_tolerance=0.05, parity=0, epoch=2016.0,
+    )  # fmt: skip
+    worst = []
+    for request in (known, replace(known, position_error=None)):
+        fit = refine(plate_from_wcs(WCS, SHAPE), request, STARS, start_radius=8.0, final_radius=3.0)
+        worst.append(worst_error(fit.plate.to_wcs(), WCS))
+    assert worst[0] < 0.05 * SCALE
+    assert worst[0] < 0.3 * worst[1]
+
+
+def test_an_error_that_is_no_number_is_replaced(request_):
+    errors = np.full(len(request_.x), np.nan)
+    errors[::2] = 0.0
+    fit = refine(
+        plate_from_wcs(WCS, SHAPE),
+        replace(request_, position_error=errors),
+        STARS,
+        start_radius=8.0,
+        final_radius=1.5,
+    )
+    assert worst_error(fit.plate.to_wcs(), WCS) < 1.0
+
+
+def test_chance_is_counted_where_the_stars_are(fit):
+    """A cluster of 200 on 200: shifted across the frame it meets nothing, shifted a little it does."""
+    rng = np.random.default_rng(1)
+    where = rng.normal([500.0, 400.0], 25.0, (200, 2))
+    ra, dec = WCS.all_pix2world(*rng.normal([500.0, 400.0], 25.0, (200, 2)).T, 0)
+    cluster = replace(STARS.take(np.arange(200)), ra=ra, dec=dec)
+    request = replace(make_request(WCS, STARS), x=where[:, 0], y=where[:, 1], flux=np.full(200, 100.0))
+    assert examine(fit, request, cluster, hypotheses=1).chance_matches > 10.0
 
 
 def test_a_dense_frame_matches_by_chance(fit):

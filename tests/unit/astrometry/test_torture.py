@@ -1,0 +1,81 @@
+"""Hard star lists through the ladder: how many are solved, and how well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from nightflow.astrometry.ladder import solve
+from nightflow.astrometry.solution import Quality
+from nightflow.errors import NoSolution
+from nightflow.instruments.profile import AstrometrySettings
+from tests.unit.astrometry.synthetic import SCALE
+from tests.unit.astrometry.torture import KINDS, Case, build, corner_error
+
+SETTINGS = AstrometrySettings(scale=SCALE, ladder=["previous", "hint"])
+EACH, FEW = 20, 2
+LEAST_USABLE = 8
+SOLVED = 0.995
+RMS, CORNER = 0.1, 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a list; lengths in pixels."""
+
+    case: str
+    usable: int
+    refusal: str = ""
+    rms_excess: float = 0.0
+    corner: float = 0.0
+
+    @property
+    def solved(self) -> bool:
+        return not self.refusal
+
+
+def outcome(case: Case) -> Outcome:
+    name = f"{case.kind} {case.seed}"
+    try:
+        solution = solve(case.request, case.catalogs, SETTINGS)
+    except NoSolution as refusal:
+        return Outcome(case=name, usable=case.usable, refusal="; ".join(map(str, refusal.rungs)))
+    assert solution.quality is Quality.VERIFIED
+    return Outcome(
+        case=name,
+        usable=case.usable,
+        rms_excess=solution.rms_arcsec / solution.scale - case.noise,
+        corner=corner_error(solution, case.truth),
+    )
+
+
+def check(outcomes: list[Outcome]) -> None:
+    counted = [o for o in outcomes if o.usable >= LEAST_USABLE]
+    solved = [o for o in counted if o.solved]
+    assert len(solved) >= SOLVED * len(counted), [o for o in counted if not o.solved]
+    assert [o for o in solved if o.rms_excess > RMS or o.corner > CORNER] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_few_of_each(kind):
+    check([outcome(build(kind, seed)) for seed in range(FEW)])
+
+
+@pytest.mark.soak
+def test_all():
+    outcomes = [outcome(build(kind, seed)) for kind in KINDS for seed in range(EACH)]
+    assert len(outcomes) >= 300
+    assert np.mean([o.usable >= LEAST_USABLE for o in outcomes]) > 0.95
+    check(outcomes)
+
+
+def test_the_lists_are_as_hard_as_they_claim():
+    """The lists are inputs: were they easy, the rates above would say nothing."""
+    assert build("sparse", 0).usable == 8
+    distorted = build("distorted", 0).truth
+    x, y = np.array([0.0, 999.0]), np.array([0.0, 799.0])
+    moved = distorted.sip_pix2foc(x, y, 0) - distorted.wcs.crpix[:, None]
+    off = np.hypot(*(moved - np.array([x, y]) + (distorted.wcs.crpix - 1.0)[:, None]))
+    assert off == pytest.approx([19.2, 19.2], rel=0.2)
