@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from tests.e2e.conftest import BIN, clean_environment, wait_until
 
@@ -31,7 +34,7 @@ Rows = dict[tuple[str, str, int], tuple[int | None, float | None]]
 class Site:
     """One store with its watcher; frames are those of a simulated night."""
 
-    def __init__(self, root: Path, night: Path) -> None:
+    def __init__(self, root: Path, night: Path, url: str = "") -> None:
         self.root = root
         self.incoming = root / "incoming"
         self.disk = root / "disk/incoming"
@@ -40,8 +43,17 @@ class Site:
         self.process: subprocess.Popen[bytes] | None = None
         for folder in (self.incoming, self.disk):
             folder.mkdir(parents=True)
-        self.settings.write_text(SETTINGS)
-        self.command("catalog", "import", str(night / "catalog.csv"), "--name", "field")
+        self.settings.write_text(SETTINGS + (f'\n[store]\nurl = "{url}"\n' if url else ""))
+        self.engine = create_engine(url or f"sqlite:///{root / 'nightflow.sqlite'}", poolclass=NullPool)
+        self._take_catalog(night / "catalogs")
+
+    def _take_catalog(self, made: Path) -> None:
+        """Take the field's catalogue, which the first site of the night makes."""
+        if made.is_dir():
+            shutil.copytree(made, self.root / "catalogs")
+            return
+        self.command("catalog", "import", str(self.night / "catalog.csv"), "--name", "field")
+        shutil.copytree(self.root / "catalogs", made)
 
     def frames(self, *kinds: str) -> list[Path]:
         """Return the night's raw frames of some kinds, in order of time."""
@@ -86,17 +98,21 @@ class Site:
     def log(self) -> str:
         return (self.root / "watch.log").read_text(errors="replace")
 
-    def query(self, statement: str, *parameters: Any) -> list[Any]:
-        """Ask the ledger; nothing where the service has not made its tables yet."""
-        with closing(sqlite3.connect(self.root / "nightflow.sqlite", timeout=30)) as connection:
-            try:
-                return connection.execute(statement, parameters).fetchall()
-            except sqlite3.OperationalError:
-                return []
+    def query(self, statement: str, **parameters: Any) -> list[Any]:
+        """Ask the ledger."""
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement), parameters)]
+
+    def look(self, statement: str, **parameters: Any) -> list[Any]:
+        """Ask the ledger; nothing where it is away, or has no tables yet."""
+        try:
+            return self.query(statement, **parameters)
+        except DBAPIError:
+            return []
 
     def states(self, name: str) -> list[str]:
         """Return the states of the exposures that were received under a name, in their order."""
-        rows = self.query("SELECT state FROM exposure WHERE path LIKE ? ORDER BY id", f"%/{name}")
+        rows = self.look("SELECT state FROM exposure WHERE path LIKE :path ORDER BY id", path=f"%/{name}")
         return [state for (state,) in rows]
 
     def wait_for(self, name: str, *states: str, seconds: float = 90) -> None:
@@ -107,7 +123,7 @@ class Site:
         """Wait until each of these files is done and nothing is in work."""
 
         def settled() -> bool:
-            busy = self.query(f"SELECT 1 FROM exposure WHERE state NOT IN {_TERMINAL}")
+            busy = self.look(f"SELECT 1 FROM exposure WHERE state NOT IN {_TERMINAL}")
             return not busy and all("done" in self.states(name) for name in names)
 
         wait_until(settled, seconds, f"all frames to settle\n{self.log[-3000:]}")
@@ -115,10 +131,10 @@ class Site:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the store's write lock, as a tool that somebody left open does."""
-        with closing(sqlite3.connect(self.root / "nightflow.sqlite", isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield
-            connection.execute("ROLLBACK")
+            connection.rollback()
 
     def finish(self) -> Rows:
         """Conclude the night; return its light curves."""
@@ -127,11 +143,16 @@ class Site:
         return self.rows()
 
     def rows(self) -> Rows:
-        """Return every measurement of a current reduction."""
+        """Return what was detected on the frames of current reductions.
+
+        Not what was measured at places where nothing was detected (forced apertures): those of an hour know
+        the sources that were found until then, which depends on the order in which frames came.
+        """
         found = self.query(
             "SELECT exposure.path, measurement.kind, measurement.number, source_id, mag FROM measurement "
             "JOIN reduction ON reduction.id = reduction_id JOIN frame ON frame.id = frame_id "
-            "JOIN exposure ON exposure.id = exposure_id WHERE reduction.current"
+            "JOIN exposure ON exposure.id = exposure_id "
+            "WHERE reduction.current AND measurement.kind <> 'forced'"
         )
         rows = {(Path(path).name, kind, number): (source, mag) for path, kind, number, source, mag in found}
         assert len(rows) == len(found), "a frame is in the light curves twice"

@@ -6,20 +6,21 @@ The cases share one night, because a night costs half a minute; each is a test o
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from tests.e2e.conftest import wait_until
 from tests.faults.cases import CASES, Case
 from tests.faults.site import Rows, Site, check_night, different
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def two_watchers(site: Site) -> None:
@@ -47,7 +48,7 @@ def database_locked(site: Site) -> None:
 
 
 def service_killed(site: Site) -> None:
-    wait_until(lambda: site.query("SELECT 1 FROM exposure WHERE state = 'reducing'"), 60, "a frame in work")
+    wait_until(lambda: site.look("SELECT 1 FROM exposure WHERE state = 'reducing'"), 60, "a frame in work")
     site.kill()
     site.start()
     wait_until(lambda: site.log.count("watching ") == 2, 30, "the service to be there again")
@@ -68,7 +69,7 @@ def products_read_only(site: Site) -> None:
     finally:
         for folder in folders:
             folder.chmod(0o755)
-    [(reason,)] = site.query("SELECT reason FROM exposure WHERE path LIKE ?", f"%/{light.name}")
+    [(reason,)] = site.query("SELECT reason FROM exposure WHERE path LIKE :path", path=f"%/{light.name}")
     assert "products not written" in reason
 
 
@@ -91,7 +92,7 @@ class DisturbedNight:
         try:
             action()
             self.faults[name] = None
-        except (AssertionError, OSError, sqlite3.Error) as error:
+        except (AssertionError, OSError, DBAPIError, CalledProcessError) as error:
             self.faults[name] = error
 
 
