@@ -107,6 +107,7 @@ class _Opened:
     """An exposure between `identify` and `conclude`."""
 
     began: float
+    path: str
     surroundings: str = ""
 
 
@@ -208,7 +209,7 @@ class Reducer:
         exposure = self._exposure(exposure_id)
         path = Path(exposure.path)
         with self._lock:
-            self._opened[exposure_id] = _Opened(began=time.perf_counter())
+            self._opened[exposure_id] = _Opened(began=time.perf_counter(), path=exposure.path)
         check_content(path, exposure.sha256)
         profiles = list(self.context.profiles.values())
         identified = identify_file(path, profiles, max_pixels=self.settings.max_pixels)
@@ -300,7 +301,7 @@ class Reducer:
             worker=worker,
         )
         if settled:
-            self._follow_up(exposure_id, frames, found)
+            self._follow_up(exposure, frames, found)
         with self._lock:
             opened = self._opened.pop(exposure_id, None)
             for frame in frames:
@@ -319,12 +320,16 @@ class Reducer:
         pause = min(_FIRST_RETRY * 2 ** (Priority.holds(later) - 1), _LAST_RETRY)
         return {"retry_at": self._clock() + pause, "priority": later}
 
-    def _follow_up(self, exposure_id: int, frames: list[FrameRow], found: Verdict) -> None:
+    def _follow_up(self, exposure: Exposure, frames: list[FrameRow], found: Verdict) -> None:
         """Do what an exposure's end means for others, and for itself."""
+        exposure_id = exposure.id or 0
         if found.state == State.DONE:
             supersede_replaced(self.database, exposure_id)
         wake_for_calibration(self.context, frames, self._clock())
         opened = self._opened.get(exposure_id)
+        if found.waits_for == "outside" and opened is not None and opened.path != exposure.path:
+            # The file was renamed meanwhile: it is not away.
+            requeue(self.database, [exposure_id], priority=Priority.REDO, now=self._clock())
         if found.waits_for != "calibration" or opened is None or not opened.surroundings:
             return
         if opened.surroundings != self.conclusion_fingerprint(frames, found.state):

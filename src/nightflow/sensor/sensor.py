@@ -125,7 +125,7 @@ class Sensor:
         self._tracker = StabilityTracker(
             settle_seconds=places.settle_seconds, patience_seconds=places.patience_seconds, clock=clock
         )
-        self._registered: dict[Path, tuple[int, int]] = {}
+        self._registered: dict[Path, tuple[int, int, int]] = {}
         self._refused: dict[Path, _Refusal] = {}
         self._unreadable: dict[Path, str] = {}
         self._next_sweep = clock()
@@ -217,10 +217,10 @@ class Sensor:
     def _notice(self, path: Path, *, closed: bool = False) -> None:
         """Begin to follow a file, unless it is known as it is."""
         status = _status(path)
-        if status is None or self._registered.get(path) == (status.st_size, status.st_mtime_ns):
+        if status is None or self._registered.get(path) == _seen(status):
             return
         if path not in self._tracker and path not in self._registered and self._known(path, status):
-            self._registered[path] = (status.st_size, status.st_mtime_ns)
+            self._registered[path] = _seen(status)
             return
         self._observe(path, status, closed=closed)
 
@@ -266,7 +266,7 @@ class Sensor:
         except Exception as error:  # noqa: BLE001  # whatever is wrong with this file, the others go on
             self._refused[path] = self._refusal(path, refused, error)
             return
-        self._registered[path] = (status.st_size, status.st_mtime_ns)
+        self._registered[path] = _seen(status)
         self._drop(path)
 
     def _refusal(self, path: Path, before: _Refusal | None, error: Exception) -> _Refusal:
@@ -300,6 +300,11 @@ class Sensor:
     def _drop(self, path: Path) -> None:
         self._tracker.forget(path)
         self._refused.pop(path, None)
+
+
+def _seen(status: os.stat_result) -> tuple[int, int, int]:
+    """Return by what a file is known again: a copy that keeps the time of its content has another ctime."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _status(path: Path) -> os.stat_result | None:

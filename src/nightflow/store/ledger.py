@@ -17,7 +17,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Priority, State, plain_text
 
-__all__ = ["TERMINAL", "Received", "held_for", "receive", "requeue", "settle_exposure"]
+__all__ = ["TERMINAL", "Received", "held_for", "move", "path_of", "receive", "requeue", "settle_exposure"]
 
 TERMINAL = frozenset({State.DONE, State.HELD, State.REJECTED, State.FAILED, State.DUPLICATE})
 """States in which nothing is going on."""
@@ -34,7 +34,7 @@ class Received:
     state : State
         Where it stands; `State.DUPLICATE` where the content is known under another path.
     is_new : bool
-        True where this call wrote the row.
+        True where this call wrote the row, or put back into the queue what had waited for the file.
     """
 
     exposure_id: int
@@ -46,6 +46,8 @@ def receive(
     database: Database, path: str, sha256: str, size: int, *, priority: int = Priority.LIVE, now: datetime
 ) -> Received:
     """Enter a file into the ledger; the same file again changes nothing.
+
+    Only an exposure that waits for something outside is taken up again: it may have waited for this file.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def receive(
         ).all()
         same = next((exposure for exposure in known if exposure.path == path), None)
         if same is not None:
-            return _received(same, is_new=False)
+            return _received(same, is_new=_came_back(same))
         exposure = Exposure(path=path, sha256=sha256, size=size, priority=priority, received_at=now)
         first = next((other for other in known if other.state != State.DUPLICATE), None)
         if first is not None:
@@ -79,6 +81,22 @@ def receive(
         session.add(exposure)
         session.flush()
         return _received(exposure, is_new=True)
+
+
+def path_of(database: Database, sha256: str) -> str | None:
+    """Return where the file of this content lies as far as the ledger knows, None where it knows none."""
+    known = select(Exposure.path).where(Exposure.sha256 == sha256, Exposure.state != State.DUPLICATE)
+    with database.session() as session:
+        return session.exec(known).first()
+
+
+def move(database: Database, sha256: str, path: str, to: str) -> bool:
+    """Write down that a file lies elsewhere now; False where the ledger knows it elsewhere already."""
+    known = update(Exposure).where(
+        col(Exposure.sha256) == sha256, col(Exposure.path) == path, col(Exposure.state) != State.DUPLICATE
+    )
+    with database.write() as session:
+        return session.connection().execute(known.values(path=plain_text(to))).rowcount == 1
 
 
 def settle_exposure(
@@ -192,6 +210,14 @@ def held_for(database: Database, waits_for: str, instrument: str | None = None) 
     with database.session() as session:
         ids = session.exec(_filtered(held, waits_for, instrument)).all()
         return [one for one in ids if one is not None]
+
+
+def _came_back(exposure: Exposure) -> bool:
+    if exposure.state != State.HELD or exposure.waits_for != "outside":
+        return False
+    exposure.state, exposure.reason, exposure.waits_for = State.RECEIVED, "", ""
+    exposure.retry_at = exposure.done_at = None
+    return True
 
 
 def _received(exposure: Exposure, *, is_new: bool) -> Received:

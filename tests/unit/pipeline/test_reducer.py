@@ -11,13 +11,14 @@ import pytest
 from astropy.io import fits
 
 from nightflow.errors import FrameRejected, MissingCalibration, NoSolution, RetryLater
+from nightflow.instruments.fits_file import content_hash
 from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.pipeline.register import register
 from nightflow.store.frames import frames_of
 from nightflow.store.leases import lease
-from nightflow.store.ledger import receive
+from nightflow.store.ledger import move, receive
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import current_reduction, frame_rows
 from tests.unit.pipeline.station import (
@@ -175,6 +176,22 @@ class TestOutsideIsAway:
         monkeypatch.setitem(reducer_module._WORKERS, "solve", moody)
         assert reduced(reducer, station.frame("light.fits")).state == "done"
         assert pauses == [0.5]
+
+    def test_a_file_that_was_renamed_while_it_was_reduced_is_taken_up_again(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+    ) -> None:
+        path = station.frame("light.fits")
+        final = path.with_name("final.fits")
+
+        def renamed(work, context):
+            move(reducer.database, content_hash(path.rename(final)), str(path), str(final))
+            raise RetryLater(f"{path}: cannot be read: No such file or directory")
+
+        steps_of_straw(monkeypatch)
+        monkeypatch.setattr("nightflow.pipeline.reduce_exposure._TRIES", 1)
+        monkeypatch.setitem(reducer_module._WORKERS, "calibrate", renamed)
+        outcome = reduced(reducer, path)
+        assert exposure(reducer, outcome.exposure_id).state == State.RECEIVED
 
     def test_a_file_that_vanished_is_held(self, station: Station, reducer: Reducer) -> None:
         path = station.frame("light.fits")

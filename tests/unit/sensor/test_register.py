@@ -13,6 +13,8 @@ from nightflow.errors import RetryLater
 from nightflow.sensor import register as register_module
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.store.database import Database
+from nightflow.store.leases import lease
+from nightflow.store.ledger import settle_exposure
 from nightflow.store.models import State
 from nightflow.store.overview import counts, get_exposure
 
@@ -60,6 +62,34 @@ def test_a_copy_under_another_name_is_a_duplicate(database: Database, frame: Pat
     for path in (frame, copy):
         registrar(database).register(path)
     assert counts(database)[State.DUPLICATE] == 1
+
+
+def test_a_file_that_was_renamed_is_no_duplicate(database: Database, frame: Path) -> None:
+    """A writer that gives the file one name after the other: the row follows to where it lies."""
+    registrar(database).register(frame)
+    registrar(database).register(frame.rename(frame.with_name("final.fits")))
+    exposure = get_exposure(database, 1)
+    assert exposure is not None
+    assert (exposure.path, exposure.state) == (str(frame.with_name("final.fits")), State.RECEIVED)
+    assert sum(counts(database).values()) == 1
+
+
+def test_a_file_that_came_back_is_taken_up_at_once(database: Database, frame: Path) -> None:
+    registrar(database).register(frame)
+    now = datetime.now(UTC)
+    later = now + timedelta(minutes=5)
+    settle_exposure(database, 1, State.HELD, "gone", now=now, waits_for="outside", retry_at=later)
+    told: list[bool] = []
+    registrar(database, on_received=lambda: told.append(True)).register(frame)
+    assert told == [True]
+    assert lease(database, "w", now=now, seconds=60) is not None
+
+
+def test_what_waits_for_something_else_is_left_waiting(database: Database, frame: Path) -> None:
+    registrar(database).register(frame)
+    settle_exposure(database, 1, State.HELD, "no flat", now=datetime.now(UTC), waits_for="calibration")
+    registrar(database).register(frame)
+    assert counts(database)[State.HELD] == 1
 
 
 def test_after_a_restart_unchanged_files_are_known(database: Database, frame: Path) -> None:

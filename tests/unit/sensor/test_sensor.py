@@ -257,6 +257,21 @@ def test_other_folders_from_the_next_turn_on(
     assert registrar.registered == [new / "a.fits"]
 
 
+def test_a_file_that_comes_again_with_the_time_of_its_content_is_looked_at(
+    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    """As `cp -p` and rsync copy; meanwhile its exposure may wait for it."""
+    frame = tmp_path / "a.fits"
+    for _ in range(2):
+        frame.write_bytes(b"end")
+        os.utime(frame, (1e9, 1e9))
+        sensor._watcher.hints.put(Hint(path=frame, root=tmp_path, closed=True))
+        sensor.turn()
+        frame.unlink()
+        sensor.turn()
+    assert registrar.registered == [frame, frame]
+
+
 def test_lost_events_bring_a_sweep(
     tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
 ) -> None:

@@ -1,0 +1,122 @@
+"""What can go wrong with one frame; each case delivers its light in the end."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.conftest import wait_until
+from tests.faults.site import Site
+
+__all__ = ["CASES", "Case"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way in which a frame comes.
+
+    Attributes
+    ----------
+    name : str
+    disturb : callable
+        Delivers a light; raises where the service did not behave meanwhile.
+    states : tuple of str
+        Of the exposures that come of it, in their order.
+    """
+
+    name: str
+    disturb: Callable[[Site, Path], None]
+    states: tuple[str, ...] = ("done",)
+
+
+def truncated_then_completed(site: Site, light: Path) -> None:
+    """A copy that broke off stays short for so long that it is taken as it is; then it is made whole."""
+    content, target = light.read_bytes(), site.incoming / light.name
+    target.write_bytes(content[: len(content) // 3])
+    site.wait_for(light.name, "rejected")
+    target.write_bytes(content)
+
+
+def slow_write(site: Site, light: Path) -> None:
+    content = light.read_bytes()
+    step = len(content) // 8 + 1
+    with (site.incoming / light.name).open("wb") as file:
+        for start in range(0, len(content), step):
+            assert site.states(light.name) == [], "taken half-written"
+            file.write(content[start : start + step])
+            file.flush()
+            time.sleep(0.4)
+
+
+def rename_storm(site: Site, light: Path) -> None:
+    """Temporary names that are passed over, and names of finished frames that last for a moment."""
+    path = Path(shutil.copy(light, site.incoming / f".{light.name}.Xy12Zq"))
+    for name in (f"{light.name}.part", "a.fits", "b.fits", "c.fits", ".hidden.fits", "d.fits", light.name):
+        path = path.rename(site.incoming / name)
+        time.sleep(0.15)
+
+
+def delivered_again(site: Site, light: Path) -> None:
+    """By another way, under another name, and once more over itself."""
+    site.deliver(light)
+    site.wait_for(light.name, "done")
+    site.deliver(light)
+    shutil.copy(light, site.incoming / "again.fits")
+    site.wait_for("again.fits", "duplicate")
+
+
+def changed_content(site: Site, light: Path) -> None:
+    """A file of the same moment takes the place of one that is reduced already, which is retired."""
+    content = bytearray(light.read_bytes())
+    pixels = len(content) // 2
+    content[pixels : pixels + 200] = bytes(200)
+    (site.incoming / light.name).write_bytes(content)
+    site.wait_for(light.name, "done")
+    site.deliver(light)
+
+
+def deleted_while_queued(site: Site, light: Path) -> None:
+    target = site.incoming / light.name
+    shutil.copy2(light, target)
+    wait_until(lambda: site.states(light.name), 60, f"{light.name} to be received")
+    target.unlink()
+    time.sleep(6)
+    shutil.copy2(light, target)
+
+
+def unreadable(site: Site, light: Path) -> None:
+    """Until somebody mends its rights; status and log name it, and nothing waits for it."""
+    hidden = site.incoming / f".{light.name}.part"
+    shutil.copy(light, hidden)
+    hidden.chmod(0)
+    target = hidden.rename(site.incoming / light.name)
+    said = f"{light.name}: cannot be read: Permission denied; it is taken when it can be read"
+    wait_until(lambda: said in site.log, 40, "the unreadable file to be told")
+    assert site.states(light.name) == []
+    time.sleep(6)  # for the next sign of life
+    assert "Permission denied" in site.command("status").stdout
+    target.chmod(0o644)
+
+
+def folder_made_anew(site: Site, light: Path) -> None:
+    """A disk that goes and comes back: its folder is another one then."""
+    site.disk.rename(site.root / "disk/gone")
+    wait_until(lambda: f"{site.disk}: no events from here" in site.log, 30, "the loss to be told")
+    site.disk.mkdir()
+    shutil.copy(light, site.disk)
+    wait_until(lambda: f"{site.disk}: it is there (again)" in site.log, 30, "the folder to be found")
+
+
+CASES = (
+    Case("truncated then completed", truncated_then_completed, ("rejected", "done")),
+    Case("slow write", slow_write),
+    Case("rename storm", rename_storm),
+    Case("re-delivery", delivered_again),
+    Case("changed content", changed_content, ("rejected", "done")),
+    Case("deleted while queued", deleted_while_queued),
+    Case("unreadable", unreadable),
+    Case("folder removed and made anew", folder_made_anew),
+)
