@@ -24,7 +24,8 @@ from benchmarks.cases.questions import (
     lightcurve_postgres,
     lightcurve_sqlite,
 )
-from benchmarks.cases.solve_hint import solve_hint_case
+from benchmarks.cases.solve_blind import solve_blind_case
+from benchmarks.cases.solve_hint import solve_hint_case, solve_ladder_case
 from benchmarks.harness import Case
 from benchmarks.workshop import Workshop
 
@@ -37,7 +38,9 @@ BENCHMARKS: dict[str, Callable[[Workshop], AbstractContextManager[Case]]] = {
     "detect": detect_case,
     "detect_photutils": detect_photutils_case,
     "psf": psf_case,
+    "solve_ladder": solve_ladder_case,
     "solve_hint": solve_hint_case,
+    "solve_blind": solve_blind_case,
     "chain": chain_case,
     "append_sqlite": append_sqlite,
     "append_postgres": append_postgres,

@@ -1,17 +1,18 @@
-"""A list of stars with pointing and scale roughly known: our hint solver and solve-field."""
+"""A list of stars with pointing and scale roughly known: our ladder, our hint solver, and solve-field."""
 
 from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS, FITSFixedWarning, Sip
 
 from benchmarks import peers
 from benchmarks.harness import Agreement, Case, Side, Skipped, close
@@ -22,18 +23,35 @@ from nightflow.astrometry.solution import SolveRequest
 from nightflow.lightcurves.associate import unit_vectors
 from nightflow.pipeline.solve import julian_year
 
-__all__ = ["agree", "hinted_request", "other_solver", "solve_hint_case"]
+__all__ = ["agree", "hinted_request", "other_solver", "solve_field", "solve_hint_case", "solve_ladder_case"]
 
 _STARS = 300
 _HINT_OFF = 0.15
 """Degrees by which the hint is wrong in declination."""
 
 
+_DRIFT_PX = (23.0, -11.0)
+"""From the frame before to this one."""
+
+
+@contextmanager
+def solve_ladder_case(workshop: Workshop) -> Iterator[Case]:
+    """The whole ladder on a frame of a known pointing: the solution of the frame before is at hand."""
+    request = replace(hinted_request(workshop), previous_wcs=_frame_before(workshop))
+    with _against_other(workshop, request, workshop.profile.astrometry.ladder) as case:
+        yield case
+
+
 @contextmanager
 def solve_hint_case(workshop: Workshop) -> Iterator[Case]:
-    """The measured stars of the light frame, and its header's pointing made worse."""
-    request = hinted_request(workshop)
-    settings = workshop.profile.astrometry.model_copy(update={"ladder": ["hint"]})
+    """The first frame of a pointing: the hint solver alone on the header's pointing made worse."""
+    with _against_other(workshop, hinted_request(workshop), ["hint"]) as case:
+        yield case
+
+
+@contextmanager
+def _against_other(workshop: Workshop, request: SolveRequest, rungs: Sequence[str]) -> Iterator[Case]:
+    settings = workshop.profile.astrometry.model_copy(update={"ladder": list(rungs)})
     catalogs = workshop.catalogs
     with tempfile.TemporaryDirectory(dir=workshop.folder) as name:
         solver, peer_name = other_solver(workshop, Path(name))
@@ -43,6 +61,16 @@ def solve_hint_case(workshop: Workshop) -> Iterator[Case]:
             peer_name=peer_name,
             agree=lambda ours, theirs: agree(ours, theirs, request.shape),
         )
+
+
+def _frame_before(workshop: Workshop) -> WCS:
+    """Return the solution of a frame that looked at the same field, its stars `_DRIFT_PX` elsewhere."""
+    settings = workshop.profile.astrometry.model_copy(update={"ladder": ["hint"]})
+    wcs = solve(hinted_request(workshop), workshop.catalogs, settings).wcs.deepcopy()
+    wcs.wcs.crpix = wcs.wcs.crpix - np.array(_DRIFT_PX)
+    if wcs.sip is not None:
+        wcs.sip = Sip(wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp, wcs.wcs.crpix)
+    return wcs
 
 
 def hinted_request(workshop: Workshop) -> SolveRequest:
@@ -78,13 +106,13 @@ def other_solver(workshop: Workshop, folder: Path) -> tuple[Callable[[SolveReque
             f"{peers.name('astrometry')} (the embedded solver as a process; solve-field is not installed)",
         )
     return (
-        lambda request: _solve_field(program, request, folder),
+        lambda request: solve_field(program, request, folder),
         "solve-field: the same stars, pointing and scale, one index file",
     )
 
 
-def _solve_field(program: str, request: SolveRequest, folder: Path) -> WCS:
-    """Run solve-field on a list of stars; return its WCS.
+def solve_field(program: str, request: SolveRequest, folder: Path) -> WCS:
+    """Run solve-field on a list of stars with the hints that there are; return its WCS.
 
     Raises
     ------
@@ -107,17 +135,26 @@ def _solve_field(program: str, request: SolveRequest, folder: Path) -> WCS:
 
 def _arguments(request: SolveRequest, folder: Path) -> list[str]:
     """Return solve-field's arguments: the hints of the request, the index file that comes with nightflow."""
-    assert request.scale is not None
-    low, high = (request.scale * (1 + sign * request.scale_tolerance) for sign in (-1, 1))
     ny, nx = request.shape
     return [
         *peers.SOLVE_FIELD,
         "--config", str(peers.solve_field_config(folder, PACKAGED_INDEX_FOLDER)),
-        "--ra", str(request.ra), "--dec", str(request.dec), "--radius", str(request.hint_error + 0.5),
-        "--scale-units", "arcsecperpix", "--scale-low", f"{low:.5f}", "--scale-high", f"{high:.5f}",
+        *_hints(request),
         "--width", str(nx), "--height", str(ny), "--wcs", "stars.wcs", "--temp-dir", str(folder),
         "stars.xyls",
     ]  # fmt: skip
+
+
+def _hints(request: SolveRequest) -> list[str]:
+    """Return pointing and scale as arguments, as far as the request has them."""
+    hints = []
+    if request.ra is not None and request.dec is not None:
+        radius = request.hint_error + 0.5
+        hints += ["--ra", str(request.ra), "--dec", str(request.dec), "--radius", str(radius)]
+    if request.scale is not None:
+        low, high = (request.scale * (1 + sign * request.scale_tolerance) for sign in (-1, 1))
+        hints += ["--scale-units", "arcsecperpix", "--scale-low", f"{low:.5f}", "--scale-high", f"{high:.5f}"]
+    return hints
 
 
 def agree(ours: WCS, theirs: WCS, shape: tuple[int, int]) -> Agreement:

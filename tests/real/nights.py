@@ -38,8 +38,8 @@ class Night:
             night.command("catalog", "import", str(file), "--name", name)
         return night
 
-    def run(self, *paths: Path) -> None:
-        result = invoke(self.root, "run", *map(str, paths))
+    def run(self, *paths: Path, until: str = "append") -> None:
+        result = invoke(self.root, "run", "--until", until, *map(str, paths))
         self.output, self.exit_code = result.output, result.exit_code
 
     def command(self, *arguments: str) -> str:

@@ -24,6 +24,7 @@ from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
+from tests.real.own_stars import detect
 
 pytestmark = pytest.mark.real
 
@@ -37,7 +38,7 @@ WCS_CARDS = ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1"
 @pytest.fixture(scope="module")
 def catalogs(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalCatalogs:
     folder = tmp_path_factory.mktemp("catalogs")
-    for name in ("tycho2_hatp32", "tycho2_mit_oct12", "landolt"):
+    for name in ("tycho2_hatp32", "landolt"):
         import_catalog(shared_data / "catalogues" / f"{name}.csv", name, folder)
     return LocalCatalogs(folder)
 
@@ -60,17 +61,6 @@ def hatp32_request(file: Path) -> SolveRequest:
     )
 
 
-def detect(data: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    pixels = np.ascontiguousarray(data, np.float32)
-    background = sep.Background(pixels)
-    flat = pixels - background.back()
-    found = sep.extract(flat, 4.0, err=background.globalrms, minarea=5)
-    clean = found["b"] > 0.5 * found["a"]
-    x, y, _ = sep.winpos(flat, found["x"][clean], found["y"][clean], np.full(clean.sum(), 1.5))
-    flux, _, _ = sep.sum_circle(flat, x, y, 4.0)
-    return x, y, flux
-
-
 def request(x: NDArray, y: NDArray, flux: NDArray, shape: tuple[int, int], **known) -> SolveRequest:
     good = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & (flux > 0))
     good = good[evenly(x[good], y[good], flux[good], max(shape) / 4.0, 300)]
@@ -81,8 +71,7 @@ def request(x: NDArray, y: NDArray, flux: NDArray, shape: tuple[int, int], **kno
 
 def check_hatp32(solution) -> None:
     assert solution.quality is Quality.VERIFIED
-    assert solution.rms_arcsec < 2.0
-    assert solution.heldout_rms_arcsec < 2.0
+    assert solution.heldout_rms_arcsec < 0.35 * 5.164
     assert solution.scale == pytest.approx(5.164, abs=0.01)
     assert solution.parity == -1
 
@@ -91,13 +80,10 @@ def test_hatp32_by_hint(hatp32, catalogs):
     solved, seconds = [], []
     for frame in hatp32:
         started = time.process_time()  # a busy machine is not the solver's fault
-        try:
-            solved.append(solve_hint(frame, catalogs, HATP32))
-        except NoSolution:
-            continue
+        solved.append(solve_hint(frame, catalogs, HATP32))
         seconds.append(time.process_time() - started)
         check_hatp32(solved[-1])
-    assert len(solved) >= 35
+    assert len(solved) == 36
     assert np.median(seconds) < 0.2
     # the night drifts slowly: neighbours in time are neighbours on the sky, or one of them is false
     centres = SkyCoord([s.ra_center for s in solved], [s.dec_center for s in solved], unit="deg")
@@ -124,28 +110,6 @@ def test_hatp32_by_astrometry_net(hatp32, catalogs, blind):
         check_hatp32(solution)
         ours = SkyCoord(by_hint.ra_center, by_hint.dec_center, unit="deg")
         assert ours.separation(SkyCoord(solution.ra_center, solution.dec_center, unit="deg")).arcsec < 1.0
-
-
-def test_mit_ends_soon_and_without_a_false_solution(shared_data, catalogs):
-    files = sorted((shared_data / "mit_2018-10-12").glob("*Light*.fit.gz"))[::6]
-    for file in files:
-        with fits.open(file) as hdus:
-            header, data = hdus[0].header, hdus[0].data.astype(np.float32)
-        hint = SkyCoord(header["OBJCTRA"], header["OBJCTDEC"], unit=("hourangle", "deg"))
-        frame = request(
-            *detect(data),
-            data.shape,
-            ra=float(hint.ra.deg),
-            dec=float(hint.dec.deg),
-            scale=1.266,
-            epoch=2018.78,
-        )
-        started = time.perf_counter()
-        with pytest.raises(NoSolution) as caught:
-            solve(frame, catalogs, AstrometrySettings(scale=1.266))
-        assert time.perf_counter() - started < 20.0
-        assert [rung.split(":")[0] for rung in caught.value.rungs] == ["previous", "hint", "astrometry_net"]
-    assert files
 
 
 @pytest.mark.parametrize(("file", "standards"), [("d1047", 4), ("d1083", 3)])

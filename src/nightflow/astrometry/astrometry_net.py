@@ -16,8 +16,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from nightflow.astrometry.accept import Deadline, match_radius_px, verified
+from nightflow.astrometry.geometry import field_radius
 from nightflow.astrometry.plate import Plate, plate_from_wcs
 from nightflow.astrometry.previous import stars_on_frame
+from nightflow.astrometry.reference import reference_stars
 from nightflow.astrometry.solution import Solution, SolveRequest
 from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.catalogs.local import LocalCatalogs
@@ -41,8 +43,11 @@ WORKER = (sys.executable, "-m", "nightflow.astrometry.astrometry_net_worker")
 
 _STARS = 60
 _HINTED_SHARE = 0.2
-_BLIND_SHARE = 0.4
-"""Shares of the rung's time limit: with hints a solvable frame takes well under a second, blind some 10 s."""
+_BLIND_SHARE = 0.25
+"""Shares of the rung's time limit. A solvable frame takes well under a second, also blind on all of Tycho-2;
+one that cannot be solved would take minutes where the scale is unknown."""
+_WIDEST_FIELD = 15.0
+"""Degrees from the middle to a corner where the scale is unknown."""
 _HYPOTHESES = 10_000
 """The solver does not say how many quads it tried; it is some thousands for a frame."""
 _START_RADIUS = 0.01
@@ -71,16 +76,23 @@ def solve_astrometry_net(
     Raises
     ------
     NoSolution
-        No index file, no wheel, a solver that crashed or ran out of time, or nothing that verifies.
+        No catalogue, no index file, no wheel, a solver that crashed or ran out of time, or nothing that
+        verifies.
     """
     if len(request.x) < settings.minimum_matches:
         raise NoSolution(f"{len(request.x)} stars detected, {settings.minimum_matches} needed")
+    if not catalogs.names():
+        raise NoSolution(
+            "no local catalogue that could verify a solution; import one with `nightflow catalog import`"
+        )
     files = index_files(index_folders)
     deadline = Deadline(request.time_limit)
     said = []
     for label, share, position in _attempts(request):
         limit = min(share * request.time_limit, deadline.left)
         try:
+            if position is not None:
+                _require_reference(position, request, catalogs, settings)
             cards = _best_cards(_payload(request, files, position, limit), limit)
             return _verified(cards, request, catalogs, settings)
         except NoSolution as refusal:
@@ -169,6 +181,23 @@ def _attempts(request: SolveRequest) -> list[tuple[str, float, list[float] | Non
         return [blind]
     position = [request.ra % 360.0, request.dec, request.hint_error]
     return [("with hints", _HINTED_SHARE, position), blind]
+
+
+def _require_reference(
+    position: list[float], request: SolveRequest, catalogs: LocalCatalogs, settings: AstrometrySettings
+) -> None:
+    """Raise `NoSolution` where whatever the solver found around the hint could not be verified."""
+    ra, dec, error = position
+    field = field_radius(request.shape, request.scale) if request.scale is not None else _WIDEST_FIELD
+    reference_stars(
+        catalogs,
+        request,
+        settings,
+        ra=ra,
+        dec=dec,
+        radius=error + field,
+        minimum=settings.minimum_matches,
+    )
 
 
 def _payload(

@@ -67,13 +67,16 @@ def solve_shifted(
     shift = vote_shift(seen[:_BRIGHTEST], predicted[:_BRIGHTEST], limit=limit, radius=radius)
     if shift is None or shift.support < 3:
         raise NoSolution(f"no shift brings 3 of {len(predicted)} catalogue stars onto detections")
+    guess, start_radius = moved(plate, shift.dx, shift.dy), 1.5 * radius
+    # the shift is known: three quarters of the stars can no longer come onto the frame
+    _, near = in_frame(guess, stars, request.shape, margin=2.0 * start_radius)
     return verified(
-        moved(plate, shift.dx, shift.dy),
+        guess,
         request,
         settings,
-        stars,
+        near,
         backend=backend,
-        start_radius=1.5 * radius,
+        start_radius=start_radius,
         hypotheses=shift.tried,
     )
 

@@ -45,7 +45,7 @@ class Pointings:
         self._count = 0
 
     def remember(self, instrument: str, detector: str, ra: float, dec: float, wcs: WCS) -> None:
-        """Keep a verified solution of a frame whose pointing hint was (ra, dec)."""
+        """Keep a verified solution under its frame's pointing hint, or its own place where there is none."""
         camera = (instrument, detector)
         with self._lock:
             same = [
@@ -60,13 +60,17 @@ class Pointings:
             while len(self._known) > self._capacity:
                 self._known.popitem(last=False)
 
-    def recall(self, instrument: str, detector: str, ra: float, dec: float) -> WCS | None:
-        """Return the newest solution of this camera within a degree of a pointing hint, or None."""
+    def recall(self, instrument: str, detector: str, ra: float | None, dec: float | None) -> WCS | None:
+        """Return the newest solution of this camera within a degree of a pointing hint, or None.
+
+        Without a hint it is the camera's newest: most frames look where the one before did, and whoever
+        starts from a solution must verify it anyway.
+        """
         camera = (instrument, detector)
         with self._lock:
             near = (
                 one.wcs
                 for key, one in reversed(self._known.items())
-                if key[:2] == camera and one.separation(ra, dec) < _NEAR
+                if key[:2] == camera and (ra is None or dec is None or one.separation(ra, dec) < _NEAR)
             )
             return next(near, None)

@@ -66,9 +66,6 @@ def _request(work: Work, context: Context, sources: SourceTable) -> SolveRequest
     header, settings = work.header, work.profile.astrometry
     shape = (work.frame.data.shape[0], work.frame.data.shape[1])
     stars = sources.take(select_stars(sources, shape, _STARS))
-    previous = None
-    if header.ra is not None and header.dec is not None:
-        previous = context.pointings.recall(header.instrument, header.detector, header.ra, header.dec)
     return SolveRequest(
         x=stars.x,
         y=stars.y,
@@ -83,7 +80,7 @@ def _request(work: Work, context: Context, sources: SourceTable) -> SolveRequest
         parity=settings.parity,
         epoch=julian_year(header.mjd_mid) if header.mjd_mid is not None else 2000.0,
         header_wcs=_trusted_wcs(work),
-        previous_wcs=previous,
+        previous_wcs=context.pointings.recall(header.instrument, header.detector, header.ra, header.dec),
         time_limit=settings.time_limit,
     )
 
@@ -113,11 +110,18 @@ def _accept(work: Work, context: Context, solution: Solution) -> None:
         f"rms {solution.rms_arcsec:.3f} arcsec",
         wcs=solution.wcs,
     )
-    hint_ra, hint_dec = work.header.ra, work.header.dec
-    if solution.quality is Quality.VERIFIED and hint_ra is not None and hint_dec is not None:
-        context.pointings.remember(
-            work.header.instrument, work.header.detector, hint_ra, hint_dec, solution.wcs
-        )
+    if solution.quality is Quality.VERIFIED:
+        _remember(work, context, solution)
+
+
+def _remember(work: Work, context: Context, solution: Solution) -> None:
+    """Keep the solution for the frames that follow, under the place that their headers will name."""
+    header = work.header
+    if header.ra is not None and header.dec is not None:
+        ra, dec = header.ra, header.dec
+    else:
+        ra, dec = solution.ra_center, solution.dec_center
+    context.pointings.remember(header.instrument, header.detector, ra, dec, solution.wcs)
 
 
 def footprint_radius(solution: Solution, shape: tuple[int, int]) -> float:

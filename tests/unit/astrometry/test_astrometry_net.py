@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from nightflow.astrometry import astrometry_net
-from nightflow.astrometry.astrometry_net import index_files, run_worker
+from nightflow.astrometry.astrometry_net import index_files, run_worker, solve_astrometry_net
 from nightflow.astrometry.astrometry_net_worker import solve
+from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
+from nightflow.instruments.profile import AstrometrySettings
+from tests.unit.astrometry.synthetic import SCALE, make_stars, random_request, store
 
 PAYLOAD = {"stars": [[1.0, 2.0]], "time_limit": 5.0}
 
@@ -111,6 +114,50 @@ def test_damaged_index_file_is_a_refusal(tmp_path):
     }
     with pytest.raises(NoSolution, match=r"the solver's process failed|ended by"):
         run_worker(json.loads(json.dumps(payload)), 20.0)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[list[float] | None, float]]:
+    """What the solver is asked: position and time limit of each attempt; it never finds anything."""
+    calls = []
+
+    def nothing(payload, time_limit, command=()):
+        calls.append((payload["position"], time_limit))
+        return {"matches": []}
+
+    monkeypatch.setattr(astrometry_net, "run_worker", nothing)
+    return calls
+
+
+@pytest.mark.parametrize(("ra", "attempts"), [(80.0, 2), (None, 1)])
+def test_a_frame_that_cannot_be_solved_is_given_up_soon(tmp_path, asked, ra, attempts):
+    catalogs = store(tmp_path, make_stars(80.0, 10.0, 2.0, 200))
+    request = random_request(1, ra=ra, dec=10.0, time_limit=30.0)
+    with pytest.raises(NoSolution, match="blind: 60 stars match nothing"):
+        solve_astrometry_net(request, catalogs, AstrometrySettings(scale=SCALE), [])
+    assert len(asked) == attempts
+    blind_position, blind_limit = asked[-1]
+    assert blind_position is None
+    assert blind_limit <= 8.0
+    assert sum(limit for _, limit in asked) <= 15.0
+
+
+def test_a_hint_where_no_catalogue_has_stars_is_not_followed(tmp_path, asked):
+    """Whatever were found there could not be verified; the hint may be wrong, though."""
+    catalogs = store(tmp_path, make_stars(200.0, 10.0, 2.0, 200))
+    request = random_request(1, ra=80.0, dec=10.0)
+    with pytest.raises(NoSolution, match="with hints: fewer than 6 catalogue stars") as caught:
+        solve_astrometry_net(request, catalogs, AstrometrySettings(scale=SCALE), [])
+    assert "blind: 60 stars match nothing" in str(caught.value)
+    assert [position for position, _ in asked] == [None]
+
+
+def test_without_any_catalogue_no_solver_is_started(tmp_path, asked):
+    with pytest.raises(NoSolution, match=r"no local catalogue .* `nightflow catalog import`"):
+        solve_astrometry_net(
+            random_request(1, ra=None, dec=None), LocalCatalogs(tmp_path), AstrometrySettings(scale=SCALE), []
+        )
+    assert not asked
 
 
 def is_running(pid: int) -> bool:

@@ -107,6 +107,7 @@ WRONG: dict[str, tuple[int, Callable[[Any], Any]]] = {
     "combine": (1, raised),
     "detect_photutils": (1, shifted),
     "psf": (0, too_bright),
+    "solve_ladder": (0, turned),
     "solve_hint": (1, turned),
     "chain": (1, fainter),
     "append_sqlite": (1, next_reduction),
@@ -142,13 +143,34 @@ def test_without_source_extractor_the_benchmark_is_skipped(workshop: Workshop) -
 
 
 @pytest.mark.usefixtures("without_programs")
+def test_without_solve_field_there_is_nothing_to_be_blind_beside(workshop: Workshop) -> None:
+    with pytest.raises(Skipped, match="solve-field is not installed"), BENCHMARKS["solve_blind"](workshop):
+        pass
+
+
+@pytest.mark.usefixtures("without_programs")
+def test_the_frame_before_is_what_the_ladder_starts_from(workshop: Workshop) -> None:
+    with BENCHMARKS["solve_ladder"](workshop) as ladder, BENCHMARKS["solve_hint"](workshop) as hint:
+        assert ladder.ours.run is not hint.ours.run
+        assert ladder.agree(ladder.ours.once()[0], hint.ours.once()[0]).ok
+
+
+@pytest.mark.usefixtures("without_programs")
 def test_without_solve_field_the_peer_says_that_it_is_another(workshop: Workshop) -> None:
     with BENCHMARKS["solve_hint"](workshop) as case:
         assert "solve-field is not installed" in case.peer_name
 
 
 @pytest.mark.system
-@pytest.mark.parametrize(("name", "program"), [("detect", "source-extractor"), ("solve_hint", "solve-field")])
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("detect", "source-extractor"),
+        ("solve_ladder", "solve-field"),
+        ("solve_hint", "solve-field"),
+        ("solve_blind", "solve-field"),
+    ],
+)
 def test_peers_that_are_programs_agree(workshop: Workshop, name: str, program: str) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")

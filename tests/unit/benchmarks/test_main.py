@@ -83,7 +83,7 @@ def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_all_promised_names_are_there() -> None:
     assert set(BENCHMARKS) >= {
-        "calibrate", "cosmic_ray", "combine", "detect", "detect_photutils", "solve_hint", "chain",
-        "append_sqlite", "append_postgres", "lightcurve_sqlite", "lightcurve_postgres", "cone_sqlite",
-        "cone_postgres",
+        "calibrate", "cosmic_ray", "combine", "detect", "detect_photutils", "solve_ladder",
+        "solve_hint", "solve_blind", "chain", "append_sqlite", "append_postgres", "lightcurve_sqlite",
+        "lightcurve_postgres", "cone_sqlite", "cone_postgres",
     }  # fmt: skip

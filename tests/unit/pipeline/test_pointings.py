@@ -16,7 +16,7 @@ def wcs(name: str) -> WCS:
     return made
 
 
-def recalled(pointings: Pointings, ra: float, dec: float, detector: str = "1") -> str | None:
+def recalled(pointings: Pointings, ra: float | None, dec: float | None, detector: str = "1") -> str | None:
     found = pointings.recall("nickel", detector, ra, dec)
     return None if found is None else found.wcs.name
 
@@ -49,6 +49,15 @@ def test_cameras_and_chips_are_apart() -> None:
     pointings.remember("nickel", "1", 31.0, 46.7, wcs("it"))
     assert recalled(pointings, 31.0, 46.7, detector="2") is None
     assert pointings.recall("lowell42", "1", 31.0, 46.7) is None
+
+
+@pytest.mark.parametrize(("ra", "dec"), [(None, None), (None, 46.7), (31.0, None)])
+def test_without_a_hint_the_newest_of_the_camera_is_recalled(ra: float | None, dec: float | None) -> None:
+    pointings = Pointings()
+    pointings.remember("nickel", "1", 200.0, 10.0, wcs("first"))
+    pointings.remember("nickel", "1", 31.0, 46.7, wcs("second"))
+    pointings.remember("nickel", "2", 31.0, 46.7, wcs("other chip"))
+    assert recalled(pointings, ra, dec) == "second"
 
 
 def test_the_oldest_is_forgotten() -> None:
