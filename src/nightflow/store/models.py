@@ -197,13 +197,13 @@ class Frame(SQLModel, table=True):
     dec: float | None = None
     airmass: float | None = None
     bias_included: bool = True
-    steps_done: str = ""
-    """Names of the detector steps that were done before the frame came here, with blanks between."""
     state: str = State.RECEIVED
     reason: str = Field(default="", sa_type=PlainText)
     traceback: str = Field(default="", sa_type=PlainText)
     night: str = Field(default="", index=True)
     """Date of the evening at the site, see `nightflow.nights`; "" without a time."""
+    steps_done: str = ""
+    """Names of the detector steps that were done before the frame came here, with blanks between."""
 
 
 class Master(SQLModel, table=True):
