@@ -152,16 +152,12 @@ class Site:
         return self.rows()
 
     def rows(self) -> Rows:
-        """Return what was detected on the frames of current reductions.
-
-        Not what was measured at places where nothing was detected (forced apertures): those of an hour know
-        the sources that were found until then, which depends on the order in which frames came.
-        """
+        """Return what was measured on the frames of current reductions."""
         found = self.query(
             "SELECT exposure.path, measurement.kind, measurement.number, source_id, mag FROM measurement "
             "JOIN reduction ON reduction.id = reduction_id JOIN frame ON frame.id = frame_id "
             "JOIN exposure ON exposure.id = exposure_id "
-            "WHERE reduction.current AND measurement.kind <> 'forced'"
+            "WHERE reduction.current"
         )
         rows = {(Path(path).name, kind, number): (source, mag) for path, kind, number, source, mag in found}
         assert len(rows) == len(found), "a frame is in the light curves twice"

@@ -14,13 +14,14 @@ from nightflow.lightcurves.associate import reach, unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.ephemeris import COARSE
 from nightflow.lightcurves.times import bjd_tdb
+from nightflow.nights import night_bounds, night_of
 from nightflow.photcal.instrumental import instrumental_magnitudes
 from nightflow.pipeline.solve import footprint_radius, julian_year
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.forced import ForcedFluxes, forced_fluxes, own_detections
 from nightflow.sources.trailed import trail_factor
 from nightflow.store.records import MeasurementColumns
-from nightflow.store.sources import SourceRows, confirmed_sources
+from nightflow.store.sources import SourceRows, concluded_sources, confirmed_sources
 from nightflow.store.targets import target_places
 
 __all__ = ["forced"]
@@ -72,9 +73,10 @@ class _Places:
 def forced(work: Work, context: Context) -> dict[str, Any]:
     """Measure the places of targets and of known sources, by the frame's WCS; none is centred anew.
 
-    Targets are measured on every frame that holds them, detected or not. Of the known sources in the frame
-    those that were not detected are, the most often seen first, as many as the profile allows. A frame whose
-    WCS is not verified has no forced photometry: its apertures might lie beside the stars.
+    Targets are measured on every frame that holds them, detected or not. Of the sources that finished nights
+    before this one know those that were not detected are, the most often seen first, as many as the profile
+    allows: what this night has seen so far depends on which of its frames came first. A frame whose WCS is
+    not verified has no forced photometry: its apertures might lie beside the stars.
     """
     solution, measured, settings = work.solution, work.measured, work.profile.photometry
     if solution is None or measured is None or work.header.mjd_mid is None:
@@ -88,7 +90,7 @@ def forced(work: Work, context: Context) -> dict[str, Any]:
     known, seen = _known(work, context, solution), _seen(work, solution)
     places = targets
     if settings.forced_sources:
-        missed = _undetected(work, solution, known, seen, targets)
+        missed = _undetected(work, context, solution, known, seen, targets)
         places = targets.and_those(missed.take(slice(settings.forced_sources)))
     work.forced_targets = tuple(zip(targets.ra.round(7).tolist(), targets.dec.round(7).tolist(), strict=True))
     own = _own(work, solution, known, seen, places)
@@ -170,13 +172,30 @@ def _seen(work: Work, solution: Solution) -> NDArray[np.float64]:
 
 
 def _undetected(
-    work: Work, solution: Solution, known: SourceRows, seen: NDArray[np.float64], targets: _Places
+    work: Work,
+    context: Context,
+    solution: Solution,
+    known: SourceRows,
+    seen: NDArray[np.float64],
+    targets: _Places,
 ) -> _Places:
-    """Return where known sources are of which the frame has no detection, and that are no target."""
+    """Return where sources of earlier nights are that the frame did not detect, and that are no target."""
     taken = np.concatenate([seen, unit_vectors(targets.ra, targets.dec)])
     missed = _apart(unit_vectors(known.ra, known.dec), taken, _within(work, solution))
+    missed = missed[np.isin(known.ids[missed], _of_earlier_nights(work, context, solution))]
     order = missed[np.lexsort((known.ids[missed], -known.n_obs[missed]))]
     return _on_frame(work, solution, known.ra[order], known.dec[order], np.full(len(order), None))
+
+
+def _of_earlier_nights(work: Work, context: Context, solution: Solution) -> NDArray[np.int64]:
+    """Return the sources around the frame that finished nights before its own saw."""
+    assert work.header.mjd_mid is not None
+    site = work.header.site
+    longitude = None if site is None else site.longitude
+    noon, _ = night_bounds(night_of(work.header.mjd_mid, longitude), longitude)
+    radius = footprint_radius(solution, _shape(work))
+    with context.database.session() as session:
+        return concluded_sources(session, solution.ra_center, solution.dec_center, radius, noon)
 
 
 def _own(

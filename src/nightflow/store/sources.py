@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, insert, or_, select, update
 from sqlmodel import Session, col
 
 from nightflow.flags import Flag
 from nightflow.lightcurves.associate import associate
 from nightflow.store import healpix
 from nightflow.store.bulk import read_numbers
-from nightflow.store.models import Exposure, Frame, Measurement, Source, is_detection
+from nightflow.store.models import Exposure, Frame, Measurement, Source, SourceStatistics, is_detection
 from nightflow.store.records import CatalogIdentity
 from nightflow.store.source_names import free_names
 
 __all__ = [
-    "Detections", "Identified", "SourceRows", "confirmed_sources", "count_observation", "identify",
-    "in_ranges", "insert_sources", "moved_to", "sources_around", "taken_names",
+    "Detections", "Identified", "SourceRows", "concluded_sources", "confirmed_sources", "count_observation",
+    "identify", "in_ranges", "insert_sources", "moved_to", "sources_around", "taken_names",
 ]  # fmt: skip
 
 _MAS_PER_DEGREE = 3.6e6
@@ -130,6 +130,17 @@ def confirmed_sources(session: Session, ra: float, dec: float, radius: float, ep
     confirmed = or_(col(Source.n_obs) > 1, col(Source.catalog) != "", col(Source.n_position) > 0)
     inside = in_ranges(healpix.cone(ra, dec, radius))
     return _read(session, and_(inside, confirmed, col(Source.n_obs) > 0), epoch)
+
+
+def concluded_sources(
+    session: Session, ra: float, dec: float, radius: float, before: float
+) -> NDArray[np.int64]:
+    """Return the sources within about ``radius`` degrees that finished nights saw before an MJD."""
+    inside = in_ranges(healpix.cone(ra, dec, radius))
+    seen = exists().where(
+        col(SourceStatistics.source_id) == col(Source.id), col(SourceStatistics.mjd_first) < before
+    )
+    return read_numbers(session, select(col(Source.id)).where(inside, seen))[0].astype(np.int64)
 
 
 def _read(session: Session, condition: ColumnElement[bool], epoch: float) -> SourceRows:

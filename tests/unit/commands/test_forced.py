@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from nightflow.store.consistency import disagreements
 from tests.unit.commands.conftest import LIGHTS, TARGET, Observatory
@@ -98,6 +99,32 @@ def test_the_store_agrees_and_a_finished_night_keeps_them(forced: Observatory) -
     ]
     with forced.database as database:
         assert [one for one in disagreements(database) if one.number] == []
+
+
+def test_sources_of_earlier_nights_are_measured_where_they_were_not_detected(
+    forced: Observatory, tmp_path: Path
+) -> None:
+    """Not those of the night itself: which of its frames came first must make no difference."""
+    root = tmp_path / "dome"
+    shutil.copytree(forced.root, root)
+    dome = Observatory(root, forced.raw)
+    assert dome("finish", "2025-10-24").exit_code == 0
+    assert _n_forced_after_another_target(dome, 0.02) == 4 * LIGHTS
+    with dome.database as database, database.write() as session:
+        session.connection().execute(text("UPDATE source_statistics SET mjd_first = mjd_first - 1"))
+    assert _n_forced_after_another_target(dome, 0.03) > 5 * LIGHTS
+
+
+def _n_forced_after_another_target(dome: Observatory, east: float) -> int:
+    """Return how many forced apertures there are, once a new target has had the frames reduced again."""
+    dome("targets", "add", f"Empty {east}", "--ra", str(FAINT[0] + east), "--dec", str(FAINT[1]))
+    assert dome("run", str(dome.raw), "--force").exit_code == 0
+    current = "SELECT id FROM reduction WHERE current"
+    statement = text(
+        f"SELECT count(*) FROM measurement WHERE kind = 'forced' AND reduction_id IN ({current})"
+    )
+    with dome.database as database, database.session() as session:
+        return int(session.connection().execute(statement).scalar_one())
 
 
 def test_reports_and_pictures_show_limits(forced: Observatory, tmp_path: Path) -> None:
