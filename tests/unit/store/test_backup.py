@@ -10,7 +10,6 @@ import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from nightflow.store.consistency import disagreements
 from nightflow.store.database import Database
 from nightflow.store.targets import add_target
 from nightflow.store.writer import append
-from tests.unit.store.builders import MJD, START, add_frame, columns, count, record, stars
+from tests.unit.store.builders import CLEAN_PROCESSES, MJD, START, add_frame, columns, count, record, stars
 
 
 def fill(database: Database, n: int = 3) -> None:
@@ -176,7 +175,7 @@ def _append_on_and_on(url: str, ready: Any, stop: Any) -> None:
 @pytest.fixture
 def night(database: Database) -> Iterator[None]:
     """Another process that appends frame after frame."""
-    context = get_context("spawn")
+    context = CLEAN_PROCESSES
     ready, stop = context.Event(), context.Event()
     process = context.Process(target=_append_on_and_on, args=(database.url, ready, stop))
     process.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from nightflow.store.consistency import disagreements
 from nightflow.store.database import Database
 from tests.unit.lightcurves.sky_lists import Sky, observe
-from tests.unit.store.builders import count
+from tests.unit.store.builders import CLEAN_PROCESSES, count
 from tests.unit.store.field_nights import append_frame, append_frames, exported, put_in_order, sources_of
 
 SKY = Sky(n_stars=60, n_pairs=5, n_frames=12, side=1200.0, false_a_frame=5)
@@ -33,8 +32,8 @@ def _append_all(url: str, told: Connection) -> None:
 
 def _killed(url: str, rng: np.random.Generator) -> bool:
     """Start a process that appends the night, and kill it during a write; return False if it was too late."""
-    ours, theirs = get_context("spawn").Pipe()
-    child = get_context("spawn").Process(target=_append_all, args=(url, theirs))
+    ours, theirs = CLEAN_PROCESSES.Pipe()
+    child = CLEAN_PROCESSES.Process(target=_append_all, args=(url, theirs))
     child.start()
     last_seen = int(rng.integers(0, SKY.n_frames))
     while (frame := ours.recv()) is not None and frame < last_seen:

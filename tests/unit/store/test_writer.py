@@ -13,6 +13,7 @@ from nightflow.flags import Flag
 from nightflow.store.database import Database
 from nightflow.store.writer import append
 from tests.unit.store.builders import (
+    CLEAN_PROCESSES,
     MJD,
     add_frame,
     columns,
@@ -283,11 +284,10 @@ def _killed_in_process(url: str, frame_id: int) -> None:
 
 
 def test_a_process_killed_in_the_middle_leaves_nothing(database: Database) -> None:
-    from multiprocessing import get_context
 
     frame_id = add_frame(database)
     before = everything(database)
-    victim = get_context("spawn").Process(target=_killed_in_process, args=(database.url, frame_id))
+    victim = CLEAN_PROCESSES.Process(target=_killed_in_process, args=(database.url, frame_id))
     victim.start()
     victim.join(60)
     assert victim.exitcode == 9
