@@ -136,6 +136,8 @@ def lightcurve(
             field = field_curves(database, curve, str(kind))
             curve = detrended_curve(curve, _terms(trends), field, event)
             note(f"detrended: {curve.meta['detrended']}")
+        if "frames_say" in curve.meta:
+            note(f"most of its frames say: {curve.meta['frames_say']}")
         if plot is not None:
             write_named(plot, partial(draw_plot, curve, title=title, period=period, epoch=epoch))
             note(f"{plot}: {len(curve)} points")
@@ -200,7 +202,7 @@ def export(
         for target in list_targets(database):
             curve = target_curve(database, target, kind=str(kind))
             if curve is None:
-                note(f"{printable(target.name)}: nothing was measured")
+                note(f"{printable(target.name)}: nothing was measured in kind {kind}")
                 continue
             try:
                 content = _content(curve, output, target.name, report)

@@ -229,11 +229,18 @@ def targets_add(
 ) -> None:
     """Add a target, or give one new values."""
     with open_store(config) as (_, database):
+        before = {one.name: (one.ra, one.dec) for one in list_targets(database)}
         if ephemeris is not None:
             target = import_ephemeris(database, name, ephemeris, type=kind, notes=notes)
         else:
             target = add_target(database, name, ra, dec, pmra=pmra, pmdec=pmdec, type=kind, notes=notes)
-    say(f"target {target.name}")
+    was = before.get(target.name)
+    say(f"target {target.name}" if was is None else f"target {target.name}: new values, it was at {_at(was)}")
+
+
+def _at(place: tuple[float | None, float | None]) -> str:
+    ra, dec = place
+    return "the places of an ephemeris" if ra is None or dec is None else f"RA {ra:.5f} Dec {dec:+.5f}"
 
 
 @targets.command("list")

@@ -189,7 +189,7 @@ def _described(done: Detrended) -> str:
     taken = ", ".join(f"{one.name} {one.slope:.2g} +- {one.slope_err:.1g}" for one in done.terms)
     left = "".join(f", not {name} ({why})" for name, why in done.refused.items())
     used = f"on {np.count_nonzero(done.outside)} of {len(done.mag)} points"
-    return f"{taken or 'nothing'} mag per unit, {used}{left}"
+    return f"{taken} mag per unit, {used}{left}" if taken else f"nothing taken off{left}"
 
 
 def _too_few(n_points: int, n_terms: int) -> str:

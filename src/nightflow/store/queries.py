@@ -24,6 +24,7 @@ from nightflow.store.comparison import differential
 from nightflow.store.database import Database
 from nightflow.store.healpix import cone
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source
+from nightflow.store.shared_notes import shared_notes
 from nightflow.store.sources import in_ranges, moved_to
 
 __all__ = [
@@ -220,6 +221,8 @@ def curve_of_rows(session: Session, rows: Sequence[Any], kind: str, source_id: i
     limited = np.isfinite(columns["upper_limit"])
     columns |= {name: np.where(limited, np.nan, columns[name]) for name in _MAGNITUDES}
     meta = _described(columns) | {"comparison_stars": curves.described}
+    if notes := shared_notes(session, columns["id"]):
+        meta["frames_say"] = "; ".join(notes)
     if kind == "forced":
         meta["upper_limit"] = f"{LEVEL:g} sigma"
     return LightCurve(

@@ -129,6 +129,13 @@ def test_flux_density_of_a_vega_zero_point(database: Database) -> None:
     assert curve["flux_ujy_err"][0] == pytest.approx(relative * curve["flux_ujy"][0])
 
 
+def test_what_most_frames_say_is_said_of_the_curve(database: Database) -> None:
+    shared = "gain unknown: error bars are not to be trusted"
+    for number, warnings in enumerate([(shared, "a cloud"), (shared,), ()]):
+        _append(database, number, chain={"warnings": warnings})
+    assert light_curve(database, _source_id(database)).meta["frames_say"] == shared
+
+
 def test_what_all_stars_of_a_frame_share_is_beside_each(database: Database) -> None:
     shared = {"zp_err": 0.013, "zp_origin": "night", "grade": "bad"}
     _append(database, 0, chain=shared)
