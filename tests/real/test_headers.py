@@ -177,7 +177,7 @@ def test_finder_discards_an_absurd_right_ascension(shared_data: Path) -> None:
     assert frame.mjd_mid == pytest.approx(mjd("2023-02-08T18:57:58.892"), abs=MILLISECOND)
     assert frame.warnings[0] == "ra: RA = '654.4759999999999' discarded: outside 0 to 360"
     assert (frame.ra, frame.dec) == pytest.approx((324.59166, 30.556194))
-    assert (frame.gain_known, frame.gain_setting) == (False, "50.0")
+    assert (frame.gain_known, frame.gain_setting) == (True, "50.0")
     # TYC 2717-453-1 is within a degree of the stars that the frame shows.
     stars = np.genfromtxt(shared_data / "catalogues/tycho2_finder_chelles.csv", delimiter=",", names=True)
     assert abs(np.median(stars["ra"]) - 324.59166) < 1.0

@@ -37,6 +37,8 @@ _CHANCE_NEIGHBOURS = 0.3
 """Catalogue stars that a detection may have within the radius by chance."""
 _HIGHEST_ORDER = 4
 _STARS_PER_TERM = 3
+_STARS_PER_HIGH_TERM = 30
+"""For the highest order: fewer stars leave the corners to it, where it runs away between and beyond them."""
 _GAIN_WHILE_SHRINKING = 0.9
 _LINEAR_ENOUGH = 0.3
 """Scatter about the linear model, in units of the final radius, that loses no star."""
@@ -270,7 +272,11 @@ def _same_stars(fit: Fit, other: Fit) -> bool:
 
 def _orders(n: int) -> list[int]:
     """Return the orders that ``n`` stars support, lowest first."""
-    enough = [order for order in range(1, _HIGHEST_ORDER + 1) if n >= _STARS_PER_TERM * terms(order)]
+    enough = [
+        order
+        for order in range(1, _HIGHEST_ORDER + 1)
+        if n >= terms(order) * (_STARS_PER_TERM if order < _HIGHEST_ORDER else _STARS_PER_HIGH_TERM)
+    ]
     return [0, *enough]
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from nightflow.instruments.profile import AstrometrySettings
+from nightflow.pipeline.pointings import Pointings
 from nightflow.pipeline.solve import _request
 from tests.unit.astrometry.test_spread import table
 
@@ -15,13 +16,15 @@ def test_position_errors_come_from_the_table():
     n = 12
     flux = np.linspace(1e4, 1e5, n)
     sources = table(n, flux=flux, x_err=3e3 / flux, y_err=4e3 / flux)
-    header = SimpleNamespace(ra=None, dec=None, mjd_mid=60000.0, binning=(1, 1))
+    header = SimpleNamespace(
+        instrument="camera", detector="1", ra=None, dec=None, mjd_mid=60000.0, binning=(1, 1)
+    )
     work = SimpleNamespace(
         frame=SimpleNamespace(data=np.zeros((1000, 1000))),
         header=header,
         profile=SimpleNamespace(astrometry=AstrometrySettings(scale=2.0)),
     )
-    request = _request(work, SimpleNamespace(), sources)
+    request = _request(work, SimpleNamespace(pointings=Pointings()), sources)
     assert request.position_error is not None
     # the rms of the two coordinates, star by star, whatever the order of the list
     np.testing.assert_allclose(request.position_error, 5e3 / np.sqrt(2.0) / request.flux)
