@@ -27,7 +27,7 @@ demo: $(STAMP) ## simulate a night, watch it land, plot the transit (KEEP=1 leav
 	$(BIN)/nightflow demo $(if $(KEEP),--keep)
 
 test: $(STAMP) ## everything that needs no system package and no network
-	$(BIN)/python -m pytest -m "not system and not soak" -n 2 --dist loadscope
+	$(BIN)/python -m pytest -m "not system and not soak" -n 2 --dist loadscope --no-loadscope-reorder
 
 test-system: $(STAMP) ## what needs astrometry.net, SCAMP, source-extractor or Chromium
 	$(BIN)/python -m pytest -m "system and not soak"
