@@ -20,8 +20,8 @@ from benchmarks.workshop import Workshop
 from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER, solve_astrometry_net
 from nightflow.astrometry.ladder import select_stars, solve
 from nightflow.astrometry.solution import SolveRequest
-from nightflow.lightcurves.associate import unit_vectors
 from nightflow.pipeline.solve import julian_year
+from nightflow.sphere import unit_vectors
 
 __all__ = ["agree", "hinted_request", "other_solver", "solve_field", "solve_hint_case", "solve_ladder_case"]
 

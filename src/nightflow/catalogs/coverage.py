@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nightflow.catalogs.cone import Cone
 from nightflow.errors import ConfigurationError
+from nightflow.sphere import angle_of_chord, unit_vectors
 
 __all__ = ["Coverage", "circle_around", "pixels_of", "read_coverage", "tiled", "write_coverage"]
 
@@ -77,16 +78,14 @@ def pixels_of(cone: Cone, order: int) -> Pixels:
 def circle_around(pixels: Pixels, order: int, limit_mag: float) -> Cone:
     """Return a cone that holds all of the pixels whole, around the middle of their corners."""
     lon, lat = _healpix(order).boundaries_lonlat(pixels, step=1)
-    lon, lat = lon.to_value(u.rad).ravel(), lat.to_value(u.rad).ravel()
-    corners = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    corners = unit_vectors(lon.to_value(u.deg).ravel(), lat.to_value(u.deg).ravel())
     middle = corners.mean(axis=0)
     middle /= np.linalg.norm(middle)
-    # the chord, not the cosine: that one knows nothing of arcseconds
-    radius = 2.0 * np.arcsin(min(np.linalg.norm(corners - middle, axis=1).max() / 2.0, 1.0))
+    radius = angle_of_chord(float(np.linalg.norm(corners - middle, axis=1).max()))
     return Cone(
         ra=float(np.degrees(np.arctan2(middle[1], middle[0])) % 360.0) % 360.0,
         dec=float(np.degrees(np.arcsin(np.clip(middle[2], -1.0, 1.0)))),
-        radius=float(np.degrees(radius)) + _MARGIN,
+        radius=radius + _MARGIN,
         limit_mag=limit_mag,
     )
 
@@ -117,10 +116,8 @@ def _parted(
 def _span(pixels: Pixels, order: int) -> float:
     """Return the distance in degrees from the first pixel to the farthest: at most what a circle spans."""
     lon, lat = _healpix(order).healpix_to_lonlat(pixels)
-    lon, lat = lon.to_value(u.rad), lat.to_value(u.rad)
-    vectors = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-    chord = np.linalg.norm(vectors - vectors[0], axis=1).max()
-    return float(np.degrees(2.0 * np.arcsin(min(chord / 2.0, 1.0))))
+    vectors = unit_vectors(lon.to_value(u.deg), lat.to_value(u.deg))
+    return angle_of_chord(float(np.linalg.norm(vectors - vectors[0], axis=1).max()))
 
 
 def write_coverage(generation: Path, coverage: Coverage) -> None:

@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 
 from nightflow.astrometry.index_file import describe_index
 from nightflow.errors import ConfigurationError, NightflowError
+from nightflow.sphere import unit_vectors
 
 __all__ = ["is_index", "read_index_folder", "read_index_stars"]
 
@@ -80,8 +81,10 @@ def read_index_folder(folder: Path) -> Table:
     tables.sort(key=len, reverse=True)
     union = tables[0]
     for table in tables[1:]:
-        new = _vectors(table)
-        distance, _ = cKDTree(_vectors(union)).query(new, distance_upper_bound=_SAME_STAR)
+        new = unit_vectors(table["ra"], table["dec"])
+        distance, _ = cKDTree(unit_vectors(union["ra"], union["dec"])).query(
+            new, distance_upper_bound=_SAME_STAR
+        )
         union = vstack([union, table[~np.isfinite(distance)]], join_type="outer")
     return union
 
@@ -146,8 +149,3 @@ def _tagged(hdus: fits.HDUList, n_stars: int) -> list[tuple[str, NDArray[np.gene
                 values = np.asarray(hdu.data[name])
                 found.append((name, values.astype(values.dtype.newbyteorder("="))))
     return found
-
-
-def _vectors(table: Table) -> NDArray[np.float64]:
-    ra, dec = np.radians(table["ra"]), np.radians(table["dec"])
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-__all__ = ["Association", "associate", "chords", "match_radius", "reach", "separation", "unit_vectors"]
+from nightflow.sphere import unit_vectors
+
+__all__ = ["Association", "associate", "chords", "match_radius", "reach", "separation"]
 
 MINIMUM_RADIUS = 3.0
 """Arcsec."""
@@ -78,12 +80,6 @@ def reach(
     frame = max(_LEAST_REACH, _SIGMAS * rms, half_fwhm)
     own = _SIGMAS * np.nan_to_num(np.asarray(position_err, np.float64))
     return np.minimum(np.maximum(frame, own), max(largest, half_fwhm))
-
-
-def unit_vectors(ra: float | NDArray[np.floating], dec: float | NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the unit vectors, shape (..., 3), of positions in degrees, broadcast against each other."""
-    ra, dec = np.broadcast_arrays(np.radians(ra), np.radians(dec))
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def chords(arcsec: float | NDArray[np.floating]) -> NDArray[np.float64]:

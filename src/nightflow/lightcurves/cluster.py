@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from nightflow.lightcurves.associate import chords, unit_vectors
+from nightflow.lightcurves.associate import chords
 from nightflow.lightcurves.dbscan import NOISE, dbscan
+from nightflow.sphere import unit_vectors
 
 __all__ = ["chord", "cluster", "least_detections", "middle"]
 

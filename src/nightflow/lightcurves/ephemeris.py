@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from nightflow.lightcurves.associate import separation, unit_vectors
+from nightflow.lightcurves.associate import separation
+from nightflow.sphere import unit_vectors
 
 __all__ = ["COARSE", "EphemerisPlace", "ephemeris_error", "ephemeris_place"]
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.flags import Flag
-from nightflow.lightcurves.associate import unit_vectors
 from nightflow.lightcurves.footprints import Footprints
+from nightflow.sphere import unit_vectors
 
 __all__ = ["DOUBTFUL", "FieldNight", "KnownSources", "Rules"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.sphere import unit_vectors
 
 __all__ = ["Footprints", "footprints"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.sphere import unit_vectors
 
 __all__ = ["PARALLAX", "Line", "Plane", "fit_line"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.lightcurves.alignment import aligned
-from nightflow.lightcurves.associate import associate, chords, unit_vectors
+from nightflow.lightcurves.associate import associate, chords
 from nightflow.lightcurves.bodies import (
     FEWEST,
     MovingBody,
@@ -30,6 +30,7 @@ from nightflow.lightcurves.field_night import DOUBTFUL, FieldNight, KnownSources
 from nightflow.lightcurves.motion import Plane
 from nightflow.lightcurves.static_scatter import StaticScatter, axis_scatter, static_scatter
 from nightflow.lightcurves.tracklets import LoosePoints, link
+from nightflow.sphere import unit_vectors
 
 __all__ = ["NONE", "AssociatedNight", "associate_night"]
 

@@ -15,7 +15,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from nightflow.instruments.header import Site
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.sphere import unit_vectors
 
 __all__ = ["bjd_tdb"]
 

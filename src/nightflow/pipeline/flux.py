@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nightflow.catalogs.names import plain_name
 from nightflow.catalogs.stars import ReferenceStars
+from nightflow.epochs import julian_year
 from nightflow.photcal.borrow import borrow_zero_point
 from nightflow.photcal.conditions import Conditions
 from nightflow.photcal.lent import KnownZeroPoint, lend_zero_point
@@ -17,7 +18,7 @@ from nightflow.photcal.match import CatalogMatch, match_catalog
 from nightflow.photcal.no_zero_point import NoZeroPoint, TooFewStars
 from nightflow.photcal.solution import FluxCalibration
 from nightflow.photcal.zero_point import calibrate_flux
-from nightflow.pipeline.solve import footprint_radius, julian_year
+from nightflow.pipeline.solve import footprint_radius
 from nightflow.pipeline.work import Context, Work
 from nightflow.store.night_photometry import earlier_zero_points
 from nightflow.store.records import CatalogIdentity

@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.astrometry.solution import Quality, Solution
-from nightflow.lightcurves.associate import reach, unit_vectors
+from nightflow.epochs import julian_year
+from nightflow.lightcurves.associate import reach
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.ephemeris import COARSE
 from nightflow.lightcurves.times import bjd_tdb
 from nightflow.nights import night_bounds, night_of
 from nightflow.photcal.instrumental import instrumental_magnitudes
-from nightflow.pipeline.solve import footprint_radius, julian_year
+from nightflow.pipeline.solve import footprint_radius
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.forced import ForcedFluxes, forced_fluxes, own_detections
 from nightflow.sources.trailed import trail_factor
+from nightflow.sphere import unit_vectors
 from nightflow.store.records import MeasurementColumns
 from nightflow.store.sources import SourceRows, concluded_sources, confirmed_sources
 from nightflow.store.targets import target_places

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from nightflow.lightcurves.associate import unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.photcal.extinction import expect_zero_point
 from nightflow.photcal.night import NightSolution
 from nightflow.pipeline.night_rows import PRECISION, rounded
 from nightflow.pipeline.night_series import Series, match_reach
+from nightflow.sphere import unit_vectors
 from nightflow.store.lent_zero_points import LentZeroPoint
 from nightflow.store.night_photometry import PhotometricFrame
 

@@ -14,13 +14,14 @@ from scipy.spatial import cKDTree
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.catalogs.names import plain_name
 from nightflow.catalogs.stars import ReferenceStars
+from nightflow.epochs import julian_year
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.instruments.profile import PhotometrySettings
-from nightflow.lightcurves.associate import separation, unit_vectors
+from nightflow.lightcurves.associate import separation
 from nightflow.lightcurves.cluster import chord
 from nightflow.photcal.bands import BandChoice, Reference, choose_band, reference_of
 from nightflow.photcal.night_model import NightStars
-from nightflow.pipeline.solve import julian_year
+from nightflow.sphere import unit_vectors
 from nightflow.store.database import Database
 from nightflow.store.night_photometry import MeasuredStars, PhotometricFrame, measured_stars
 from nightflow.store.targets import targets_near

@@ -11,21 +11,16 @@ from astropy.wcs import WCS
 from nightflow.astrometry.ladder import select_stars
 from nightflow.astrometry.ladder import solve as climb
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
+from nightflow.epochs import julian_year
 from nightflow.errors import NoSolution
 from nightflow.instruments.header_wcs import header_wcs, on_chip
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.table import SourceTable
 
-__all__ = ["footprint_radius", "julian_year", "solve"]
+__all__ = ["footprint_radius", "solve"]
 
-_MJD_J2000 = 51544.5
 _STARS = 300
 _RANK = {Quality.NONE: 0, Quality.PROVISIONAL: 1, Quality.VERIFIED: 2}
-
-
-def julian_year(mjd: float) -> float:
-    """Return the Julian year of an MJD."""
-    return 2000.0 + (mjd - _MJD_J2000) / 365.25
 
 
 def solve(work: Work, context: Context) -> dict[str, Any]:

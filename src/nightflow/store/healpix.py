@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.sphere import unit_vectors
 
 __all__ = ["ORDER", "cone", "cover", "pixel"]
 

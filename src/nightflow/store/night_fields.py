@@ -15,10 +15,12 @@ from scipy.spatial import cKDTree
 from sqlalchemy import case, func, select
 from sqlmodel import Session, col
 
+from nightflow.epochs import julian_year
 from nightflow.flags import Flag
-from nightflow.lightcurves.associate import chords, reach, unit_vectors
+from nightflow.lightcurves.associate import chords, reach
 from nightflow.lightcurves.field_night import FieldNight
 from nightflow.lightcurves.footprints import Footprints, footprints
+from nightflow.sphere import unit_vectors
 from nightflow.store.bulk import read_numbers
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, is_detection
 
@@ -28,7 +30,6 @@ _AT_ONCE = 10
 """Reductions in one statement."""
 _CELL = 1.0 / 40.0
 """Of a frame's radius, at most; frames whose centres lie so near are of one field."""
-_MJD_2000 = 51544.5
 _PULL = 0.15
 """Part of the FWHM by which a neighbour may pull a centroid."""
 
@@ -84,7 +85,7 @@ class ReducedFrame:
     @property
     def year(self) -> float:
         """Julian year."""
-        return 2000.0 + (self.mjd_mid - _MJD_2000) / 365.25
+        return julian_year(self.mjd_mid)
 
     def reach(self, position_err: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return how far from its source each detection may lie, arcsec."""

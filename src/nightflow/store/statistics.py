@@ -13,11 +13,11 @@ from sqlalchemy import delete, func, insert, select
 from sqlmodel import Session, col
 
 from nightflow.flags import INCOMPLETE, Flag
-from nightflow.lightcurves.associate import unit_vectors
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.ensemble import FieldOffsets, field_offsets, magnitudes, tied
 from nightflow.lightcurves.period import find_period
 from nightflow.lightcurves.variability import StarStatistics, judge, star_statistics
+from nightflow.sphere import unit_vectors
 from nightflow.store.database import Database, serialise
 from nightflow.store.frames import finite
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source, SourceStatistics

@@ -15,6 +15,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from nightflow.catalogs.names import plain_name
+from nightflow.epochs import MJD_J2000, julian_year
 from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.associate import separation
 from nightflow.lightcurves.ephemeris import EphemerisPlace, ephemeris_error, ephemeris_place
@@ -27,7 +28,6 @@ __all__ = [
 ]  # fmt: skip
 
 _MAS_PER_DEGREE = 3.6e6
-_MJD_2000 = 51544.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def target_places(
     database: Database, ra: float, dec: float, radius: float, mjd: float | None
 ) -> list[TargetPlace]:
     """Return where the targets within ``radius`` degrees of a place are at a time (None: J2000), by name."""
-    time = _MJD_2000 if mjd is None else mjd
+    time = MJD_J2000 if mjd is None else mjd
     # An ephemeris is long, and a frame asks for one moment of it: its text is read, not converted each time.
     fixed = [col(getattr(Target, name)) for name in ("name", "ra", "dec", "pmra", "pmdec", "epoch")]
     with database.session() as session:
@@ -186,7 +186,7 @@ def _motion(rows: NDArray[np.float64] | None, place: EphemerisPlace | None, mjd:
 
 def _moved(ra: float, dec: float, pmra: float, pmdec: float, epoch: float, mjd: float) -> tuple[float, float]:
     """Return where a star of proper motion (mas/yr) is at a time, degrees."""
-    years = 2000.0 + (mjd - _MJD_2000) / 365.25 - epoch
+    years = julian_year(mjd) - epoch
     cos_dec = max(float(np.cos(np.radians(dec))), 1e-6)
     now = (ra + years * pmra / _MAS_PER_DEGREE / cos_dec) % 360.0
     return now, float(np.clip(dec + years * pmdec / _MAS_PER_DEGREE, -90.0, 90.0))

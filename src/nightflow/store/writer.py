@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
+from nightflow.epochs import julian_year
 from nightflow.errors import FrameRejected
 from nightflow.flags import Flag
 from nightflow.lightcurves.associate import reach
@@ -27,7 +28,6 @@ __all__ = ["ONLINE_ASSOCIATION", "AppendResult", "append"]
 ONLINE_ASSOCIATION = 1
 """Version of the association that is done frame by frame, as they come."""
 
-_MJD_2000 = 51544.5
 _AMBIGUOUS = int(Flag.AMBIGUOUS)
 
 
@@ -194,7 +194,7 @@ def _source_of_rows(
             flags=columns.flags[one_each],
             catalog=None if columns.catalog is None else columns.catalog.take(one_each),
         ),
-        epoch=_epoch(columns),
+        epoch=julian_year(columns.mjd_mid),
     )
     source_of_row[rows] = found.source[detection]
     ambiguous[rows] = found.ambiguous[detection]
@@ -210,9 +210,6 @@ def _attach(
 ) -> None:
     """Write the sources that stand where apertures were put into ``source_ids``; none is made for them."""
     rows = np.flatnonzero(fixed & columns.usable() & columns.solved())
-    source_ids[rows] = source_at(session, columns.ra[rows], columns.dec[rows], radius[rows], _epoch(columns))
-
-
-def _epoch(columns: MeasurementColumns) -> float:
-    """Return the Julian year of a frame's measurements."""
-    return 2000.0 + (columns.mjd_mid - _MJD_2000) / 365.25
+    source_ids[rows] = source_at(
+        session, columns.ra[rows], columns.dec[rows], radius[rows], julian_year(columns.mjd_mid)
+    )

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightflow.lightcurves.associate import associate, match_radius, unit_vectors
+from nightflow.lightcurves.associate import associate, match_radius
+from nightflow.sphere import unit_vectors
 
 ARCSEC = 1.0 / 3600.0
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
-from nightflow.lightcurves.associate import unit_vectors
 from nightflow.lightcurves.footprints import footprints
 from nightflow.lightcurves.night import NONE, AssociatedNight, associate_night
+from nightflow.sphere import unit_vectors
 from tests.unit.lightcurves.pointings import Window, cut
 from tests.unit.lightcurves.sky_lists import Body, Observed, Sky
 from tests.unit.lightcurves.test_night import NOBODY, row_of, rules

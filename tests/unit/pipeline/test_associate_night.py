@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.sphere import unit_vectors
 from nightflow.store import night_fields
 from nightflow.store.consistency import disagreements
 from nightflow.store.database import Database

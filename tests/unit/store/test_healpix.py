@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightflow.lightcurves.associate import unit_vectors
+from nightflow.sphere import unit_vectors
 from nightflow.store import healpix
 
 DEC = st.floats(-90, 90)
