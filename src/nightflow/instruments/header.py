@@ -160,6 +160,11 @@ class FrameHeader:
         return tuple(sorted({amplifier.hdu for amplifier in self.amplifiers})) or (self.hdu,)
 
     @property
+    def longitude(self) -> float | None:
+        """Of the site, degrees towards east; None where it is not known."""
+        return None if self.site is None else self.site.longitude
+
+    @property
     def has_overscan(self) -> bool:
         """Whether the strip is known, of every amplifier where there are several."""
         if self.amplifiers:

@@ -192,8 +192,7 @@ def _undetected(
 def _of_earlier_nights(work: Work, context: Context, solution: Solution) -> NDArray[np.int64]:
     """Return the sources around the frame that finished nights before its own saw."""
     assert work.header.mjd_mid is not None
-    site = work.header.site
-    longitude = None if site is None else site.longitude
+    longitude = work.header.longitude
     noon, _ = night_bounds(night_of(work.header.mjd_mid, longitude), longitude)
     radius = footprint_radius(solution, _shape(work))
     with context.database.session() as session:

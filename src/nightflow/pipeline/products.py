@@ -30,8 +30,9 @@ def product_stem(work: Work, settings: Settings) -> Path:
 
     The file's own name is kept as far as its characters are plain.
     """
-    longitude = work.header.site.longitude if work.header.site is not None else None
-    night = night_of(work.header.mjd_mid, longitude) if work.header.mjd_mid is not None else "undated"
+    night = (
+        night_of(work.header.mjd_mid, work.header.longitude) if work.header.mjd_mid is not None else "undated"
+    )
     name = _UNSAFE.sub("_", _SUFFIXES.sub("", work.path.name))[:80].lstrip(".") or "frame"
     folder = settings.resolve(settings.paths.products) / night
     return folder / f"{name}-e{work.exposure_id}-f{work.frame_id}"

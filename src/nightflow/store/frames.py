@@ -168,4 +168,4 @@ def _night(header: FrameHeader) -> str:
         raise FrameRejected(
             f"time of detector {header.detector}: MJD {mjd_mid:.10g} is outside the years 1 to 9999"
         )
-    return night_of(mjd_mid, header.site.longitude if header.site is not None else None)
+    return night_of(mjd_mid, header.longitude)
