@@ -94,7 +94,8 @@ def fill_fields(database: Database, fields: list[Field]) -> None:
     """Fill an empty store: the same tables and indexes as any, the rows in the order of time.
 
     The index by source is made when the rows are there, and Postgres is told that the keys lead somewhere:
-    both for the time that it takes alone.
+    both for the time that it takes alone. What the filling leaves for later is done: a store that has grown
+    over months has it behind itself.
     """
     frames = sorted((one.mjd(frame), one.number, frame) for one in fields for frame in range(one.n_frames))
     for mjd in {int(mjd // 15) * 15 for mjd, *_ in frames} | {frames[-1][0]}:
@@ -116,6 +117,7 @@ def fill_fields(database: Database, fields: list[Field]) -> None:
         index = "CREATE INDEX ix_measurement_source ON measurement (source_id, mjd_mid)"
         session.connection().execute(text(index))
         session.connection().execute(text("ANALYZE"))
+    _let_rest(database)
 
 
 def _add_sources(session: Session, field: Field) -> None:
@@ -155,3 +157,11 @@ def _restart_numbers(database: Database) -> None:
             session.connection().execute(
                 text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")  # noqa: S608
             )
+
+
+def _let_rest(database: Database) -> None:
+    """Write what is only in the log, and let Postgres tidy its tables now and not during what is timed."""
+    statements = ("VACUUM", "CHECKPOINT") if database.is_postgres else ("PRAGMA wal_checkpoint(TRUNCATE)",)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)

@@ -21,7 +21,7 @@ from benchmarks.big_store import Field, fill_fields
 from benchmarks.report import hardware
 from benchmarks.stores import NOW, Postgres, add_frame, open_store, record
 from nightflow.store.database import Database
-from nightflow.store.queries import find_sources, light_curve, light_curve_query, read_rows
+from nightflow.store.queries import find_sources, light_curve, measurements_of
 from nightflow.store.writer import append
 
 RESULTS = Path(__file__).parent / "results" / "store_growth.json"
@@ -99,7 +99,7 @@ def _measured(url: str, n_fields: int, frames: int) -> dict[str, float]:
 
 def _read(database: Database, source: int, frames: int) -> None:
     with database.session() as session:
-        rows = read_rows(session, light_curve_query(source))
+        rows = measurements_of(session, source)
     if len(rows) != frames:
         raise AssertionError(f"source {source}: {len(rows)} measurements instead of {frames}")
 

@@ -14,7 +14,7 @@ from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.store.covering import CoveringFrame, covering
 from nightflow.store.database import Database
 from nightflow.store.models import Frame, Measurement, Reduction, is_detection
-from nightflow.store.queries import curve_of_rows, measurements_query, read_rows
+from nightflow.store.queries import curve_of_rows, measurements_query
 
 __all__ = ["forced_curve"]
 
@@ -92,7 +92,7 @@ def _nearest(
         statement = statement.where(col(Measurement.filter) == filter)
     place_of = {one.reduction_id: one for one in frames}
     best: dict[int, tuple[float, Any]] = {}
-    for row in read_rows(session, statement):
+    for row in session.connection().execute(statement).mappings():
         frame = place_of[row["id"]]
         distance = float(separation(row["ra"], row["dec"], frame.ra, frame.dec))
         within = match_radius(frame.scale) if radius is None else radius

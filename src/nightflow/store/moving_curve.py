@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Select, and_, bindparam, or_, select
 from sqlmodel import Session, col
 
 from nightflow.lightcurves.associate import match_radius, separation
@@ -22,11 +23,13 @@ from nightflow.store.models import (
     Source,
     Target,
     is_detection,
+    plain_text,
 )
-from nightflow.store.queries import curve_of_rows, measurements_query, read_rows
+from nightflow.store.queries import curve_of_rows, measurements_query
+from nightflow.store.rows import read_rows
 from nightflow.store.targets import position_at
 
-__all__ = ["mover_curve", "moving_target_curve"]
+__all__ = ["detection_statement", "mover_curve", "moving_target_curve"]
 
 _NIGHT = 0.5
 """Days."""
@@ -131,15 +134,22 @@ def _curve(
     session: Session, keys: Sequence[tuple[int, float, int]], filter: str | None, kind: str
 ) -> LightCurve:
     """Return what was measured of detections, each given by its reduction, its time and its number."""
-    rows: list[Any] = []
-    for reduction, mjd, number in keys:
-        statement = measurements_query(kind).where(
-            col(Measurement.reduction_id) == reduction,
-            col(Measurement.mjd_mid) == mjd,
-            col(Measurement.number) == number,
-        )
-        if filter is not None:
-            statement = statement.where(col(Measurement.filter) == filter)
-        rows += read_rows(session, statement)
+    statement = detection_statement(kind)
+    rows = [
+        row
+        for reduction, mjd, number in keys
+        for row in read_rows(session, statement, reduction=reduction, mjd=mjd, number=number)
+        if filter is None or row["filter"] == plain_text(filter)
+    ]
     rows.sort(key=lambda row: (row["mjd_mid"], row["path"]))
     return curve_of_rows(session, rows, kind)
+
+
+@cache
+def detection_statement(kind: str) -> Select[Any]:
+    """Return the statement for what was measured of one detection, `bindparam` reduction, mjd and number."""
+    return measurements_query(kind).where(
+        col(Measurement.reduction_id) == bindparam("reduction"),
+        col(Measurement.mjd_mid) == bindparam("mjd"),
+        col(Measurement.number) == bindparam("number"),
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import RowMapping, Select, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlmodel import Session, col
 
 from nightflow.lightcurves.associate import match_radius, separation
@@ -23,13 +23,14 @@ from nightflow.lightcurves.upper_limits import LEVEL, upper_limits
 from nightflow.store.comparison import differential
 from nightflow.store.database import Database
 from nightflow.store.healpix import cone
-from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source
+from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source, plain_text
+from nightflow.store.rows import read_rows
 from nightflow.store.shared_notes import shared_notes
 from nightflow.store.sources import in_ranges, moved_to
 
 __all__ = [
     "FoundSource", "Motion", "curve_of_rows", "find_source", "find_sources", "light_curve",
-    "light_curve_query", "measurements_query", "read_rows",
+    "measurements_of", "measurements_query", "measurements_statement",
 ]  # fmt: skip
 
 
@@ -133,10 +134,21 @@ def _reach(database: Database, source: Source) -> float:
         return match_radius(session.execute(scales).scalar())
 
 
-def light_curve_query(source_id: int, kind: str = "aperture", filter: str | None = None) -> Select[Any]:
-    """Return the statement behind `light_curve`: one read by the index on (source, time)."""
-    statement = measurements_query(kind).where(col(Measurement.source_id) == source_id)
-    return statement if filter is None else statement.where(col(Measurement.filter) == filter)
+def measurements_of(
+    session: Session, source_id: int, kind: str = "aperture", filter: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows behind `light_curve`: one read by the index on (source, time)."""
+    if filter is None:
+        return read_rows(session, measurements_statement(kind), source=int(source_id))
+    by_filter = measurements_statement(kind, by_filter=True)
+    return read_rows(session, by_filter, source=int(source_id), filter=plain_text(filter))
+
+
+@cache
+def measurements_statement(kind: str, *, by_filter: bool = False) -> Select[Any]:
+    """Return the statement for the measurements of one source, `bindparam` source, and of one filter."""
+    statement = measurements_query(kind).where(col(Measurement.source_id) == bindparam("source"))
+    return statement.where(col(Measurement.filter) == bindparam("filter")) if by_filter else statement
 
 
 @cache
@@ -163,11 +175,6 @@ def measurements_query(kind: str) -> Select[Any]:
     )
 
 
-def read_rows(session: Session, statement: Select[Any]) -> Sequence[RowMapping]:
-    """Return the rows of a statement as the driver gives them: there are no objects of the ORM to make."""
-    return session.connection().execute(statement).mappings().all()
-
-
 def light_curve(
     database: Database, source_id: int, *, filter: str | None = None, kind: str = "aperture"
 ) -> LightCurve:
@@ -183,7 +190,7 @@ def light_curve(
         aperture, psf or forced.
     """
     with database.session() as session:
-        rows = read_rows(session, light_curve_query(source_id, kind, filter))
+        rows = measurements_of(session, source_id, kind, filter)
         curve = curve_of_rows(session, rows, kind, source_id)
         source = session.get(Source, source_id)
     if source is not None:

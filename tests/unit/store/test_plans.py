@@ -12,9 +12,9 @@ from sqlalchemy import event, text
 
 from nightflow.store.database import Database
 from nightflow.store.models import Target
-from nightflow.store.moving_curve import moving_target_curve
+from nightflow.store.moving_curve import detection_statement, moving_target_curve
 from nightflow.store.partitions import ensure_partition
-from nightflow.store.queries import find_sources, light_curve_query
+from nightflow.store.queries import find_sources, measurements_statement
 from nightflow.store.writer import append
 from tests.unit.store.builders import MJD, add_frame, columns, later, partitions, record, stars
 
@@ -56,7 +56,8 @@ def _plan(database: Database, statement: str, values: Any = None) -> list[str]:
 def test_a_light_curve_is_read_by_the_index_of_every_month(full: Database) -> None:
     with full.session() as session:
         source = session.connection().execute(text("SELECT max(id) FROM source")).scalar_one()
-    compiled = light_curve_query(source).compile(full.engine, compile_kwargs={"literal_binds": True})
+    statement = measurements_statement("aperture").params(source=source)
+    compiled = statement.compile(full.engine, compile_kwargs={"literal_binds": True})
     plan = _plan(full, str(compiled))
     text_of_plan = "\n".join(plan)
     if not full.is_postgres:
@@ -94,6 +95,8 @@ def test_a_moving_target_is_looked_for_in_the_month_of_each_frame(full: Database
     asked: list[tuple[str, Any]] = []
     event.listen(full.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
     assert len(moving_target_curve(full, target)) == 1
+    of_detection = detection_statement("aperture").params(reduction=1, mjd=MJD, number=0)
+    asked.append((str(of_detection.compile(full.engine, compile_kwargs={"literal_binds": True})), None))
     measured = [one for one in asked if "FROM measurement" in one[0] and "measurement.number" in one[0]]
     assert len(measured) >= 2
     for statement, values in measured:
@@ -115,3 +118,19 @@ def test_an_append_counts_in_its_own_month(full: Database) -> None:
         assert "measurement_2026_03" in plan
         assert "measurement_2026_04" not in plan
         assert "measurement_2026_05" not in plan
+
+
+def test_counting_an_observation_touches_no_index_of_the_sources(database: Database) -> None:
+    if not database.is_postgres:
+        pytest.skip("SQLite changes rows in place")
+    ra, dec = stars(2000)
+    for number in range(3):
+        frame_id = add_frame(database, f"{number}.fits")
+        append(database, frame_id, record(), columns(ra, dec, mjd=MJD + number), now=later(60))
+    statistics = text("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'source'")
+    with database.session() as session:
+        session.connection().execute(text("SELECT pg_stat_force_next_flush()"))
+    with database.session() as session:
+        changed, in_place = session.connection().execute(statistics).one()
+    assert changed >= 6000
+    assert in_place >= 0.95 * changed
