@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from nightflow.astrometry.accept import Deadline, match_radius_px, verified
+from nightflow.astrometry.external import ProgramError, run_bounded
 from nightflow.astrometry.geometry import field_radius
 from nightflow.astrometry.plate import Plate, plate_from_wcs
 from nightflow.astrometry.previous import stars_on_frame
@@ -123,55 +121,24 @@ def index_files(folders: Sequence[Path]) -> list[Path]:
 def run_worker(payload: dict[str, Any], time_limit: float, command: Sequence[str] = WORKER) -> dict[str, Any]:
     """Send ``payload`` to the solver's process and return its answer.
 
-    The process is the head of a group of its own; whatever happens here, the group is gone afterwards.
-
     Raises
     ------
     NoSolution
         It cannot be started, ran out of time, crashed, or answered anything but JSON.
     """
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise NoSolution(f"the solver's process does not start: {error}") from error
+        done = run_bounded(command, seconds=time_limit, stdin=json.dumps(payload))
+    except ProgramError as failure:
+        raise NoSolution(f"the solver's process: {failure}") from failure
+    if done.status != 0:
+        raise NoSolution(f"the solver's process failed with status {done.status}: {done.last_words}")
     try:
-        answer, complaint = process.communicate(json.dumps(payload), timeout=time_limit)
-    except subprocess.TimeoutExpired as error:
-        raise NoSolution(f"the solver found nothing in {time_limit:.1f} s and was ended") from error
-    finally:
-        _end(process)
-    if process.returncode != 0:
-        raise NoSolution(_obituary(process.returncode, complaint))
-    try:
-        decoded = json.loads(answer)
+        decoded = json.loads(done.stdout)
     except ValueError as error:
-        raise NoSolution(f"the solver answered no JSON: {answer[:_QUOTED]!r}") from error
+        raise NoSolution(f"the solver answered no JSON: {done.stdout[:_QUOTED]!r}") from error
     if not isinstance(decoded, dict):
-        raise NoSolution(f"the solver answered no JSON object: {answer[:_QUOTED]!r}")
+        raise NoSolution(f"the solver answered no JSON object: {done.stdout[:_QUOTED]!r}")
     return decoded
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End the process's group and reap it."""
-    if process.poll() is None:
-        # the group's number stays taken while its head is not reaped
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-
-
-def _obituary(status: int, complaint: str) -> str:
-    last = complaint.strip()[-_QUOTED:]
-    if status < 0:
-        return f"the solver's process was ended by {signal.Signals(-status).name}: {last}"
-    return f"the solver's process failed with status {status}: {last}"
 
 
 def _attempts(request: SolveRequest) -> list[tuple[str, float, list[float] | None]]:
