@@ -17,6 +17,7 @@ from nightflow.commands import (
     explain,
     ledger,
     masters,
+    notify,
     objects,
     reduce,
     serve,
@@ -76,6 +77,7 @@ app.command(epilog=objects.SOURCE_HELP)(objects.sources)
 app.command(epilog=objects.SOURCE_HELP)(objects.variables)
 app.command(epilog=objects.MOVER_HELP)(objects.movers)
 app.command()(serve.serve)
+app.command()(notify.notify)
 app.command()(simulation.simulate)
 app.command()(simulation.demo)
 app.add_typer(masters.masters, name="masters")

@@ -107,6 +107,34 @@ class PrefectSettings(_Section):
     """How often an absent server is looked for."""
 
 
+class SiteSettings(_Section):
+    """Where the telescope stands: for when it is night. Frames have the site of their headers or profiles."""
+
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+    """Degrees, WGS84, positive towards east."""
+    height: float = 0.0
+    """Metres above the ellipsoid."""
+
+
+class NotifySettings(_Section):
+    """Whom `nightflow watch` tells of what a person should know; see `nightflow.service.alarms`."""
+
+    command: list[str] = []
+    """A program and its arguments; the message comes on its standard input, NIGHTFLOW_EVENT says of what."""
+    webhook: str = ""
+    """Address that gets a JSON object {"event", "text"}. It may hold a secret: set it as
+    NIGHTFLOW_NOTIFY__WEBHOOK in the environment."""
+    again_minutes: float = Field(30.0, ge=0)
+    """An event of the same kind is told again after so long; what comes meanwhile is told with it."""
+    no_frame_minutes: float = Field(20.0, gt=0)
+    """Without a frame while it is dark at `[site]`."""
+    zero_point_fall: float = Field(0.5, gt=0)
+    """Magnitudes below the median of the camera's last hours in a filter."""
+    room_gib: float = Field(5.0, ge=0)
+    """Free space for products or store below which it is told."""
+
+
 class Settings(BaseSettings):
     """All settings; see `load_settings`."""
 
@@ -128,6 +156,8 @@ class Settings(BaseSettings):
     association: AssociationSettings = AssociationSettings()
     products: ProductSettings = ProductSettings()
     prefect: PrefectSettings = PrefectSettings()
+    site: SiteSettings | None = None
+    notify: NotifySettings = NotifySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING
 
 from astropy import units
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.time import Time
-from astropy.utils import iers
-from astropy.utils.exceptions import AstropyWarning
 
 from nightflow.instruments.header import Site
 from nightflow.instruments.header_reader import Found, HeaderReader
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.values import parse_dec, parse_ra
+from nightflow.sun import installed_tables
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
@@ -106,16 +104,7 @@ def airmass_of(site: Site, ra: float, dec: float, mjd: float) -> float | None:
     values are used, which moves the airmass by less than 1e-4.
     """
     location = EarthLocation.from_geodetic(site.longitude, site.latitude, site.height)
-    with (
-        iers.conf.set_temp("auto_download", False),
-        iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
-        # By default astropy refuses to use tables whose predictions are older than a month.
-        iers.conf.set_temp("auto_max_age", None),
-        warnings.catch_warnings(),
-    ):
-        # Beyond the tables of leap seconds and polar motion: arcseconds at most.
-        warnings.simplefilter("ignore", AstropyWarning)
-        warnings.filterwarnings("ignore", message=".*dubious year")
+    with installed_tables():
         frame = AltAz(obstime=Time(mjd, format="mjd", scale="utc"), location=location)
         altitude: Quantity = SkyCoord(ra, dec, unit=units.deg).transform_to(frame).alt
     degrees = float(altitude.to_value(units.deg))

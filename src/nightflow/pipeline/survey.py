@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from nightflow.epochs import mjd_of
 from nightflow.errors import CalibrationAway, MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
@@ -104,7 +105,7 @@ def survey(
         [_raw(frame) for frame in raw],
         profile.masters,
         any_exposure=any_exposure,
-        now=_mjd(now) if now is not None else None,
+        now=mjd_of(now) if now is not None else None,
     )
     others = () if raw or stored or kind in SKY_KINDS else _under_other_names(database, kind, wanted)
     return Survey(stored=stored, choice=choice, raw=raw, group=group, under_other_names=others)
@@ -188,12 +189,8 @@ def _raw(frame: CalibrationFrame) -> RawCalibration:
     return RawCalibration(
         **vars(key_of_row(frame.frame)),
         identity=identity_of(frame),
-        received=_mjd(frame.received_at) if frame.received_at is not None else None,
+        received=mjd_of(frame.received_at) if frame.received_at is not None else None,
     )
-
-
-def _mjd(time: datetime) -> float:
-    return time.timestamp() / 86400.0 + 40587.0
 
 
 def identity_of(frame: CalibrationFrame) -> str:

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from nightflow.config import Settings
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.touched import BetterMasters
+from nightflow.service.alarms import Alarms
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.leases import free_dead_leases, service_tag
 from nightflow.service.live_service import LiveService, Runs
+from nightflow.service.notify import Notifier
 from nightflow.service.prefect_environment import prepare_environment
 from nightflow.service.process import run_in_thread, set_by_hangup, stopped_by_signals
 from nightflow.service.reload import SettingsReload, live_reducer
@@ -65,6 +67,8 @@ def watch(
     with database, only_instance(database) as lock, signals[0], signals[1]:
         _inherit(database)
         reducer = live_reducer(settings)
+        notifier = Notifier(settings.notify)
+        alarms = Alarms(settings, database, notifier.tell, datetime.now(UTC))
         service = LiveService(
             settings,
             database=database,
@@ -72,12 +76,24 @@ def watch(
             runs=_prefect_runs(settings, reducer),
             stop=stop,
             until_idle=until_idle,
-            housekeeping=lambda reducer: BetterMasters(reducer.context).queue,
+            housekeeping=lambda reducer: _keep_house(BetterMasters(reducer.context), alarms, notifier),
             lock=lock,
             reload=reload,
         )
-        run_in_thread(service.run)
+        try:
+            run_in_thread(service.run)
+        finally:
+            notifier.close()
         return counts(database)
+
+
+def _keep_house(masters: BetterMasters, alarms: Alarms, notifier: Notifier) -> Callable[[datetime], object]:
+    def keep(now: datetime) -> None:
+        alarms.look(now)
+        notifier.catch_up()
+        masters.queue(now)
+
+    return keep
 
 
 def _inherit(database: Database) -> None:

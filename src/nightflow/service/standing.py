@@ -15,7 +15,7 @@ from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import counts, last_error, newest_exposure, oldest_waiting
 
-__all__ = ["Standing", "duration", "look_around"]
+__all__ = ["Standing", "duration", "free_bytes", "look_around"]
 
 HANGS_AFTER = 60.0
 """Seconds without a sign of life, which comes every five."""
@@ -146,7 +146,7 @@ def look_around(settings: Settings, database: Database, now: datetime | None = N
         newest=newest_exposure(database),
         oldest=oldest_waiting(database),
         error=last_error(database),
-        room=_room(products),
+        room=free_bytes(products),
         products=products,
     )
 
@@ -160,8 +160,8 @@ def duration(seconds: float) -> str:
     return f"{max(seconds, 0.0):.0f} seconds"
 
 
-def _room(folder: Path) -> int | None:
-    """Return the bytes free where a folder is, or will be made."""
+def free_bytes(folder: Path) -> int | None:
+    """Return the bytes free where a folder is, or will be made; None where its disk is away."""
     try:
         existing = next(one for one in (folder, *folder.parents) if one.is_dir())
         return shutil.disk_usage(existing).free

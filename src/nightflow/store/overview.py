@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +16,11 @@ from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Stat
 
 __all__ = [
     "FRAME_COLUMNS",
+    "RecentZeroPoint",
     "counts",
     "current_reduction",
     "exposure_paths",
+    "failed_since",
     "find_exposures",
     "flag_counts",
     "frame_rows",
@@ -28,6 +31,7 @@ __all__ = [
     "oldest_waiting",
     "queue_length",
     "reductions_of",
+    "zero_points_since",
 ]
 
 FRAME_COLUMNS = (
@@ -77,6 +81,61 @@ def last_error(database: Database) -> Exposure | None:
     with database.session() as session:
         ended = select(Exposure).where(col(Exposure.state).in_(_ENDED_BADLY))
         return session.exec(ended.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc())).first()
+
+
+def failed_since(database: Database, since: datetime) -> list[Exposure]:
+    """Return the exposures that have failed after a moment, in the order in which they did."""
+    failed = select(Exposure).where(Exposure.state == State.FAILED, col(Exposure.done_at) > since)
+    with database.session() as session:
+        return list(session.exec(failed.order_by(col(Exposure.done_at), col(Exposure.id))).all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecentZeroPoint:
+    """The zero point of a frame.
+
+    Attributes
+    ----------
+    reduction_id : int
+    instrument, detector, filter, path : str
+    zp : float
+        Magnitude of 1 electron/s.
+    made_at : datetime
+        When the frame was reduced.
+    """
+
+    reduction_id: int
+    instrument: str
+    detector: str
+    filter: str
+    path: str
+    zp: float
+    made_at: datetime
+
+
+def zero_points_since(database: Database, since: datetime) -> list[RecentZeroPoint]:
+    """Return the zero points of the frames that landed after a moment, in the order of their exposures."""
+    statement = (
+        select(Reduction, Frame, Exposure)
+        .join(Frame, col(Reduction.frame_id) == col(Frame.id))
+        .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
+        .where(col(Reduction.current), col(Reduction.zp).is_not(None), col(Exposure.received_at) > since)
+        .order_by(col(Frame.mjd_mid), col(Reduction.id))
+    )
+    with database.session() as session:
+        return [
+            RecentZeroPoint(
+                reduction_id=reduction.id or 0,
+                instrument=frame.instrument,
+                detector=frame.detector,
+                filter=frame.filter,
+                path=exposure.path,
+                zp=reduction.zp,
+                made_at=reduction.created_at,
+            )
+            for reduction, frame, exposure in session.exec(statement).all()
+            if reduction.zp is not None
+        ]
 
 
 def newest_exposure(database: Database) -> Exposure | None:

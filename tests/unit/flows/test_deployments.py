@@ -55,11 +55,12 @@ def test_the_version_is_the_one_installed() -> None:
     assert f"prefect-version: {prefect.__version__}" in text
 
 
-def test_the_example_settings_hold_every_key_at_its_default_but_the_server() -> None:
+def test_the_example_settings_hold_every_key_at_its_default_but_server_and_site() -> None:
     example = load_settings(DEPLOYMENTS / "example-nightflow.toml")
     plain = Settings(root=DEPLOYMENTS)
-    shown = example.model_dump(exclude={"prefect": {"api_url"}})
-    assert shown == plain.model_dump(exclude={"prefect": {"api_url"}})
+    own: Any = {"prefect": {"api_url"}, "site": True}
+    assert example.model_dump(exclude=own) == plain.model_dump(exclude=own)
+    assert example.site is not None
     text = (DEPLOYMENTS / "example-nightflow.toml").read_text()
     for section in ("store", "paths", "run", "watch", "prefect"):
         for key in type(getattr(plain, section)).model_fields:

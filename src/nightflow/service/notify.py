@@ -1,0 +1,158 @@
+"""Tell somebody: by a program of theirs, or by an address that takes JSON.
+
+Sending is bounded in time and happens beside the work; what goes wrong with it is a line in the log, and no
+frame waits for it. The address may hold a secret: it is never written anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from nightflow.astrometry.external import ProgramError, run_bounded
+from nightflow.config import NotifySettings
+from nightflow.errors import NightflowError
+
+__all__ = ["NotSentError", "Notifier", "send"]
+
+log = logging.getLogger(__name__)
+
+_SECONDS = 20.0
+"""That a program or an address may take."""
+_WAITING = 100
+"""Messages that wait to be sent; more are dropped, and it is said."""
+_LONGEST = 4000
+"""Characters of a message."""
+
+
+class NotSentError(NightflowError):
+    """A message did not reach anybody; the text says why, without the address."""
+
+
+def send(settings: NotifySettings, event: str, text: str) -> None:
+    """Send a message by all ways that are set.
+
+    Raises
+    ------
+    NotSentError
+        One of them failed; the others were tried.
+    """
+    text = text[:_LONGEST]
+    faults = []
+    if settings.command:
+        faults += _by_command(settings.command, event, text)
+    if settings.webhook:
+        faults += _by_webhook(settings.webhook, event, text)
+    if faults:
+        raise NotSentError("; ".join(faults))
+
+
+def _by_command(command: Sequence[str], event: str, text: str) -> list[str]:
+    try:
+        finished = run_bounded(
+            command, seconds=_SECONDS, stdin=text + "\n", environment={"NIGHTFLOW_EVENT": event}
+        )
+    except ProgramError as error:
+        return [f"notify.command: {error}"]
+    if finished.status:
+        return [f"notify.command: {command[0]} ended with status {finished.status}: {finished.last_words}"]
+    return []
+
+
+def _by_webhook(address: str, event: str, text: str) -> list[str]:
+    body = json.dumps({"event": event, "text": text}).encode()
+    try:
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+        if request.type not in ("http", "https"):
+            return ["notify.webhook: the address must begin with http:// or https://"]
+        with urllib.request.urlopen(request, timeout=_SECONDS):
+            return []
+    except (OSError, ValueError) as error:
+        # ValueError: no address at all; its message would show what was typed.
+        reason = "not an address" if isinstance(error, ValueError) else _without(address, str(error))
+        return [f"notify.webhook: {reason}"]
+
+
+def _without(address: str, text: str) -> str:
+    return text.replace(address, "the address")
+
+
+@dataclass
+class _Event:
+    """What was told of a kind of event, and what has come since."""
+
+    told: float
+    since: list[str] = field(default_factory=list)
+
+
+class Notifier:
+    """Sends messages from a thread of its own, those of one kind not more often than wanted.
+
+    Parameters
+    ----------
+    settings : NotifySettings
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(self, settings: NotifySettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._events: dict[str, _Event] = {}
+        self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(_WAITING)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._settings.command or self._settings.webhook)
+
+    def tell(self, event: str, text: str) -> None:
+        """Send a message soon, or with the next of its kind where one was sent a short time ago."""
+        log.warning("%s: %s", event, text)
+        if not self.wanted:
+            return
+        known = self._events.get(event)
+        if known is not None and self._clock() - known.told < 60.0 * self._settings.again_minutes:
+            known.since.append(text)
+            return
+        self._post(event, [text])
+
+    def catch_up(self) -> None:
+        """Send what has been kept back for long enough."""
+        for event, known in list(self._events.items()):
+            if known.since and self._clock() - known.told >= 60.0 * self._settings.again_minutes:
+                self._post(event, known.since)
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Send what waits, but not for longer than ``seconds``."""
+        if self._thread is not None:
+            self._put(None)
+            self._thread.join(seconds)
+
+    def _post(self, event: str, texts: list[str]) -> None:
+        self._events[event] = _Event(told=self._clock())
+        more = f"\n(and {len(texts) - 1} more like it)" if len(texts) > 1 else ""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._send_all, name="notify", daemon=True)
+            self._thread.start()
+        self._put((event, texts[-1] + more))
+
+    def _put(self, message: tuple[str, str] | None) -> None:
+        try:
+            self._queue.put_nowait(message)
+        except queue.Full:
+            log.warning("%d messages wait to be sent: one is dropped", _WAITING)
+
+    def _send_all(self) -> None:
+        while (message := self._queue.get()) is not None:
+            try:
+                send(self._settings, *message)
+            except NotSentError as error:
+                log.warning("nobody was told of %s: %s", message[0], error)

@@ -1,0 +1,83 @@
+"""Where the Sun is, seen from a site, and when it is dark there; from installed tables only."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from astropy import units
+from astropy.coordinates import AltAz, EarthLocation, get_sun
+from astropy.time import Time
+from astropy.utils import iers
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from nightflow.nights import night_bounds
+
+__all__ = ["dark_hours", "installed_tables", "sun_altitude"]
+
+_STEP = 1.0 / 1440.0
+"""Days between the times that are looked at: a minute, in which the Sun moves 0.25 degrees."""
+
+
+@contextmanager
+def installed_tables() -> Iterator[None]:
+    """Let astropy compute with the tables that came with it, however old; the network is not asked.
+
+    The Earth's rotation after their end is that of the last values: 15 arcseconds off in many years.
+    """
+    with (
+        iers.conf.set_temp("auto_download", False),
+        iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
+        # By default astropy refuses to use tables whose predictions are older than a month.
+        iers.conf.set_temp("auto_max_age", None),
+        warnings.catch_warnings(),
+    ):
+        # Beyond the tables of leap seconds and polar motion: arcseconds at most.
+        warnings.simplefilter("ignore", AstropyWarning)
+        warnings.filterwarnings("ignore", message=".*dubious year")
+        yield
+
+
+def sun_altitude(
+    latitude: float, longitude: float, mjd: float | NDArray[np.floating], height: float = 0.0
+) -> NDArray[np.float64]:
+    """Return the altitude of the Sun's centre in degrees, without refraction.
+
+    Parameters
+    ----------
+    latitude, longitude : float
+        Degrees, WGS84; longitude positive towards east.
+    mjd : float or ndarray
+        UTC.
+    height : float
+        Metres above the ellipsoid.
+    """
+    with installed_tables():
+        times = Time(np.asarray(mjd, np.float64), format="mjd", scale="utc")
+        here = AltAz(obstime=times, location=EarthLocation.from_geodetic(longitude, latitude, height))
+        altitude = get_sun(times).transform_to(here).alt
+    return np.asarray(altitude.to_value(units.deg), np.float64)
+
+
+def dark_hours(
+    latitude: float, longitude: float, night: str, *, below: float = -12.0
+) -> tuple[float, float] | None:
+    """Return from when to when the Sun is lower than ``below`` degrees in a night, UTC MJD, to a minute.
+
+    Parameters
+    ----------
+    night : str
+        Date of the evening, YYYY-MM-DD.
+
+    Returns
+    -------
+    tuple of float or None
+        None where it does not get dark; the two noons where it does not get light.
+    """
+    start, end = night_bounds(night, longitude)
+    times = np.arange(start, end, _STEP)
+    dark = np.flatnonzero(sun_altitude(latitude, longitude, times) < below)
+    return (float(times[dark[0]]), float(times[dark[-1]])) if len(dark) else None

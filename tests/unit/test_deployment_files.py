@@ -1,0 +1,93 @@
+"""What stands under deployments/ is what the program has, and listens on loopback."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from nightflow.cli import app
+from nightflow.config import Settings
+
+DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
+UNITS = sorted((DEPLOYMENTS / "systemd").glob("*.service"))
+COMMANDS = set(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def unit(file: Path) -> configparser.ConfigParser:
+    parsed = configparser.ConfigParser(strict=False, interpolation=None)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read_string(file.read_text())
+    return parsed
+
+
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOYMENTS / "compose.yaml").read_text()))
+
+
+def test_there_are_units() -> None:
+    assert {file.name for file in UNITS} >= {"nightflow-watch.service", "prefect-server.service"}
+
+
+@pytest.mark.parametrize("file", UNITS, ids=lambda file: file.name)
+def test_units_start_what_there_is(file: Path) -> None:
+    words = shlex.split(unit(file)["Service"]["ExecStart"])
+    if words[0].endswith("/nightflow"):
+        assert words[1] in COMMANDS
+    else:
+        assert words[0].endswith("/prefect")
+    for other in re.findall(r"[\w@-]+\.service", unit(file)["Unit"].get("Wants", "")):
+        assert (DEPLOYMENTS / "systemd" / other).is_file()
+    # No secret stands in a file that everybody may read.
+    assert "password" not in file.read_text().lower()
+
+
+def test_the_watcher_is_reloaded_stopped_and_restarted_as_it_expects() -> None:
+    service = unit(DEPLOYMENTS / "systemd" / "nightflow-watch.service")["Service"]
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert service["KillSignal"] == "SIGTERM"
+    assert int(service["TimeoutStopSec"]) >= 15
+    assert service["Restart"] == "always"
+
+
+def test_the_server_listens_on_loopback() -> None:
+    words = shlex.split(unit(DEPLOYMENTS / "systemd" / "prefect-server.service")["Service"]["ExecStart"])
+    assert words[words.index("--host") + 1] == "127.0.0.1"
+
+
+def test_containers_are_reached_from_this_machine_only() -> None:
+    for name, service in compose()["services"].items():
+        for port in service.get("ports", []):
+            assert str(port).startswith("127.0.0.1:"), (name, port)
+
+
+def test_containers_start_what_there_is() -> None:
+    services = compose()["services"]
+    for name in ("watch", "dashboard"):
+        assert services[name]["command"][0] in COMMANDS
+    dockerfile = (DEPLOYMENTS / "Dockerfile").read_text()
+    for copied in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE):
+        for one in copied.split():
+            assert (DEPLOYMENTS.parent / one).exists(), one
+
+
+def test_prefect_never_shares_the_database_of_the_light_curves() -> None:
+    services = compose()["services"]
+    ours = services["watch"]["environment"]["NIGHTFLOW_STORE__URL"]
+    theirs = services["prefect"]["environment"]["PREFECT_API_DATABASE_CONNECTION_URL"]
+    assert ours.split("@")[1] != theirs.split("@")[1]
+    assert "${NIGHTFLOW_DB_PASSWORD" in ours
+
+
+def test_the_example_has_every_section_and_no_other() -> None:
+    content = tomllib.loads((DEPLOYMENTS / "example-nightflow.toml").read_text())
+    Settings(**content)
+    assert set(content) <= set(Settings.model_fields)
+    assert {"store", "paths", "run", "watch", "products", "prefect", "site", "notify"} <= set(content)
