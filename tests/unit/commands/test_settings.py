@@ -21,6 +21,7 @@ COMMANDS = {
     "lightcurve": ["lightcurve", "M 31"],
     "export": ["export", "out"],
     "serve": ["serve"],
+    "notify": ["notify"],
     "doctor": ["doctor"],
     "completeness": ["completeness", "a.fits"],
     "masters list": ["masters", "list"],
