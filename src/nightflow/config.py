@@ -47,6 +47,8 @@ class PathSettings(_Section):
     index_files: Path = Path("index-files")
     cameras: Path = Path("cameras")
     """Camera profiles of your own; they win over those that come with nightflow."""
+    backups: Path = Path("backups")
+    """Of the store, by the flow `maintenance`; a folder on another disk is the better one."""
 
 
 class RunSettings(_Section):
