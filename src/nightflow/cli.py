@@ -13,6 +13,7 @@ from nightflow import __version__
 from nightflow.commands import (
     completeness,
     curves,
+    deploy,
     doctor,
     explain,
     ledger,
@@ -78,6 +79,7 @@ app.command(epilog=objects.SOURCE_HELP)(objects.variables)
 app.command(epilog=objects.MOVER_HELP)(objects.movers)
 app.command()(serve.serve)
 app.command()(notify.notify)
+app.command()(deploy.deploy)
 app.command()(simulation.simulate)
 app.command()(simulation.demo)
 app.add_typer(masters.masters, name="masters")

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from nightflow.nights import night_bounds
 
-__all__ = ["dark_hours", "installed_tables", "sun_altitude"]
+__all__ = ["DARK", "dark_hours", "installed_tables", "sun_altitude"]
 
-_STEP = 1.0 / 1440.0
-"""Days between the times that are looked at: a minute, in which the Sun moves 0.25 degrees."""
+DARK = -12.0
+"""Degrees of the Sun's altitude below which a telescope should be at work: the end of nautical twilight."""
+
+_LOOKS = 145
+"""Times of a night that are looked at, every ten minutes: in between the Sun moves along a line."""
 
 
 @contextmanager
@@ -63,7 +66,7 @@ def sun_altitude(
 
 
 def dark_hours(
-    latitude: float, longitude: float, night: str, *, below: float = -12.0
+    latitude: float, longitude: float, night: str, *, below: float = DARK
 ) -> tuple[float, float] | None:
     """Return from when to when the Sun is lower than ``below`` degrees in a night, UTC MJD, to a minute.
 
@@ -78,6 +81,17 @@ def dark_hours(
         None where it does not get dark; the two noons where it does not get light.
     """
     start, end = night_bounds(night, longitude)
-    times = np.arange(start, end, _STEP)
-    dark = np.flatnonzero(sun_altitude(latitude, longitude, times) < below)
-    return (float(times[dark[0]]), float(times[dark[-1]])) if len(dark) else None
+    times = np.linspace(start, end, _LOOKS)
+    above = sun_altitude(latitude, longitude, times) - below
+    dark = np.flatnonzero(above < 0.0)
+    if not len(dark):
+        return None
+    return _crossing(times, above, dark[0] - 1), _crossing(times, above, dark[-1])
+
+
+def _crossing(times: NDArray[np.float64], above: NDArray[np.float64], index: int) -> float:
+    """Return when a straight line between two looks meets zero; at either end of the night that end."""
+    if index < 0 or index + 1 >= len(times):
+        return float(times[max(index, 0)])
+    share = above[index] / (above[index] - above[index + 1])
+    return float(times[index] + share * (times[index + 1] - times[index]))

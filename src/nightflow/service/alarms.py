@@ -16,12 +16,10 @@ from nightflow.epochs import mjd_of
 from nightflow.service.standing import free_bytes
 from nightflow.store.database import Database
 from nightflow.store.overview import RecentZeroPoint, failed_since, newest_exposure, zero_points_since
-from nightflow.sun import sun_altitude
+from nightflow.sun import DARK, sun_altitude
 
 __all__ = ["Alarms"]
 
-DARK = -12.0
-"""Degrees of the Sun's altitude below which a telescope should be at work."""
 _HOURS = 3.0
 """Of zero points that a new one is compared with."""
 _FEWEST = 5

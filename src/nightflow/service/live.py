@@ -18,6 +18,7 @@ from nightflow.service.notify import Notifier
 from nightflow.service.prefect_environment import prepare_environment
 from nightflow.service.process import run_in_thread, set_by_hangup, stopped_by_signals
 from nightflow.service.reload import SettingsReload, live_reducer
+from nightflow.service.told import Told, told_file
 from nightflow.store.database import Database
 from nightflow.store.models import State
 from nightflow.store.overview import counts, get_exposure
@@ -67,7 +68,7 @@ def watch(
     with database, only_instance(database) as lock, signals[0], signals[1]:
         _inherit(database)
         reducer = live_reducer(settings)
-        notifier = Notifier(settings.notify)
+        notifier = Notifier(settings.notify, told=Told(told_file(settings.root)))
         alarms = Alarms(settings, database, notifier.tell, datetime.now(UTC))
         service = LiveService(
             settings,

@@ -14,12 +14,16 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from nightflow.astrometry.external import ProgramError, run_bounded
-from nightflow.config import NotifySettings
+from nightflow.config import NotifySettings, Settings
+from nightflow.epochs import mjd_of
 from nightflow.errors import NightflowError
+from nightflow.service.told import Told, told_file
+from nightflow.sun import DARK, sun_altitude
 
-__all__ = ["NotSentError", "Notifier", "send"]
+__all__ = ["NotSentError", "Notifier", "send", "tell_once"]
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +91,7 @@ def _without(address: str, text: str) -> str:
 class _Event:
     """What was told of a kind of event, and what has come since."""
 
-    told: float
+    told: float | None = None
     since: list[str] = field(default_factory=list)
 
 
@@ -97,12 +101,21 @@ class Notifier:
     Parameters
     ----------
     settings : NotifySettings
+    told : Told, optional
+        What others told of the same events.
     clock : callable
         Monotonic seconds.
     """
 
-    def __init__(self, settings: NotifySettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: NotifySettings,
+        *,
+        told: Told | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._told = told
         self._clock = clock
         self._events: dict[str, _Event] = {}
         self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(_WAITING)
@@ -118,16 +131,15 @@ class Notifier:
         log.warning("%s: %s", event, text)
         if not self.wanted:
             return
-        known = self._events.get(event)
-        if known is not None and self._clock() - known.told < 60.0 * self._settings.again_minutes:
-            known.since.append(text)
-            return
-        self._post(event, [text])
+        known = self._events.setdefault(event, _Event())
+        known.since.append(text)
+        if self._may_tell(event, known):
+            self._post(event, known.since)
 
     def catch_up(self) -> None:
         """Send what has been kept back for long enough."""
         for event, known in list(self._events.items()):
-            if known.since and self._clock() - known.told >= 60.0 * self._settings.again_minutes:
+            if known.since and self._may_tell(event, known):
                 self._post(event, known.since)
 
     def close(self, seconds: float = 5.0) -> None:
@@ -135,6 +147,12 @@ class Notifier:
         if self._thread is not None:
             self._put(None)
             self._thread.join(seconds)
+
+    def _may_tell(self, event: str, known: _Event) -> bool:
+        seconds = 60.0 * self._settings.again_minutes
+        if known.told is not None and self._clock() - known.told < seconds:
+            return False
+        return self._told is None or self._told.claim(event, seconds)
 
     def _post(self, event: str, texts: list[str]) -> None:
         self._events[event] = _Event(told=self._clock())
@@ -156,3 +174,31 @@ class Notifier:
                 send(self._settings, *message)
             except NotSentError as error:
                 log.warning("nobody was told of %s: %s", message[0], error)
+
+
+def tell_once(settings: Settings, event: str, text: str, *, only_at_night: bool = False) -> str:
+    """Send a message, if its kind was not told a short time ago by whatever process; return what was done.
+
+    Parameters
+    ----------
+    settings : Settings
+        Sections ``notify`` and, for the night, ``site``.
+    only_at_night : bool
+        Not while the Sun is higher than -12 degrees at the site.
+
+    Raises
+    ------
+    NotSentError
+        It did not reach anybody.
+    """
+    site = settings.site
+    if only_at_night and site is not None:
+        altitude = float(sun_altitude(site.latitude, site.longitude, mjd_of(datetime.now(UTC)), site.height))
+        if altitude >= DARK:
+            return f"not told: the Sun stands at {altitude:.0f} degrees"
+    if not Told(told_file(settings.root)).claim(event, 60.0 * settings.notify.again_minutes):
+        return f"not told: {event} was told less than {settings.notify.again_minutes:g} minutes ago"
+    if not (settings.notify.command or settings.notify.webhook):
+        return "not told: [notify] names nobody"
+    send(settings.notify, event, text)
+    return "sent"

@@ -22,6 +22,7 @@ COMMANDS = {
     "export": ["export", "out"],
     "serve": ["serve"],
     "notify": ["notify"],
+    "deploy": ["deploy"],
     "doctor": ["doctor"],
     "completeness": ["completeness", "a.fits"],
     "masters list": ["masters", "list"],

@@ -27,7 +27,7 @@ def test_prefect_reads_the_deployments() -> None:
     names = {f"{one['flow_name']}/{one['name']}" for one in configurations()}
     assert names == {
         f"ingest-exposure/{LIVE}", "build-masters/masters", "backfill/backfill", "prefetch/prefetch",
-        "maintenance/maintenance", "end-of-night/end-of-night",
+        "maintenance/maintenance", "end-of-night/end-of-night", "tell/tell",
     }  # fmt: skip
 
 

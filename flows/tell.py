@@ -1,0 +1,24 @@
+"""Tell somebody what the Prefect server has seen; run by the automations that `nightflow deploy` makes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import Field
+
+from tasks.send_message import send_message
+
+__all__ = ["tell"]
+
+
+@flow(name="tell", description="Send a message by [notify] in the settings.", persist_result=False)
+async def tell(
+    event: Annotated[str, Field(description="Kind of event: one kind is not told again at once")],
+    text: Annotated[str, Field(description="What to say")],
+    only_at_night: Annotated[bool, Field(description="Not while it is light at [site]")] = False,
+) -> State[Any]:
+    """Send the message; red where it reached nobody."""
+    return Completed(message=await send_message(event, text, only_at_night))

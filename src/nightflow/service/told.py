@@ -1,0 +1,59 @@
+"""Who was told of what, and when: shared by the processes that tell, so that nobody is told twice."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["Told", "told_file"]
+
+
+def told_file(root: Path) -> Path:
+    """Return where that of a settings folder stands."""
+    return root / "nightflow.told.json"
+
+
+class Told:
+    """When each kind of event was told last.
+
+    Parameters
+    ----------
+    file : Path
+    clock : callable
+        Seconds of the wall clock, which all processes share.
+    """
+
+    def __init__(self, file: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._file = file
+        self._clock = clock
+
+    def claim(self, event: str, seconds: float) -> bool:
+        """Return whether an event may be told now, and take note that it is; not within ``seconds`` again.
+
+        Where the file cannot be read or written it may be told: better twice than not at all.
+        """
+        try:
+            with self._file.open("a+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                file.seek(0)
+                told = _times(file.read())
+                now = self._clock()
+                # A time to come was written before the clock was set back.
+                if event in told and 0.0 <= now - told[event] < seconds:
+                    return False
+                file.seek(0)
+                file.truncate()
+                file.write(json.dumps(told | {event: now}))
+        except OSError:
+            pass
+        return True
+
+
+def _times(text: str) -> dict[str, float]:
+    try:
+        return {str(event): float(when) for event, when in json.loads(text or "{}").items()}
+    except (ValueError, TypeError, AttributeError):  # half a file, after a crash
+        return {}

@@ -1,0 +1,64 @@
+"""What `nightflow deploy` makes on a real server, once and again."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import BIN, Server, clean_environment
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("prefect-server"), pytest.mark.timeout(280)]
+
+SETTINGS = """
+[site]
+latitude = 28.76
+longitude = -17.88
+"""
+
+
+def deploy(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+    environment = clean_environment() | {"PREFECT_HOME": str(folder / "home"), "PREFECT_API_URL": url}
+    command = [BIN / "nightflow", "deploy", "--config", str(folder / "nightflow.toml")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_pool_queues_deployments_schedules_and_automations(tmp_path: Path, prefect_server: Server) -> None:
+    (tmp_path / "nightflow.toml").write_text(SETTINGS)
+    for _ in range(2):
+        done = deploy(tmp_path, prefect_server.url)
+        assert done.returncode == 0, done.stderr
+    assert "30 min after the latest dawn of each month, 12 of them" in done.stdout
+    deployments = {one["name"]: one for one in prefect_server.find("deployments")}
+    assert set(deployments) >= {
+        "live",
+        "masters",
+        "backfill",
+        "prefetch",
+        "maintenance",
+        "end-of-night",
+        "tell",
+    }
+    assert deployments["backfill"]["work_queue_name"] == "day"
+    assert deployments["tell"]["work_queue_name"] == "night"
+    assert len(deployments["end-of-night"]["schedules"]) == 12
+    # The form of the backfill: a date is asked for as a date, with what it means.
+    since = deployments["backfill"]["parameter_openapi_schema"]["properties"]["since"]
+    assert since["description"] == "First night, by its evening's date"
+    queues = httpx.post(f"{prefect_server.url}/work_pools/nightflow/queues/filter", json={}).json()
+    assert {one["name"]: one["priority"] for one in queues} == pytest.approx(
+        {"night": 1, "day": 10} | {one["name"]: one["priority"] for one in queues if one["name"] == "default"}
+    )
+    automations = [one["name"] for one in prefect_server.find("automations")]
+    ours = sorted(name for name in automations if name.startswith("nightflow: "))
+    assert ours == ["nightflow: failed frames", "nightflow: no frame at night", "nightflow: zero point fell"]
+
+
+def test_without_a_server_it_says_how_to_get_one(tmp_path: Path) -> None:
+    (tmp_path / "nightflow.toml").write_text(SETTINGS)
+    done = deploy(tmp_path, "http://127.0.0.1:9/api")
+    assert done.returncode == 1
+    assert "start it, or set PREFECT_API_URL" in done.stderr
+    assert "Traceback" not in done.stderr
