@@ -18,10 +18,13 @@ from nightflow.astrometry.solution import SolveRequest
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["Evidence", "examine", "faults", "log_false_alarm"]
+__all__ = ["Evidence", "examine", "faults", "log_false_alarm", "rms_limit"]
 
 LOG_FALSE_ALARM = -6.0
 """Highest log10 of the probability that chance matches this well somewhere among all that was tried."""
+_MAXIMUM_RMS = 2.0
+"""Arcsec."""
+_MAXIMUM_RMS_PX = 0.6
 _MINIMUM_FRACTION = 0.2
 _MAXIMUM_SHEAR = 0.03
 _SHIFTS = 8
@@ -84,10 +87,9 @@ def faults(evidence: Evidence, request: SolveRequest, settings: AstrometrySettin
     found = []
     if evidence.n_matched < settings.minimum_matches:
         found.append(f"{evidence.n_matched} stars matched, {settings.minimum_matches} needed")
-    if not evidence.heldout_rms_arcsec <= settings.maximum_rms:
-        found.append(
-            f'left-out stars scatter by {evidence.heldout_rms_arcsec:.2f}", limit {settings.maximum_rms:.2f}"'
-        )
+    limit = rms_limit(settings, evidence.scale)
+    if not evidence.heldout_rms_arcsec <= limit:
+        found.append(f'left-out stars scatter by {evidence.heldout_rms_arcsec:.2f}", limit {limit:.2f}"')
     if evidence.n_matched < _MINIMUM_FRACTION * evidence.n_expected:
         found.append(f"only {evidence.n_matched} of {evidence.n_expected} expected stars matched")
     if evidence.log_false_alarm > LOG_FALSE_ALARM:
@@ -103,6 +105,17 @@ def faults(evidence: Evidence, request: SolveRequest, settings: AstrometrySettin
     if evidence.shear > _MAXIMUM_SHEAR:
         found.append(f"pixels would be skewed by {100 * evidence.shear:.1f} %")
     return found
+
+
+def rms_limit(settings: AstrometrySettings, scale: float) -> float:
+    """Return by how much (arcsec, radial) left-out stars may scatter where a pixel has ``scale`` arcsec.
+
+    Unless the profile says it: 2", and for coarse pixels 0.6 of one. Stars matched by chance within the
+    match radius of 1.5 pixels would scatter by 1.06.
+    """
+    if settings.maximum_rms is not None:
+        return settings.maximum_rms
+    return max(_MAXIMUM_RMS, _MAXIMUM_RMS_PX * scale)
 
 
 def log_false_alarm(n_matched: int, chance_matches: float, hypotheses: int) -> float:

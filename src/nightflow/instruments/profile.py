@@ -147,8 +147,8 @@ class AstrometrySettings(SettingsModel):
     catalogs: list[str] = []
     """Local catalogues in order of preference; empty: whichever covers the field."""
     minimum_matches: int = Field(6, ge=1)
-    maximum_rms: float = Field(2.0, gt=0)
-    """Arcsec, radial, of stars that were not used in the fit."""
+    maximum_rms: float | None = Field(None, gt=0)
+    """Arcsec, radial, of stars that were not used in the fit; None: 2" or 0.6 pixels, whichever is more."""
     match_radius: float = Field(3.0, gt=0)
     """Arcsec; never below 1.5 pixels."""
     time_limit: float = Field(30.0, gt=0)

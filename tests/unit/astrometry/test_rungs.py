@@ -60,7 +60,7 @@ def test_describes_its_own_wcs(rung, request_, catalogs):
     assert (solution.scale, solution.rotation) == (place.scale, place.rotation)
     assert solution.parity == -1
     assert solution.n_matched >= SETTINGS.minimum_matches
-    assert 0.0 < solution.rms_arcsec <= solution.heldout_rms_arcsec < SETTINGS.maximum_rms
+    assert 0.0 < solution.rms_arcsec <= solution.heldout_rms_arcsec < 2.0
 
 
 def test_strangers_are_refused(rung, catalogs):

@@ -10,7 +10,7 @@ from scipy.stats import poisson
 from nightflow.astrometry.plate import plate_from_wcs
 from nightflow.astrometry.refine import heldout_rms, radial_rms, refine
 from nightflow.astrometry.solution import SolveRequest
-from nightflow.astrometry.verify import examine, faults, log_false_alarm
+from nightflow.astrometry.verify import examine, faults, log_false_alarm, rms_limit
 from nightflow.instruments.profile import AstrometrySettings
 from tests.unit.astrometry.synthetic import (
     SCALE,
@@ -178,3 +178,39 @@ def test_a_dense_frame_matches_by_chance(fit):
     )
     crowded = examine(fit, crowd, STARS, hypotheses=1)
     assert crowded.chance_matches > 0.1 * crowded.n_expected
+
+
+COARSE = 21.0
+"""Arcsec per pixel: a telephoto lens."""
+COARSE_SETTINGS = AstrometrySettings(scale=COARSE)
+
+
+def coarse_evidence(noise):
+    """Return the evidence for a true solution of coarse pixels, with centroids off by ``noise`` pixels."""
+    stars = make_stars(80.0, 10.0, 6.0, 1500)
+    wcs = make_wcs(80.0, 10.0, rotation=15.0, scale=COARSE)
+    request = make_request(wcs, stars, noise=noise, fakes=0.2, reach=8.0, scale=COARSE)
+    guess = plate_from_wcs(wcs, SHAPE)
+    fitted = refine(guess, request, stars, start_radius=8.0, final_radius=1.5)
+    return examine(fitted, request, stars, hypotheses=1000), request
+
+
+def test_coarse_pixels_are_judged_by_the_pixel():
+    """A quarter of a pixel is good, though it is 7 arcsec."""
+    evidence, request = coarse_evidence(0.25)
+    assert evidence.heldout_rms_arcsec > 5.0
+    assert faults(evidence, request, COARSE_SETTINGS) == []
+
+
+def test_coarse_pixels_are_judged_all_the_same():
+    evidence, request = coarse_evidence(0.6)
+    assert re.search(
+        r'left-out stars scatter by .*, limit 12\.6\d"', faults(evidence, request, COARSE_SETTINGS)[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("scale", "asked", "limit"), [(0.4, None, 2.0), (3.0, None, 2.0), (21.0, None, 12.6), (21.0, 5.0, 5.0)]
+)
+def test_limit_of_the_scatter(scale, asked, limit):
+    assert rms_limit(AstrometrySettings(maximum_rms=asked), scale) == pytest.approx(limit)
