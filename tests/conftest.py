@@ -21,8 +21,10 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def _no_index_files_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_index_files_of_this_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no package that happens to be installed solve, or slow down, what a test hands to the solvers."""
+    if request.node.get_closest_marker("system") is None:
+        monkeypatch.setattr("nightflow.astrometry.solve_field.PROGRAM", "no-such-solve-field")
     for module in ("nightflow.pipeline.work", "nightflow.doctor.sky"):
         monkeypatch.setattr(f"{module}.SYSTEM_INDEX_FOLDER", Path("no-such-folder"))
 

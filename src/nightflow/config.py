@@ -12,10 +12,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightflow.errors import ConfigurationError
+from nightflow.instruments.profile import Rung
 from nightflow.shown_url import shown_url
 
 __all__ = ["DEFAULT_FILE", "Engine", "MissingCalibrationPolicy", "Settings", "load_settings"]
@@ -72,6 +73,19 @@ class WatchSettings(_Section):
     """Exposures reduced at the same time."""
     lease_seconds: float = Field(300.0, gt=0)
     products: bool = True
+
+
+class AstrometrySection(_Section):
+    """What solving needs beside the cameras' profiles."""
+
+    ladder: list[Rung] | None = Field(None, min_length=1)
+    """Rungs for every camera, instead of those of its profile."""
+    nova_key: SecretStr = SecretStr("")
+    """API key of an account at nova.astrometry.net, better in the environment
+    (NIGHTFLOW_ASTROMETRY__NOVA_KEY); without one the rung `nova` asks nothing."""
+    nova_url: str = "https://nova.astrometry.net"
+    nova_seconds: float = Field(120.0, gt=0)
+    """Wall time for one frame at the service, its queue included."""
 
 
 class AssociationSettings(_Section):
@@ -155,6 +169,7 @@ class Settings(BaseSettings):
     paths: PathSettings = PathSettings()
     run: RunSettings = RunSettings()
     watch: WatchSettings = WatchSettings()
+    astrometry: AstrometrySection = AstrometrySection()
     association: AssociationSettings = AssociationSettings()
     products: ProductSettings = ProductSettings()
     prefect: PrefectSettings = PrefectSettings()

@@ -13,33 +13,41 @@ from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["Deadline", "match_radius_px", "solution_from", "verified"]
+__all__ = ["WALL_OVER_CPU", "Deadline", "match_radius_px", "solution_from", "verified"]
 
 _MINIMUM_RADIUS_PX = 1.5
+
+
+WALL_OVER_CPU = 4.0
+"""Wall time, in units of the limit of CPU time, after which a search is given up on any machine."""
 
 
 class Deadline:
     """A time limit that inner loops can ask.
 
+    It counts the CPU time of the thread that made it, which has to be the one that asks: whether a frame is
+    solved must not depend on what else the machine does. A wall time well above it bounds the rest.
+
     Parameters
     ----------
     seconds : float
-        From now.
+        Of CPU time, from now.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds left; 0 at least."""
-        return max(self._end - time.monotonic(), 0.0)
+        self._cpu_end = time.thread_time() + seconds
+        self._wall_end = time.monotonic() + WALL_OVER_CPU * seconds
 
     def check(self) -> None:
         """Raise `NoSolution` once the time is over."""
-        if self.left <= 0.0:
+        if time.thread_time() >= self._cpu_end:
             raise NoSolution(f"gave up after the time limit of {self._seconds:g} s")
+        if time.monotonic() >= self._wall_end:
+            raise NoSolution(
+                f"gave up after {WALL_OVER_CPU * self._seconds:g} s: the machine is too busy for the "
+                f"{self._seconds:g} s of CPU time that a search may take"
+            )
 
 
 def match_radius_px(settings: AstrometrySettings, scale: float) -> float:

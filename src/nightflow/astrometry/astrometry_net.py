@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
 
-from nightflow.astrometry.accept import Deadline, match_radius_px, verified
+from nightflow.astrometry.accept import WALL_OVER_CPU
 from nightflow.astrometry.external import ProgramError, run_bounded
-from nightflow.astrometry.geometry import field_radius
-from nightflow.astrometry.plate import Plate, plate_from_wcs
-from nightflow.astrometry.previous import stars_on_frame
-from nightflow.astrometry.reference import reference_stars
+from nightflow.astrometry.index_file import describe_index
+from nightflow.astrometry.outside import (
+    Attempt,
+    first_believed,
+    require_verifiable,
+    scale_range,
+    star_places,
+)
 from nightflow.astrometry.solution import Solution, SolveRequest
-from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.catalogs.local import LocalCatalogs
-from nightflow.errors import NoSolution
+from nightflow.errors import NightflowError, NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = [
@@ -30,26 +33,18 @@ __all__ = [
     "index_files",
     "run_worker",
     "solve_astrometry_net",
+    "usable_index_files",
 ]
 
 PACKAGED_INDEX_FOLDER = Path(__file__).parent / "data"
+"""Holds the index file of the demonstration's field."""
 SYSTEM_INDEX_FOLDER = Path("/usr/share/astrometry")
 """Where Debian's packages astrometry-data-* put their index files."""
-"""Holds the index file of the demonstration's field."""
 
 WORKER = (sys.executable, "-m", "nightflow.astrometry.astrometry_net_worker")
 
-_STARS = 60
-_HINTED_SHARE = 0.2
-_BLIND_SHARE = 0.25
-"""Shares of the rung's time limit. A solvable frame takes well under a second, also blind on all of Tycho-2;
-one that cannot be solved would take minutes where the scale is unknown."""
-_WIDEST_FIELD = 15.0
-"""Degrees from the middle to a corner where the scale is unknown."""
-_HYPOTHESES = 10_000
-"""The solver does not say how many quads it tried; it is some thousands for a frame."""
-_START_RADIUS = 0.01
 _QUOTED = 300
+_DESCRIBED = 4096
 
 
 def solve_astrometry_net(
@@ -77,25 +72,16 @@ def solve_astrometry_net(
         No catalogue, no index file, no wheel, a solver that crashed or ran out of time, or nothing that
         verifies.
     """
-    if len(request.x) < settings.minimum_matches:
-        raise NoSolution(f"{len(request.x)} stars detected, {settings.minimum_matches} needed")
-    if not catalogs.names():
-        raise NoSolution(
-            "no local catalogue that could verify a solution; import one with `nightflow catalog import`"
-        )
-    files = index_files(index_folders)
-    deadline = Deadline(request.time_limit)
-    said = []
-    for label, share, position in _attempts(request):
-        limit = min(share * request.time_limit, deadline.left)
-        try:
-            if position is not None:
-                _require_reference(position, request, catalogs, settings)
-            cards = _best_cards(_payload(request, files, position, limit), limit)
-            return _verified(cards, request, catalogs, settings)
-        except NoSolution as refusal:
-            said.append(f"{label}: {refusal}")
-    raise NoSolution("; ".join(said))
+    require_verifiable(request, catalogs, settings)
+    files, damaged = usable_index_files(index_folders)
+    return first_believed(
+        request,
+        catalogs,
+        settings,
+        lambda attempt: _ask(request, files, attempt),
+        backend="astrometry_net",
+        notes=damaged,
+    )
 
 
 def index_files(folders: Sequence[Path]) -> list[Path]:
@@ -118,6 +104,42 @@ def index_files(folders: Sequence[Path]) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
+def usable_index_files(folders: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the index files that can be read, and what is wrong with the others.
+
+    One damaged file among many would else end the solver at its start.
+
+    Raises
+    ------
+    NoSolution
+        There is none, or none that is whole.
+    """
+    usable, damaged = [], []
+    for file in index_files(folders):
+        try:
+            state = file.stat()
+            objection = _objection(file, state.st_mtime_ns, state.st_size)
+        except OSError as error:
+            objection = f"index file {file}: {error}"
+        if objection:
+            damaged.append(objection)
+        else:
+            usable.append(file)
+    if not usable:
+        raise NoSolution("; ".join(["no usable index file", *damaged]))
+    return usable, damaged
+
+
+@lru_cache(_DESCRIBED)
+def _objection(file: Path, changed: int, size: int) -> str:
+    """Return what is wrong with an index file; asked once for each state of the file."""
+    try:
+        describe_index(file)
+    except NightflowError as error:
+        return f"index file left out: {error}"
+    return ""
+
+
 def run_worker(payload: dict[str, Any], time_limit: float, command: Sequence[str] = WORKER) -> dict[str, Any]:
     """Send ``payload`` to the solver's process and return its answer.
 
@@ -129,6 +151,9 @@ def run_worker(payload: dict[str, Any], time_limit: float, command: Sequence[str
     try:
         done = run_bounded(command, seconds=time_limit, stdin=json.dumps(payload))
     except ProgramError as failure:
+        if failure.signal == signal.SIGPROF:
+            limit = payload["time_limit"]
+            raise NoSolution(f"the solver found nothing in {limit:.1f} s of its CPU time") from failure
         raise NoSolution(f"the solver's process: {failure}") from failure
     if done.status != 0:
         raise NoSolution(f"the solver's process failed with status {done.status}: {done.last_words}")
@@ -141,82 +166,20 @@ def run_worker(payload: dict[str, Any], time_limit: float, command: Sequence[str
     return decoded
 
 
-def _attempts(request: SolveRequest) -> list[tuple[str, float, list[float] | None]]:
-    """Return name, share of the time and position hint of each attempt."""
-    blind: tuple[str, float, list[float] | None] = ("blind", _BLIND_SHARE, None)
-    if request.ra is None or request.dec is None:
-        return [blind]
-    position = [request.ra % 360.0, request.dec, request.hint_error]
-    return [("with hints", _HINTED_SHARE, position), blind]
-
-
-def _require_reference(
-    position: list[float], request: SolveRequest, catalogs: LocalCatalogs, settings: AstrometrySettings
-) -> None:
-    """Raise `NoSolution` where whatever the solver found around the hint could not be verified."""
-    ra, dec, error = position
-    field = field_radius(request.shape, request.scale) if request.scale is not None else _WIDEST_FIELD
-    reference_stars(
-        catalogs,
-        request,
-        settings,
-        ra=ra,
-        dec=dec,
-        radius=error + field,
-        minimum=settings.minimum_matches,
-    )
-
-
-def _payload(
-    request: SolveRequest, files: Sequence[Path], position: list[float] | None, limit: float
-) -> dict[str, Any]:
-    rows = evenly(request.x, request.y, request.flux, cell_size(request.shape), _STARS)
-    scale = None
-    if request.scale is not None:
-        scale = [
-            request.scale * (1.0 - request.scale_tolerance),
-            request.scale * (1.0 + request.scale_tolerance),
-        ]
-    return {
-        # 1-based: the answer's reference pixel is then a FITS one
-        "stars": np.column_stack([request.x[rows] + 1.0, request.y[rows] + 1.0]).tolist(),
+def _ask(request: SolveRequest, files: Sequence[Path], attempt: Attempt) -> fits.Header:
+    """Return the best claim of the solver."""
+    payload = {
+        "stars": star_places(request).tolist(),
         "index_files": [str(file) for file in files],
-        "scale": scale,
-        "position": position,
+        "scale": scale_range(request),
+        "position": attempt.position,
         "parity": {1: "normal", -1: "flip", 0: "both"}[request.parity],
-        "time_limit": limit,
+        "time_limit": attempt.seconds,
     }
-
-
-def _best_cards(payload: dict[str, Any], limit: float) -> dict[str, Any]:
-    answer = run_worker(payload, limit)
+    answer = run_worker(payload, WALL_OVER_CPU * attempt.seconds)
     if "error" in answer:
         raise NoSolution(str(answer["error"]))
     if not answer.get("matches"):
-        raise NoSolution(
-            f"{len(payload['stars'])} stars match nothing in {len(payload['index_files'])} index files"
-        )
+        raise NoSolution(f"{len(payload['stars'])} stars match nothing in {len(files)} index files")
     best = max(answer["matches"], key=lambda match: match["logodds"])
-    return dict(best["cards"])
-
-
-def _verified(
-    cards: dict[str, Any], request: SolveRequest, catalogs: LocalCatalogs, settings: AstrometrySettings
-) -> Solution:
-    header = fits.Header()
-    header.update(
-        {key: value for key, value in cards.items() if key not in ("SIMPLE", "BITPIX", "NAXIS", "END")}
-    )
-    plate: Plate = plate_from_wcs(WCS(header), request.shape)
-    stars = stars_on_frame(plate, request, catalogs, settings, margin=0.1, minimum=settings.minimum_matches)
-    return verified(
-        plate,
-        request,
-        settings,
-        stars,
-        backend="astrometry_net",
-        start_radius=max(
-            _START_RADIUS * float(np.hypot(*request.shape)), match_radius_px(settings, plate.scale)
-        ),
-        hypotheses=_HYPOTHESES,
-    )
+    return fits.Header(best["cards"].items())

@@ -5,14 +5,15 @@
 The ``astrometry`` wheel is GPL-3 and has no time limit; this is the only module that imports it, and
 nightflow only ever runs this module as a program. Request: ``stars`` ([[x, y], ...], 1-based, brightest
 first), ``index_files``, ``scale`` ([low, high] arcsec per pixel or null), ``position`` ([ra, dec, radius]
-degrees or null), ``parity`` ("normal", "flip" or "both"), ``time_limit`` (seconds). Answer: ``matches``,
-each with ``logodds`` and ``cards`` (keyword -> value of a TAN WCS); or ``error``.
+degrees or null), ``parity`` ("normal", "flip" or "both"), ``time_limit`` (seconds of CPU time). Answer:
+``matches``, each with ``logodds`` and ``cards`` (keyword -> value of a TAN WCS); or ``error``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ __all__ = ["main", "solve"]
 _LOGODDS = 14.0
 """Low on purpose: what comes out is verified against the catalogue anyway."""
 _MATCHES = 5
+_WALL_OVER_CPU = 5
+"""The parent ends it sooner."""
 
 
 def solve(request: dict[str, Any]) -> dict[str, Any]:
@@ -62,8 +65,12 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     request = json.load(sys.stdin)
-    # ends the process from inside the C code too, should the parent be gone by then
-    signal.alarm(int(request["time_limit"]) + 5)
+    # a crash leaves no file where we happen to run
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # CPU time: that of a loaded machine is as long. SIGPROF ends the process from inside the C code, too
+    signal.setitimer(signal.ITIMER_PROF, request["time_limit"])
+    # should the parent be gone by then
+    signal.alarm(int(_WALL_OVER_CPU * request["time_limit"]) + 5)
     with answers:
         json.dump(solve(request), answers)
     return 0

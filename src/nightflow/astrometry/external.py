@@ -36,7 +36,17 @@ _QUOTED = 300
 
 
 class ProgramError(NightflowError):
-    """A program is missing, cannot be started, was ended by a signal, or did not end in time."""
+    """A program is missing, cannot be started, was ended by a signal, or did not end in time.
+
+    Attributes
+    ----------
+    signal : int or None
+        The signal that ended it, where it was one, and not ours.
+    """
+
+    def __init__(self, message: str, signal: int | None = None) -> None:
+        self.signal = signal
+        super().__init__(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +124,8 @@ def run_bounded(
     if process.returncode is None:
         raise ProgramError(f"{name} cannot be ended: process {process.pid} does not answer SIGKILL")
     if process.returncode < 0:
-        raise ProgramError(_with(f"{name} was ended by {_signal_name(-process.returncode)}", said))
+        number = -process.returncode
+        raise ProgramError(_with(f"{name} was ended by {_signal_name(number)}", said), number)
     return Finished(status=process.returncode, stdout=pipes.text("stdout"), stderr=pipes.text("stderr"))
 
 

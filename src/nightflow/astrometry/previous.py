@@ -18,7 +18,9 @@ from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["moved", "solve_previous", "solve_shifted", "stars_on_frame"]
+__all__ = ["NO_EARLIER_SOLUTION", "moved", "solve_previous", "solve_shifted", "stars_on_frame"]
+
+NO_EARLIER_SOLUTION = "no earlier solution of this pointing"
 
 _BRIGHTEST = 80
 _SHIFT_LIMIT = 0.4
@@ -37,7 +39,7 @@ def solve_previous(request: SolveRequest, catalogs: LocalCatalogs, settings: Ast
         There is none, or the frame is not a shifted copy of it.
     """
     if request.previous_wcs is None:
-        raise NoSolution("no earlier solution of this pointing")
+        raise NoSolution(NO_EARLIER_SOLUTION)
     plate = plate_from_wcs(request.previous_wcs, request.shape)
     return solve_shifted(plate, request, catalogs, settings, backend="previous")
 

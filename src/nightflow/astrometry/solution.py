@@ -9,7 +9,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-__all__ = ["Quality", "Solution", "SolveRequest"]
+__all__ = ["Quality", "RungReport", "Solution", "SolveRequest"]
 
 
 class Quality(StrEnum):
@@ -53,7 +53,7 @@ class SolveRequest:
     previous_wcs : astropy.wcs.WCS or None
         The last verified solution of this camera near this pointing.
     time_limit : float
-        Seconds for one rung.
+        Seconds of CPU time for one rung.
     """
 
     x: NDArray[np.float64]
@@ -83,6 +83,28 @@ class SolveRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RungReport:
+    """What a rung that has no solution says.
+
+    Attributes
+    ----------
+    rung : str
+        Its name.
+    reason : str
+        Why it has none.
+    seconds : float
+        Wall time.
+    """
+
+    rung: str
+    reason: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.rung}: {self.reason} ({self.seconds:.1f} s)"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Solution:
     """A WCS and how it was tested.
 
@@ -91,7 +113,7 @@ class Solution:
     wcs : astropy.wcs.WCS
         TAN or TAN-SIP.
     backend : str
-        Rung that found it: previous, header, hint, astrometry_net.
+        Rung that found it: previous, header, hint, astrometry_net, solve_field, nova.
     quality : Quality
         Verdict of the verification.
     rms_arcsec : float
@@ -114,6 +136,8 @@ class Solution:
         What a reader should know, such as rungs that failed first.
     seconds : float
         Wall time of the whole ladder.
+    rungs : tuple of RungReport
+        The rungs that were tried before.
     """
 
     wcs: WCS
@@ -130,3 +154,4 @@ class Solution:
     catalog: str
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
+    rungs: tuple[RungReport, ...] = ()

@@ -46,11 +46,12 @@ __all__ = [
     "OverscanMode",
     "PhotometrySettings",
     "Policy",
+    "Rung",
     "TrailSettings",
     "VettingSettings",
 ]
 
-Rung = Literal["previous", "header", "hint", "astrometry_net"]
+Rung = Literal["previous", "header", "hint", "astrometry_net", "solve_field", "nova"]
 
 
 def _expression(text: str) -> str:
@@ -140,7 +141,7 @@ class AstrometrySettings(SettingsModel):
     scale_tolerance: float = Field(0.05, gt=0)
     parity: Literal[-1, 0, 1] = 0
     """+1 as on the sky, -1 mirrored, 0 unknown."""
-    ladder: list[Rung] = ["previous", "hint", "astrometry_net"]
+    ladder: list[Rung] = ["previous", "hint", "astrometry_net", "solve_field"]
     trust_header: Literal["none", "scale_rotation", "full"] = "none"
     hint_error: float = Field(1.0, gt=0)
     """Degrees by which the pointing hint may be wrong."""
@@ -152,7 +153,7 @@ class AstrometrySettings(SettingsModel):
     match_radius: float = Field(3.0, gt=0)
     """Arcsec; never below 1.5 pixels."""
     time_limit: float = Field(30.0, gt=0)
-    """Seconds for one rung."""
+    """Seconds of CPU time for one rung; after four times as long it is ended in any case."""
     require: Literal["verified", "provisional", "none"] = "provisional"
     """A frame with less than this is held."""
 

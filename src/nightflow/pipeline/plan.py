@@ -72,8 +72,8 @@ def reduction_fingerprint(
 def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:
     """Return the fingerprint of what a held exposure may be waiting for, beside its plan.
 
-    Catalogues, index files, how many calibration frames of its camera there are and which masters are
-    rejected, and the policy on missing calibrations.
+    Catalogues, index files, the site's solver ladder, how many calibration frames of its camera there are and
+    which masters are rejected, and the policy on missing calibrations.
     """
     catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
     index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
@@ -82,8 +82,10 @@ def surroundings_fingerprint(plan: str, context: Context, instrument: str | None
         for kind in (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)
         if instrument is not None
     ]
+    site = context.settings.astrometry
+    ladder = [site.ladder, bool(site.nova_key.get_secret_value())]
     rejected = [row.fingerprint for row in masters(context.database, instrument=instrument, state="rejected")]
-    return _digest([plan, context.missing_calibration, catalogs, index_files, calibrations, rejected])
+    return _digest([plan, context.missing_calibration, catalogs, index_files, calibrations, rejected, ladder])
 
 
 def is_complete(database: Database, frames: Sequence[FrameRow]) -> bool:

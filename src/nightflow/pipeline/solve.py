@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 
 from nightflow.astrometry.ladder import select_stars
 from nightflow.astrometry.ladder import solve as climb
+from nightflow.astrometry.nova import NovaAccess
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.epochs import julian_year
 from nightflow.errors import NoSolution
@@ -36,7 +37,14 @@ def solve(work: Work, context: Context) -> dict[str, Any]:
     settings = work.profile.astrometry
     request = _request(work, context, work.measured.sources)
     try:
-        solution = climb(request, context.catalogs, settings, context.index_folders)
+        solution = climb(
+            request,
+            context.catalogs,
+            settings,
+            context.index_folders,
+            order=context.settings.astrometry.ladder,
+            nova=_nova(context),
+        )
     except NoSolution as error:
         if settings.require == "none":
             work.warnings.append(f"no WCS: {error}")
@@ -54,6 +62,11 @@ def solve(work: Work, context: Context) -> dict[str, Any]:
         "wcs_rms_arcsec": round(solution.rms_arcsec, 3),
         "wcs_n_matched": solution.n_matched,
     }
+
+
+def _nova(context: Context) -> NovaAccess:
+    site = context.settings.astrometry
+    return NovaAccess(key=site.nova_key.get_secret_value(), url=site.nova_url, seconds=site.nova_seconds)
 
 
 def _request(work: Work, context: Context, sources: SourceTable) -> SolveRequest:

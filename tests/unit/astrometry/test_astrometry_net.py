@@ -55,6 +55,21 @@ def test_crash_names_the_signal():
         run_worker(PAYLOAD, 20.0, program(crash))
 
 
+def test_the_limit_is_of_cpu_time():
+    """A solver that is kept waiting by the machine goes on, one that computes is ended."""
+    limit = "import signal; signal.setitimer(signal.ITIMER_PROF, 0.3)\n"
+    busy, waits = limit + "while True: pass", limit + "import time; time.sleep(1.0); print('{}')"
+    with pytest.raises(NoSolution, match=r"found nothing in 0\.3 s of its CPU time"):
+        run_worker({"time_limit": 0.3}, 60.0, program(busy))
+    assert run_worker({"time_limit": 0.3}, 60.0, program(waits)) == {}
+
+
+def test_the_worker_keeps_the_limit():
+    """It takes much longer to import the solver than it is given here."""
+    with pytest.raises(NoSolution, match=r"found nothing in 0\.0 s of its CPU time"):
+        run_worker(PAYLOAD | {"time_limit": 0.001}, 60.0)
+
+
 def test_failure_quotes_the_last_words():
     with pytest.raises(NoSolution, match=r"(?s)status 1: .*ValueError: out of stars"):
         run_worker(PAYLOAD, 20.0, program("raise ValueError('out of stars')"))
@@ -117,11 +132,12 @@ def test_damaged_index_file_is_a_refusal(tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch) -> list[tuple[list[float] | None, float]]:
-    """What the solver is asked: position and time limit of each attempt; it never finds anything."""
+    """What the solver is asked: position and limit of CPU time of each attempt; it never finds anything."""
     calls = []
 
     def nothing(payload, time_limit, command=()):
-        calls.append((payload["position"], time_limit))
+        assert time_limit >= payload["time_limit"]
+        calls.append((payload["position"], payload["time_limit"]))
         return {"matches": []}
 
     monkeypatch.setattr(astrometry_net, "run_worker", nothing)

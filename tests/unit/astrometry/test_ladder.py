@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from nightflow.astrometry import ladder
+from nightflow.astrometry import accept, ladder
+from nightflow.astrometry.accept import Deadline
 from nightflow.astrometry.ladder import solve
 from nightflow.astrometry.solution import Quality
 from nightflow.catalogs.local import LocalCatalogs
@@ -84,6 +87,68 @@ def test_provisional_is_taken_only_where_it_is_enough(catalogs, tmp_path):
     demanding = trusting.model_copy(update={"require": "verified"})
     with pytest.raises(NoSolution, match="provisional only"):
         solve(request, nobody, demanding)
+
+
+def test_order_of_the_site_goes_before_that_of_the_profile(catalogs):
+    request = make_request(WCS, STARS, previous_wcs=WCS)
+    assert solve(request, catalogs, SETTINGS, order=["hint", "previous"]).backend == "hint"
+
+
+def test_reports_of_the_rungs_before(catalogs):
+    flipped = make_request(make_wcs(80.0, 10.0, rotation=195.0), STARS, previous_wcs=WCS)
+    solution = solve(flipped, catalogs, SETTINGS)
+    (report,) = solution.rungs
+    assert report.rung == "previous"
+    assert solution.warnings == (f"previous: {report.reason}",)
+    assert 0.0 < report.seconds < solution.seconds
+
+
+def test_the_reason_of_a_frame_without_solution_holds_reasons_and_seconds(catalogs, monkeypatch):
+    def slow(*args):
+        time.sleep(0.3)
+        raise NoSolution("nothing here")
+
+    monkeypatch.setitem(ladder.RUNGS, "hint", slow)
+    with pytest.raises(NoSolution) as caught:
+        solve(random_request(1, ra=80.0, dec=10.0), catalogs, SETTINGS, order=["previous", "hint", "nova"])
+    previous, hint, nova = caught.value.rungs
+    assert previous.startswith("previous: no earlier solution of this pointing (0.0 s)")
+    assert re.fullmatch(r"hint: nothing here \([0-9.]+ s\)", hint)
+    assert float(hint.split("(")[1].split()[0]) >= 0.3
+    assert "NIGHTFLOW_ASTROMETRY__NOVA_KEY" in nova
+    assert all(said in str(caught.value) for said in caught.value.rungs)
+
+
+class Clocks:
+    """A machine on which a search gets ``share`` of the time."""
+
+    def __init__(self, share: float) -> None:
+        self.wall, self.share = 100.0, share
+
+    def monotonic(self) -> float:
+        return self.wall
+
+    def thread_time(self) -> float:
+        return self.share * self.wall
+
+
+@pytest.mark.parametrize(
+    ("share", "lasts", "words"),
+    [
+        (1.0, 10.0, "time limit of 10 s"),
+        (0.4, 25.0, "time limit of 10 s"),
+        (0.1, 40.0, "machine is too busy"),
+    ],
+)
+def test_the_time_limit_is_of_cpu_time_with_a_bound_of_wall_time(monkeypatch, share, lasts, words):
+    clocks = Clocks(share)
+    monkeypatch.setattr(accept, "time", clocks)
+    deadline = Deadline(10.0)
+    clocks.wall += lasts - 0.1
+    deadline.check()
+    clocks.wall += 0.2
+    with pytest.raises(NoSolution, match=words):
+        deadline.check()
 
 
 def test_bugs_are_not_swallowed(catalogs, monkeypatch):

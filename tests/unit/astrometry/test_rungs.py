@@ -25,7 +25,11 @@ SETTINGS = AstrometrySettings(scale=SCALE, trust_header="full")
 TRUE = make_wcs(RA, DEC, scale=SCALE, rotation=25.0, parity=-1, shape=SHAPE)
 SHIFTED = make_wcs(RA + 0.02, DEC - 0.01, scale=SCALE, rotation=25.2, parity=-1, shape=SHAPE)
 
-pytestmark = pytest.mark.parametrize("rung", sorted(RUNGS))
+SYSTEM = {"solve_field"}
+"""Rungs that need a system package."""
+pytestmark = pytest.mark.parametrize(
+    "rung", [pytest.param(rung, marks=pytest.mark.system if rung in SYSTEM else ()) for rung in sorted(RUNGS)]
+)
 
 
 @pytest.fixture(scope="module")
