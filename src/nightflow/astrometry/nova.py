@@ -32,7 +32,7 @@ NOVA_URL = "https://nova.astrometry.net"
 WORKER = (sys.executable, "-m", "nightflow.astrometry.nova_worker")
 
 _LONGEST_ANSWER = 2**20
-_START = 10.0
+_START = 30.0
 """Seconds for the process to start and to end, beyond what the service may take."""
 
 
@@ -121,7 +121,7 @@ def _claim(done: Finished) -> fits.Header:
     except (ValueError, AttributeError) as error:
         raise NoSolution(f"the process that asks answered no JSON: {done.stdout[:300]!r}") from error
     if error is not None:
-        raise NoSolution(str(error)[:300])
+        raise NoSolution(" ".join(str(error).split())[:300])
     if not text:
         raise NoSolution("the service found no solution")
     try:

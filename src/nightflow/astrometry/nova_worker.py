@@ -16,13 +16,19 @@ import signal
 import sys
 from typing import Any
 
-__all__ = ["ask", "main"]
+__all__ = ["answer", "ask", "main"]
 
 _GRACE = 10
 
 
 def ask(question: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer to ``question``; see the module's docstring."""
+    """Return the WCS that the service has for ``question``; see the module's docstring.
+
+    Raises
+    ------
+    Exception
+        Whatever service, network or astroquery raise.
+    """
     from astroquery import cache_conf
     from astroquery.astrometry_net import AstrometryNetClass
 
@@ -46,6 +52,14 @@ def ask(question: dict[str, Any]) -> dict[str, Any]:
     return {"header": header.tostring() if header else ""}
 
 
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of `ask`, or the error that it ended in."""
+    try:
+        return ask(question)
+    except Exception as error:  # noqa: BLE001  # service, network and astroquery raise what they like
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
 def main() -> int:
     """Answer one question from stdin; return the exit status."""
     # whatever a library prints stays out of the answer
@@ -55,10 +69,7 @@ def main() -> int:
     # should the parent be gone by then
     signal.alarm(int(question["seconds"]) + 2 * _GRACE)
     with answers:
-        try:
-            json.dump(ask(question), answers)
-        except Exception as error:  # noqa: BLE001  # service, network and astroquery raise what they like
-            json.dump({"error": f"{type(error).__name__}: {error}"}, answers)
+        json.dump(answer(question), answers)
     return 0
 
 
