@@ -22,6 +22,8 @@ from nightflow.shown_url import shown_url
 __all__ = ["DEFAULT_FILE", "Engine", "MissingCalibrationPolicy", "Settings", "load_settings"]
 
 DEFAULT_FILE = "nightflow.toml"
+_SECRET = "_key"
+"""How the names of settings end whose value is told nobody."""
 
 MissingCalibrationPolicy = Literal["warn", "hold"]
 
@@ -245,6 +247,8 @@ def _describe_fault(fault: Any, model: type[BaseModel]) -> str:
         return f"unknown key {key}; {hint}"
     value = fault["input"]
     shown = shown_url(value) if isinstance(value, str) else value
+    if location and location[-1].endswith(_SECRET):
+        shown = "..."
     return f"{key} = {shown!r}: {fault['msg']}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from nightflow.astrometry.hint import solve_hint
 from nightflow.astrometry.ladder import solve
 from nightflow.astrometry.previous import solve_previous
 from nightflow.astrometry.solution import Quality, SolveRequest
+from nightflow.astrometry.solve_field import solve_with_solve_field
 from nightflow.astrometry.spread import evenly
 from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs
@@ -107,6 +109,20 @@ def test_hatp32_by_astrometry_net(hatp32, catalogs, blind):
         asked = replace(frame, ra=None, dec=None, scale=None) if blind else frame
         by_hint = solve_hint(frame, catalogs, HATP32)
         solution = solve_astrometry_net(asked, catalogs, HATP32, [])
+        check_hatp32(solution)
+        ours = SkyCoord(by_hint.ra_center, by_hint.dec_center, unit="deg")
+        assert ours.separation(SkyCoord(solution.ra_center, solution.dec_center, unit="deg")).arcsec < 1.0
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("blind", [False, True])
+def test_hatp32_by_solve_field(hatp32, catalogs, blind):
+    if shutil.which("solve-field") is None:
+        pytest.skip("solve-field is not installed")
+    for frame in hatp32[::6]:
+        asked = replace(frame, ra=None, dec=None, scale=None) if blind else frame
+        by_hint = solve_hint(frame, catalogs, HATP32)
+        solution = solve_with_solve_field(asked, catalogs, HATP32, [])
         check_hatp32(solution)
         ours = SkyCoord(by_hint.ra_center, by_hint.dec_center, unit="deg")
         assert ours.separation(SkyCoord(solution.ra_center, solution.dec_center, unit="deg")).arcsec < 1.0

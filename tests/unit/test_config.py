@@ -75,6 +75,16 @@ class TestEnvironment:
         with pytest.raises(ConfigurationError, match=r"watch\.workers = 'many'"):
             load_settings(written(tmp_path))
 
+    def test_a_key_of_a_service_is_told_nobody(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NIGHTFLOW_ASTROMETRY__NOVA_KEY", "sesame")
+        settings = load_settings(written(tmp_path))
+        assert settings.astrometry.nova_key.get_secret_value() == "sesame"
+        assert "sesame" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+        monkeypatch.delenv("NIGHTFLOW_ASTROMETRY__NOVA_KEY")
+        with pytest.raises(ConfigurationError, match=r"astrometry\.nova_key = '\.\.\.': ") as caught:
+            load_settings(written(tmp_path, "[astrometry]\nnova_key = 73797\n"))
+        assert "73797" not in str(caught.value)
+
 
 @pytest.mark.parametrize(
     ("text", "message"),
@@ -85,6 +95,8 @@ class TestEnvironment:
         ("[watch]\nworkers = 0\n", r"watch\.workers = 0: .*greater than or equal to 1"),
         ("[run]\nmissing_calibration = 'stop'\n", r"run\.missing_calibration = 'stop': .*'warn' or 'hold'"),
         ("[watch\n", "not valid TOML"),
+        ("[astrometry]\nladder = ['hnt']\n", r"astrometry\.ladder\.0 = 'hnt': .*'previous'"),
+        ("[astrometry]\nladder = []\n", r"astrometry\.ladder = \[\]: .*at least 1"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_mend(tmp_path: Path, text: str, message: str) -> None:

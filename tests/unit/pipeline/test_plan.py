@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nightflow.config import load_settings
 from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline import plan as plan_module
 from nightflow.pipeline.plan import plan_fingerprint, reduction_fingerprint, surroundings_fingerprint
@@ -61,10 +62,15 @@ def test_a_held_frame_rests_on_what_it_may_wait_for_too(station: Station, monkey
         reduced(reducer, path)
         if number == 0:
             seen.append(surroundings())
+    seen.append(surroundings())
+    for key, value in {"NOVA_KEY": "sesame", "LADDER": '["hint", "nova"]'}.items():
+        monkeypatch.setenv(f"NIGHTFLOW_ASTROMETRY__{key}", value)
+        station.settings = load_settings(station.root / "nightflow.toml")
+        seen.append(surroundings())
     (station.root / "index-files").mkdir()
     (station.root / "index-files" / "index-4107.fits").write_bytes(b"")
     seen.append(surroundings())
-    assert len(set(seen)) == 4
+    assert len(set(seen)) == len(seen) == 7
 
 
 def test_a_profile_of_ones_own_is_in_the_plan(station: Station) -> None:

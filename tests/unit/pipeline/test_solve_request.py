@@ -5,10 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from nightflow.config import Settings
+from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 from nightflow.pipeline.pointings import Pointings
-from nightflow.pipeline.solve import _request
+from nightflow.pipeline.solve import _request, solve
 from tests.unit.astrometry.test_spread import table
 
 
@@ -28,3 +31,25 @@ def test_position_errors_come_from_the_table():
     assert request.position_error is not None
     # the rms of the two coordinates, star by star, whatever the order of the list
     np.testing.assert_allclose(request.position_error, 5e3 / np.sqrt(2.0) / request.flux)
+
+
+def test_ladder_and_key_of_the_site_reach_the_solver(monkeypatch):
+    asked = {}
+
+    def climb(request, catalogs, settings, folders, **site):
+        asked.update(site)
+        raise NoSolution("looked")
+
+    monkeypatch.setattr("nightflow.pipeline.solve.climb", climb)
+    monkeypatch.setattr("nightflow.pipeline.solve._request", lambda *args: None)
+    site = Settings(astrometry={"ladder": ["hint", "nova"], "nova_key": "sesame", "nova_seconds": 7.0})
+    context = SimpleNamespace(settings=site, catalogs=None, index_folders=[])
+    work = SimpleNamespace(
+        frame=object(),
+        measured=SimpleNamespace(sources=None),
+        profile=SimpleNamespace(astrometry=AstrometrySettings()),
+    )
+    with pytest.raises(NoSolution):
+        solve(work, context)
+    assert asked["order"] == ["hint", "nova"]
+    assert (asked["nova"].key, asked["nova"].seconds) == ("sesame", 7.0)
