@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from photutils.aperture import ApertureStats, CircularAnnulus, CircularAperture
 
 from nightflow.archive import Archive
 from nightflow.catalogs.local import LocalCatalogs
+from nightflow.lightcurves.field_night import FieldNight, KnownSources, Rules
+from nightflow.lightcurves.night import associate_night
+from nightflow.store.night_fields import read_field, solved_frames
 from tests.real.nights import Night, number
 from tests.real.tpv import tpv
 from tests.real.transit import fit_trapezoid
@@ -157,6 +161,23 @@ class TestHatP32:
         assert hatp32.output.split() == ["36", "unchanged"]
         assert hatp32.dump() == before
         assert hatp32.command("backfill", "--dry-run").startswith("0 exposures")
+
+    def test_no_warm_pixels_that_the_sky_drifts_over_are_taken_for_a_body(self, hatp32: Night) -> None:
+        """There is no dark: on 8 of 13 frames a patch of the chip lay on a line at 261 arcsec an hour."""
+        with hatp32.database() as database, database.session() as session:
+            field = read_field(session, solved_frames(session, "2017-12-19"))
+        # The strip that the line was in; all of the field takes ten times as long.
+        inside = (field.night.dec > 46.80) & (field.night.dec < 46.91)
+        strip = {
+            one.name: getattr(field.night, one.name)[inside]
+            for one in fields(FieldNight)
+            if one.name not in ("n_frames", "area", "scale", "footprints")
+        }
+        none = np.empty(0)
+        nobody = KnownSources(ra=none, dec=none, stands=np.zeros(0, bool), star_ra=none, star_dec=none)
+        found = associate_night(replace(field.night, **strip), nobody, Rules(radius=field.radius))
+        assert found.n_new > 200
+        assert found.bodies == ()
 
 
 class TestNickel:

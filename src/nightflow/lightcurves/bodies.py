@@ -34,6 +34,12 @@ _SHARP = 0.7
 _SAME_PIXEL = 1.0
 _BLURRED = 1.5
 """Of the frame's FWHM."""
+_WITH_THE_CHIP = 0.2
+"""Path on the chip over that on the sky, both in pixels, below which something follows the pixels."""
+_FOLLOWED = 0.9
+"""Of the frames that covered it, on which a body that the telescope follows is."""
+_OFF_THE_LINE, _OFF_PIXELS = 1.5, 0.5
+"""In units of the errors, and pixels: what is off its line by more than both does not move on it."""
 _LEAST_KEPT = 0.9
 """Part of the detections of two pieces that must lie on their common line."""
 
@@ -89,14 +95,19 @@ def crawler(
 
 def _moves(night: FieldNight, rows: NDArray[np.intp], line: Line, scatter: StaticScatter) -> bool:
     """Return whether a line says that something moves on it."""
-    # What neighbours may pull makes no line a good one: two stars seen by turns would lie on it.
-    typical = float(np.median(np.hypot(scatter.at(night.mag[rows]), night.position_err[rows])))
+    typical = _typical_error(night, rows, scatter)
     return (
         len(rows) >= FEWEST
         and line.rate > _SIGNIFICANT * line.rate_err
         and line.rate * float(np.ptp(night.hours[rows])) > _SIGNIFICANT * typical
         and line.rms < 2.0 * np.sqrt(2.0) * typical
     )
+
+
+def _typical_error(night: FieldNight, rows: NDArray[np.intp], scatter: StaticScatter) -> float:
+    """Return the error of these places along each axis, arcsec."""
+    # What neighbours may pull makes no line a good one: two stars seen by turns would lie on it.
+    return float(np.median(np.hypot(scatter.at(night.mag[rows]), night.position_err[rows])))
 
 
 def convinces(night: FieldNight, body: MovingBody, scatter: StaticScatter) -> bool:
@@ -109,7 +120,27 @@ def convinces(night: FieldNight, body: MovingBody, scatter: StaticScatter) -> bo
     scatter : StaticScatter
     """
     moves = _moves(night, body.rows, body.line, scatter)
-    return moves and not is_no_body(night, body.rows, body.line.rate)
+    if not moves or is_no_body(night, body.rows, body.line.rate):
+        return False
+    return not _is_of_the_chip(night, body, scatter)
+
+
+def _is_of_the_chip(night: FieldNight, body: MovingBody, scatter: StaticScatter) -> bool:
+    """Return whether a body is a patch of warm pixels, under which the sky drifts.
+
+    A body that the telescope follows keeps its place on the chip as well. But it is on nearly all frames, and
+    however badly it is followed, its places on the sky are as straight as their errors say. A patch is seen
+    where noise lifts it, now one pixel of it and now another.
+    """
+    rows = body.rows
+    on_sky = body.line.rate * float(np.ptp(night.hours[rows])) / night.scale
+    on_chip = float(np.hypot(np.ptp(night.x[rows]), np.ptp(night.y[rows])))
+    expected = np.sqrt(2.0) * _typical_error(night, rows, scatter)
+    return (
+        on_chip < _WITH_THE_CHIP * on_sky
+        and len(rows) < _FOLLOWED * body.n_frames
+        and body.line.rms > max(_OFF_THE_LINE * expected, _OFF_PIXELS * night.scale)
+    )
 
 
 def body_sigma(night: FieldNight, rows: NDArray[np.intp], scatter: StaticScatter) -> NDArray[np.float64]:

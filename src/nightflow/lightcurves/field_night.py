@@ -82,6 +82,8 @@ class FieldNight:
         Of the field, those without a detection included.
     area : float
         Of a frame, square arcsec.
+    scale : float
+        Arcsec a pixel.
     footprints : Footprints or None
         What each frame covers; None: each covers the whole field.
     """
@@ -101,6 +103,7 @@ class FieldNight:
     flags: NDArray[np.integer]
     n_frames: int
     area: float
+    scale: float
     footprints: Footprints | None = None
 
     def __len__(self) -> int:

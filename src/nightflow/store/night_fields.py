@@ -249,6 +249,7 @@ def read_field(session: Session, frames: Sequence[ReducedFrame]) -> StoredField:
         flags=table["flags"],
         n_frames=len(frames),
         area=float(np.median([one.area for one in frames])),
+        scale=float(np.median([one.scale for one in frames])),
         footprints=_footprints(frames),
     )
     return StoredField(frames=tuple(frames), night=night, number=table["number"], source=table["source_id"])

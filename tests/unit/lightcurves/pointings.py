@@ -32,7 +32,7 @@ def cut(sky: Sky, windows: list[list[Window]]) -> Observed:
     columns = {
         name: getattr(seen.night, name)[rows]
         for name in FieldNight.__dataclass_fields__
-        if name not in ("frame", "n_frames", "area", "footprints")
+        if name not in ("frame", "n_frames", "area", "scale", "footprints")
     }
     edges = np.array([window for _, window in frames])
     middle = np.column_stack([edges[:, :2].mean(axis=1), edges[:, 2:].mean(axis=1)])

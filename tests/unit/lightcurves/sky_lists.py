@@ -83,6 +83,7 @@ def observe(sky: Sky) -> Observed:
         flags=np.zeros(len(ra), np.int64),
         n_frames=sky.n_frames,
         area=sky.side**2,
+        scale=sky.scale,
     )
     return Observed(night=night, truth=table["truth"], position_err=table["position_err"])
 
