@@ -24,6 +24,7 @@ from nightflow.commands.common import (
 )
 from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.light_curve import Column
+from nightflow.lightcurves.variability import Doubt
 from nightflow.nights import parse_night
 from nightflow.products.movers_plot import plot_movers
 from nightflow.products.table_files import ENCODERS, table_of_rows
@@ -46,11 +47,17 @@ _SHOWN = (
     "mag",
     "scatter",
     "variable",
+    "not_judged",
 )
 _VARIABLE = (
     "source_id", "ra", "dec", "instrument", "filter", "n", "mag", "scatter", "expected_scatter", "excess",
     "chi2_dof", "amplitude", "period", "period_err", "period_fap", "caution",
 )  # fmt: skip
+_HIDDEN = {
+    Doubt.NEIGHBOUR: "hold a neighbour's light in many of their measurements",
+    Doubt.EDGE: "are near the edge of the frame in many of them",
+    Doubt.WIDE: "are wider than a star",
+}
 _NOTHING_FOUND = 2
 
 
@@ -136,11 +143,12 @@ def variables(
     """
     with open_store(config) as (_, database):
         rows = search_sources(database, _where(ra, dec, radius, box), variable=True, limit=limit)
-        n_hidden = source_search.n_contaminated(database)
-    if n_hidden:
+        hidden = source_search.not_judged(database)
+    if hidden:
+        reasons = ", ".join(f"{number} {_HIDDEN[doubt]}" for doubt, number in hidden.items())
         note(
-            f"{n_hidden} more of the store stand out but hold a neighbour's light in many of their "
-            "measurements: `nightflow sources` has their excess and contaminated"
+            f"{sum(hidden.values())} more of the store stand out but are not judged: {reasons}; "
+            "`nightflow sources` has their excess, and not_judged"
         )
     _write(rows, source_search.DESCRIBED, output, _VARIABLE)
 

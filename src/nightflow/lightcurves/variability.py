@@ -7,7 +7,9 @@ holds what no error bar knows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,17 @@ from scipy.stats import chi2 as chi2_distribution
 
 from nightflow.robust import MAD_TO_SIGMA
 
-__all__ = ["LEAST_EXCESS", "MOST_CONTAMINATED", "Judgement", "StarStatistics", "judge", "star_statistics"]
+__all__ = [
+    "EDGE_FWHM",
+    "FEWEST",
+    "LEAST_EXCESS",
+    "Doubt",
+    "Judgement",
+    "StarStatistics",
+    "doubt_of",
+    "judge",
+    "star_statistics",
+]
 
 FEWEST = 8
 """Measurements below which nothing is said to vary."""
@@ -29,6 +41,12 @@ LEAST_EXCESS = 5.0
 """Spreads of the bin above its median."""
 MOST_CONTAMINATED = 0.25
 """Part of the measurements that may hold a neighbour's light: with the seeing more or less of it."""
+MOST_NEAR_EDGE = 0.25
+"""Part of the measurements that may lie near the edge: a drift cuts more or less of their sky off."""
+EDGE_FWHM = 6.0
+"""FWHM from the edge within which the annulus of the local background reaches over it."""
+WIDEST = 1.3
+"""Of the frames' FWHM, median. Two stars alike that are one FWHM apart are one detection as wide as that."""
 _CHANCE = 1e-5
 """Probability of a chi-squared as large from a star that is constant."""
 
@@ -67,6 +85,33 @@ class StarStatistics:
     def chi2_dof(self) -> float:
         """Chi-squared for each degree of freedom."""
         return self.chi2 / max(self.n - 1, 1)
+
+
+class Doubt(StrEnum):
+    """Why nothing is said of a star whose magnitudes follow more than its own light."""
+
+    NONE = ""
+    NEIGHBOUR = "light of a neighbour"
+    EDGE = "near the edge"
+    WIDE = "wider than a star"
+
+
+def doubt_of(contaminated: float, near_edge: float, width: float | None) -> Doubt:
+    """Return why a star is not judged.
+
+    Parameters
+    ----------
+    contaminated, near_edge : float
+        Parts of its measurements that hold light of a neighbour, and that lie within `EDGE_FWHM` of the edge.
+    width : float or None
+        Median FWHM in that of the frames' stars; None where it is not known. What is wider is several stars
+        that were not split, or none: with the seeing more or less of it is in the aperture.
+    """
+    if contaminated > MOST_CONTAMINATED:
+        return Doubt.NEIGHBOUR
+    if near_edge > MOST_NEAR_EDGE:
+        return Doubt.EDGE
+    return Doubt.WIDE if width is not None and width > WIDEST else Doubt.NONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +171,7 @@ def _von_neumann(mag: NDArray[np.float64]) -> float:
 
 
 def judge(
-    stars: list[StarStatistics], mag: NDArray[np.float64], contaminated: NDArray[np.float64] | None = None
+    stars: list[StarStatistics], mag: NDArray[np.float64], doubts: Sequence[Doubt] | None = None
 ) -> Judgement:
     """Say which stars vary.
 
@@ -140,17 +185,16 @@ def judge(
         Of one field, camera and filter.
     mag : ndarray of float64, shape (n,)
         Brightness of each, any zero point.
-    contaminated : ndarray of float64, shape (n,), optional
-        Part of the measurements of each that hold light of a neighbour: seeing makes that vary. Above a
-        quarter a star is neither judged nor does it judge others.
+    doubts : sequence of Doubt, length n, optional
+        A star with any is neither judged nor does it judge others.
     """
     scatter = np.array([one.scatter for one in stars], float)
     stetson = np.array([one.stetson_j for one in stars], float)
     error = np.array([one.error for one in stars], float)
     n = np.array([one.n for one in stars], float)
     judged = n >= FEWEST
-    if contaminated is not None:
-        judged &= contaminated <= MOST_CONTAMINATED
+    if doubts is not None:
+        judged &= np.array([one is Doubt.NONE for one in doubts], bool)
     expected, spread = _neighbours(mag, scatter, judged)
     usual_j, spread_j = _neighbours(mag, stetson, judged)
     excess = (scatter - expected) / spread

@@ -481,6 +481,10 @@ class SourceStatistics(SQLModel, table=True):
     period_err: float | None = None
     period_fap: float | None = None
     """Probability that noise alone gives a peak as high."""
+    near_edge: float = 0.0
+    """Part of the measurements near the frame's edge; above a quarter nothing is said to vary."""
+    width: float | None = None
+    """Median FWHM in that of the frames' stars; above 1.3 nothing is said to vary."""
 
 
 class Mover(SQLModel, table=True):

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlmodel import col
 
 from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.associate import separation
 from nightflow.lightcurves.light_curve import Column
-from nightflow.lightcurves.variability import LEAST_EXCESS, MOST_CONTAMINATED
+from nightflow.lightcurves.variability import FEWEST, LEAST_EXCESS, Doubt, doubt_of
 from nightflow.store.database import Database
 from nightflow.store.healpix import cone
 from nightflow.store.models import Source, SourceStatistics
 from nightflow.store.sources import in_ranges
 
-__all__ = ["COLUMNS", "DESCRIBED", "Box", "Cone", "n_contaminated", "search_sources"]
+__all__ = ["COLUMNS", "DESCRIBED", "Box", "Cone", "not_judged", "search_sources"]
 
 DESCRIBED = (
     Column("source_id", int, "", "Persistent source"),
@@ -44,7 +45,10 @@ DESCRIBED = (
     Column("von_neumann", float, "", "Von Neumann's ratio: 2 for noise, less for what is smooth"),
     Column("amplitude", float, "mag", "Between the 5th and the 95th percentile"),
     Column("contaminated", float, "", "Part of the measurements that hold light of a neighbour"),
+    Column("near_edge", float, "", "Part of the measurements within 6 FWHM of the frame's edge"),
+    Column("width", float, "", "Median FWHM in that of the frames' stars"),
     Column("variable", bool, "", "Stands out of its neighbours"),
+    Column("not_judged", str, "", "Why it is not said whether it varies; empty where it is"),
     Column("period", float, "d", "Period of the sine that fits best"),
     Column("period_err", float, "d", "Its error, which is not that of picking an alias"),
     Column("period_fap", float, "", "Probability that noise alone gives a peak as high"),
@@ -60,8 +64,8 @@ COLUMNS = tuple(column.name for column in DESCRIBED)
 _SOURCE = ("ra", "dec", "epoch", "n_obs", "catalog", "catalog_id")
 _STATISTICS = (
     "instrument", "filter", "n", "mag", "mag_err", "scatter", "expected_scatter", "excess", "chi2_dof",
-    "stetson_j", "von_neumann", "amplitude", "contaminated", "variable", "period", "period_err", "period_fap",
-    "mjd_first", "mjd_last",
+    "stetson_j", "von_neumann", "amplitude", "contaminated", "near_edge", "width", "variable", "period",
+    "period_err", "period_fap", "mjd_first", "mjd_last",
 )  # fmt: skip
 _FEWEST_CYCLES = 2.0
 """That a period must have been seen for."""
@@ -159,7 +163,19 @@ def search_sources(
 def _row(values: Sequence[Any]) -> dict[str, Any]:
     row = dict(zip(("source_id", *_SOURCE, *_STATISTICS), values, strict=True))
     confirmed = row["n_obs"] > 1 or bool(row["catalog"])
-    return row | {"confirmed": confirmed, "separation": None} | _coverage(row)
+    return row | {"confirmed": confirmed, "separation": None, "not_judged": _not_judged(row)} | _coverage(row)
+
+
+def _not_judged(row: dict[str, Any]) -> str:
+    """Return why nothing was said of a source in `finish`, as far as it has statistics."""
+    if row["n"] is None:
+        return ""
+    if row["n"] < FEWEST:
+        return f"{row['n']} usable measurements, of {FEWEST} that it takes"
+    doubt = doubt_of(row["contaminated"], row["near_edge"], row["width"])
+    if doubt is Doubt.NONE and row["expected_scatter"] is None:
+        return "too few stars to compare it with"
+    return str(doubt)
 
 
 def _coverage(row: dict[str, Any]) -> dict[str, Any]:
@@ -181,15 +197,17 @@ def _ranges(where: Cone | Box) -> list[tuple[int, int]]:
     return cone(*middle, min(half_width + height + 0.01, 180.0))
 
 
-def n_contaminated(database: Database) -> int:
-    """Return how many sources stand out as variables do, but hold a neighbour's light too often."""
-    statement = select(func.count()).where(
+def not_judged(database: Database) -> dict[Doubt, int]:
+    """Return how many sources stand out as variables do but are not judged, by the reason."""
+    names = ("contaminated", "near_edge", "width")
+    statement = select(*(col(getattr(SourceStatistics, name)) for name in names)).where(
         ~col(SourceStatistics.variable),
         col(SourceStatistics.excess) > LEAST_EXCESS,
-        col(SourceStatistics.contaminated) > MOST_CONTAMINATED,
+        col(SourceStatistics.n) >= FEWEST,
     )
     with database.session() as session:
-        return int(session.execute(statement).scalar_one())
+        doubts = Counter(doubt_of(*row) for row in session.execute(statement))
+    return {one: doubts[one] for one in Doubt if one is not Doubt.NONE and doubts[one]}
 
 
 def _inside(rows: list[dict[str, Any]], where: Cone | Box | None, variable: bool) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from nightflow.flags import INCOMPLETE, Flag
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.ensemble import FieldOffsets, field_offsets, magnitudes, tied
 from nightflow.lightcurves.period import find_period
-from nightflow.lightcurves.variability import StarStatistics, judge, star_statistics
+from nightflow.lightcurves.variability import EDGE_FWHM, StarStatistics, doubt_of, judge, star_statistics
 from nightflow.sphere import unit_vectors
 from nightflow.store.database import Database, serialise
 from nightflow.store.frames import finite
@@ -55,6 +55,9 @@ class _Rows:
     flux_err: NDArray[np.float64]
     mag: NDArray[np.float64]
     flags: NDArray[np.int64]
+    width: NDArray[np.float64]
+    """FWHM in that of the frame's stars; NaN where one is not known."""
+    near_edge: NDArray[np.bool_]
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> _Rows:
         return _Rows(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
@@ -278,9 +281,13 @@ def _read_all(session: Session, sources: Sequence[int], camera: _Camera) -> _Row
 
 
 def _read(session: Session, sources: Sequence[int], camera: _Camera) -> _Rows:
-    columns = ("source_id", "reduction_id", "mjd_mid", "bjd_tdb", "flux", "flux_err", "mag", "flags")
+    columns = (
+        "source_id", "reduction_id", "mjd_mid", "bjd_tdb", "flux", "flux_err", "mag", "flags", "fwhm_px",
+        "x", "y",
+    )  # fmt: skip
+    of_frame = (col(Reduction.fwhm_px), col(Frame.nx), col(Frame.ny))
     rows = session.execute(
-        select(*(col(getattr(Measurement, one)) for one in columns))
+        select(*(col(getattr(Measurement, one)) for one in columns), *of_frame)
         .join(Reduction, col(Measurement.reduction_id) == col(Reduction.id))
         .join(Frame, col(Reduction.frame_id) == col(Frame.id))
         .where(
@@ -297,7 +304,8 @@ def _read(session: Session, sources: Sequence[int], camera: _Camera) -> _Rows:
     rows = sorted(
         (row for row in rows if row[1] in camera.ranks), key=lambda row: (row[0], camera.ranks[row[1]])
     )
-    table = list(zip(*rows, strict=True)) or [()] * len(columns)
+    table = list(zip(*rows, strict=True)) or [()] * (len(columns) + len(of_frame))
+    own, x, y, usual, nx, ny = (np.array(one, float) for one in table[8:])
     return _Rows(
         source=np.array(table[0], np.int64),
         frame=np.array([camera.ranks[one] for one in table[1]], np.int64),
@@ -307,7 +315,19 @@ def _read(session: Session, sources: Sequence[int], camera: _Camera) -> _Rows:
         flux_err=np.array(table[5], float),
         mag=np.array(table[6], float),
         flags=np.array(table[7], np.int64),
+        width=own / usual,
+        near_edge=_from_edge(x, y, nx, ny) < EDGE_FWHM * usual,
     )
+
+
+def _from_edge(
+    x: NDArray[np.float64], y: NDArray[np.float64], nx: NDArray[np.float64], ny: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the distance from the nearest edge, pixels.
+
+    The size is that of the raw frame: an edge that overscan was cut from counts as farther than it is.
+    """
+    return np.minimum(np.minimum(x + 0.5, nx - 0.5 - x), np.minimum(y + 0.5, ny - 0.5 - y))
 
 
 def _of_camera(session: Session, camera: _Camera, source_ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -332,7 +352,7 @@ def _judged_rows(camera: _Camera, curves: list[_Judged]) -> Iterator[dict[str, A
     judged = judge(
         [one.statistics for one in curves],
         np.array([one.brightness for one in curves], float),
-        np.array([one.row["contaminated"] for one in curves], float),
+        [doubt_of(*(one.row[name] for name in ("contaminated", "near_edge", "width"))) for one in curves],
     )
     for number, curve in enumerate(curves):
         yield curve.row | {
@@ -424,6 +444,7 @@ def _without_offsets(setup: _Setup, own: _Rows) -> tuple[NDArray[np.float64], ND
 def _curve(own: _Rows, mag: NDArray[np.float64], error: NDArray[np.float64]) -> _Curve:
     statistics = star_statistics(mag, error)
     calibrated = own.mag[np.isfinite(own.mag)]
+    widths = own.width[np.isfinite(own.width)]
     row = {
         "source_id": int(own.source[0]),
         "n": statistics.n,
@@ -437,6 +458,8 @@ def _curve(own: _Rows, mag: NDArray[np.float64], error: NDArray[np.float64]) -> 
         "von_neumann": finite(statistics.von_neumann),
         "amplitude": statistics.amplitude,
         "contaminated": float(np.mean((own.flags & int(Flag.NEIGHBOUR)) != 0)),
+        "near_edge": float(np.mean(own.near_edge)),
+        "width": float(np.median(widths)) if len(widths) else None,
     }
     return _Curve(
         row=row, statistics=statistics, brightness=float(np.median(mag)), time=own.bjd, mag=mag, error=error

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nightflow.lightcurves.period import find_period
-from nightflow.lightcurves.variability import judge, star_statistics
+from nightflow.lightcurves.variability import Doubt, doubt_of, judge, star_statistics
 
 
 def test_statistics_are_those_of_their_formulas() -> None:
@@ -62,6 +62,43 @@ def test_a_sine_and_a_short_eclipse_are_found() -> None:
     judged = judge(stars, mag)
     assert np.flatnonzero(judged.variable).tolist() == sorted([sine, eclipse])
     assert judged.excess[sine] > 5 > judged.excess[eclipse]
+
+
+def test_what_is_in_doubt_is_not_judged_and_judges_no_other() -> None:
+    rng = np.random.default_rng(12)
+    mag, error, curves = _field(rng)
+    sine = int(np.argmin(np.abs(mag - 14.0)))
+    curves[sine] += 0.1 * np.sin(np.linspace(0, 17, 60))
+    doubts = [Doubt.NONE] * len(mag)
+    # A third of the stars are blends that scatter ten times as much, all of the same brightness as it.
+    blends = np.argsort(np.abs(mag - 14.0))[1::3][:40]
+    curves[blends] *= 10.0
+    for one in blends:
+        doubts[one] = Doubt.WIDE
+    stars = [star_statistics(curve, np.full(60, one)) for curve, one in zip(curves, error, strict=True)]
+    judged = judge(stars, mag, doubts)
+    assert np.flatnonzero(judged.variable).tolist() == [sine]
+    assert judged.expected[sine] == pytest.approx(error[sine], rel=0.2)
+    doubts[sine] = Doubt.EDGE
+    assert not judge(stars, mag, doubts).variable.any()
+
+
+@pytest.mark.parametrize(
+    ("contaminated", "near_edge", "width", "doubt"),
+    [
+        (0.0, 0.0, 1.0, Doubt.NONE),
+        (0.2, 0.2, 1.25, Doubt.NONE),
+        (0.0, 0.0, None, Doubt.NONE),
+        (0.3, 0.0, 1.0, Doubt.NEIGHBOUR),
+        (0.0, 0.3, 1.0, Doubt.EDGE),
+        (0.0, 0.0, 1.35, Doubt.WIDE),
+        (0.0, 1.0, 9.0, Doubt.EDGE),
+    ],
+)
+def test_why_a_star_is_not_judged(
+    contaminated: float, near_edge: float, width: float | None, doubt: Doubt
+) -> None:
+    assert doubt_of(contaminated, near_edge, width) is doubt
 
 
 def test_too_few_stars_or_measurements_are_no_ground_to_say_so() -> None:
