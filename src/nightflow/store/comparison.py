@@ -13,7 +13,7 @@ from sqlmodel import Session, col
 from nightflow.flags import INCOMPLETE, Flag
 from nightflow.lightcurves.associate import match_radius, separation
 from nightflow.lightcurves.ensemble import EnsembleCurve, ensemble_curve
-from nightflow.store.models import Measurement, Reduction
+from nightflow.store.models import Measurement, Reduction, SourceStatistics
 
 __all__ = ["Differential", "differential"]
 
@@ -71,12 +71,15 @@ class _Field:
         Bits of `nightflow.flags.Flag`.
     stars : list of int
         Sources of the columns after the first.
+    varies : ndarray of bool, shape (m,)
+        Which of them vary, as of the last `finish`.
     """
 
     flux: NDArray[np.float64]
     flux_err: NDArray[np.float64]
     flags: NDArray[np.int64]
     stars: list[int]
+    varies: NDArray[np.bool_]
 
     def take(self, columns: NDArray[np.bool_]) -> _Field:
         """Return the target, and those of the stars that are chosen, shape (m,)."""
@@ -86,6 +89,7 @@ class _Field:
             flux_err=self.flux_err[:, both],
             flags=self.flags[:, both],
             stars=[star for star, chosen in zip(self.stars, columns, strict=True) if chosen],
+            varies=self.varies[columns],
         )
 
     def blended(self) -> NDArray[np.bool_]:
@@ -134,6 +138,22 @@ def differential(
 
 def _curve(field: _Field) -> tuple[EnsembleCurve, list[int], str]:
     """Return the light curve, the sources of its ensemble's columns, and a note.
+
+    Stars that the store knows to vary, by less than an ensemble can see in one light curve, are taken where
+    too few others are left.
+    """
+    if not field.varies.any():
+        return _steady(field)
+    curve, stars, note = _steady(field.take(~field.varies))
+    if _n_used(curve) >= _FEWEST:
+        named = _listed([str(star) for star, one in zip(field.stars, field.varies, strict=True) if one])
+        return curve, stars, f"{note} (left out as variable: {named})"
+    together, every, note = _steady(field)
+    return together, every, f"{note} (too few stars that do not vary: {_n_used(curve)})"
+
+
+def _steady(field: _Field) -> tuple[EnsembleCurve, list[int], str]:
+    """Return what `_curve` does, of stars of which none is known to vary, or of all of them.
 
     Stars with light of neighbours vary with the seeing: they are taken where too few others are left.
     """
@@ -199,7 +219,17 @@ def _field(session: Session, stars: list[int], kind: str, columns: dict[str, NDA
             flux[place], flux_err[place], flags[place], ra[place], dec[place] = values
     apart = separation(ra[:, 1:], dec[:, 1:], ra[:, :1], dec[:, :1])
     own = np.any(apart <= _reach(columns["scale"], columns["fwhm"])[:, None], axis=0)
-    return _Field(flux=flux, flux_err=flux_err, flags=flags, stars=stars).take(np.logical_not(own))
+    varies = _varying(session, stars)
+    field = _Field(flux=flux, flux_err=flux_err, flags=flags, stars=stars, varies=varies)
+    return field.take(np.logical_not(own))
+
+
+def _varying(session: Session, stars: list[int]) -> NDArray[np.bool_]:
+    """Return which sources vary, with any camera and filter."""
+    statement = select(col(SourceStatistics.source_id)).where(
+        col(SourceStatistics.source_id).in_(stars), col(SourceStatistics.variable)
+    )
+    return np.isin(stars, list(session.scalars(statement)))
 
 
 def _reach(scale: NDArray[np.float64], fwhm: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -222,5 +252,9 @@ def _measurements(session: Session, stars: list[int], kind: str) -> Any:
 
 def _described(stars: list[int], curve: EnsembleCurve) -> str:
     used = [f"{stars[one.star - 1]} ({one.weight:.0%})" for one in curve.comparisons if one.weight > 0]
-    more = f" and {len(used) - _NAMED} more" if len(used) > _NAMED else ""
-    return f"{', '.join(used[:_NAMED]) if used else 'none'}{more}"
+    return _listed(used) if used else "none"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"

@@ -8,6 +8,7 @@ import pytest
 from nightflow.flags import Flag
 from nightflow.lightcurves.light_curve import COLUMNS
 from nightflow.store.database import Database
+from nightflow.store.models import SourceStatistics
 from nightflow.store.queries import find_source, find_sources, light_curve
 from nightflow.store.writer import append
 from tests.unit.store.builders import MJD, add_frame, columns, later, record, stars
@@ -117,6 +118,46 @@ def test_the_comparison_stars_are_named_and_are_not_the_target(
     named = light_curve(database, source_id).meta["comparison_stars"]
     assert named.startswith("testcam V: ")
     assert f"{source_id} (" not in named.replace(f"1{source_id} (", "")
+
+
+def _vary(database: Database, stars: list[int]) -> None:
+    """Put down what `finish` says of stars that vary."""
+    with database.write() as session:
+        for star in stars:
+            session.add(
+                SourceStatistics(
+                    source_id=_source_id(database, star), instrument="testcam", filter="V", kind="aperture",
+                    n=N_FRAMES, mjd_first=MJD, mjd_last=MJD + 1.0, mag_err=0.002, scatter=0.007,
+                    chi2_dof=12.0, amplitude=0.02, variable=True,
+                )
+            )  # fmt: skip
+
+
+def test_a_star_that_varies_by_a_hundredth_is_left_out_once_the_store_knows(database: Database) -> None:
+    rng = np.random.default_rng(5)
+    for number in range(N_FRAMES):
+        flux = MEAN * (1.0 + rng.normal(0.0, 0.004, N_STARS))
+        flux[7] *= 1.0 + 0.01 * np.sin(number / 5.0)
+        _append(database, number, flux=flux, flux_err=0.004 * flux)
+    star = _source_id(database, 7)
+    before = light_curve(database, _source_id(database))
+    # In one light curve it is too little to be seen.
+    assert star in before.comparisons["testcam", "V"]
+    _vary(database, [7])
+    after = light_curve(database, _source_id(database))
+    assert set(before.comparisons["testcam", "V"]) - set(after.comparisons["testcam", "V"]) == {star}
+    assert after.meta["comparison_stars"].endswith(f"(left out as variable: {star})")
+    # Its own light curve is as before.
+    assert len(light_curve(database, star).comparisons["testcam", "V"]) == N_STARS - 1
+
+
+def test_stars_that_vary_are_taken_where_too_few_others_are_left(
+    database: Database, transit: np.ndarray
+) -> None:
+    _vary(database, [star for star in range(N_STARS) if star not in (0, 1, TARGET)])
+    curve = light_curve(database, _source_id(database))
+    assert len(curve.comparisons["testcam", "V"]) > 2
+    assert curve.meta["comparison_stars"].endswith("(too few stars that do not vary: 2)")
 
 
 def test_flux_density_of_a_vega_zero_point(database: Database) -> None:
