@@ -87,6 +87,13 @@ class LightCurve:
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
+    def total_mag_err(self) -> NDArray[np.float64]:
+        """Return the errors of the calibrated magnitudes, that of the zero point included where it is known.
+
+        All stars of a frame share the latter: between frames, and for others, it counts.
+        """
+        return np.asarray(np.hypot(self["mag_err"], np.nan_to_num(self["zp_err"])), np.float64)
+
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> LightCurve:
         """Return the rows selected by a mask or by indices."""
         return replace(self, columns={name: values[rows] for name, values in self.columns.items()})

@@ -34,7 +34,7 @@ FILTERS = {
 
 _COLUMNS = "NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG,KNAME,KMAG,AMASS,GROUP,CHART,NOTES"
 _JD_OF_MJD = 2400000.5
-_LONGEST_NAME, _LONGEST_CODE, _LONGEST_NOTE = 30, 5, 100
+_LONGEST_NAME, _LONGEST_CODE, _LONGEST_NOTE = 30, 5, 1000
 _DOUBTS = {int(Flag.NEIGHBOUR): "light of a neighbour", int(Flag.AMBIGUOUS): "may be another star"}
 _NOT_PLAIN = re.compile(r"[^ -~]|[,#|]")
 """What may not stand in a field: the delimiter, marks of the format, what is not printable ASCII."""
@@ -59,7 +59,9 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
     -------
     bytes
         Times are JD in UTC at mid-exposure, not heliocentric. Magnitudes are standardised by an ensemble of
-        catalogue stars and not transformed; their errors are those of the measurement.
+        catalogue stars and not transformed. Their errors hold that of the zero point, which holds the scatter
+        of those stars; the notes say so, and where it is not known. The ensemble's own differential
+        magnitudes have no place here: the format's differential ones are against a single star.
 
     Raises
     ------
@@ -82,9 +84,10 @@ def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
     limit = curve["upper_limit"]
     known = np.isfinite(curve["mag"]) | np.isfinite(limit)
     usable = known & ((curve["flags"] & int(INCOMPLETE)) == 0)
+    errors = curve.total_mag_err()
     for row in np.flatnonzero(usable):
         fainter = bool(np.isfinite(limit[row]))
-        error, airmass = float(curve["mag_err"][row]), float(curve["airmass"][row])
+        error, airmass = float(errors[row]), float(curve["airmass"][row])
         fields = (
             name,
             f"{curve['mjd_mid'][row] + _JD_OF_MJD:.6f}",
@@ -118,6 +121,9 @@ def _note(curve: LightCurve, row: np.intp) -> str:
     system = _NOT_PLAIN.sub(" ", f"{curve['mag_system'][row]} ({curve['zp_band'][row]})").strip()
     level = curve.meta.get("upper_limit", "")
     notes = [f"zero point of each frame from catalogue stars: {system}"] if curve["zp_band"][row] else []
+    if np.isfinite(curve["mag"][row]):
+        with_it = "with" if np.isfinite(curve["zp_err"][row]) else "without"
+        notes.append(f"MERR {with_it} the zero point's error")
     notes += [words for flag, words in _DOUBTS.items() if int(curve["flags"][row]) & flag]
     notes += [f"fainter-than limits at {_NOT_PLAIN.sub(' ', level)}"] if level else []
     return "; ".join(notes)[:_LONGEST_NOTE] or "na"

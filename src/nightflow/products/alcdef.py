@@ -44,7 +44,7 @@ def to_alcdef(curve: LightCurve, *, name: str, observer: str, code: str = "XXX")
     -------
     bytes
         Times are JD in UTC at mid-exposure without light-time correction; magnitudes are neither reduced to
-        unit distances nor differential.
+        unit distances nor differential. Errors hold that of the zero point, where it is known.
 
     Raises
     ------
@@ -104,15 +104,18 @@ def _block(curve: LightCurve, rows: NDArray[np.intp], name: str, person: str, co
         "OBJECTRA": _hours(float(np.median(curve["ra"][rows]))),
         "OBJECTDEC": _degrees(float(np.median(curve["dec"][rows]))),
         "DELIMITER": "PIPE",
-        "COMMENT": f"{SOFTWARE}; zero point of each frame from catalogue stars; {system}".rstrip("; "),
+        "COMMENT": f"{SOFTWARE}; zero point of each frame from catalogue stars, "
+        f"{'its error included' if np.isfinite(curve['zp_err'][rows]).all() else 'its error not known'}"
+        f"; {system}".rstrip("; "),
     }
     yield "STARTMETADATA"
     for key, value in keys.items():
         if value:
             yield f"{key}={value}"
     yield "ENDMETADATA"
+    errors = curve.total_mag_err()
     for row in rows:
-        yield _point(curve, int(row))
+        yield _point(curve, int(row), float(errors[row]))
     yield "ENDDATA"
 
 
@@ -125,8 +128,8 @@ def _code_of_band(band: str) -> str:
     return _BANDS[band]
 
 
-def _point(curve: LightCurve, row: int) -> str:
-    error, airmass = float(curve["mag_err"][row]), float(curve["airmass"][row])
+def _point(curve: LightCurve, row: int, error: float) -> str:
+    airmass = float(curve["airmass"][row])
     fields = [f"{curve['mjd_mid'][row] + _JD_OF_MJD:.6f}", f"{curve['mag'][row]:.3f}"]
     fields.append(f"{max(error, 0.001):.3f}" if np.isfinite(error) else "")
     fields.append(f"{airmass:.3f}" if np.isfinite(airmass) else "")

@@ -62,7 +62,19 @@ def test_usable_points_come_back_as_they_were() -> None:
     np.testing.assert_allclose([float(row["MAG"]) for row in rows], curve["mag"][kept], atol=5.1e-5)
     times = [float(row["DATE"]) for row in rows]
     np.testing.assert_allclose(times, curve["mjd_mid"][kept] + 2400000.5, rtol=0, atol=1e-6)
-    assert {row["MERR"] for row in rows} == {"0.0050"}
+    # 5 mmag of the measurement, 12 of the zero point.
+    assert {row["MERR"] for row in rows} == {"0.0130"}
+    assert all("MERR with the zero point's error" in row["NOTES"] for row in rows)
+
+
+def test_an_error_without_that_of_the_zero_point_says_so() -> None:
+    curve = in_v()
+    unknown = np.where(np.arange(len(curve)) == 0, np.nan, 0.012)
+    rows = records(
+        to_aavso(replace(curve, columns=curve.columns | {"zp_err": unknown}), star="R Cyg", observer="XYZ")
+    )
+    assert [row["MERR"] for row in rows[:2]] == ["0.0050", "0.0130"]
+    assert ["MERR without the zero point's error" in row["NOTES"] for row in rows[:2]] == [True, False]
 
 
 def test_a_filter_without_a_code_is_not_guessed() -> None:
@@ -102,7 +114,8 @@ def test_what_the_edge_cut_is_left_out_and_doubts_are_noted() -> None:
     assert len(rows) == seen.sum()
     doubtful = [row["NOTES"] for row in rows if "another star" in row["NOTES"]]
     assert doubtful == [
-        "zero point of each frame from catalogue stars: Vega (V); light of a neighbour; may be another star"
+        "zero point of each frame from catalogue stars: Vega (V); MERR with the zero point's error; "
+        "light of a neighbour; may be another star"
     ]
 
 

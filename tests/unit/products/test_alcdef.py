@@ -82,7 +82,12 @@ def test_a_block_a_night_and_filter() -> None:
     assert {keys["FILTER"] for keys, _ in found} == {"C", "V"}
     first = found[0][1][0]
     assert float(first[0]) == pytest.approx(2458107.57, abs=0.01)
-    assert (float(first[2]), float(first[3])) == (0.005, pytest.approx(1.0, abs=0.05))
+    # 5 mmag of the measurement, 12 of the zero point.
+    assert (float(first[2]), float(first[3])) == (0.013, pytest.approx(1.0, abs=0.05))
+    assert all("its error included" in keys["COMMENT"] for keys, _ in found)
+    unknown = LightCurve(columns=transit().columns | {"zp_err": np.full(40, np.nan)})
+    keys, data = blocks(to_alcdef(unknown, name="5945", observer="J. Doe"))[0]
+    assert (data[0][2], "its error not known" in keys["COMMENT"]) == ("0.005", True)
 
 
 def test_a_provisional_designation_has_its_key() -> None:
