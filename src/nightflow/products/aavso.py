@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nightflow.errors import ConfigurationError
 from nightflow.flags import INCOMPLETE, Flag
 from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.products.missing import refuse
 from nightflow.software import SOFTWARE
 
 __all__ = ["FILTERS", "to_aavso"]
@@ -68,11 +70,8 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
     ConfigurationError
         The observer's code is none, the star's name too long, a filter without a code, or nothing is left.
     """
-    if not re.fullmatch(rf"[A-Za-z0-9]{{1,{_LONGEST_CODE}}}", observer):
-        raise ConfigurationError(f"observer {observer!r}: give your AAVSO code, such as --observer XYZ")
     name = _NOT_PLAIN.sub(" ", star).strip()
-    if not 0 < len(name) <= _LONGEST_NAME:
-        raise ConfigurationError(f"star {name!r}: the AAVSO takes names of 1 to {_LONGEST_NAME} characters")
+    refuse([_fault_of_observer(observer), _fault_of_name(name), _fault_of_filters(curve, code)])
     lines = [*_records(curve, name, code)]
     if not lines:
         raise ConfigurationError(f"{name}: no usable calibrated magnitude to report")
@@ -80,12 +79,40 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
     return "\n".join([*head, "#OBSTYPE=CCD", f"#{_COLUMNS}", *lines, ""]).encode("ascii")
 
 
+def _fault_of_observer(observer: str) -> str:
+    if re.fullmatch(rf"[A-Za-z0-9]{{1,{_LONGEST_CODE}}}", observer):
+        return ""
+    return f"observer {observer!r}: give your AAVSO code, such as --observer XYZ"
+
+
+def _fault_of_name(name: str) -> str:
+    if 0 < len(name) <= _LONGEST_NAME:
+        return ""
+    return f"star {name!r}: the AAVSO takes names of 1 to {_LONGEST_NAME} characters"
+
+
+def _fault_of_filters(curve: LightCurve, code: str | None) -> str:
+    """Return which filters have no code; "" where all have, or one is given."""
+    used = {str(name) for name in curve["filter"][_usable(curve)]}
+    unknown = [] if code else sorted(used - set(FILTERS))
+    if not unknown:
+        return ""
+    names = ", ".join(repr(name) for name in unknown)
+    return (
+        f"filter {names} has no code at the AAVSO: say which with --filter-code, such as CV for unfiltered "
+        "light calibrated to V"
+    )
+
+
+def _usable(curve: LightCurve) -> NDArray[np.bool_]:
+    known = np.isfinite(curve["mag"]) | np.isfinite(curve["upper_limit"])
+    return np.asarray(known & ((curve["flags"] & int(INCOMPLETE)) == 0))
+
+
 def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
     limit = curve["upper_limit"]
-    known = np.isfinite(curve["mag"]) | np.isfinite(limit)
-    usable = known & ((curve["flags"] & int(INCOMPLETE)) == 0)
     errors = curve.total_mag_err()
-    for row in np.flatnonzero(usable):
+    for row in np.flatnonzero(_usable(curve)):
         fainter = bool(np.isfinite(limit[row]))
         error, airmass = float(errors[row]), float(curve["airmass"][row])
         fields = (
@@ -93,7 +120,7 @@ def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
             f"{curve['mjd_mid'][row] + _JD_OF_MJD:.6f}",
             f"<{limit[row]:.3f}" if fainter else f"{curve['mag'][row]:.4f}",
             f"{error:.4f}" if not fainter and np.isfinite(error) and error < 10 else "na",
-            code or _code(str(curve["filter"][row])),
+            code or FILTERS[str(curve["filter"][row])],
             "NO",
             "STD",
             "ENSEMBLE",
@@ -106,15 +133,6 @@ def _records(curve: LightCurve, name: str, code: str | None) -> Iterator[str]:
             _note(curve, row),
         )
         yield ",".join(fields)
-
-
-def _code(filter_name: str) -> str:
-    if filter_name not in FILTERS:
-        raise ConfigurationError(
-            f"filter {filter_name!r} has no code at the AAVSO: say which with --filter-code, such as CV for "
-            "unfiltered light calibrated to V"
-        )
-    return FILTERS[filter_name]
 
 
 def _note(curve: LightCurve, row: np.intp) -> str:

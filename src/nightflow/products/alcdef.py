@@ -13,6 +13,7 @@ from nightflow.errors import ConfigurationError
 from nightflow.flags import INCOMPLETE
 from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.designation import designation
+from nightflow.products.missing import refuse
 from nightflow.software import SOFTWARE
 
 __all__ = ["to_alcdef"]
@@ -52,11 +53,16 @@ def to_alcdef(curve: LightCurve, *, name: str, observer: str, code: str = "XXX")
         The observer is not named, the code is none, or nothing is left.
     """
     person = _plain(observer)
-    if not person:
-        raise ConfigurationError("the format names who observed: give --observer 'J. Doe'")
-    if not re.fullmatch(r"[A-Z0-9]{3}", code):
-        raise ConfigurationError(f"observatory {code!r}: give its MPC code of three characters")
     usable = np.isfinite(curve["mag"]) & ((curve["flags"] & int(INCOMPLETE)) == 0)
+    refuse(
+        [
+            "" if person else "the format names who observed: give --observer 'J. Doe'",
+            ""
+            if re.fullmatch(r"[A-Z0-9]{3}", code)
+            else f"observatory {code!r}: give its MPC code of three characters, such as --observatory G37",
+            _fault_of_bands({str(band) for band in curve["zp_band"][usable]}),
+        ]
+    )
     series = sorted(set(zip(curve["filter"][usable], curve["zp_band"][usable], strict=True)))
     blocks = [
         line
@@ -96,7 +102,7 @@ def _block(curve: LightCurve, rows: NDArray[np.intp], name: str, person: str, co
         "SESSIONDATE": middle[:10],
         "SESSIONTIME": middle[11:19],
         "FILTER": _FILTERS.get(filter_name, filter_name if filter_name in _BANDS else "C"),
-        "MAGBAND": _code_of_band(band),
+        "MAGBAND": _BANDS[band],
         "DIFFERMAGS": "FALSE",
         "LTCAPP": "NONE",
         "LTCTYPE": "NONE",
@@ -119,13 +125,15 @@ def _block(curve: LightCurve, rows: NDArray[np.intp], name: str, person: str, co
     yield "ENDDATA"
 
 
-def _code_of_band(band: str) -> str:
-    if band not in _BANDS:
-        raise ConfigurationError(
-            f"zero points of the band {band!r}: the format knows {', '.join(sorted(_BANDS))}; map the filter "
-            "to one of them in the camera's profile under [photometry.bands]"
-        )
-    return _BANDS[band]
+def _fault_of_bands(bands: set[str]) -> str:
+    """Return which bands the format does not know; "" where it knows all."""
+    unknown = ", ".join(repr(band) for band in sorted(bands - set(_BANDS)))
+    if not unknown:
+        return ""
+    return (
+        f"zero points of the band {unknown}: the format knows {', '.join(sorted(_BANDS))}; map the filter to "
+        "one of them in the camera's profile under [photometry.bands]"
+    )
 
 
 def _point(curve: LightCurve, row: int, error: float) -> str:

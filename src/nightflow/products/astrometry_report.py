@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 from astropy.time import Time
 
-from nightflow.errors import ConfigurationError
 from nightflow.products.designation import designation
+from nightflow.products.missing import refuse
 from nightflow.software import SOFTWARE
 
 __all__ = ["Observatory", "ObservedPosition", "to_ades_psv", "to_ades_xml", "to_mpc80"]
@@ -152,18 +152,16 @@ def to_mpc80(bodies: Bodies, observatory: Observatory) -> bytes:
 
 def _checked(observatory: Observatory) -> tuple[str, str, str]:
     code = observatory.code.strip().upper()
-    if not re.fullmatch(r"[A-Z0-9]{3}", code):
-        raise ConfigurationError(
-            f"observatory {observatory.code!r}: give its MPC code, such as --observatory G37"
-        )
     observer, telescope = _plain(observatory.observer), _plain(observatory.telescope)
-    if not observer:
-        raise ConfigurationError("the report names who observed: give --observer 'J. Doe'")
-    if not _APERTURE.search(telescope):
-        raise ConfigurationError(
-            f"telescope {observatory.telescope!r}: give its aperture, such as "
-            "--telescope '0.5-m f/8 reflector + CCD'"
-        )
+    faults = {
+        f"observatory {observatory.code!r}: give its MPC code, such as --observatory G37": (
+            not re.fullmatch(r"[A-Z0-9]{3}", code)
+        ),
+        "the report names who observed: give --observer 'J. Doe'": not observer,
+        f"telescope {observatory.telescope!r}: give its aperture, such as "
+        "--telescope '0.5-m f/8 reflector + CCD'": not _APERTURE.search(telescope),
+    }
+    refuse(fault for fault, found in faults.items() if found)
     return code, observer, telescope
 
 

@@ -96,6 +96,8 @@ def test_what_cannot_be_reported_is_said() -> None:
         to_aavso(in_v(), star="R Cyg", observer="")
     with pytest.raises(ConfigurationError, match="names of 1 to 30 characters"):
         to_aavso(in_v(), star="x" * 31, observer="XYZ")
+    with pytest.raises(ConfigurationError, match=r"--observer XYZ; star .*; filter 'Clear' .*--filter-code"):
+        to_aavso(transit(), star="", observer="")
     curve = in_v()
     nothing = replace(curve, columns={**curve.columns, "mag": np.full(len(curve), np.nan)})
     with pytest.raises(ConfigurationError, match="no usable calibrated magnitude"):

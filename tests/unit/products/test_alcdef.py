@@ -132,6 +132,9 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(ConfigurationError, match="MPC code"):
         to_alcdef(transit(), name="1", observer="J. Doe", code="nowhere")
     curve = transit()
+    elsewhere = LightCurve(columns=curve.columns | {"zp_band": np.full(len(curve), "Ks", object)})
+    with pytest.raises(ConfigurationError, match=r"--observer 'J. Doe'; .* --observatory G37; .*band 'Ks'"):
+        to_alcdef(elsewhere, name="1", observer="", code="nowhere")
     curve.columns["mag"][:] = np.nan
     with pytest.raises(ConfigurationError, match="no usable"):
         to_alcdef(curve, name="1", observer="J. Doe")

@@ -173,6 +173,10 @@ def test_hostile_names_leave_the_files_valid(name: str) -> None:
         ({"code": "G3"}, "--observatory"),
         ({"code": "G\n7"}, "--observatory"),
         ({"telescope": "a large one"}, "--telescope"),
+        (
+            {"observer": "", "telescope": "", "code": "-"},
+            r"--observatory G37; .* --observer 'J. Doe'; .* --telescope '0.5-m",
+        ),
     ],
 )
 def test_what_is_missing_is_named(changes: dict[str, str], words: str) -> None:
