@@ -26,6 +26,7 @@ __all__ = [
     "StarStatistics",
     "doubt_of",
     "judge",
+    "relative_width",
     "star_statistics",
 ]
 
@@ -46,7 +47,7 @@ MOST_NEAR_EDGE = 0.25
 EDGE_FWHM = 6.0
 """FWHM from the edge within which the annulus of the local background reaches over it."""
 WIDEST = 1.3
-"""Of the frames' FWHM, median. Two stars alike that are one FWHM apart are one detection as wide as that."""
+"""Of `relative_width`. Two stars alike that are one FWHM apart are one detection as wide as that."""
 _CHANCE = 1e-5
 """Probability of a chi-squared as large from a star that is constant."""
 
@@ -104,7 +105,7 @@ def doubt_of(contaminated: float, near_edge: float, width: float | None) -> Doub
     contaminated, near_edge : float
         Parts of its measurements that hold light of a neighbour, and that lie within `EDGE_FWHM` of the edge.
     width : float or None
-        Median FWHM in that of the frames' stars; None where it is not known. What is wider is several stars
+        Median FWHM, see `relative_width`; None where it is not known. What is wider is several stars
         that were not split, or none: with the seeing more or less of it is in the aperture.
     """
     if contaminated > MOST_CONTAMINATED:
@@ -112,6 +113,21 @@ def doubt_of(contaminated: float, near_edge: float, width: float | None) -> Doub
     if near_edge > MOST_NEAR_EDGE:
         return Doubt.EDGE
     return Doubt.WIDE if width is not None and width > WIDEST else Doubt.NONE
+
+
+def relative_width(mag: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return widths in those of the stars as bright, where these are wider than the frames' stars.
+
+    Of a faint star only the pixels above the noise are seen, noise among them: all of them are wide.
+
+    Parameters
+    ----------
+    mag : ndarray of float64, shape (n,)
+    width : ndarray of float64, shape (n,)
+        FWHM in that of the frames' stars; NaN where it is not known.
+    """
+    usual, _ = _neighbours(mag, width, np.isfinite(width))
+    return width / np.fmax(usual, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,12 @@ DESCRIBED = (
     Column("amplitude", float, "mag", "Between the 5th and the 95th percentile"),
     Column("contaminated", float, "", "Part of the measurements that hold light of a neighbour"),
     Column("near_edge", float, "", "Part of the measurements within 6 FWHM of the frame's edge"),
-    Column("width", float, "", "Median FWHM in that of the frames' stars"),
+    Column(
+        "width",
+        float,
+        "",
+        "Median FWHM in that of the frames' stars, or of those as bright where they are wider",
+    ),
     Column("variable", bool, "", "Stands out of its neighbours"),
     Column("not_judged", str, "", "Why it is not said whether it varies; empty where it is"),
     Column("period", float, "d", "Period of the sine that fits best"),

@@ -16,7 +16,14 @@ from nightflow.flags import INCOMPLETE, Flag
 from nightflow.lightcurves.cluster import chord
 from nightflow.lightcurves.ensemble import FieldOffsets, field_offsets, magnitudes, tied
 from nightflow.lightcurves.period import find_period
-from nightflow.lightcurves.variability import EDGE_FWHM, StarStatistics, doubt_of, judge, star_statistics
+from nightflow.lightcurves.variability import (
+    EDGE_FWHM,
+    StarStatistics,
+    doubt_of,
+    judge,
+    relative_width,
+    star_statistics,
+)
 from nightflow.sphere import unit_vectors
 from nightflow.store.database import Database, serialise
 from nightflow.store.frames import finite
@@ -349,9 +356,13 @@ def _of_camera(session: Session, camera: _Camera, source_ids: Sequence[int]) -> 
 
 
 def _judged_rows(camera: _Camera, curves: list[_Judged]) -> Iterator[dict[str, Any]]:
+    brightness = np.array([one.brightness for one in curves], float)
+    widths = relative_width(brightness, np.array([one.row["width"] for one in curves], float))
+    for curve, width in zip(curves, widths, strict=True):
+        curve.row["width"] = finite(width)
     judged = judge(
         [one.statistics for one in curves],
-        np.array([one.brightness for one in curves], float),
+        brightness,
         [doubt_of(*(one.row[name] for name in ("contaminated", "near_edge", "width"))) for one in curves],
     )
     for number, curve in enumerate(curves):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nightflow.lightcurves.period import find_period
-from nightflow.lightcurves.variability import Doubt, doubt_of, judge, star_statistics
+from nightflow.lightcurves.variability import Doubt, doubt_of, judge, relative_width, star_statistics
 
 
 def test_statistics_are_those_of_their_formulas() -> None:
@@ -213,3 +213,16 @@ def test_times_as_regular_as_a_clock_tell_no_period_below_twice_their_step() -> 
     )
     assert found is not None
     assert found.days >= 2.0
+
+
+def test_a_star_is_as_wide_as_others_of_its_brightness():
+    """Of faint stars all are wide; one that is wider than they, and a bright one that is wide, stand out."""
+    mag = np.linspace(10.0, 18.0, 160)
+    width = np.where(mag > 16.0, 1.5, 1.0)
+    width[[20, 150]], width[40], width[60] = [1.5, 2.2], 0.8, np.nan
+    found = relative_width(mag, width)
+    assert np.flatnonzero(found > 1.3).tolist() == [20, 150]
+    assert found[40] == pytest.approx(0.8)
+    assert np.isnan(found[60])
+    few = relative_width(mag[:3], np.array([1.0, 1.5, 1.0]))
+    assert few.tolist() == [1.0, 1.5, 1.0]
