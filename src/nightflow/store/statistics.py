@@ -1,19 +1,23 @@
-"""Statistics of the sources of a field over all their nights, written where they are not what is there."""
+"""Statistics of the sources of a field over all their nights, written where they are not what is there.
+
+A field that is a chain of many pointings is taken patch by patch (`nightflow.store.patches`), so that neither
+the references that are fitted together nor what is in memory grows with the length of the chain.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 from sqlmodel import Session, col
 
 from nightflow.flags import INCOMPLETE, Flag
-from nightflow.lightcurves.cluster import chord
+from nightflow.lightcurves.associate import chords
 from nightflow.lightcurves.ensemble import FieldOffsets, field_offsets, magnitudes, tied
 from nightflow.lightcurves.period import find_period
 from nightflow.lightcurves.variability import (
@@ -25,9 +29,11 @@ from nightflow.lightcurves.variability import (
     star_statistics,
 )
 from nightflow.sphere import unit_vectors
+from nightflow.store.bulk import read_numbers
 from nightflow.store.database import Database, serialise
 from nightflow.store.frames import finite
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, Source, SourceStatistics
+from nightflow.store.patches import SkyFrames, sky_patches
 from nightflow.store.sources import taken_names
 
 __all__ = ["update_statistics"]
@@ -40,13 +46,13 @@ _ROWS_AT_ONCE = 200_000
 _REFERENCES = 80
 """Of a pointing."""
 _MOST_REFERENCES = 400
-"""Of pointings that overlap: the fit takes the cube of their number. Each pointing has its best ones."""
+"""Of pointings that overlap: the fit takes the cube of their number. Each pointing has its best ones; a patch
+has no more than forty, or is so small that they share them."""
 _FEWEST_REFERENCES = 10
 _SAMPLE = 9
 """Frames of a pointing, spread over all, that its reference stars are looked for on."""
-_SAME_POINTING = 0.5
-"""Of the distance from a frame's middle to its corner."""
 _KIND = "aperture"
+_KEY = ("source_id", "instrument", "filter", "kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +119,28 @@ def update_statistics(database: Database, source_ids: Sequence[int]) -> int:
     if not source_ids:
         return 0
     with database.session() as session:
+        ids, places = _places(session, source_ids)
+        field = _frames(session, places)
+        patches = sky_patches(places, field.sky)
+    return sum(_update(database, field, ids, ids[rows].tolist(), places[rows]) for rows in patches)
+
+
+def _update(
+    database: Database,
+    field: _FieldFrames,
+    of_field: NDArray[np.int64],
+    source_ids: list[int],
+    places: NDArray[np.float64],
+) -> int:
+    """Compute the statistics of the sources of a patch; return how many rows are different now.
+
+    Their references are any of the field: a pointing of which the patch has a corner has too few there.
+    """
+    with database.session() as session:
         rows = [
-            row for camera in _cameras(session, source_ids) for row in _of_camera(session, camera, source_ids)
+            row
+            for camera in _cameras(field, places)
+            for row in _of_camera(session, camera, of_field, source_ids)
         ]
         there = {_key(row): row for row in _stored(session, source_ids)}
     wanted = {_key(row): row for row in rows}
@@ -129,7 +155,7 @@ def update_statistics(database: Database, source_ids: Sequence[int]) -> int:
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["source_id"], row["instrument"], row["filter"], row["kind"]
+    return tuple(row[name] for name in _KEY)
 
 
 def _stored(session: Session, source_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -139,14 +165,12 @@ def _stored(session: Session, source_ids: Sequence[int]) -> Iterator[dict[str, A
 
 
 def _replace(session: Session, rows: list[dict[str, Any]], outdated: list[tuple[Any, ...]]) -> None:
-    for source, instrument, name, kind in {*outdated, *map(_key, rows)}:
+    keys = sorted({*outdated, *map(_key, rows)})
+    if keys:
+        is_one = (col(getattr(SourceStatistics, name)) == bindparam(f"of_{name}") for name in _KEY)
         session.connection().execute(
-            delete(SourceStatistics).where(
-                col(SourceStatistics.source_id) == source,
-                col(SourceStatistics.instrument) == instrument,
-                col(SourceStatistics.filter) == name,
-                col(SourceStatistics.kind) == kind,
-            )
+            delete(SourceStatistics).where(*is_one),
+            [{f"of_{name}": value for name, value in zip(_KEY, key, strict=True)} for key in keys],
         )
     there = taken_names(session, np.array([row["source_id"] for row in rows], np.int64))
     rows = [row for row in rows if row["source_id"] in there]
@@ -160,10 +184,41 @@ def _blocks(source_ids: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[list
         yield ordered[start : start + at_once]
 
 
-def _cameras(session: Session, source_ids: Sequence[int]) -> list[_Camera]:
-    """Return the cameras and filters that saw a field, with all their current frames that reach to it."""
-    places = _places(session, source_ids)
-    rows = session.execute(
+@dataclass(frozen=True, kw_only=True)
+class _FieldFrames:
+    """The current frames with a WCS that may reach to a field, in an order that arrival has no part in."""
+
+    rows: list[Any]
+    """Of instrument, filter, detector, reduction; and more."""
+    sky: SkyFrames
+
+
+def _frames(session: Session, places: NDArray[np.float64]) -> _FieldFrames:
+    """Read the frames whose declinations may reach to these places."""
+    rows = list(session.execute(_frames_between(*_declinations(places))).all()) if len(places) else []
+    ra, dec, scale, ny, nx = np.array([tuple(row[4:]) for row in rows], float).reshape(-1, 5).T
+    cameras = {one: number for number, one in enumerate(dict.fromkeys((row[0], row[1]) for row in rows))}
+    chips = {one: number for number, one in enumerate(sorted({row[2] for row in rows}))}
+    sky = SkyFrames(
+        center=unit_vectors(ra, dec),
+        radius=chords(0.5 * np.hypot(ny, nx) * scale),
+        camera=np.array([cameras[row[0], row[1]] for row in rows], np.intp),
+        chip=np.array([chips[row[2]] for row in rows], np.intp),
+    )
+    return _FieldFrames(rows=rows, sky=sky)
+
+
+def _declinations(places: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the lowest and the highest declination of places, degrees."""
+    dec = np.degrees(np.arcsin(np.clip(places[:, 2], -1.0, 1.0)))
+    return float(dec.min()), float(dec.max())
+
+
+def _frames_between(lowest: float, highest: float) -> Any:
+    """Return the statement for frames that may see something between two declinations."""
+    # No corner is farther from the middle than half of both sides together; degrees.
+    reach = col(Reduction.scale) * (col(Frame.ny) + col(Frame.nx)) / 7200.0
+    return (
         select(
             col(Frame.instrument), col(Frame.filter), col(Frame.detector), col(Reduction.id),
             col(Reduction.ra_center), col(Reduction.dec_center), col(Reduction.scale),
@@ -174,27 +229,27 @@ def _cameras(session: Session, source_ids: Sequence[int]) -> list[_Camera]:
         .where(
             col(Reduction.current),
             col(Reduction.ra_center).is_not(None),
-            col(Reduction.scale).is_not(None),
+            col(Reduction.dec_center) + reach >= lowest,
+            col(Reduction.dec_center) - reach <= highest,
         )
         .order_by(
             col(Frame.instrument), col(Frame.filter), col(Frame.mjd_mid), col(Exposure.sha256),
             col(Frame.detector),
         )
-    ).all()  # fmt: skip
-    if not rows or not len(places):
+    )  # fmt: skip
+
+
+def _cameras(field: _FieldFrames, places: NDArray[np.float64]) -> list[_Camera]:
+    """Return the cameras and filters that saw a patch, with all their current frames that reach to it."""
+    near = field.sky.reaching(places)
+    if not len(near):
         return []
-    centers = unit_vectors(np.array([row[4] for row in rows]), np.array([row[5] for row in rows]))
-    radii = np.array([chord(0.5 * float(np.hypot(row[7], row[8])) * row[6]) for row in rows])
-    near = np.flatnonzero(cKDTree(places).query(centers)[0] <= radii)
-    # Pieces of the sky as large as half a frame: where one pointing falls into two, their references are the
-    # same stars.
-    cells = np.floor(centers / (_SAME_POINTING * float(np.median(radii[near])))).astype(np.int64)
     found: dict[tuple[str, str], dict[tuple[Any, ...], list[int]]] = {}
     ranks: dict[int, int] = {}
-    for one in near.tolist():
-        instrument, name, detector, reduction = rows[one][:4]
+    for one, pointing in zip(near.tolist(), field.sky.pointings(near).tolist(), strict=True):
+        instrument, name, _, reduction = field.rows[one][:4]
         of_camera = found.setdefault((instrument, name), {})
-        of_camera.setdefault((detector, *cells[one].tolist()), []).append(int(reduction))
+        of_camera.setdefault(tuple(pointing), []).append(int(reduction))
         ranks[int(reduction)] = one
     return [
         _Camera(instrument=instrument, filter=name, pointings=list(pointings.values()), ranks=ranks)
@@ -202,23 +257,22 @@ def _cameras(session: Session, source_ids: Sequence[int]) -> list[_Camera]:
     ]
 
 
-def _places(session: Session, source_ids: Sequence[int]) -> NDArray[np.float64]:
-    """Return the unit vectors of sources."""
-    found = [
-        row
-        for some in _blocks(source_ids)
-        for row in session.execute(select(col(Source.ra), col(Source.dec)).where(col(Source.id).in_(some)))
-    ]
-    table = np.array([tuple(row) for row in found], float).reshape(-1, 2)
-    return unit_vectors(table[:, 0], table[:, 1])
+def _places(session: Session, source_ids: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the sources that there are, ascending, and their unit vectors."""
+    columns: Any = select(col(Source.id), col(Source.ra), col(Source.dec))
+    parts = [read_numbers(session, columns.where(col(Source.id).in_(some))) for some in _blocks(source_ids)]
+    # The numbers of sources have 53 bits: a double holds each.
+    table = np.concatenate(parts, axis=1)
+    table = table[:, np.argsort(table[0])]
+    return table[0].astype(np.int64), unit_vectors(table[1], table[2])
 
 
-def _setups(session: Session, camera: _Camera, source_ids: Sequence[int]) -> list[_Setup]:
+def _setups(session: Session, camera: _Camera, of_field: NDArray[np.int64]) -> list[_Setup]:
     """Return the groups of frames that stars tie together, each with offsets of its own.
 
     Chips side by side and fields far apart share no star: what the stars of one say holds for no other.
     """
-    best = [_references(session, source_ids, _sample(frames)) for frames in camera.pointings]
+    best = [_references(session, of_field, _sample(frames)) for frames in camera.pointings]
     every = np.unique(np.array([one for some in best for one in some], np.int64))
     setups = []
     for table in _groups(_read_all(session, every.tolist(), camera)):
@@ -260,7 +314,7 @@ def _sample(frames: list[int]) -> list[int]:
     return [frames[int(one)] for one in np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).astype(int))]
 
 
-def _references(session: Session, source_ids: Sequence[int], frames: list[int]) -> list[int]:
+def _references(session: Session, of_field: NDArray[np.int64], frames: list[int]) -> list[int]:
     """Return the bright sources that are on most of these frames, the best first."""
     seen, light = func.count(), func.avg(col(Measurement.flux))
     rows = session.execute(
@@ -274,9 +328,8 @@ def _references(session: Session, source_ids: Sequence[int], frames: list[int]) 
         )
         .group_by(col(Measurement.source_id))
     ).all()
-    of_field = set(source_ids)
-    known = [row for row in rows if row[0] in of_field]
-    best = sorted(known, key=lambda row: (-row[1], -row[2], row[0]))[:_REFERENCES]
+    known = np.isin([row[0] for row in rows], of_field)
+    best = sorted(compress(rows, known), key=lambda row: (-row[1], -row[2], row[0]))[:_REFERENCES]
     return [int(row[0]) for row in best if row[0] is not None]
 
 
@@ -337,9 +390,11 @@ def _from_edge(
     return np.minimum(np.minimum(x + 0.5, nx - 0.5 - x), np.minimum(y + 0.5, ny - 0.5 - y))
 
 
-def _of_camera(session: Session, camera: _Camera, source_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the rows of all sources of a field with one camera and filter."""
-    setups = _setups(session, camera, source_ids)
+def _of_camera(
+    session: Session, camera: _Camera, of_field: NDArray[np.int64], source_ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return the rows of all sources of a patch with one camera and filter."""
+    setups = _setups(session, camera, of_field)
     curves: list[list[_Judged]] = [[] for _ in setups]
     for some in _blocks(source_ids, camera.at_once):
         for number, curve in _curves(setups, _read(session, some, camera)):
