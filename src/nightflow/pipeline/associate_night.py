@@ -9,10 +9,12 @@ from datetime import datetime
 import numpy as np
 from sqlmodel import Session, col, select
 
+from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import AssociationSettings
 from nightflow.errors import RetryLater
 from nightflow.lightcurves.field_night import Rules
 from nightflow.lightcurves.night import NONE, associate_night
+from nightflow.pipeline.night_names import night_names
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Target
 from nightflow.store.movers import MoverRecord, mover_records, write_movers
@@ -68,7 +70,12 @@ class _FieldDone:
 
 
 def associate(
-    database: Database, night: str, settings: AssociationSettings, *, now: datetime
+    database: Database,
+    night: str,
+    settings: AssociationSettings,
+    *,
+    now: datetime,
+    catalogs: LocalCatalogs | None = None,
 ) -> NightSources:
     """Give each detection of a night to its source and find what moves; again changes nothing.
 
@@ -78,6 +85,8 @@ def associate(
         Date of the evening.
     now : datetime
         Aware; for the history of the sources.
+    catalogs : LocalCatalogs, optional
+        For the stars that the sources are; without, they keep those that single frames found.
 
     Raises
     ------
@@ -85,7 +94,7 @@ def associate(
         The store is locked or away, or frames of the night came in all the while.
     """
     for _ in range(_ATTEMPTS):
-        fields = _all_fields(database, night, settings, now)
+        fields = _all_fields(database, night, settings, now, catalogs)
         if fields is not None:
             break
     else:
@@ -110,7 +119,11 @@ def associate(
 
 
 def _all_fields(
-    database: Database, night: str, settings: AssociationSettings, now: datetime
+    database: Database,
+    night: str,
+    settings: AssociationSettings,
+    now: datetime,
+    catalogs: LocalCatalogs | None,
 ) -> list[_FieldDone] | None:
     """Return what came of each field; None where a frame came in meanwhile."""
     with database.session() as session:
@@ -118,7 +131,7 @@ def _all_fields(
         targets = list(session.exec(select(Target).where(col(Target.ephemeris).is_not(None))))
     done = []
     for group in field_groups(frames):
-        one = _field(database, group, frames, night, settings, targets, now)
+        one = _field(database, group, frames, night, settings, targets, now, catalogs)
         if one is None:
             return None
         done.append(one)
@@ -133,6 +146,7 @@ def _field(
     settings: AssociationSettings,
     targets: Sequence[Target],
     now: datetime,
+    catalogs: LocalCatalogs | None,
 ) -> _FieldDone | None:
     """Read and think without a lock, then write if nothing has changed meanwhile."""
     with database.session() as session:
@@ -148,11 +162,12 @@ def _field(
         fastest=settings.fastest_arcsec_per_hour,
     )
     found = associate_night(field.night, sources.known(), rules)
+    named = None if catalogs is None else night_names(database, catalogs, field, found.source)
     with database.write() as session:
         serialise(session, "association")
         if not _is_as_read(session, frames, night, field, sources):
             return None
-        written = write_association(session, field, sources, found, night=night, now=now)
+        written = write_association(session, field, sources, found, night=night, now=now, named=named)
     return _FieldDone(
         n_detections=len(field.night),
         n_loose=int((found.source == NONE).sum()) - sum(len(body.rows) for body in found.bodies),

@@ -111,7 +111,13 @@ def finish_night(
     step("extinction and colour terms")
     photometry = solve_photometry(reducer.database, reducer.context.catalogs, reducer.context.profiles, night)
     step("sources and what moves")
-    sources = associate(reducer.database, night, reducer.settings.association, now=reducer.context.clock())
+    sources = associate(
+        reducer.database,
+        night,
+        reducer.settings.association,
+        now=reducer.context.clock(),
+        catalogs=reducer.context.catalogs,
+    )
     step("statistics of the sources")
     for field in sources.fields:
         update_statistics(reducer.database, field)

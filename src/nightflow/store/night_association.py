@@ -6,10 +6,10 @@ Only what is different is written: again on an unchanged night nothing is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,14 @@ from nightflow.store.night_fields import StoredField
 from nightflow.store.source_names import free_names
 from nightflow.store.sources import SourceRows, insert_sources, sources_around, taken_names
 
-__all__ = ["NIGHT_ASSOCIATION", "FieldSources", "Written", "field_sources", "write_association"]
+__all__ = [
+    "NIGHT_ASSOCIATION",
+    "CatalogStar",
+    "FieldSources",
+    "Written",
+    "field_sources",
+    "write_association",
+]
 
 NIGHT_ASSOCIATION = 2
 """Version of the association that looks at all frames of a night at once."""
@@ -84,6 +91,31 @@ class FieldSources:
         )
 
 
+class CatalogStar(NamedTuple):
+    """A star of a catalogue; in the order of catalogues and names.
+
+    Attributes
+    ----------
+    catalog, catalog_id : str
+        Name of the catalogue, and of the star in it, "" where it has none.
+    ra, dec : float
+        ICRS degrees at the catalogue's epoch: they tell stars without a name apart.
+    pmra, pmdec : float
+        mas/yr, pmra with the cosine of the declination in it.
+    """
+
+    catalog: str
+    catalog_id: str
+    ra: float
+    dec: float
+    pmra: float
+    pmdec: float
+
+    def values(self) -> dict[str, Any]:
+        """Return the columns of a source."""
+        return {name: getattr(self, name) for name in _UNKNOWN}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Written:
     """What was changed.
@@ -132,6 +164,7 @@ def write_association(
     *,
     night: str,
     now: datetime,
+    named: Mapping[int, CatalogStar] | None = None,
 ) -> Written:
     """Write what is different. The caller has the association to itself until the transaction ends.
 
@@ -150,6 +183,9 @@ def write_association(
         For the history.
     now : datetime
         Aware.
+    named : mapping of int to CatalogStar, optional
+        The stars that sources are, by their index in ``found``; without, new ones are what the sources were
+        that their detections belonged to, and known ones stay what they are.
     """
     made_anew = sources.rows.ids[~sources.is_known]
     names = _names(session, field, found, made_anew, len(sources.known_ids))
@@ -157,7 +193,7 @@ def write_association(
     source = np.where(found.source == NONE, 0, np.append(ids, 0)[found.source])
     count = np.bincount(found.source[found.source != NONE], minlength=len(ids))
     changed = (source != field.source) | (found.ambiguous != ((field.night.flags & _AMBIGUOUS) != 0))
-    n_new, n_updated = _put_sources(session, field, sources, found, ids, count)
+    n_new, n_updated = _put_sources(session, field, sources, found, ids, count, named)
     _put_rows(session, field, source, found.ambiguous, np.flatnonzero(changed))
     gone = _without_measurements(session, _gone(sources, ids, count))
     _put_history(session, field, sources, source, gone, night, now)
@@ -231,12 +267,15 @@ def _put_sources(
     found: AssociatedNight,
     ids: NDArray[np.int64],
     count: NDArray[np.int64],
+    named: Mapping[int, CatalogStar] | None,
 ) -> tuple[int, int]:
     """Insert new sources and update those that differ; return how many there are of each."""
     stored = sources.rows
     place = {one: row for row, one in enumerate(stored.ids.tolist())}
     pixels = healpix.pixel(found.ra, found.dec) if len(ids) else np.empty(0, np.int64)
-    inherited = _catalog_entries(session, field, found)
+    catalogued = _catalog_entries(session, field, found) if named is None else _values(named)
+    known = [index for index in named or () if index < len(sources.known_ids)]
+    entered = _entered(session, sources.known_ids[known])
     fresh: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
     counted: list[dict[str, Any]] = []
@@ -251,13 +290,19 @@ def _put_sources(
             "n_position": int(count[index]) if count[index] >= _CONFIRMED else 0,
         }
         if row is None:
-            fresh.append({"id": one, "n_obs": int(count[index])} | where | inherited.get(index, _UNKNOWN))
+            fresh.append({"id": one, "n_obs": int(count[index])} | where | catalogued.get(index, _UNKNOWN))
             continue
         n_obs = int(stored.n_obs[row] - sources.tonight[row] + count[index])
         anew = index >= len(sources.known_ids)
-        if anew or _is_better(where, stored, row, field.epoch):
-            catalogued = inherited.get(index, _UNKNOWN) if anew else {}
-            moved.append({"one": one, "n_obs": n_obs, "healpix": int(pixels[index])} | where | catalogued)
+        if anew:
+            identity = catalogued.get(index, _UNKNOWN)
+        elif named is not None and index in catalogued and _decides(where, stored, row, field.epoch):
+            # The night that says where a source is says which star it is.
+            identity = catalogued[index] if catalogued[index] != entered[one] else {}
+        else:
+            identity = {}
+        if anew or identity or _is_better(where, stored, row, field.epoch):
+            moved.append({"one": one, "n_obs": n_obs, "healpix": int(pixels[index])} | where | identity)
         elif n_obs != stored.n_obs[row]:
             counted.append({"one": one, "n_obs": n_obs})
     insert_sources(session, fresh)
@@ -267,15 +312,21 @@ def _put_sources(
 
 
 def _is_better(where: dict[str, Any], stored: SourceRows, row: int, epoch: float) -> bool:
-    """Return whether a night's place of a known source is to be written.
+    """Return whether a night's place of a known source is to be written."""
+    there = (stored.ra[row], stored.dec[row], stored.n_position[row])
+    is_other = there != (where["ra"], where["dec"], where["n_position"])
+    return bool(is_other and _decides(where, stored, row, epoch))
 
-    It rests on more detections; or the one in the store is this night's own, of frames as they were before.
+
+def _decides(where: dict[str, Any], stored: SourceRows, row: int, epoch: float) -> bool:
+    """Return whether it is this night that says where a source is.
+
+    It has more detections of it; or what is in the store is its own, of frames as they were before.
     """
     if not where["n_position"]:
         return False
     if stored.n_position[row] and abs(stored.epoch[row] - epoch) < _SAME_NIGHT:
-        there = (stored.ra[row], stored.dec[row], stored.n_position[row])
-        return bool(there != (where["ra"], where["dec"], where["n_position"]))
+        return True
     return bool(where["n_position"] > stored.n_position[row])
 
 
@@ -313,6 +364,21 @@ def _catalog_entries(
     return {
         index: entries[min(votes, key=lambda one: (-votes[one], one))] for index, votes in of_source.items()
     }
+
+
+def _values(named: Mapping[int, CatalogStar]) -> dict[int, dict[str, Any]]:
+    return {index: star.values() for index, star in named.items()}
+
+
+def _entered(session: Session, ids: NDArray[np.int64]) -> dict[int, dict[str, Any]]:
+    """Return what the store says of sources' stars, as columns."""
+    entered: dict[int, dict[str, Any]] = {}
+    columns = (col(Source.id), *(col(getattr(Source, name)) for name in _UNKNOWN))
+    for start in range(0, len(ids), _AT_ONCE):
+        some = [int(one) for one in ids[start : start + _AT_ONCE]]
+        for row in session.execute(select(*columns).where(col(Source.id).in_(some))):
+            entered[row[0]] = dict(zip(_UNKNOWN, row[1:], strict=True))
+    return entered
 
 
 def _put_rows(
