@@ -30,8 +30,9 @@ from nightflow.commands.common import (
 )
 from nightflow.errors import NightflowError
 from nightflow.pipeline.prefetch import prefetch
-from nightflow.store.target_files import import_ephemeris, import_targets
-from nightflow.store.targets import add_target, list_targets
+from nightflow.store.models import Target
+from nightflow.store.target_files import import_ephemeris, import_targets, target_names
+from nightflow.store.targets import add_target, find_target, list_targets, remove_targets, target_named
 
 __all__ = ["catalog", "index", "targets"]
 
@@ -229,18 +230,57 @@ def targets_add(
 ) -> None:
     """Add a target, or give one new values."""
     with open_store(config) as (_, database):
-        before = {one.name: (one.ra, one.dec) for one in list_targets(database)}
+        before = target_named(database, name)
         if ephemeris is not None:
             target = import_ephemeris(database, name, ephemeris, type=kind, notes=notes)
         else:
             target = add_target(database, name, ra, dec, pmra=pmra, pmdec=pmdec, type=kind, notes=notes)
-    was = before.get(target.name)
-    say(f"target {target.name}" if was is None else f"target {target.name}: new values, it was at {_at(was)}")
+    new = f"target {target.name}"
+    say(new if before is None else f"{new}: new values, it was at {_at((before.ra, before.dec))}")
 
 
 def _at(place: tuple[float | None, float | None]) -> str:
     ra, dec = place
     return "the places of an ephemeris" if ra is None or dec is None else f"RA {ra:.5f} Dec {dec:+.5f}"
+
+
+@targets.command("remove")
+def targets_remove(
+    name: Annotated[str | None, typer.Argument(help="As it was added; or give --file.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="CSV with a column name: all of its targets, such as it was imported.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Remove a target, or all of a file. Nothing that was measured is deleted.
+
+    Frames that are reduced from now on have no forced aperture there. Those of before keep theirs until they
+    are reduced again, and `lightcurve --ra --dec --kind forced` reads them by position; those of a moving
+    target are read by its name once its ephemeris is added again.
+    """
+    if (name is None) == (file is None):
+        fail("say which: a target's NAME, or --file with a column of names; one of them")
+    with open_store(config) as (_, database):
+        given = [name] if name is not None else target_names(file or Path())
+        places = {one: target_named(database, one) for one in given}
+        removed, unknown = remove_targets(database, given)
+        alike = find_target(database, name) if name is not None and unknown else None
+    for one in removed:
+        target = places.get(one)
+        say(f"target {one} removed; {_left(target) if target is not None else 'its measurements stay'}")
+    if name is not None and unknown:
+        meant = f"; {alike.name!r} is spelled like it" if alike is not None else ""
+        fail(f"no target is called {name!r}{meant}; `nightflow targets list` names them")
+    for one in unknown:
+        note(f"{one}: no target is called so")
+
+
+def _left(target: Target) -> str:
+    """Return where the measurements of a target that was removed are to be found."""
+    if target.ephemeris is not None or target.ra is None or target.dec is None:
+        return "its measurements stay, and are read by its name once its ephemeris is added again"
+    place = f"--ra {target.ra:.6f} --dec {target.dec:.6f}"
+    return f"its measurements stay: nightflow lightcurve {place} --kind forced"
 
 
 @targets.command("list")

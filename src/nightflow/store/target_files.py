@@ -13,7 +13,7 @@ from nightflow.store.database import Database
 from nightflow.store.models import Target
 from nightflow.store.targets import add_target
 
-__all__ = ["import_ephemeris", "import_targets"]
+__all__ = ["import_ephemeris", "import_targets", "target_names"]
 
 _OPTIONAL = {"pmra": 0.0, "pmdec": 0.0, "epoch": 2000.0}
 
@@ -30,6 +30,17 @@ def import_targets(database: Database, path: Path) -> list[Target]:
         the line.
     """
     return [_add(database, path, line, row) for line, row in _rows(path, ("name", "ra", "dec"))]
+
+
+def target_names(path: Path) -> list[str]:
+    """Return the names in a CSV file of targets; other columns than ``name`` may be missing.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is not there, cannot be read or has no column of names.
+    """
+    return [row["name"] for _, row in _rows(path, ("name",))]
 
 
 def import_ephemeris(database: Database, name: str, path: Path, *, type: str = "", notes: str = "") -> Target:

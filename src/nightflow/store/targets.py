@@ -23,8 +23,8 @@ from nightflow.store.database import Database
 from nightflow.store.models import Target, plain_text
 
 __all__ = [
-    "TargetPlace", "add_target", "find_target", "list_targets", "position_at", "target_places",
-    "targets_near",
+    "TargetPlace", "add_target", "find_target", "list_targets", "position_at", "remove_targets",
+    "target_named", "target_places", "targets_near",
 ]  # fmt: skip
 
 _MAS_PER_DEGREE = 3.6e6
@@ -106,6 +106,41 @@ def add_target(
         return target
 
 
+def remove_targets(database: Database, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take targets from the list; nothing that was measured of them is deleted.
+
+    Frames that are reduced from now on have no aperture at their places. What was measured stays, and is read
+    by position; that of a body that moves is read by its name once its ephemeris is entered again.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As they were entered, for a similar name may be that of another star.
+
+    Returns
+    -------
+    removed, unknown : list of str
+        Names of targets that are gone, and names that no target has.
+    """
+    cleaned = list(dict.fromkeys(plain_text(name).strip() for name in names))
+    removed, unknown = [], []
+    with database.write() as session:
+        for name in cleaned:
+            target = _by_name(session, name)
+            if target is None:
+                unknown.append(name)
+                continue
+            session.delete(target)
+            removed.append(name)
+    return removed, unknown
+
+
+def target_named(database: Database, name: str) -> Target | None:
+    """Return the target of exactly that name."""
+    with database.session() as session:
+        return _by_name(session, plain_text(name).strip())
+
+
 def list_targets(database: Database) -> list[Target]:
     """Return all targets by name."""
     with database.session() as session:
@@ -115,8 +150,7 @@ def list_targets(database: Database) -> list[Target]:
 def find_target(database: Database, name: str) -> Target | None:
     """Return the target of that name; else the only one whose name differs in case, blanks and signs only."""
     cleaned = plain_text(name).strip()
-    with database.session() as session:
-        target = _by_name(session, cleaned)
+    target = target_named(database, name)
     if target is not None or not plain_name(cleaned):
         return target
     alike = [one for one in list_targets(database) if plain_name(one.name) == plain_name(cleaned)]

@@ -151,3 +151,32 @@ def test_completeness_of_a_frame(forced: Observatory) -> None:
     refused = forced("completeness", "0001-bias.fits")
     assert refused.exit_code == 1
     assert "only lights have stars to be found" in refused.stderr
+
+
+def test_a_target_that_is_removed_keeps_what_was_measured(forced: Observatory, tmp_path: Path) -> None:
+    root = tmp_path / "dome"
+    shutil.copytree(forced.root, root)
+    dome = Observatory(root, forced.raw)
+    by_place = ("lightcurve", "--ra", str(FAINT[0]), "--dec", str(FAINT[1]), "--kind", "forced")
+    before = curve(dome, "Faint", "--kind", "forced")
+    with dome.database.session() as session:
+        rows = session.connection().execute(text("SELECT count(*) FROM measurement")).scalar_one()
+    removed = dome("targets", "remove", "Faint")
+    assert removed.exit_code == 0
+    assert f"--ra {FAINT[0]:.6f} --dec {FAINT[1]:.6f} --kind forced" in removed.stdout
+    with dome.database.session() as session:
+        assert session.connection().execute(text("SELECT count(*) FROM measurement")).scalar_one() == rows
+    assert [row["flux"] for row in csv.DictReader(io.StringIO(dome(*by_place).stdout))] == [
+        row["flux"] for row in before
+    ]
+    assert "no target is called 'Faint'" in dome("lightcurve", "Faint").stderr
+    # A frame that is reduced again is not measured there any more; what was measured on it is still a row.
+    (light, *_) = sorted(
+        path for path in dome.raw.iterdir() if path.name == before[0]["frame"].split("/")[-1]
+    )
+    assert dome("run", str(light), "--force").exit_code == 0
+    left = list(csv.DictReader(io.StringIO(dome(*by_place).stdout)))
+    assert [row["frame"] for row in left] == [row["frame"] for row in before[1:]]
+    with dome.database.session() as session:
+        assert session.connection().execute(text("SELECT count(*) FROM measurement")).scalar_one() > rows
+    assert len(curve(dome, "Bright", "--kind", "forced")) == LIGHTS

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from astropy.table import Table
+from sqlalchemy import Engine, event
 
 from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER
 from nightflow.catalogs import online
@@ -110,3 +111,51 @@ def test_a_catalogue_that_does_not_read_exits_with_1(empty: Observatory, tmp_pat
     assert result.exit_code == 1
     assert "no column for ra and dec" in result.stderr
     assert empty("index", "build", "none", *CONE, "--field", "30").exit_code == 1
+
+
+def names(dome: Observatory) -> list[str]:
+    return [row["name"] for row in json.loads(dome("targets", "list", "--format", "json").stdout)]
+
+
+def test_targets_are_removed_by_name_and_by_file(empty: Observatory, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("name,ra,dec\nA 1,10,20\nB 2,11,21\nC 3,12,22\n")
+    assert empty("targets", "import", str(file)).exit_code == 0
+    other = empty("targets", "remove", "a1")
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "'A 1' is spelled like it" in other.stderr
+    assert empty("targets", "remove").exit_code == 1
+    assert names(empty) == ["A 1", "B 2", "C 3"]
+    assert "target A 1 removed" in empty("targets", "remove", "A 1").stdout
+    assert names(empty) == ["B 2", "C 3"]
+    by_file = empty("targets", "remove", "--file", str(file))
+    assert by_file.exit_code == 0
+    assert "A 1: no target is called so" in by_file.stderr
+    assert names(empty) == []
+
+
+def test_a_moving_target_that_is_removed_says_how_its_curve_is_read(
+    empty: Observatory, tmp_path: Path
+) -> None:
+    file = tmp_path / "ephemeris.csv"
+    file.write_text("mjd,ra,dec\n61100,10,20\n61101,10.1,20\n")
+    empty("targets", "add", "Vesta", "--ephemeris", str(file))
+    assert "once its ephemeris is added again" in empty("targets", "remove", "Vesta").stdout
+
+
+def test_adding_a_target_reads_that_one_alone(empty: Observatory) -> None:
+    assert empty("targets", "add", "A", "--ra", "1", "--dec", "2").stdout == "target A\n"
+    asked: list[str] = []
+
+    def listen(*arguments: object) -> None:
+        asked.append(str(arguments[2]))
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    try:
+        again = empty("targets", "add", "A", "--ra", "3", "--dec", "2")
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
+    assert again.stdout == "target A: new values, it was at RA 1.00000 Dec +2.00000\n"
+    reads = [one for one in asked if one.startswith("SELECT") and "FROM target" in one]
+    assert reads
+    assert all("target.name = " in one or "target.id = " in one for one in reads)
