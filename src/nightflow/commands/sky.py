@@ -32,13 +32,25 @@ from nightflow.errors import NightflowError
 from nightflow.pipeline.prefetch import prefetch
 from nightflow.store.models import Target
 from nightflow.store.target_files import import_ephemeris, import_targets, target_names
-from nightflow.store.targets import add_target, find_target, list_targets, remove_targets, target_named
+from nightflow.store.targets import (
+    MAXIMUM_NAME,
+    add_target,
+    find_target,
+    list_targets,
+    remove_targets,
+    target_name,
+    target_named,
+)
 
 __all__ = ["catalog", "index", "targets"]
 
 catalog = typer.Typer(help="Reference catalogues kept on this machine.", no_args_is_help=True)
 index = typer.Typer(help="astrometry.net index files.", no_args_is_help=True)
 targets = typer.Typer(help="What you care for, fixed or moving.", no_args_is_help=True)
+
+
+_STARTS_WITH = 40
+"""Characters that a message shows of a name that is too long."""
 
 
 class CatalogService(StrEnum):
@@ -218,7 +230,7 @@ def index_build(
 
 @targets.command("add")
 def targets_add(
-    name: Annotated[str, typer.Argument(help="Any text; unique.")],
+    name: Annotated[str, typer.Argument(help="Any text of up to 256 characters; unique.")],
     ra: Annotated[float | None, typer.Option(help="ICRS degrees.")] = None,
     dec: Annotated[float | None, typer.Option(help="ICRS degrees.")] = None,
     pmra: Annotated[float, typer.Option(help="mas/yr, with cos(dec) in it.")] = 0.0,
@@ -235,8 +247,15 @@ def targets_add(
             target = import_ephemeris(database, name, ephemeris, type=kind, notes=notes)
         else:
             target = add_target(database, name, ra, dec, pmra=pmra, pmdec=pmdec, type=kind, notes=notes)
+    _tell_cut(name)
     new = f"target {target.name}"
     say(new if before is None else f"{new}: new values, it was at {_at((before.ra, before.dec))}")
+
+
+def _tell_cut(name: str) -> None:
+    if len(name.strip()) > MAXIMUM_NAME:
+        start = name.strip()[:_STARTS_WITH]
+        note(f"the name that begins {start!r} has {len(name)} characters: the first {MAXIMUM_NAME} are kept")
 
 
 def _at(place: tuple[float | None, float | None]) -> str:
@@ -262,7 +281,7 @@ def targets_remove(
         fail("say which: a target's NAME, or --file with a column of names; one of them")
     with open_store(config) as (_, database):
         given = [name] if name is not None else target_names(file or Path())
-        places = {one: target_named(database, one) for one in given}
+        places = {target_name(one): target_named(database, one) for one in given}
         removed, unknown = remove_targets(database, given)
         alike = find_target(database, name) if name is not None and unknown else None
     for one in removed:
@@ -304,4 +323,6 @@ def targets_import(
     """Add many targets at once."""
     with open_store(config) as (_, database):
         added = import_targets(database, file)
+        for name in target_names(file):
+            _tell_cut(name)
     console.print(f"{len(added)} targets")

@@ -19,7 +19,7 @@ from astropy.io.fits.verify import VerifyError
 from astropy.utils.exceptions import AstropyWarning
 
 from nightflow.instruments.profile import CameraProfile, KeywordRule
-from nightflow.instruments.values import parse_number, parse_text
+from nightflow.instruments.values import MAXIMUM_TEXT, is_cut, parse_number, parse_text
 
 __all__ = ["Found", "HeaderReader", "card_value", "matches", "quoted"]
 
@@ -158,11 +158,16 @@ class HeaderReader:
         return None
 
     def text(self, quantity: str) -> str:
-        """Return ``quantity`` as text, "" where the header says nothing."""
+        """Return ``quantity`` as text, "" where the header says nothing; what is too long is cut, aloud."""
         found = next(self.candidates(quantity), None)
         if found is None:
             return ""
         self._note_guess(found)
+        if is_cut(found.value):
+            length = len(str(found.value))
+            self.warnings.append(
+                f"{quantity}: {found.origin} has {length} characters: cut to the first {MAXIMUM_TEXT}"
+            )
         return parse_text(found.value)
 
     def looked_for(self, quantity: str) -> str:

@@ -53,6 +53,11 @@ def parse_text(value: object) -> str:
     return "" if text.lower() in _BLANKS else text
 
 
+def is_cut(value: object) -> bool:
+    """Return whether `parse_text` keeps a part only of a card's value."""
+    return isinstance(value, str) and len(" ".join(value.split())) > MAXIMUM_TEXT
+
+
 def parse_number(value: object) -> float | None:
     """Return a finite number: 3, 3.0, "3", " +3.0D0 ", "3 e-/ADU"; None for anything else."""
     number, _ = _number_and_unit(value)

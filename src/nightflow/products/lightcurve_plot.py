@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.markers import CARETDOWN
 from numpy.typing import NDArray
 
@@ -25,6 +27,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DPI = 200
 _TITLE = 80
 """Characters of a title or a filter name that are shown."""
+_NO_SIGN = "\ufffd"
+"""For what the font does not have."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +202,18 @@ def _scale(axes: Axes, curve: LightCurve, panel: _Panel, limits: NDArray[np.bool
 
 def shown(text: str) -> str:
     """Return text of others in one line of a length that fits, without signs that cannot be drawn."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
+    drawn = _drawn()
+    printable = "".join(
+        " " if not character.isprintable() else character if ord(character) in drawn else _NO_SIGN
+        for character in text[: _TITLE + 1]
+    )
     return printable if len(printable) <= _TITLE else printable[: _TITLE - 1] + "\u2026"
+
+
+@cache
+def _drawn() -> frozenset[int]:
+    """Return the signs that the font has; of others matplotlib would warn each time."""
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def _finish(axes: Axes) -> None:

@@ -23,11 +23,13 @@ from nightflow.store.database import Database
 from nightflow.store.models import Target, plain_text
 
 __all__ = [
-    "TargetPlace", "add_target", "find_target", "list_targets", "position_at", "remove_targets",
-    "target_named", "target_places", "targets_near",
+    "MAXIMUM_NAME", "TargetPlace", "add_target", "find_target", "list_targets", "position_at",
+    "remove_targets", "target_name", "target_named", "target_places", "targets_near",
 ]  # fmt: skip
 
 _MAS_PER_DEGREE = 3.6e6
+MAXIMUM_NAME = 256
+"""Characters, as many as are kept of a header's OBJECT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ def add_target(
     Parameters
     ----------
     name : str
-        Text of any kind; unique.
+        Text of any kind; unique. Of a longer one the first `MAXIMUM_NAME` characters.
     ra, dec : float, optional
         ICRS degrees at ``epoch``; needed without an ephemeris.
     pmra, pmdec : float
@@ -93,7 +95,7 @@ def add_target(
     ConfigurationError
         A value is not one that a place on the sky may have; the message names it.
     """
-    cleaned = plain_text(name).strip()
+    cleaned = target_name(name)
     rows = None if ephemeris is None else _sorted(ephemeris)
     _check(cleaned, ra, dec, (pmra, pmdec, epoch), rows)
     values = {"ra": ra, "dec": dec, "pmra": pmra, "pmdec": pmdec, "epoch": epoch, "ephemeris": rows}
@@ -104,6 +106,11 @@ def add_target(
         session.add(target)
         session.flush()
         return target
+
+
+def target_name(name: str) -> str:
+    """Return a name as it is kept: no blanks around, what no database takes as escapes, not too long."""
+    return plain_text(name).strip()[:MAXIMUM_NAME].strip()
 
 
 def remove_targets(database: Database, names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -122,7 +129,7 @@ def remove_targets(database: Database, names: Sequence[str]) -> tuple[list[str],
     removed, unknown : list of str
         Names of targets that are gone, and names that no target has.
     """
-    cleaned = list(dict.fromkeys(plain_text(name).strip() for name in names))
+    cleaned = list(dict.fromkeys(map(target_name, names)))
     removed, unknown = [], []
     with database.write() as session:
         for name in cleaned:
@@ -138,7 +145,7 @@ def remove_targets(database: Database, names: Sequence[str]) -> tuple[list[str],
 def target_named(database: Database, name: str) -> Target | None:
     """Return the target of exactly that name."""
     with database.session() as session:
-        return _by_name(session, plain_text(name).strip())
+        return _by_name(session, target_name(name))
 
 
 def list_targets(database: Database) -> list[Target]:
@@ -149,7 +156,7 @@ def list_targets(database: Database) -> list[Target]:
 
 def find_target(database: Database, name: str) -> Target | None:
     """Return the target of that name; else the only one whose name differs in case, blanks and signs only."""
-    cleaned = plain_text(name).strip()
+    cleaned = target_name(name)
     target = target_named(database, name)
     if target is not None or not plain_name(cleaned):
         return target
