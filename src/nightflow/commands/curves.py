@@ -22,12 +22,14 @@ from nightflow.commands.common import (
     one_missing,
     open_store,
     printable,
+    say,
     write_named,
 )
 from nightflow.errors import ConfigurationError
 from nightflow.fits_output import replacing
+from nightflow.flags import MEANINGS, Flag
 from nightflow.lightcurves.detrend import TERMS, detrended_curve
-from nightflow.lightcurves.light_curve import LightCurve
+from nightflow.lightcurves.light_curve import COLUMNS, LightCurve
 from nightflow.lightcurves.upper_limits import LEVEL, limits_at_level
 from nightflow.products.aavso import to_aavso
 from nightflow.products.alcdef import to_alcdef
@@ -72,6 +74,23 @@ class Kind(StrEnum):
     FORCED = "forced"
 
 
+def _print_columns(asked: bool) -> None:
+    """Print what `described` says and exit."""
+    if asked:
+        for line in described():
+            say(line)
+        raise typer.Exit
+
+
+def described() -> list[str]:
+    """Return the columns of a light curve with units and meaning, and the bits of its flags, a line each."""
+    width = max(len(column.name) for column in COLUMNS)
+    unit = max(len(column.unit) for column in COLUMNS)
+    lines = [f"{one.name:<{width}}  {one.unit:<{unit}}  {one.description}" for one in COLUMNS]
+    bits = [f"{int(flag):>{width}}  {str(flag.name).lower()}: {MEANINGS[flag]}" for flag in Flag]
+    return [*lines, "", "flags are the sum of", *bits]
+
+
 def lightcurve(
     name: Annotated[
         str | None, typer.Argument(help="A target or a body, such as N20260301-1; or give --ra and --dec.")
@@ -103,11 +122,20 @@ def lightcurve(
     observer: Annotated[str, typer.Option(help=_OBSERVER)] = "",
     observatory: Annotated[str, typer.Option(help="Your MPC code, for --format alcdef.")] = "XXX",
     filter_code: Annotated[str | None, typer.Option(help=_FILTER_CODE)] = None,
+    columns: Annotated[
+        bool,
+        typer.Option(
+            "--columns",
+            help="Say what each column is: unit, meaning, what its error holds; and the flags.",
+            callback=_print_columns,
+            is_eager=True,
+        ),
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Print the light curve of a target, of a body that moves, or of the source nearest to a place.
 
-    Exits with 2 if there is none.
+    `--columns` says what each column is. Exits with 2 if there is none.
     """
     report = _Report(observer=observer, observatory=observatory, filter_code=filter_code)
     if period is not None and (plot is None or not period > 0):

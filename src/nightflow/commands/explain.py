@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.explain import ExposureStory, FrameStory
 from nightflow.pipeline.explain import explain as tell
 from nightflow.pipeline.explain_masters import MasterStory
+from nightflow.store.models import State
 
 __all__ = ["explain"]
 
@@ -50,7 +52,7 @@ def describe(story: ExposureStory) -> list[str]:
         _line(
             "exposure", f"number {exposure['id']}, {exposure['size']} bytes, sha256 {exposure['sha256'][:16]}"
         ),
-        _line("state", _state(exposure)),
+        _line("state", _state(exposure, [line for one in story.frames for line in _told(one)])),
         _line("received", f"{exposure['received_at']:%Y-%m-%d %H:%M:%S} UTC{_until(exposure)}"),
     ]
     if not story.frames:
@@ -64,7 +66,7 @@ def _frame_lines(story: FrameStory) -> list[str]:
     frame = story.frame
     lines = [
         f"frame {frame['id']}: detector {frame['detector']}, HDU {frame['hdu']}, {_what(frame)}",
-        _line("state", _state(frame)),
+        _line("state", _state(frame, story.warnings)),
         _line(
             "time",
             f"night {frame['night'] or '?'}, MJD {_number(frame['mjd_mid'], 6)}, {frame['exptime']:g} s",
@@ -75,7 +77,8 @@ def _frame_lines(story: FrameStory) -> list[str]:
     for master in story.masters:
         lines += _master_lines(master)
     lines += _result_lines(story)
-    lines += [_line("warning", warning) for warning in story.warnings]
+    missing = "; ".join(master.why for master in story.masters if master.used is None)
+    lines += [_line("warning", warning) for warning in story.warnings if warning not in missing]
     if frame["traceback"]:
         lines += ["traceback:", *frame["traceback"].rstrip().splitlines()]
     return lines
@@ -154,8 +157,21 @@ def _camera(frame: dict[str, Any]) -> str:
     return f"{frame['instrument']}, {size}{temperature}{airmass}"
 
 
-def _state(row: dict[str, Any]) -> str:
-    return f"{row['state']}: {row['reason']}" if row["reason"] else str(row["state"])
+def _told(story: FrameStory) -> tuple[str, ...]:
+    """Return what the lines of a frame say of it."""
+    return (*story.warnings, str(story.frame["reason"]))
+
+
+def _state(row: dict[str, Any], told: Sequence[str]) -> str:
+    """Return a state and its reason, without what other lines tell: once is enough."""
+    reason, state = str(row["reason"]), str(row["state"])
+    left = reason
+    for text in sorted(filter(None, told), key=len, reverse=True):
+        left = left.replace(text, "")
+    left = "; ".join(filter(None, (part.strip() for part in left.split(";"))))
+    if left == "" and reason:
+        return f"{state}, with the warnings below" if state == State.DONE else f"{state}, see below"
+    return f"{state}: {left}" if left else state
 
 
 def _until(exposure: dict[str, Any]) -> str:

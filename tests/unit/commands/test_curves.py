@@ -12,6 +12,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from nightflow.cli import app
+from nightflow.lightcurves.light_curve import COLUMNS
 from tests.unit.commands.conftest import LIGHTS, TARGET, Observatory
 
 pytestmark = pytest.mark.xdist_group("commands")
@@ -174,3 +175,20 @@ def test_a_report_for_the_aavso(reduced: Observatory) -> None:
     lines = reduced(*words, "--observer", "XYZ").stdout.splitlines()
     assert lines[0] == "#TYPE=EXTENDED"
     assert sum(not line.startswith("#") for line in lines) == LIGHTS
+
+
+def test_each_column_is_described_with_its_unit_and_what_its_error_holds(empty: Observatory) -> None:
+    told = empty("lightcurve", "--columns")
+    assert told.exit_code == 0
+    lines = told.stdout.splitlines()
+    assert [line.split()[0] for line in lines[: len(COLUMNS)]] == [column.name for column in COLUMNS]
+    # The bits of the flags come after the column of that name.
+    by_name = {line.split()[0]: line for line in reversed(lines) if line}
+    for column in COLUMNS:
+        assert f" {column.unit} " in by_name[column.name]
+    errors = [column for column in COLUMNS if column.name.endswith("_err")]
+    assert len(errors) == 5
+    assert all("1 sigma of" in column.description for column in errors)
+    assert "without that of the zero point" in by_name["mag_err"]
+    assert "saturated: " in by_name["8"]
+    assert "--columns" in empty("lightcurve", "--help").stdout

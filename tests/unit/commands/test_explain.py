@@ -135,3 +135,21 @@ def test_a_name_cannot_steer_the_terminal(dome: Observatory) -> None:
     dome("run", str(bad))
     assert "\x1b" not in dome("explain", "red.fits").stdout
     assert "\x1b" not in dome("frames").stdout
+
+
+def test_each_warning_and_each_missing_master_is_told_once(dome: Observatory) -> None:
+    with dome.database as database, database.write() as session:
+        session.connection().exec_driver_sql(
+            'UPDATE reduction SET warnings = \'["gain unknown; 1 assumed", "no colour term"]\''
+        )
+        for table in ("frame", "exposure"):
+            session.connection().exec_driver_sql(
+                f"UPDATE {table} SET reason = 'gain unknown; 1 assumed; no colour term; dome was shut'"
+            )
+    told = dome("explain", "0012").stdout
+    for text in ("gain unknown; 1 assumed", "dome was shut", "  warning     no colour term\n"):
+        assert told.count(text) == 1
+    with dome.database as database, database.write() as session:
+        session.connection().exec_driver_sql("UPDATE frame SET reason = 'gain unknown; 1 assumed'")
+        session.connection().exec_driver_sql("UPDATE exposure SET reason = 'gain unknown; 1 assumed'")
+    assert dome("explain", "0012").stdout.count("done, with the warnings below") == 2

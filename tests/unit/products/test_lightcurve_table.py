@@ -64,7 +64,7 @@ def test_astropy_reads_parquet_with_units_and_notes() -> None:
     curve = transit()
     table = QTable.read(io.BytesIO(encode(curve, "parquet")), format="parquet")
     assert str(table["flux"].unit) == "electron / s"
-    assert table["flux"].info.description == "Flux above background"
+    assert table["flux"].info.description.startswith("Flux of the whole star above")
     assert np.array_equal(table["bjd_tdb"].value, curve["bjd_tdb"])
     assert np.isnan(table["mag"][3])
     assert table["frame"].tolist() == curve["frame"].tolist()
