@@ -106,7 +106,7 @@ def lightcurve(
         float, typer.Option(help="Forced photometry below this S/N is shown as an upper limit at this level.")
     ] = LEVEL,
     output: Annotated[CurveFormat, typer.Option("--format", help="How to write.")] = CurveFormat.CSV,
-    plot: Annotated[Path | None, typer.Option(help="Draw the light curve into this PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the light curve into this PNG, PDF or SVG.")] = None,
     period: Annotated[float | None, typer.Option(help="Days; the plot is folded with it.")] = None,
     epoch: Annotated[float | None, typer.Option(help="BJD_TDB of phase 0; default the first point.")] = None,
     trends: Annotated[

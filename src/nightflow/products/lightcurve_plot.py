@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.markers import CARETDOWN
@@ -25,6 +26,12 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 """Wong 2011, Nature Methods 8, 441: told apart by the colour-blind."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DPI = 200
+_FAINT = 0.45
+"""Opacity of error bars: where many points lie side by side, the points are what is seen."""
+_EMPTY = 0.5
+"""Of a cycle without a point, beyond which a folded curve is drawn once, as wide as its points."""
+_VECTORS = frozenset({"pdf", "svg"})
+"""Endings of files whose figures have no pixels."""
 _TITLE = 80
 """Characters of a title or a filter name that are shown."""
 _NO_SIGN = "\ufffd"
@@ -40,9 +47,9 @@ class _Panel:
 
 
 _PANELS = {
-    "diff_mag": _Panel("diff_mag", "diff_mag_err", "Differential magnitude", True),
+    "diff_mag": _Panel("diff_mag", "diff_mag_err", "Differential magnitude (mag)", True),
     "mag": _Panel("mag", "mag_err", "Magnitude", True),
-    "flux": _Panel("flux", "flux_err", "Flux (electron/s)", False),
+    "flux": _Panel("flux", "flux_err", "Flux (electrons/s)", False),
 }
 
 
@@ -55,26 +62,28 @@ def plot(
     period: float | None = None,
     epoch: float | None = None,
 ) -> None:
-    """Draw a light curve into a PNG file; a file of that name is replaced at once or not at all.
+    """Draw a light curve into a file; a file of that name is replaced at once or not at all.
 
     Parameters
     ----------
     curve : LightCurve
         May be empty: the figure then says so.
     path : Path
-        Of the PNG.
+        A PDF or SVG where its name ends so; else a PNG.
     title : str
         Shown as text, whatever stands in it.
     value : {"diff_mag", "mag", "flux"}, optional
         What to draw; else the first of these that the curve has.
     period : float, optional
-        Days, above 0: two cycles are drawn against the phase.
+        Days, above 0: two cycles are drawn against the phase; where the points cover less than half of one,
+        as those of a transit do, only the part that they cover, around phase 0 if that is in it.
     epoch : float, optional
         Time of phase 0, in the times of the curve; else that of the first point.
     """
     figure = draw(curve, title=title, value=value, period=period, epoch=epoch)
+    ending = path.suffix.lower().lstrip(".")
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI)
+        figure.savefig(temporary, format=ending if ending in _VECTORS else "png", dpi=_DPI)
 
 
 def draw(
@@ -92,17 +101,18 @@ def draw(
     panel = _PANELS[value or _best(curve)]
     limits = np.isfinite(curve["upper_limit"]) & (panel.value == "mag")
     time, offset, label = _time(curve)
-    copies = [time - offset]
+    copies, span = [time - offset], None
     if period is not None:
         phase, label = _phase(time, label, period, epoch)
-        copies = [phase, phase + 1.0]
+        copies, span = _cycles(phase)
     for index, name in enumerate(sorted(set(curve["filter"].tolist()))):
         for number, abscissa in enumerate(copies):
             _draw_filter(axes, curve, panel, abscissa, name, index, limits, named=number == 0)
     axes.set_xlabel(label)
-    if period is not None:
-        axes.set_xlim(0.0, 2.0)
-    axes.set_ylabel(panel.label)
+    if span is not None:
+        axes.set_xlim(*span)
+    # A band's name is text of others.
+    axes.set_ylabel(_label(curve, panel), parse_math=False)
     # Titles and filter names are text of others: a dollar sign begins no formula.
     axes.set_title(shown(title), parse_math=False)
     _scale(axes, curve, panel, limits)
@@ -138,6 +148,34 @@ def _phase(
     return ((time - zero) / period) % 1.0, f"Phase (P = {period:.8g} d, phase 0 at {scale} {zero:.5f})"
 
 
+def _cycles(phase: NDArray[np.float64]) -> tuple[list[NDArray[np.float64]], tuple[float, float]]:
+    """Return the phases once or twice, and the ends of the axis."""
+    known = np.sort(phase[np.isfinite(phase)])
+    gaps = np.diff(np.append(known, known[:1] + 1.0))
+    if len(np.unique(known)) < 2 or gaps.max() <= _EMPTY:
+        return [phase, phase + 1.0], (0.0, 2.0)
+    last = int(np.argmax(gaps))
+    first = float(known[(last + 1) % len(known)])
+    width = 1.0 - float(gaps[last])
+    # Phase 0 is where the user has put what is to be seen: 0.9 to 1.1 are -0.1 to 0.1.
+    start = first - 1.0 if first + width > 1.0 else first
+    margin = 0.05 * width
+    return [(phase - first) % 1.0 + start], (start - margin, start + width + margin)
+
+
+def _label(curve: LightCurve, panel: _Panel) -> str:
+    """Return what the ordinate is; of magnitudes with the system and the band, where all have the same."""
+    if panel.value != "mag":
+        return panel.label
+    calibrated = np.isfinite(curve["mag"]) | np.isfinite(curve["upper_limit"])
+    systems = {
+        f"{system} {band}"
+        for system, band in zip(curve["mag_system"][calibrated], curve["zp_band"][calibrated], strict=True)
+        if system
+    }
+    return f"{panel.label} ({shown(systems.pop())})" if len(systems) == 1 else f"{panel.label} (mag)"
+
+
 def _draw_filter(
     axes: Axes,
     curve: LightCurve,
@@ -164,6 +202,7 @@ def _draw_filter(
                 yerr=np.nan_to_num(curve[panel.error][rows]),
                 linestyle="none",
                 elinewidth=0.8,
+                ecolor=to_rgba(color, _FAINT),
                 capsize=0,
                 markerfacecolor=face,
                 markeredgewidth=0.9,

@@ -62,11 +62,17 @@ def test_brighter_is_up() -> None:
 
 def test_what_the_curve_has_is_drawn() -> None:
     curve = transit()
-    assert _axes(curve).get_ylabel() == "Differential magnitude"
+    assert _axes(curve).get_ylabel() == "Differential magnitude (mag)"
     curve.columns["diff_mag"] = np.full(40, np.nan)
-    assert _axes(curve).get_ylabel() == "Magnitude"
+    assert _axes(curve).get_ylabel() == "Magnitude (Vega V)"
     curve.columns["mag"] = np.full(40, np.nan)
-    assert _axes(curve).get_ylabel() == "Flux (electron/s)"
+    assert _axes(curve).get_ylabel() == "Flux (electrons/s)"
+
+
+def test_magnitudes_of_two_bands_are_called_by_none() -> None:
+    curve = transit()
+    curve.columns["zp_band"] = np.where(np.arange(40) % 2 == 0, "VT", "$V").astype(object)
+    assert _axes(curve, value="mag").get_ylabel() == "Magnitude (mag)"
 
 
 def test_a_flagged_point_does_not_set_the_scale() -> None:
@@ -104,6 +110,36 @@ def test_a_folded_curve_has_two_cycles_and_names_its_period() -> None:
     assert len(labels) == len(set(labels))
 
 
+@pytest.mark.parametrize(
+    ("middle", "low", "high"), [(0.14, -0.07, 0.07), (-0.86, 0.43, 0.57), (0.0, 0.0, 0.14)]
+)
+def test_a_transit_folded_with_its_period_fills_the_figure(middle: float, low: float, high: float) -> None:
+    # 0.28 days of a period of 2: a seventh of a cycle.
+    curve = transit()
+    shown = np.isfinite(curve["diff_mag"])
+    # Of points at phase 0 the next digit would decide whether they begin or end a cycle.
+    axes = draw(curve, period=2.0, epoch=2458107.571234567 - 1e-7 + middle).axes[0]
+    points = np.concatenate([np.asarray(line.lines[0].get_xdata()) for line in axes.containers])
+    assert len(points) == shown.sum()
+    np.testing.assert_allclose([points.min(), points.max()], [low, high], atol=1e-6)
+    np.testing.assert_allclose(axes.get_xlim(), [low - 0.007, high + 0.007], atol=1e-6)
+    in_time = np.sort(curve["bjd_tdb"][shown])
+    np.testing.assert_allclose(np.diff(np.sort(points)), np.diff(in_time) / 2.0, atol=1e-6)
+
+
+def test_one_point_is_folded_too() -> None:
+    axes = draw(transit().take(np.array([3])), period=2.0).axes[0]
+    assert axes.get_xlim() == (0.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "magic"), [("a.pdf", b"%PDF"), ("a.SVG", b"<?xml"), ("a.png", b"\x89PNG"), ("a", b"\x89PNG")]
+)
+def test_a_figure_is_what_its_name_ends_in(tmp_path: Path, name: str, magic: bytes) -> None:
+    plot(transit(), tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(magic)
+
+
 def test_no_curve_is_folded_with_a_period_that_is_none() -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         draw(transit(), period=0.0)
@@ -117,4 +153,4 @@ def test_upper_limits_are_carets_in_place_of_magnitudes() -> None:
     (carets,) = (line for line in axes.lines if line.get_label() == "Clear, fainter than")
     assert carets.get_ydata().tolist() == [11.0] * 4
     assert len(_points(axes, "Clear")) == 20 - 4
-    assert axes.get_ylabel() == "Magnitude"
+    assert axes.get_ylabel() == "Magnitude (Vega V)"
