@@ -33,6 +33,8 @@ log = get_logger("nightflow.flows")
 
 FRAMES_AT_ONCE = os.cpu_count() or 1
 """Chips of a mosaic that are reduced in parallel."""
+FRAMES_BEHIND = 2
+"""Frames that wait for their products while the next ones are reduced."""
 PATIENCE_SECONDS = 5.0
 """How long a name for the run may take; it is never worth more."""
 
@@ -70,48 +72,87 @@ async def reduce_one(exposure_id: int, *, name_the_run: bool = True) -> Outcome:
 
 
 async def reduce_leased(exposure_id: int, worker: str, *, name_the_run: bool) -> Outcome:
-    """Take an exposure through all its steps; whatever happens, the ledger says how it ended."""
+    """Take an exposure through all its steps; whatever happens, the ledger says how it ended.
+
+    Products are written behind: the exposure is settled, and its lease free, meanwhile.
+    """
     try:
         exposure = await identify(exposure_id)
     except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
         return await conclude(exposure_id, error, worker=worker)
     if name_the_run:
         await name_run(exposure.title)
-    # A calibration is checked and settled by now: there is no more to do until a light needs its master.
-    thumbnails = await reduce_frames(exposure) if exposure.kind == "light" else {}
-    outcome = await conclude(exposure_id, worker=worker)
-    for frame_id, thumbnail in thumbnails.items():
-        await publish(frame_id, thumbnail)
-    return outcome
+    behind = Behind(len(exposure.frame_ids))
+    try:
+        # A calibration is checked and settled by now: there is no more to do until a light needs its master.
+        if exposure.kind == "light":
+            await reduce_frames(exposure, behind)
+        return await conclude(exposure_id, worker=worker)
+    finally:
+        await behind.done()
 
 
-async def reduce_frames(exposure: IdentifiedExposure) -> dict[int, str]:
-    """Reduce the frames of an exposure, in parallel where cores allow; return the thumbnail of each."""
+class Behind:
+    """What is written and shown of frames that are settled, a few at a time: each holds its pixels.
+
+    Parameters
+    ----------
+    n_frames : int
+        Of the exposure. Where they are few, nothing is written before the exposure is settled.
+    """
+
+    def __init__(self, n_frames: int) -> None:
+        self._may_begin = asyncio.Event()
+        if n_frames > FRAMES_BEHIND:
+            self._may_begin.set()
+        self._room = asyncio.Semaphore(FRAMES_BEHIND)
+        self._going_on: list[asyncio.Task[None]] = []
+
+    async def show(self, frame_id: int, *, with_products: bool) -> None:
+        """Write the products of a frame and show it; wait only where too many others are waiting."""
+        await self._room.acquire()
+        self._going_on.append(asyncio.create_task(self._show(frame_id, with_products)))
+
+    async def _show(self, frame_id: int, with_products: bool) -> None:
+        await self._may_begin.wait()
+        try:
+            written = await products(frame_id) if with_products else {}
+            await publish(frame_id, written.get("thumbnail", ""))
+        except Exception:  # the rows are in the store: nothing that goes wrong here changes that
+            log.exception("frame %d: not shown", frame_id)
+        finally:
+            self._room.release()
+
+    async def done(self) -> None:
+        """Write and show what is left, and wait for it."""
+        self._may_begin.set()
+        await asyncio.gather(*self._going_on)
+
+
+async def reduce_frames(exposure: IdentifiedExposure, behind: Behind) -> None:
+    """Reduce the frames of an exposure, in parallel where cores allow."""
     core = asyncio.Semaphore(FRAMES_AT_ONCE)
 
-    async def on_a_core(frame_id: int) -> str:
+    async def on_a_core(frame_id: int) -> None:
         async with core:
-            return await reduce_frame(frame_id)
+            await behind.show(frame_id, with_products=await reduce_frame(frame_id))
 
-    thumbnails = await asyncio.gather(*(on_a_core(frame_id) for frame_id in exposure.frame_ids))
-    return dict(zip(exposure.frame_ids, thumbnails, strict=True))
+    await asyncio.gather(*(on_a_core(frame_id) for frame_id in exposure.frame_ids))
 
 
-async def reduce_frame(frame_id: int) -> str:
-    """Take one frame through the steps, settle it in the ledger, and return the path of its thumbnail."""
-    thumbnail = ""
+async def reduce_frame(frame_id: int) -> bool:
+    """Take one frame through the steps and settle it in the ledger; return whether it went well."""
     try:
         await calibrate(frame_id)
         await measure(frame_id)
         await solve(frame_id)
         await flux(frame_id)
         await append(frame_id)
-        thumbnail = (await products(frame_id)).get("thumbnail", "")
     except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
         await settle(frame_id, error)
-    else:
-        await settle(frame_id)
-    return thumbnail
+        return False
+    await settle(frame_id)
+    return True
 
 
 async def name_run(title: str) -> None:

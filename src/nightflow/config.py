@@ -62,6 +62,24 @@ class RunSettings(_Section):
     """Write reduced FITS files and thumbnails."""
 
 
+class StepLimits(_Section):
+    """Seconds after which a step of the live service is ended, by ending its worker.
+
+    They are for what hangs, not for what is slow: the exposure is tried again, three times in all.
+    """
+
+    identify: float = Field(120.0, gt=0)
+    calibrate: float = Field(900.0, gt=0)
+    """Masters may have to be built first."""
+    measure: float = Field(300.0, gt=0)
+    solve: float = Field(300.0, gt=0)
+    flux: float = Field(300.0, gt=0)
+    append: float = Field(300.0, gt=0)
+    products: float = Field(300.0, gt=0)
+    other: float = Field(300.0, gt=0)
+    """All else, waiting for the Prefect server between two steps too."""
+
+
 class WatchSettings(_Section):
     """`nightflow watch`."""
 
@@ -72,7 +90,11 @@ class WatchSettings(_Section):
     sweep_seconds: float = Field(30.0, gt=0)
     """How often folders are listed anew, for what the events did not tell."""
     workers: int = Field(1, ge=1, le=8)
-    """Exposures reduced at the same time."""
+    """Exposures reduced at the same time, each by a process of its own."""
+    memory_gb: float = Field(0.0, ge=0)
+    """Of one worker: above it the worker is replaced after its exposure, half as much again ends it at once.
+    0: half of the machine's, shared by the workers."""
+    limits: StepLimits = StepLimits()
     lease_seconds: float = Field(300.0, gt=0)
     products: bool = True
 

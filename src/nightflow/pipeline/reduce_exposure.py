@@ -18,7 +18,13 @@ _TRIES = 3
 _FIRST_PAUSE = 0.5
 
 
-def reduce_exposure(reducer: Reducer, exposure_id: int, worker: str | None = None) -> Outcome:
+def reduce_exposure(
+    reducer: Reducer,
+    exposure_id: int,
+    worker: str | None = None,
+    *,
+    products: Callable[[int], object] | None = None,
+) -> Outcome:
     """Take one exposure from its file to a terminal state; no error gets out of here but a broken store's.
 
     Parameters
@@ -28,6 +34,8 @@ def reduce_exposure(reducer: Reducer, exposure_id: int, worker: str | None = Non
         Leased by the caller.
     worker : str, optional
         In whose name it is leased; see `Reducer.conclude`.
+    products : callable, optional
+        What is done with a frame whose rows are in the store; else its products are written at once.
     """
     try:
         exposure = _patiently(partial(reducer.identify, exposure_id))
@@ -35,20 +43,22 @@ def reduce_exposure(reducer: Reducer, exposure_id: int, worker: str | None = Non
         return reducer.conclude(exposure_id, error, worker)
     steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()
     for frame_id in exposure.frame_ids:
-        _reduce_frame(reducer, frame_id, steps)
+        _reduce_frame(reducer, frame_id, steps, products or reducer.products)
     return reducer.conclude(exposure_id, worker=worker)
 
 
-def _reduce_frame(reducer: Reducer, frame_id: int, steps: tuple[str, ...]) -> None:
+def _reduce_frame(
+    reducer: Reducer, frame_id: int, steps: tuple[str, ...], products: Callable[[int], object]
+) -> None:
     try:
         for step in steps:
             _patiently(partial(reducer.perform, frame_id, step))
-        if steps:
-            reducer.products(frame_id)
     except Exception as error:  # noqa: BLE001 - settle_frame records it: by consequence, or as a bug
         reducer.settle_frame(frame_id, error)
     else:
         reducer.settle_frame(frame_id)
+        if steps:
+            products(frame_id)
 
 
 def _patiently(action: Callable[[], _T]) -> _T:

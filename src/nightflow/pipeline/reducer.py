@@ -2,22 +2,24 @@
 
 The flows call it through tasks, one call a step; `nightflow.pipeline.reduce_exposure` calls it in a row, for
 `nightflow run` and for the night when the Prefect server is away. Pixels stay in here, between `identify` and
-`Reducer.settle_frame`.
+`Reducer.settle_frame`; those of a frame with products until `Reducer.products` has written them.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
-from nightflow.errors import NoSolution
+from nightflow.errors import NightflowError, NoSolution
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.append import append
@@ -35,14 +37,16 @@ from nightflow.pipeline.solve import solve
 from nightflow.pipeline.waiting import wake_for_calibration
 from nightflow.pipeline.work import Context, Work
 from nightflow.store.database import Database
-from nightflow.store.frames import frames_of, record_frames, settle_frame
+from nightflow.store.frames import add_warning, frames_of, record_frames, settle_frame
 from nightflow.store.ledger import requeue, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.overview import frame_rows, get_exposure
 from nightflow.store.supersede import supersede_replaced
 
-__all__ = ["STEPS", "IdentifiedExposure", "Outcome", "Reducer"]
+__all__ = ["STEPS", "IdentifiedExposure", "Observer", "Outcome", "Reducer"]
+
+log = logging.getLogger(__name__)
 
 STEPS = ("calibrate", "measure", "solve", "flux", "append")
 """The steps of a light frame, in order."""
@@ -111,6 +115,19 @@ class _Opened:
     surroundings: str = ""
 
 
+class Observer(Protocol):
+    """Is told what a reducer does; called from whichever thread does it."""
+
+    def began(self, step: str, exposure_id: int, row: int) -> None:
+        """Take note that a step begins on a row of the ledger: a frame, or the exposure itself."""
+
+    def ended(self, step: str, exposure_id: int, row: int) -> None:
+        """Take note that it has ended, well or not."""
+
+    def settled(self, outcome: Outcome) -> None:
+        """Take note of how an exposure ended; the ledger says it by now."""
+
+
 class Reducer:
     """Everything one process needs to reduce exposures; safe for threads that work on different ones.
 
@@ -128,6 +145,7 @@ class Reducer:
         `nightflow.pipeline.master_plan.plan_master`.
     clock : callable
         Returns the time of day, aware.
+    observer : Observer, optional
     """
 
     def __init__(
@@ -139,6 +157,7 @@ class Reducer:
         products: bool = True,
         definitive_masters: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        observer: Observer | None = None,
     ) -> None:
         self.settings = settings
         self.database = Database(settings.store_url)
@@ -146,8 +165,11 @@ class Reducer:
         self.until = until
         self._products = products
         self._clock = clock
+        self._observer = observer
         self._lock = threading.Lock()
+        self._concluding = threading.Lock()
         self._works: dict[int, Work] = {}
+        self._due: dict[int, Work] = {}
         self._opened: dict[int, _Opened] = {}
         self._verdicts: dict[int, Verdict] = {}
         profiles = load_profiles(settings.resolve(settings.paths.cameras))
@@ -206,6 +228,10 @@ class Reducer:
         RetryLater
             The file cannot be read now.
         """
+        with self._observed("identify", exposure_id, exposure_id):
+            return self._identify(exposure_id)
+
+    def _identify(self, exposure_id: int) -> IdentifiedExposure:
         exposure = self._exposure(exposure_id)
         path = Path(exposure.path)
         with self._lock:
@@ -245,20 +271,53 @@ class Reducer:
             return {"skipped": f"stops after {self.until}"}
         started = time.perf_counter()
         try:
-            summary = self._append(work) if step == "append" else _WORKERS[step](work, self.context)
+            with self._observed(step, work.exposure_id, frame_id):
+                summary = self._append(work) if step == "append" else _WORKERS[step](work, self.context)
         finally:
             work.timings[step] = time.perf_counter() - started
         return {**summary, "seconds": round(work.timings[step], 3)}
 
     def products(self, frame_id: int) -> dict[str, str]:
-        """Write the reduced frame and its thumbnail; return their paths by name."""
-        if not self._products:
+        """Write the reduced frame and its thumbnail of a settled frame; return their paths by name.
+
+        What goes wrong is a warning of the frame, and ends nothing.
+        """
+        with self._lock:
+            work = self._due.pop(frame_id, None)
+        if work is None:
             return {}
-        return write_products(self._works[frame_id], self.context)
+        with self._observed("products", work.exposure_id, frame_id):
+            known = len(work.warnings)
+            written = write_products(work, self.context)
+            for warning in work.warnings[known:]:
+                self._warn(work, warning)
+        return written
+
+    def _warn(self, work: Work, warning: str) -> None:
+        """Add a warning to a frame that is settled, and to its exposure, which may be concluded or not."""
+        with self._concluding:
+            with self._lock:
+                found = self._verdicts.get(work.frame_id)
+                if found is not None:
+                    reason = "; ".join(one for one in (found.reason, warning) if one)
+                    self._verdicts[work.frame_id] = replace(found, reason=reason)
+            try:
+                add_warning(self.database, work.frame_id, warning)
+            except NightflowError as error:
+                log.warning("%s: %s; and the ledger could not be told: %s", work.path.name, warning, error)
 
     def settle_frame(self, frame_id: int, error: BaseException | None = None) -> str:
-        """Give a frame the state that follows from how its steps ended, and forget its arrays."""
+        """Give a frame the state that follows from how its steps ended.
+
+        Its arrays are forgotten, or kept for `products` where it is done.
+        """
         work = self._works.get(frame_id)
+        if work is None:
+            return self._settle_frame(frame_id, error, work)
+        with self._observed("settle", work.exposure_id, frame_id):
+            return self._settle_frame(frame_id, error, work)
+
+    def _settle_frame(self, frame_id: int, error: BaseException | None, work: Work | None) -> str:
         found = verdict(error)
         if work is not None and isinstance(error, NoSolution):
             # What was found stays to be seen: masters, FWHM, sources. Without a WCS it is in no light curve.
@@ -270,6 +329,8 @@ class Reducer:
         with self._lock:
             self._verdicts[frame_id] = found
             self._works.pop(frame_id, None)
+            if work is not None and error is None and self._products:
+                self._due[frame_id] = work
         return str(found.state)
 
     def conclude(
@@ -286,6 +347,13 @@ class Reducer:
             Where given, only the holder of the lease may settle; one that has lost it gets an outcome in
             state "lost", and nothing is written.
         """
+        with self._observed("conclude", exposure_id, exposure_id), self._concluding:
+            outcome = self._conclude(exposure_id, error, worker)
+        if self._observer is not None and outcome.state != "lost":
+            self._observer.settled(outcome)
+        return outcome
+
+    def _conclude(self, exposure_id: int, error: BaseException | None, worker: str | None) -> Outcome:
         exposure = self._exposure(exposure_id)
         frames = frames_of(self.database, exposure_id)
         found = self._worst(frames) if error is None else verdict(error)
@@ -313,6 +381,17 @@ class Reducer:
             reason=found.reason,
             seconds=time.perf_counter() - opened.began if opened is not None else 0.0,
         )
+
+    @contextmanager
+    def _observed(self, step: str, exposure_id: int, row: int) -> Iterator[None]:
+        if self._observer is None:
+            yield
+            return
+        self._observer.began(step, exposure_id, row)
+        try:
+            yield
+        finally:
+            self._observer.ended(step, exposure_id, row)
 
     def _put_off(self, priority: int) -> dict[str, Any]:
         """Return when and how urgently an exposure is tried again that something outside keeps waiting."""

@@ -13,14 +13,18 @@ from sqlmodel import col, select
 
 from nightflow.pipeline.run_lease import free_dead_runs, take
 from nightflow.store.database import Database
+from nightflow.store.frames import fail_frames
 from nightflow.store.leases import SUSPECT_AFTER, release
 from nightflow.store.ledger import settle_exposure
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import get_exposure
 
 __all__ = [
+    "ATTEMPTS",
     "GIVEN_UP_AFTER",
     "Inherited",
+    "act_as",
+    "count_death",
     "free_dead_leases",
     "hold",
     "note_run",
@@ -30,7 +34,12 @@ __all__ = [
 
 PREFIX = "watch:"
 GIVEN_UP_AFTER = SUSPECT_AFTER + 3
-"""Deaths after which an exposure has failed: three of them with nothing else in work that could be guilty."""
+"""Deaths of a service after which an exposure has failed: three of them with nothing else in work that could
+be guilty."""
+ATTEMPTS = 3
+"""Deaths of a worker, seen by a living service, after which an exposure has failed."""
+
+_acting_for: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,15 @@ class Inherited:
     failed: list[int]
 
 
+def act_as(name: str) -> None:
+    """Let this process, a worker, count as the holder of what its service has leased under this name."""
+    _acting_for[:] = [name]
+
+
 def worker_name() -> str:
-    """Return the name under which this process leases exposures."""
+    """Return the name under which this process leases exposures, or its service does."""
+    if _acting_for:
+        return _acting_for[0]
     return f"{PREFIX}{socket.gethostname()}:{os.getpid()}"
 
 
@@ -74,21 +90,57 @@ def free_dead_leases(database: Database, now: datetime) -> Inherited:
     )
     with database.session() as session:
         ids = [one for one in session.exec(held).all() if one is not None]
-    freed = [exposure_id for exposure_id in ids if release(database, exposure_id, after_death=True)]
+    freed = [exposure_id for exposure_id in ids if release(database, exposure_id, after_death="service")]
     failed = [exposure_id for exposure_id in freed if _is_given_up(database, exposure_id, now)]
     return Inherited([one for one in freed if one not in failed], failed)
 
 
 def _is_given_up(database: Database, exposure_id: int, now: datetime) -> bool:
     exposure = get_exposure(database, exposure_id)
-    if exposure is None or exposure.attempts < GIVEN_UP_AFTER:
+    if exposure is None or exposure.service_deaths < GIVEN_UP_AFTER:
         return False
     reason = (
-        f"{exposure.path}: the service died {exposure.attempts} times with this exposure in work, at last "
-        "with nothing else in work: out of memory, or a crash in a library. See the service's log and dmesg; "
-        "`nightflow retry` tries it again"
+        f"{exposure.path}: the service died {exposure.service_deaths} times with this exposure in work, "
+        "at last with nothing else in work: out of memory, or a crash in a library. See the service's log "
+        "and dmesg; `nightflow retry` tries it again"
     )
+    fail_frames(database, exposure_id, reason)
     return settle_exposure(database, exposure_id, State.FAILED, reason, now=now)
+
+
+def count_death(database: Database, exposure_id: int, worker: str, how: str, now: datetime) -> State | None:
+    """Count the death of a worker on the exposure that it had in work.
+
+    It is tried again, behind what is fresh, or has failed with the third.
+
+    Parameters
+    ----------
+    worker : str
+        In whose name it is leased.
+    how : str
+        The step, and what ended the worker after how long.
+    now : datetime
+        Aware.
+
+    Returns
+    -------
+    State or None
+        ``received`` or ``failed``; None where ``worker`` does not hold it, and nothing was written.
+    """
+    exposure = get_exposure(database, exposure_id)
+    if exposure is None or exposure.state != State.REDUCING or exposure.leased_by != worker:
+        return None
+    deaths = exposure.attempts + 1
+    if deaths < ATTEMPTS:
+        reason = f"attempt {deaths} of {ATTEMPTS}: {how}; it is tried again"
+        again = release(database, exposure_id, worker, after_death="worker", reason=reason)
+        return State.RECEIVED if again else None
+    reason = f"{exposure.path}: {deaths} workers died of it, at last in {how}; try again: `nightflow retry`"
+    fail_frames(database, exposure_id, reason)
+    ended = settle_exposure(
+        database, exposure_id, State.FAILED, reason, now=now, worker=worker, attempts=deaths
+    )
+    return State.FAILED if ended else None
 
 
 def hold(database: Database, exposure_id: int) -> str | None:

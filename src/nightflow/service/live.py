@@ -12,13 +12,16 @@ from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.touched import BetterMasters
 from nightflow.service.alarms import Alarms
 from nightflow.service.instance_lock import only_instance
-from nightflow.service.leases import free_dead_leases, service_tag
+from nightflow.service.leases import free_dead_leases, service_tag, worker_name
 from nightflow.service.live_service import LiveService, Runs
 from nightflow.service.notify import Notifier
+from nightflow.service.nursery import Nursery
 from nightflow.service.prefect_environment import prepare_environment
 from nightflow.service.process import run_in_thread, set_by_hangup, stopped_by_signals
 from nightflow.service.reload import SettingsReload, live_reducer
 from nightflow.service.told import Told, told_file
+from nightflow.service.workbench import Execute, serve
+from nightflow.service.worker import Worker
 from nightflow.store.database import Database
 from nightflow.store.models import State
 from nightflow.store.overview import counts, get_exposure
@@ -61,9 +64,21 @@ def watch(
     """
     stop = stop or threading.Event()
     prepare_environment(settings.prefect)
+    execution = _execution(settings)
+    # Before anything else: it is forked, and must find neither threads nor connections nor locks.
+    with Nursery(lambda connection: serve(connection, execution)) as nursery:
+        return _watch(settings, nursery, until_idle, stop, SettingsReload(load or (lambda: settings)))
+
+
+def _watch(
+    settings: Settings,
+    nursery: Nursery,
+    until_idle: float | None,
+    stop: threading.Event,
+    reload: SettingsReload,
+) -> dict[State, int]:
     database = Database(settings.store_url)
     database.upgrade()
-    reload = SettingsReload(load or (lambda: settings))
     signals = stopped_by_signals(stop), set_by_hangup(reload.asked)
     with database, only_instance(database) as lock, signals[0], signals[1]:
         _inherit(database)
@@ -74,6 +89,7 @@ def watch(
             settings,
             database=database,
             reducer=reducer,
+            workers=lambda settings: Worker(nursery, settings, worker_name()),
             runs=_prefect_runs(settings, reducer),
             stop=stop,
             until_idle=until_idle,
@@ -97,6 +113,17 @@ def _keep_house(masters: BetterMasters, alarms: Alarms, notifier: Notifier) -> C
     return keep
 
 
+def _execution(settings: Settings) -> Callable[[Reducer], Execute] | None:
+    """Return what makes of a reducer the executor of runs; it is imported here for all workers."""
+    if not settings.prefect.enabled:
+        return None
+    # Imported here: Prefect takes two seconds to import and reads its environment then.
+    from nightflow.service.prefect_runs import RunExecutor, load_flows
+
+    load_flows()
+    return RunExecutor
+
+
 def _inherit(database: Database) -> None:
     """Take over what a service that died had in work."""
     left = free_dead_leases(database, datetime.now(UTC))
@@ -110,7 +137,6 @@ def _inherit(database: Database) -> None:
 def _prefect_runs(settings: Settings, reducer: Reducer) -> Runs | None:
     if not settings.prefect.enabled:
         return None
-    # Imported here: Prefect takes two seconds to import and reads its environment then.
     from nightflow.service.prefect_runs import PrefectRuns
 
     return PrefectRuns(

@@ -1,36 +1,41 @@
-"""Lease, reduce, conclude: the workers of the live service.
+"""Lease, hand over, see to the end: the live service.
 
-A sensor thread writes ledger rows; a few workers lease exposures and reduce them, each as a run where a
-server is there to show it and without one where not. Everything that must survive stands in the ledger, so
-that the service may die at any moment: its successor frees the leases and goes on.
+A sensor thread writes ledger rows; exposures are leased here and handed to a few warm worker processes, each
+as a run where a server is there to show it and without one where not. A worker that dies is replaced and its
+exposure tried again. Everything that must survive stands in the ledger, so that the service may die at any
+moment: its successor frees the leases and goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from nightflow.config import Settings
-from nightflow.errors import NightflowError
-from nightflow.pipeline.reduce_exposure import reduce_exposure
+from nightflow.errors import NightflowError, RetryLater
 from nightflow.pipeline.reducer import Outcome
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Places, Sensor
 from nightflow.service.frame_log import log_exposure
 from nightflow.service.heartbeat import beat, heartbeat_file
 from nightflow.service.instance_lock import InstanceLock, InstanceTaken
-from nightflow.service.leases import note_run, worker_name
+from nightflow.service.leases import count_death, note_run, worker_name
+from nightflow.service.messages import BegunRun, Ended, RunFault
 from nightflow.service.outage import Outage
+from nightflow.service.turns import Turns
+from nightflow.service.worker import Reduced, WorkerDied
 from nightflow.store.database import Database
+from nightflow.store.frames import add_warning
 from nightflow.store.leases import is_suspect, lease, release, renew
 from nightflow.store.ledger import TERMINAL
-from nightflow.store.models import Exposure, State
+from nightflow.store.models import Exposure
 from nightflow.store.overview import get_exposure, queue_length
 
 __all__ = ["LiveService", "Runs"]
@@ -39,8 +44,10 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """How often the ledger is asked for work that nobody announced."""
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = 7.0
 """How long a stop waits for frames to finish before they are handed back."""
+LEAVE_SECONDS = 120.0
+"""How long a worker that is to be replaced may write products; less at a stop."""
 CONNECT_SECONDS = 15.0
 """How long the start waits for the Prefect server; then the night begins without it."""
 LOCK_SECONDS = 10.0
@@ -60,14 +67,44 @@ class Runs(Protocol):
     async def keep_connected(self) -> None:
         """Look for the server from time to time while it is away; never ends."""
 
-    async def reduce(self, exposure: Exposure) -> str | None:
-        """Reduce an exposure as a run; return the run's id, None where the server is away."""
+    async def begin(self, exposure: Exposure) -> BegunRun | None:
+        """Begin the run of an exposure, which a worker executes; None where the server is away."""
+
+    async def end(self, run: BegunRun, fault: RunFault | None = None) -> None:
+        """Take note that a run is not executed any more, and what kept it from its end."""
 
     def remember(self, outcome: Outcome) -> None:
         """Take note of an exposure that was reduced without the server."""
 
     def use(self, reducer: Any) -> None:
-        """Let the runs that begin from now on do their work with this reducer."""
+        """Let the runs that begin from now on go by this reducer's plans."""
+
+
+class Workers(Protocol):
+    """Makes a worker that works with these settings; it is yet to be started."""
+
+    def __call__(self, settings: Settings) -> LiveWorker: ...
+
+
+class LiveWorker(Protocol):
+    """See `nightflow.service.worker.Worker`."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be given an exposure."""
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether it had better be replaced."""
+
+    async def start(self) -> None:
+        """Make it ready."""
+
+    async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:
+        """Reduce an exposure; return when it is settled."""
+
+    async def leave(self, seconds: float) -> None:
+        """Let it finish, for so long, and end."""
 
 
 class Reload(Protocol):
@@ -96,13 +133,14 @@ class LiveService:
     database : Database
         The ledger; upgraded.
     reducer : Reducer
+        Of the service itself: for plans and housekeeping.
+    workers : Workers
+        Makes the workers.
     runs : Runs, optional
         None where no server is to be used.
     stop : threading.Event
     until_idle : float, optional
         See `nightflow.service.live.watch`.
-    reduce_directly : callable
-        Reduces an exposure without the server.
     housekeeping : callable, optional
         Makes of a reducer what is called with the time, now and then.
     lock : InstanceLock, optional
@@ -117,10 +155,10 @@ class LiveService:
         *,
         database: Database,
         reducer: Any,
+        workers: Workers,
         runs: Runs | None,
         stop: threading.Event,
         until_idle: float | None = None,
-        reduce_directly: Callable[[Any, int, str], Outcome] = reduce_exposure,
         housekeeping: Callable[[Any], Callable[[datetime], object]] | None = None,
         lock: InstanceLock | None = None,
         reload: Reload | None = None,
@@ -130,18 +168,23 @@ class LiveService:
         self._runs = runs
         self._stop = stop
         self._until_idle = until_idle
-        self._reduce_directly = reduce_directly
+        self._new_worker = workers
         self._housekeeping = housekeeping
         self._lock = lock
         self._reload = reload
-        self._worker = worker_name()
+        self._lease_name = worker_name()
         self._reducer = reducer
         self._store = Outage("the store")
+        self._starting = Outage("a worker")
         self._reducing: set[int] = set()
         self._unsettled: set[int] = set()
         self._leasing = asyncio.Lock()
+        self._turns = Turns()
         self._alone = False
         self._workers: dict[int, asyncio.Task[None]] = {}
+        self._behind: set[asyncio.Task[None]] = set()
+        self._generation = 0
+        self._stop_by = math.inf
         self._wake = asyncio.Event()
         self._last_busy = time.monotonic()
 
@@ -199,6 +242,7 @@ class LiveService:
                 log.exception("new settings not taken, the old ones stay")
                 return
             self._settings, self._reducer = settings, reducer
+            self._generation += 1
             if self._runs is not None:
                 self._runs.use(reducer)
         sensor.look_at(_places(settings))
@@ -274,12 +318,50 @@ class LiveService:
 
     async def _work(self, number: int) -> None:
         """Lease and reduce one exposure after the other, as long as so many workers are wanted."""
-        while self._wanted(number):
-            exposure = await self._lease(number)
-            if exposure is None:
-                await self._nap(POLL_SECONDS)
-            else:
-                await self._reduce(exposure)
+        worker: LiveWorker | None = None
+        try:
+            while self._wanted(number):
+                if worker is None or not worker.alive:
+                    generation, worker = self._generation, await self._started()
+                elif worker.outgrown or generation != self._generation:
+                    if worker.outgrown:
+                        log.info("a worker holds more memory than it may; it is replaced")
+                    await worker.leave(self._patience(LEAVE_SECONDS))
+                    worker = None
+                else:
+                    await self._serve(number, worker)
+            if worker is not None:
+                await worker.leave(self._patience(LEAVE_SECONDS))
+                worker = None
+        finally:
+            if worker is not None:
+                await worker.leave(0)
+
+    async def _started(self) -> LiveWorker | None:
+        """Return a new worker; None, after a while, where it could not be started."""
+        worker = self._new_worker(self._settings)
+        try:
+            await worker.start()
+        except RetryLater as error:
+            await self._nap(self._starting.failed(error))
+            return None
+        except asyncio.CancelledError:
+            await worker.leave(0)
+            raise
+        self._starting.answered()
+        return worker
+
+    async def _serve(self, number: int, worker: LiveWorker) -> None:
+        """Give a worker the next exposure, or wait for one."""
+        exposure = await self._lease(number)
+        if exposure is None:
+            await self._nap(POLL_SECONDS)
+        else:
+            await self._reduce(worker, exposure)
+
+    def _patience(self, seconds: float) -> float:
+        """Return how long something may last, of so many seconds, before the service must have stopped."""
+        return max(min(seconds, self._stop_by - time.monotonic()), 0.0)
 
     def _wanted(self, number: int) -> bool:
         return not self._stop.is_set() and number < self._settings.watch.workers
@@ -305,26 +387,33 @@ class LiveService:
     def _take(self, exposure: Exposure) -> None:
         assert exposure.id is not None
         self._reducing.add(exposure.id)
+        self._turns.taken(exposure)
         self._alone = is_suspect(exposure)
         if self._alone:
             log.warning(
                 "%s: the service died %d times with it in work; now it is reduced alone",
                 exposure.path,
-                exposure.attempts,
+                exposure.service_deaths,
             )
 
     def _lease_now(self) -> Exposure | None:
         if self._alone and self._reducing:
             return None
         for exposure_id in list(self._unsettled):
-            release(self._database, exposure_id, self._worker)
+            release(self._database, exposure_id, self._lease_name)
             self._unsettled.discard(exposure_id)
         # All leases of this process bear one name: one that has ended, because the clock was set or the store
         # was away, must not be taken a second time while its exposure is in work.
         seconds = self._settings.watch.lease_seconds
-        in_work = set(self._reducing)
+        now, in_work = _now(), set(self._reducing)
         return lease(
-            self._database, self._worker, now=_now(), seconds=seconds, but=in_work, suspects=not in_work
+            self._database,
+            self._lease_name,
+            now=now,
+            seconds=seconds,
+            but=in_work,
+            suspects=not in_work,
+            patient=self._turns.patient(now),
         )
 
     async def _nap(self, seconds: float) -> None:
@@ -333,13 +422,13 @@ class LiveService:
             await asyncio.wait_for(self._wake.wait(), seconds)
         self._wake.clear()
 
-    async def _reduce(self, exposure: Exposure) -> None:
-        """Reduce a leased exposure; nothing that goes wrong with it ends the worker."""
+    async def _reduce(self, worker: LiveWorker, exposure: Exposure) -> None:
+        """Reduce a leased exposure; nothing that goes wrong with it ends the service."""
         assert exposure.id is not None
         started = time.monotonic()
         renewal = asyncio.create_task(self._keep_lease(exposure.id))
         try:
-            await self._to_its_end(exposure, exposure.id)
+            await self._to_its_end(worker, exposure, exposure.id)
             await asyncio.to_thread(log_exposure, self._database, exposure.id, time.monotonic() - started)
         except NightflowError as error:  # the store: handed back as soon as it answers
             self._unsettled.add(exposure.id)
@@ -350,32 +439,82 @@ class LiveService:
             self._reducing.discard(exposure.id)
             await _cancelled([renewal])
 
-    async def _to_its_end(self, exposure: Exposure, exposure_id: int) -> None:
-        run_id = await self._as_a_run(exposure)
-        if run_id is not None:
-            await asyncio.to_thread(note_run, self._database, exposure_id, run_id)
-        if not await asyncio.to_thread(self._is_mine, exposure_id):
+    async def _to_its_end(self, worker: LiveWorker, exposure: Exposure, exposure_id: int) -> None:
+        """Let a worker reduce an exposure until it is settled; what is left is done behind."""
+        run = await self._run_of(exposure)
+        try:
+            reduced = await worker.reduce(exposure_id, exposure.path, run)
+        except WorkerDied as died:
+            self._do_behind(self._end_run(run, RunFault(away=False, message=str(died))))
+            await asyncio.to_thread(self._count_death, exposure, exposure_id, died)
             return
-        # No server, or it vanished before the flow began: the same functions without it.
-        outcome = await asyncio.to_thread(self._reduce_directly, self._reducer, exposure_id, self._worker)
-        if self._runs is not None and outcome.state != "lost":
-            self._runs.remember(outcome)
+        except asyncio.CancelledError:
+            self._do_behind(self._end_run(run, RunFault(away=False, message="its service stopped")))
+            raise
+        if reduced.outcome is None:
+            ended = await reduced.rest
+            if ended.error:
+                raise RetryLater(ended.error) if ended.store else RuntimeError(ended.error)
+        if run is not None:
+            await asyncio.to_thread(note_run, self._database, exposure_id, run.id)
+        self._do_behind(self._see_to_the_rest(exposure, run, reduced))
 
-    async def _as_a_run(self, exposure: Exposure) -> str | None:
-        """Reduce an exposure as a run, if there is a server; showing it never decides about it."""
+    async def _run_of(self, exposure: Exposure) -> BegunRun | None:
+        """Return the run of an exposure, if there is a server; showing it never decides about it."""
         if self._runs is None:
             return None
         try:
-            return await self._runs.reduce(exposure)
+            return await self._runs.begin(exposure)
         except Exception:  # whatever is wrong there, the exposure is reduced without it
             log.exception("%s: not shown as a run", exposure.path)
             return None
 
-    def _is_mine(self, exposure_id: int) -> bool:
-        exposure = get_exposure(self._database, exposure_id)
-        return (
-            exposure is not None and exposure.state == State.REDUCING and exposure.leased_by == self._worker
-        )
+    async def _end_run(self, run: BegunRun | None, fault: RunFault | None) -> None:
+        if self._runs is not None and run is not None:
+            try:
+                await self._runs.end(run, fault)
+            except Exception:
+                log.exception("run %s: not closed", run.id)
+
+    def _count_death(self, exposure: Exposure, exposure_id: int, died: WorkerDied) -> None:
+        """Write down that a worker died with an exposure in work, which is tried again."""
+        if not died.guilty:
+            release(self._database, exposure_id, self._lease_name)
+            log.warning("%s: handed back, its worker is gone: %s", exposure.path, died)
+            return
+        state = count_death(self._database, exposure_id, self._lease_name, str(died), _now())
+        if state is None:
+            log.warning("%s was settled, or taken over, before its worker died in %s", exposure.path, died)
+        else:
+            log.error("%s: died in %s; the exposure is %s now", exposure.path, died, state)
+
+    def _do_behind(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+
+    async def _see_to_the_rest(self, exposure: Exposure, run: BegunRun | None, reduced: Reduced) -> None:
+        """Take note of how the products of a settled exposure, and its run, ended."""
+        try:
+            ended: Ended = await reduced.rest
+        except WorkerDied as died:
+            await self._end_run(run, RunFault(away=False, message=str(died)))
+            warning = f"products not written: {died}"
+            for frame_id in died.unwritten:
+                log.warning("%s: %s", exposure.path, warning)
+                await self._warn(frame_id, warning)
+            return
+        await self._end_run(run, ended.fault)
+        if self._runs is not None and ended.direct is not None and ended.direct.state != "lost":
+            self._runs.remember(ended.direct)
+        if ended.error and reduced.outcome is not None:
+            log.warning("%s: settled, but then: %s", exposure.path, ended.error)
+
+    async def _warn(self, frame_id: int, warning: str) -> None:
+        try:
+            await asyncio.to_thread(add_warning, self._database, frame_id, warning)
+        except NightflowError as error:
+            log.warning("frame %d: the ledger could not be told: %s", frame_id, error)
 
     async def _keep_lease(self, exposure_id: int) -> None:
         seconds = self._settings.watch.lease_seconds
@@ -383,7 +522,7 @@ class LiveService:
             await asyncio.sleep(seconds / 3)
             try:
                 held = await asyncio.to_thread(
-                    renew, self._database, exposure_id, self._worker, now=_now(), seconds=seconds
+                    renew, self._database, exposure_id, self._lease_name, now=_now(), seconds=seconds
                 )
                 if not held:
                     await self._say_lost(exposure_id)
@@ -408,7 +547,7 @@ class LiveService:
         return time.monotonic() - self._last_busy >= self._until_idle
 
     async def _busy(self, sensor: Sensor) -> bool:
-        if self._reducing or sensor.waiting > 0 or self._store.lasts:
+        if self._reducing or self._behind or sensor.waiting > 0 or self._store.lasts:
             return True
         try:
             return await asyncio.to_thread(queue_length, self._database) > 0
@@ -416,15 +555,22 @@ class LiveService:
             return True
 
     async def _wind_down(self, workers: list[asyncio.Task[None]]) -> None:
+        """Let the workers finish for a while; end them then, and hand back what they had in work."""
+        self._stop_by = time.monotonic() + GRACE_SECONDS
         self._wake.set()
         late = (await asyncio.wait(workers, timeout=GRACE_SECONDS))[1] if workers else set()
+        in_work = self._reducing | self._unsettled
+        # Only when they are gone: what is handed back must not be settled by them any more.
+        await _cancelled(list(late))
         try:
-            for exposure_id in self._reducing | self._unsettled:
-                if await asyncio.to_thread(release, self._database, exposure_id, self._worker):
+            for exposure_id in in_work:
+                if await asyncio.to_thread(release, self._database, exposure_id, self._lease_name):
                     log.info("exposure %d: handed back unfinished", exposure_id)
         except NightflowError as error:
             log.warning("what was in work is handed back at the next start: %s", error)
-        await _cancelled(list(late))
+        if self._behind:
+            await asyncio.wait(self._behind, timeout=1)
+        await _cancelled(list(self._behind))
 
 
 def _places(settings: Settings) -> Places:

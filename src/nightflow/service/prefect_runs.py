@@ -1,10 +1,11 @@
-"""Exposures as Prefect runs: visible under their deployment, executed in this very process.
+"""Exposures as Prefect runs: visible under their deployment, executed by the service's own warm workers.
 
 This is the only file of nightflow that knows Prefect. The flows are loaded by their entry points, as a
-Prefect worker would load them. A run is created ``Pending`` under the deployment and then executed here, by
-warm code, a tenth of a second later; a worker that starts a process would need several seconds.
+Prefect worker would load them. The service (`PrefectRuns`) creates a run ``Pending`` under the deployment,
+and one of its workers (`RunExecutor`) executes it a tenth of a second later; a process that has to start
+would need several seconds.
 
-The ledger is the truth. When the server is away, `PrefectRuns.reduce` says so and the service reduces
+The ledger is the truth. When the server is away, `PrefectRuns.begin` says so and the service reduces
 without it; when it is back, runs it lost sight of are closed and one catch-up run lists what went on.
 """
 
@@ -28,7 +29,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import AsyncClientContext
 from prefect.exceptions import Abort, ObjectNotFound, PrefectException
 from prefect.flow_engine import run_flow_async
@@ -37,6 +38,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed, Pending
 
 from nightflow import __version__
+from nightflow.service.messages import BegunRun, RunFault, Task
 from nightflow.service.prefect_transport import PromptTransport
 from nightflow.shown_url import shown_url
 from nightflow.store.models import Exposure
@@ -44,7 +46,7 @@ from nightflow.store.models import Exposure
 if TYPE_CHECKING:
     from nightflow.pipeline.reducer import Outcome, Reducer
 
-__all__ = ["INGEST", "LIVE", "PrefectRuns"]
+__all__ = ["INGEST", "LIVE", "PrefectRuns", "RunExecutor", "load_flows"]
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +66,12 @@ _TRANSPORT = (httpx.TransportError, TimeoutError, ConnectionError)
 
 
 class PrefectRuns:
-    """Runs the flow `ingest-exposure` for one service.
+    """The service's side of its runs: begins and closes them, and knows whether the server is there.
 
     Parameters
     ----------
     reducer : Reducer
-        Does the work; registered as the reducer of this process.
+        Knows the plan of an exposure.
     identity : str
         Tag of this service's runs, the same after a restart: by it a dead predecessor's runs are found.
     probe_seconds : float
@@ -92,8 +94,7 @@ class PrefectRuns:
         return self._deployment_id is not None
 
     def use(self, reducer: Reducer) -> None:
-        """Let the runs that begin from now on do their work with this reducer."""
-        importlib.import_module("tasks.context").use_reducer(reducer)
+        """Let the runs that begin from now on go by this reducer's plans."""
         self._reducer = reducer
 
     async def connect(self) -> bool:
@@ -117,7 +118,7 @@ class PrefectRuns:
             await self._catch_up()
         except Exception as error:  # whatever is wrong there, the night goes on
             if _is_away(error):
-                self._lost(error)
+                self._lost(_one_line(error))
             else:
                 log.exception("the Prefect server answers, but cannot be used")
         return self.here
@@ -129,8 +130,8 @@ class PrefectRuns:
             if not self.here and await self.connect():
                 log.info("the Prefect server is back: %s", shown_url(PREFECT_API_URL.value()))
 
-    async def reduce(self, exposure: Exposure) -> str | None:
-        """Reduce an exposure as a run.
+    async def begin(self, exposure: Exposure) -> BegunRun | None:
+        """Create the run of an exposure, for a worker to execute.
 
         Parameters
         ----------
@@ -139,32 +140,31 @@ class PrefectRuns:
 
         Returns
         -------
-        str or None
-            The run's id; None where the server is away or made no run. What became of the exposure stands in
-            the ledger; where the flow did not begin, it is as it was, to be reduced without the server.
+        BegunRun or None
+            None where the server is away or made no run.
         """
         if not self.here:
             return None
-        run: FlowRun | None = None
         try:
             # A client of its own for each run: one that has been connected before hopes for long.
             async with _RunClient() as context:
                 run = await asyncio.wait_for(self._create_run(context.client, exposure), REQUEST_SECONDS)
-                self._active.add(run.id)
-                parameters = {"exposure_id": exposure.id, "path": exposure.path}
-                await run_flow_async(
-                    self._flow, flow_run=_unsuspendable(run), parameters=parameters, return_type="state"
-                )
         except (Exception, Abort) as error:  # whatever is wrong there, the exposure is reduced without it
-            if _is_away(error):
-                self._lost(error)
-            else:
-                log.exception("%s: its run did not go to its end", exposure.path)
-                await self._recover(run, error)
-        finally:
-            if run is not None:
-                self._active.discard(run.id)
-        return None if run is None else str(run.id)
+            await self._take_note(_fault(error), None)
+            if not _is_away(error):
+                log.exception("%s: no run was made for it", exposure.path)
+            return None
+        self._active.add(run.id)
+        return BegunRun(id=str(run.id), content=run.model_dump_json())
+
+    async def end(self, run: BegunRun, fault: RunFault | None = None) -> None:
+        """Take note that a run is not executed any more, and why not to its end.
+
+        What became of its exposure stands in the ledger.
+        """
+        self._active.discard(UUID(run.id))
+        if fault is not None:
+            await self._take_note(fault, run)
 
     def remember(self, outcome: Outcome) -> None:
         """Take note of an exposure that was reduced without the server, for the catch-up run."""
@@ -179,27 +179,30 @@ class PrefectRuns:
             }
         )
 
-    async def _recover(self, run: FlowRun | None, error: BaseException) -> None:
-        """Leave nothing behind of a run that could not be executed, on a server that is there."""
-        if isinstance(error, ObjectNotFound):
-            self._deployment_id = (
-                None  # the server has forgotten the deployment: made anew when next looked for
-            )
+    async def _take_note(self, fault: RunFault, run: BegunRun | None) -> None:
+        if fault.away:
+            self._lost(fault.message)
+            return
+        if fault.forgotten:
+            self._deployment_id = None  # made anew when next looked for
         if run is None:
             return
         try:
             async with get_client() as client:
-                await client.set_flow_run_state(run.id, Crashed(message=_one_line(error)), force=True)
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    crashed: State[None] = Crashed(message=fault.message)
+                    await client.set_flow_run_state(UUID(run.id), crashed, force=True)
         except (
             httpx.HTTPError,
             PrefectException,
             RuntimeError,
+            TimeoutError,
         ) as problem:  # the run is closed when the service connects again
             log.warning("run %s is left as it is: %s", run.id, _one_line(problem))
 
-    def _lost(self, error: BaseException) -> None:
+    def _lost(self, reason: str) -> None:
         if self.here or not self._reduced_meanwhile:
-            log.warning("the Prefect server is away, the night goes on without it: %s", _one_line(error))
+            log.warning("the Prefect server is away, the night goes on without it: %s", reason)
         self._deployment_id = None
 
     async def _ensure_deployment(self, client: PrefectClient) -> UUID:
@@ -278,6 +281,52 @@ class PrefectRuns:
         await run_flow_async(named, parameters={"outcomes": outcomes}, return_type="state")
         for _ in outcomes:
             self._reduced_meanwhile.popleft()
+
+
+class RunExecutor:
+    """A worker's side: executes runs that the service has begun.
+
+    Parameters
+    ----------
+    reducer : Reducer
+        Does the work; registered as the reducer of this process.
+    """
+
+    def __init__(self, reducer: Reducer) -> None:
+        importlib.import_module("tasks.context").use_reducer(reducer)
+        _quieten()
+        self._flow: Flow[..., Any] = load_flow_from_entrypoint(INGEST, use_placeholder_flow=False)
+
+    async def __call__(self, task: Task) -> RunFault | None:
+        """Execute the run of a task; return why it did not go to its end, None where it did.
+
+        Where the flow did not begin the exposure is as it was, to be reduced without the server.
+        """
+        assert task.run is not None
+        try:
+            run = FlowRun.model_validate_json(task.run.content)
+            parameters = {"exposure_id": task.exposure_id, "path": task.path}
+            async with _RunClient():
+                await run_flow_async(
+                    self._flow, flow_run=_unsuspendable(run), parameters=parameters, return_type="state"
+                )
+        except (Exception, Abort) as error:  # the service decides what follows
+            if not _is_away(error):
+                log.exception("%s: its run did not go to its end", task.path)
+            return _fault(error)
+        return None
+
+
+def load_flows() -> None:
+    """Import the flows, so that a worker forked from here need not."""
+    for entry_point in (INGEST, CATCH_UP):
+        importlib.import_module(entry_point.partition(":")[0])
+
+
+def _fault(error: BaseException) -> RunFault:
+    return RunFault(
+        away=_is_away(error), message=_one_line(error), forgotten=isinstance(error, ObjectNotFound)
+    )
 
 
 def _quieten() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nightflow.config import Settings
-from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.reducer import Observer, Reducer
 
 __all__ = ["SettingsReload", "live_reducer"]
 
@@ -18,12 +18,13 @@ FIXED = ("store", "prefect")
 """Sections that count from the next start on: the ledger is locked, and Prefect has read its environment."""
 
 
-def live_reducer(settings: Settings) -> Reducer:
-    """Return the reducer of a live service."""
+def live_reducer(settings: Settings, *, observer: Observer | None = None) -> Reducer:
+    """Return the reducer of a live service, or of one of its workers."""
     return Reducer(
         settings,
         missing_calibration=settings.watch.missing_calibration,
         products=settings.watch.products,
+        observer=observer,
     )
 
 

@@ -16,8 +16,10 @@ from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, State, plain_text
 
 __all__ = [
+    "add_warning",
     "exposures_of_night",
     "exposures_with_frames",
+    "fail_frames",
     "finite",
     "frames_of",
     "get_frame",
@@ -63,6 +65,32 @@ def settle_frame(
             update(Frame)
             .where(col(Frame.id) == frame_id)
             .values(state=state, reason=reason, traceback=traceback)
+        )
+
+
+def add_warning(database: Database, frame_id: int, warning: str) -> None:
+    """Add a warning to a frame that is done, and to its exposure where that is done; else nothing changes."""
+    of_frame = select(Frame.exposure_id).where(Frame.id == frame_id)
+    with database.write() as session:
+        # The exposure first, as everybody does who changes both.
+        exposures = session.exec(
+            select(Exposure).where(col(Exposure.id).in_(of_frame)).with_for_update()
+        ).all()
+        frames = session.exec(select(Frame).where(Frame.id == frame_id).with_for_update()).all()
+        rows: list[Exposure | Frame] = [*exposures, *frames]
+        for row in rows:
+            if row.state == State.DONE and warning not in row.reason:
+                row.reason = f"{row.reason}; {warning}" if row.reason else warning
+
+
+def fail_frames(database: Database, exposure_id: int, reason: str) -> None:
+    """Let those frames of an exposure fail that have not ended: whoever had them in work is no more."""
+    unended = (State.RECEIVED, State.REDUCING)
+    with database.write() as session:
+        session.connection().execute(
+            update(Frame)
+            .where(col(Frame.exposure_id) == exposure_id, col(Frame.state).in_(unended))
+            .values(state=State.FAILED, reason=reason)
         )
 
 

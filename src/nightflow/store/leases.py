@@ -3,24 +3,34 @@
 A lease that is not renewed ends by itself, so that what a dead process held is taken up again. No two
 workers get the same exposure: SQLite has one writer at a time, Postgres skips rows that another worker is
 taking.
+
+Live exposures come first, whatever waits besides: else a thousand of a backfill, all grown old together,
+would keep them waiting for an hour. The others rise with the time they wait, so that none of them waits for
+ever. Where live ones never leave a gap, the caller names those that have waited too long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, and_, case, or_, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, update
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database
-from nightflow.store.models import Exposure, State
+from nightflow.store.models import Exposure, Priority, State, UtcDateTime
 
 __all__ = ["SUSPECT_AFTER", "is_suspect", "lease", "lease_exposure", "release", "renew"]
 
 SUSPECT_AFTER = 5
 """Deaths of a service that an exposure saw, after which it may be the one that kills."""
+RISES_AFTER = timedelta(minutes=5)
+"""Of waiting, after which an exposure that is not live is more urgent by a step."""
+RISE = 5
+"""Of its priority; ten are what a redo is before a backfill."""
+RISES = 4
+"""Steps at most: then a backfill is as urgent as the first redo, and the older one comes first."""
 
 
 def lease(
@@ -31,8 +41,11 @@ def lease(
     seconds: float,
     but: Collection[int] = (),
     suspects: bool = True,
+    patient: datetime | None = None,
 ) -> Exposure | None:
     """Take the most urgent exposure that is ready: by priority, then by age; suspects come last.
+
+    Live ones come before all others, which rise with the time that they wait.
 
     Ready are those received, those held or received whose ``retry_at`` has passed, and those whose lease has
     ended.
@@ -48,7 +61,9 @@ def lease(
     but : collection of int
         Exposures that are not taken, although their lease may have ended: the worker has them in work.
     suspects : bool
-        Whether one may be taken that has seen `SUSPECT_AFTER` deaths or more.
+        Whether one may be taken that has seen `SUSPECT_AFTER` deaths of a service or more.
+    patient : datetime, optional
+        One that has waited (since it was queued, or was due again) from then on or longer goes before live ones, this once.
 
     Returns
     -------
@@ -57,13 +72,13 @@ def lease(
     """
     free = and_(_ready(now), col(Exposure.id).not_in(list(but)))
     if not suspects:
-        free = and_(free, col(Exposure.attempts) < SUSPECT_AFTER)
-    return _take(database, free, worker, now, seconds)
+        free = and_(free, col(Exposure.service_deaths) < SUSPECT_AFTER)
+    return _take(database, free, _urgency(now, patient), worker, now, seconds)
 
 
 def is_suspect(exposure: Exposure) -> bool:
     """Return whether an exposure has seen so many deaths that it had better be reduced alone."""
-    return exposure.attempts >= SUSPECT_AFTER
+    return exposure.service_deaths >= SUSPECT_AFTER
 
 
 def lease_exposure(
@@ -83,7 +98,7 @@ def lease_exposure(
             or_(col(Exposure.lease_until) <= now, col(Exposure.leased_by) == worker),
         ),
     )
-    return _take(database, and_(col(Exposure.id) == exposure_id, free), worker, now, seconds)
+    return _take(database, and_(col(Exposure.id) == exposure_id, free), [], worker, now, seconds)
 
 
 def renew(database: Database, exposure_id: int, worker: str, *, now: datetime, seconds: float) -> bool:
@@ -92,16 +107,51 @@ def renew(database: Database, exposure_id: int, worker: str, *, now: datetime, s
 
 
 def release(
-    database: Database, exposure_id: int, worker: str | None = None, *, after_death: bool = False
+    database: Database,
+    exposure_id: int,
+    worker: str | None = None,
+    *,
+    after_death: Literal["worker", "service"] | None = None,
+    reason: str | None = None,
 ) -> bool:
     """Hand an exposure back unreduced; False where nobody (or not ``worker``) holds it.
 
-    ``after_death`` counts one attempt more: its holder died.
+    Parameters
+    ----------
+    after_death : "worker" or "service", optional
+        Count one more of these deaths. After that of a worker it is no live exposure any more: what is fresh
+        comes first.
+    reason : str, optional
+        For the observer.
     """
     values: dict[str, Any] = {"state": State.RECEIVED, "leased_by": None, "lease_until": None}
-    if after_death:
+    if after_death == "service":
+        values["service_deaths"] = col(Exposure.service_deaths) + 1
+    elif after_death == "worker":
         values["attempts"] = col(Exposure.attempts) + 1
+        is_live = col(Exposure.priority) < Priority.REDO
+        values["priority"] = case((is_live, Priority.REDO), else_=col(Exposure.priority))
+    if reason is not None:
+        values["reason"] = reason
     return _change(database, exposure_id, worker, values)
+
+
+def _urgency(now: datetime, patient: datetime | None) -> list[ColumnElement[Any]]:
+    """Return by what exposures are ordered, the most urgent first."""
+    since = col(Exposure.retry_at), col(Exposure.queued_at), col(Exposure.received_at)
+    waits_since = func.coalesce(*since, type_=UtcDateTime)
+    urgency: list[ColumnElement[Any]] = [case((col(Exposure.service_deaths) >= SUSPECT_AFTER, 1), else_=0)]
+    is_live = col(Exposure.priority) < Priority.REDO
+    if patient is not None:
+        urgency.append(case((and_(~is_live, waits_since <= patient), 0), else_=1))
+    risen = case(
+        *((waits_since <= now - n * RISES_AFTER, n * RISE) for n in range(RISES, 0, -1)),
+        else_=0,
+    )
+    aged = col(Exposure.priority) - risen
+    urgency.append(case((is_live, col(Exposure.priority)), (aged < Priority.REDO, Priority.REDO), else_=aged))
+    urgency.append(case((is_live, col(Exposure.received_at)), else_=waits_since))
+    return [*urgency, cast(ColumnElement[Any], col(Exposure.id))]
 
 
 def _ready(now: datetime) -> ColumnElement[bool]:
@@ -114,10 +164,15 @@ def _ready(now: datetime) -> ColumnElement[bool]:
 
 
 def _take(
-    database: Database, condition: ColumnElement[bool], worker: str, now: datetime, seconds: float
+    database: Database,
+    condition: ColumnElement[bool],
+    order: list[ColumnElement[Any]],
+    worker: str,
+    now: datetime,
+    seconds: float,
 ) -> Exposure | None:
     with database.write() as session:
-        exposure = _next(session, condition)
+        exposure = _next(session, condition, order)
         if exposure is not None:
             exposure.state = State.REDUCING
             exposure.leased_by = worker
@@ -127,19 +182,11 @@ def _take(
         return exposure
 
 
-def _next(session: Session, condition: ColumnElement[bool]) -> Exposure | None:
-    return session.exec(
-        select(Exposure)
-        .where(condition)
-        .order_by(
-            case((col(Exposure.attempts) >= SUSPECT_AFTER, 1), else_=0),
-            col(Exposure.priority),
-            col(Exposure.received_at),
-            col(Exposure.id),
-        )
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
+def _next(
+    session: Session, condition: ColumnElement[bool], order: list[ColumnElement[Any]]
+) -> Exposure | None:
+    chosen = select(Exposure).where(condition).order_by(*order).limit(1)
+    return session.exec(chosen.with_for_update(skip_locked=True)).first()
 
 
 def _change(database: Database, exposure_id: int, worker: str | None, values: dict[str, Any]) -> bool:

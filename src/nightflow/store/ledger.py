@@ -72,7 +72,9 @@ def receive(
         same = next((exposure for exposure in known if exposure.path == path), None)
         if same is not None:
             return _received(same, is_new=_came_back(same))
-        exposure = Exposure(path=path, sha256=sha256, size=size, priority=priority, received_at=now)
+        exposure = Exposure(
+            path=path, sha256=sha256, size=size, priority=priority, received_at=now, queued_at=now
+        )
         first = next((other for other in known if other.state != State.DUPLICATE), None)
         if first is not None:
             exposure.state = State.DUPLICATE
@@ -111,6 +113,7 @@ def settle_exposure(
     priority: int | None = None,
     plan_fingerprint: str | None = None,
     worker: str | None = None,
+    attempts: int | None = None,
 ) -> bool:
     """Write down how an exposure ended, and free its lease.
 
@@ -130,6 +133,8 @@ def settle_exposure(
         What the conclusion rests on.
     worker : str, optional
         Where given, only the holder of the lease may settle.
+    attempts : int, optional
+        How many workers died of it; else as it was.
 
     Returns
     -------
@@ -149,6 +154,8 @@ def settle_exposure(
         values["priority"] = priority
     if plan_fingerprint is not None:
         values["plan_fingerprint"] = plan_fingerprint
+    if attempts is not None:
+        values["attempts"] = attempts
     statement = update(Exposure).where(col(Exposure.id) == exposure_id)
     if worker is not None:
         statement = statement.where(col(Exposure.leased_by) == worker)
@@ -200,7 +207,7 @@ def requeue(
         chosen = chosen.where(col(Exposure.state).in_(list(states)))
     with database.write() as session:
         ids = session.exec(_filtered(chosen, waits_for, instrument).with_for_update()).all()
-        _put_back(session, [one for one in ids if one is not None], priority)
+        _put_back(session, [one for one in ids if one is not None], priority, now)
         return len(ids)
 
 
@@ -236,13 +243,15 @@ def _filtered(
     return statement
 
 
-def _put_back(session: Session, exposure_ids: list[int], priority: int) -> None:
+def _put_back(session: Session, exposure_ids: list[int], priority: int, now: datetime) -> None:
     afresh = {
         "state": State.RECEIVED,
         "reason": "",
         "waits_for": "",
         "priority": priority,
         "attempts": 0,
+        "service_deaths": 0,
+        "queued_at": now,
         "retry_at": None,
         "done_at": None,
         "leased_by": None,

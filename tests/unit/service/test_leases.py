@@ -39,7 +39,8 @@ def test_only_leases_of_services_are_freed(database: Database) -> None:
     freed, kept = get_exposure(database, dead.id or 0), get_exposure(database, alive.id or 0)
     assert freed is not None
     assert kept is not None
-    assert (freed.state, freed.leased_by, freed.attempts) == (State.RECEIVED, None, 1)
+    assert (freed.state, freed.leased_by, freed.service_deaths) == (State.RECEIVED, None, 1)
+    assert freed.attempts == 0, "those count deaths of workers"
     assert (kept.state, kept.leased_by, kept.attempts) == (State.REDUCING, "run:dome:4712", 0)
     assert free_dead_leases(database, NOW) == Inherited([], [])
 
@@ -57,7 +58,7 @@ def test_an_exposure_that_kills_every_service_has_failed_in_the_end(database: Da
     assert ends == [*[Inherited([2], [])] * 7, Inherited([], [2])]
     exposure = get_exposure(database, 2)
     assert exposure is not None
-    assert (exposure.state, exposure.attempts, exposure.done_at) == (State.FAILED, 8, NOW)
+    assert (exposure.state, exposure.service_deaths, exposure.done_at) == (State.FAILED, 8, NOW)
     assert "/incoming/1.fits: the service died 8 times" in exposure.reason
 
 

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from nightflow.config import Settings
-from nightflow.errors import ConfigurationError, RetryLater
-from nightflow.pipeline.reduce_exposure import reduce_exposure
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.errors import ConfigurationError, NightflowError, RetryLater
+from nightflow.pipeline.reducer import Outcome
 from nightflow.service import live_service
 from nightflow.service.instance_lock import InstanceTaken
+from nightflow.service.leases import worker_name
 from nightflow.service.live_service import LiveService
+from nightflow.service.messages import BegunRun, Ended, RunFault
 from nightflow.service.outage import Outage
+from nightflow.service.worker import Reduced, WorkerDied
 from nightflow.store.database import Database
+from nightflow.store.frames import frames_of, record_frames, settle_frame
 from nightflow.store.leases import lease, lease_exposure, release
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import counts, get_exposure
+from tests.unit.store.builders import header
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
@@ -62,18 +64,29 @@ class Straw:
         self.as_runs: list[int] = []
         self.remembered: list[int] = []
         self.used: list[Any] = []
+        self.ended: list[tuple[str, RunFault | None]] = []
+        self.workers: list[StrawWorker] = []
         self.here = True
         self.dies_in_the_run = False
         self.work: Callable[[int], None] = lambda exposure_id: None
+
+    def new_worker(self, settings: Settings) -> StrawWorker:
+        self.workers.append(StrawWorker(self, settings))
+        return self.workers[-1]
 
     def settle(self, exposure_id: int) -> None:
         self.work(exposure_id)
         settle_exposure(self.database, exposure_id, State.DONE, "", now=NOW)
 
-    def reduce_directly(self, reducer: Any, exposure_id: int, worker: str) -> Any:
+    def reduce_directly(self, exposure_id: int) -> Outcome:
         self.settle(exposure_id)
         self.direct.append(exposure_id)
-        return SimpleNamespace(exposure_id=exposure_id, path="", state="done", reason="", seconds=0.0)
+        return Outcome(exposure_id=exposure_id, path="", state="done", reason="", seconds=0.0)
+
+    async def execute(self, exposure_id: int) -> None:
+        if not self.dies_in_the_run:
+            await asyncio.to_thread(self.settle, exposure_id)
+        self.as_runs.append(exposure_id)
 
     async def connect(self) -> bool:
         return self.here
@@ -81,20 +94,60 @@ class Straw:
     async def keep_connected(self) -> None:
         await asyncio.sleep(3600)
 
-    async def reduce(self, exposure: Exposure) -> str | None:
-        assert exposure.id is not None
-        if not self.here:
-            return None
-        if not self.dies_in_the_run:
-            await asyncio.to_thread(self.settle, exposure.id)
-        self.as_runs.append(exposure.id)
-        return f"run-{exposure.id}"
+    async def begin(self, exposure: Exposure) -> BegunRun | None:
+        return BegunRun(id=f"run-{exposure.id}", content="") if self.here else None
+
+    async def end(self, run: BegunRun, fault: RunFault | None = None) -> None:
+        self.ended.append((run.id, fault))
 
     def use(self, reducer: Any) -> None:
         self.used.append(reducer)
 
     def remember(self, outcome: Any) -> None:
         self.remembered.append(outcome.exposure_id)
+
+
+class StrawWorker:
+    """Does in this process what a worker does in its own; dies when told to."""
+
+    def __init__(self, straw: Straw, settings: Settings) -> None:
+        self.straw = straw
+        self.settings = settings
+        self.alive = False
+        self.outgrown = False
+        self.deaths: list[WorkerDied] = []
+        self.rest: asyncio.Future[Ended] | None = None
+
+    async def start(self) -> None:
+        self.alive = True
+
+    async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:
+        if self.deaths:
+            self.alive = False
+            raise self.deaths.pop()
+        ended = Ended(exposure_id=exposure_id)
+        try:
+            if run is not None:
+                await self.straw.execute(exposure_id)
+            if await asyncio.to_thread(self.has, exposure_id):
+                direct = await asyncio.to_thread(self.straw.reduce_directly, exposure_id)
+                ended = Ended(exposure_id=exposure_id, direct=direct)
+        except NightflowError as error:
+            ended = Ended(exposure_id=exposure_id, error=str(error), store=True)
+        except Exception as error:  # noqa: BLE001
+            ended = Ended(exposure_id=exposure_id, error=str(error))
+        rest = self.rest or asyncio.get_running_loop().create_future()
+        if self.rest is None:
+            rest.set_result(ended)
+        outcome = Outcome(exposure_id=exposure_id, path=path, state="done", reason="", seconds=0.0)
+        return Reduced(None if ended.error else outcome, rest)
+
+    def has(self, exposure_id: int) -> bool:
+        exposure = get_exposure(self.straw.database, exposure_id)
+        return exposure is not None and exposure.leased_by == worker_name()
+
+    async def leave(self, seconds: float) -> None:
+        self.alive = False
 
 
 @pytest.fixture
@@ -108,8 +161,8 @@ def serve(
 ) -> None:  # fmt: skip
     async def main() -> None:
         await LiveService(
-            settings, database=straw.database, reducer=None, runs=straw if runs else None,
-            stop=stop or threading.Event(), until_idle=until_idle, reduce_directly=straw.reduce_directly,
+            settings, database=straw.database, reducer=None, workers=straw.new_worker,
+            runs=straw if runs else None, stop=stop or threading.Event(), until_idle=until_idle,
         ).run()  # fmt: skip
 
     asyncio.run(main())
@@ -130,8 +183,8 @@ def test_house_is_kept_whatever_goes_wrong_there(
         raise fault
 
     service = LiveService(
-        settings, database=straw.database, reducer=None, runs=None, stop=stop, until_idle=60,
-        reduce_directly=straw.reduce_directly, housekeeping=lambda reducer: housekeeping,
+        settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=None, stop=stop,
+        until_idle=60, housekeeping=lambda reducer: housekeeping,
     )  # fmt: skip
     asyncio.run(service.run())
     assert stop.is_set()
@@ -188,10 +241,10 @@ def test_a_server_that_dies_before_the_flow_begins_costs_no_frame(settings: Sett
 def test_a_fault_of_what_shows_runs_costs_no_frame(
     settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(exposure: Exposure) -> str | None:
+    async def broken(exposure: Exposure) -> BegunRun | None:
         raise KeyError("no such deployment")
 
-    straw.reduce = broken  # type: ignore[method-assign]
+    straw.begin = broken  # type: ignore[method-assign]
     ids = enqueue(straw.database, 2)
     serve(settings, straw)
     assert straw.direct == ids
@@ -263,7 +316,7 @@ def test_a_suspect_is_reduced_alone(settings: Settings, straw: Straw) -> None:
     ids = enqueue(straw.database, 4)
     for _ in range(5):
         assert lease_exposure(straw.database, ids[0], "watch:dome:1", now=NOW, seconds=1) is not None
-        release(straw.database, ids[0], after_death=True)
+        release(straw.database, ids[0], after_death="service")
     in_work: set[int] = set()
     beside: dict[int, set[int]] = {}
 
@@ -303,47 +356,15 @@ def test_what_is_settled_in_time_is_no_lost_lease(
 ) -> None:
     short = settings.watch.model_copy(update={"lease_seconds": 0.3})
 
-    async def slow_to_return(exposure: Exposure) -> str | None:
-        assert exposure.id is not None
-        await asyncio.to_thread(straw.settle, exposure.id)
+    async def slow_to_return(exposure_id: int) -> None:
+        await asyncio.to_thread(straw.settle, exposure_id)
         await asyncio.sleep(0.3)
-        return "run"
 
-    straw.reduce = slow_to_return  # type: ignore[method-assign]
+    straw.execute = slow_to_return  # type: ignore[method-assign]
     enqueue(straw.database, 1)
     serve(settings.model_copy(update={"watch": short}), straw)
     assert counts(straw.database)[State.DONE] == 1
     assert "lease lost" not in caplog.text
-
-
-def test_what_was_handed_back_is_not_settled_any_more(settings: Settings, tmp_path: Path) -> None:
-    """A stop hands back what takes too long; its thread goes on and must leave the ledger alone."""
-    file = tmp_path / "elsewhere.fits"
-    file.write_bytes(b"no frame")
-    reducer = Reducer(settings, missing_calibration="warn")
-    outcomes: list[Outcome] = []
-    stop = threading.Event()
-
-    def late(reducer: Any, exposure_id: int, worker: str) -> Outcome:
-        release(reducer.database, exposure_id)
-        outcomes.append(reduce_exposure(reducer, exposure_id, worker))
-        stop.set()
-        return outcomes[0]
-
-    with reducer.database as database:
-        sha256 = hashlib.sha256(b"no frame").hexdigest()
-        exposure_id = receive(database, str(file), sha256, 8, now=NOW).exposure_id
-        straw = Straw(database)
-        straw.here = False
-        service = LiveService(
-            settings, database=database, reducer=reducer, runs=straw, stop=stop, reduce_directly=late
-        )
-        asyncio.run(service.run())
-        exposure = get_exposure(database, exposure_id)
-    assert exposure is not None
-    assert (exposure.state, exposure.reason) == (State.RECEIVED, "")
-    assert [outcome.state for outcome in outcomes] == ["lost"]
-    assert straw.remembered == []
 
 
 def test_a_stop_waits_for_what_is_nearly_done(settings: Settings, straw: Straw) -> None:
@@ -363,12 +384,11 @@ def test_a_stop_waits_for_what_is_nearly_done(settings: Settings, straw: Straw) 
 def test_a_stop_hands_back_what_takes_too_long(settings: Settings, straw: Straw) -> None:
     stop = threading.Event()
 
-    async def endless(exposure: Exposure) -> str | None:
+    async def endless(exposure_id: int) -> None:
         stop.set()
         await asyncio.sleep(3600)
-        return None
 
-    straw.reduce = endless  # type: ignore[method-assign]
+    straw.execute = endless  # type: ignore[method-assign]
     [exposure_id] = enqueue(straw.database, 1)
     began = time.monotonic()
     serve(settings, straw, stop=stop, until_idle=None)
@@ -483,23 +503,23 @@ def test_new_settings_count_from_the_next_frame_on(
     (tmp_path / "second/garbage.fits").write_bytes(b"no FITS file")
     watch = settings.watch.model_copy(update={"folders": [Path("second")], "workers": 2})
     reload = Reloading(ConfigurationError("watch.workers = 0"), settings.model_copy(update={"watch": watch}))
-    reducers: list[Any] = []
+    workers: list[StrawWorker] = []
 
-    def directly(reducer: Any, exposure_id: int, worker: str) -> Any:
-        reducers.append(reducer)
-        if len(reducers) <= 2:
+    def work(exposure_id: int) -> None:
+        workers.append(straw.workers[-1])
+        if len(workers) <= 2:
             reload.asked.set()
             time.sleep(0.3)
-        return straw.reduce_directly(reducer, exposure_id, worker)
 
-    straw.here = False
+    straw.work = work
     enqueue(straw.database, 3)
     service = LiveService(
-        settings, database=straw.database, reducer="the first one", runs=straw, stop=threading.Event(),
-        until_idle=1.0, reduce_directly=directly, reload=reload,
+        settings, database=straw.database, reducer="the first one", workers=straw.new_worker, runs=straw,
+        stop=threading.Event(), until_idle=1.0, reload=reload,
     )  # fmt: skip
     asyncio.run(service.run())
-    assert reducers == ["the first one", "the first one", "another reducer", "another reducer"]
+    assert [worker.settings.watch.workers for worker in workers] == [1, 1, 2, 2]
+    assert not straw.workers[0].alive, "a worker of the old settings"
     assert straw.used == ["another reducer"]
     assert "new settings not taken, the old ones stay: watch.workers = 0" in caplog.text
     assert counts(straw.database)[State.DONE] == 4
@@ -522,8 +542,8 @@ def test_fewer_workers_end_as_they_finish(settings: Settings, straw: Straw) -> N
     straw.work = work
     enqueue(straw.database, 5)
     service = LiveService(
-        two, database=straw.database, reducer=None, runs=None, stop=threading.Event(), until_idle=0.3,
-        reduce_directly=straw.reduce_directly, reload=reload,
+        two, database=straw.database, reducer=None, workers=straw.new_worker, runs=None,
+        stop=threading.Event(), until_idle=0.3, reload=reload,
     )  # fmt: skip
     asyncio.run(service.run())
     assert together == [1, 2, 1, 1, 1]
@@ -540,9 +560,119 @@ def test_a_service_whose_ledger_another_one_has_taken_stops(
             raise answers.pop(0)
 
     service = LiveService(
-        settings, database=straw.database, reducer=None, runs=None, stop=threading.Event(), lock=Lock(),
-        reduce_directly=straw.reduce_directly,
+        settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=None,
+        stop=threading.Event(), lock=Lock(),
     )  # fmt: skip
     with pytest.raises(InstanceTaken, match="another service works on this ledger"):
         asyncio.run(service.run())
     assert answers == []
+
+
+def dying(straw: Straw, *deaths: WorkerDied) -> None:
+    """Let workers die, one after the other, of what they are given."""
+    left = list(deaths)
+
+    def new_worker(settings: Settings) -> StrawWorker:
+        worker = StrawWorker(straw, settings)
+        worker.deaths = [left.pop(0)] if left else []
+        straw.workers.append(worker)
+        return worker
+
+    straw.new_worker = new_worker  # type: ignore[method-assign]
+
+
+def test_a_worker_that_dies_is_replaced_and_its_exposure_tried_again(
+    settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture
+) -> None:
+    dying(straw, WorkerDied("measure, after 1.0 s: worker 7 was killed by SIGKILL"))
+    ids = enqueue(straw.database, 2)
+    serve(settings, straw)
+    assert straw.as_runs == [ids[1], ids[0]], "what killed a worker comes behind what is fresh"
+    first = get_exposure(straw.database, ids[0])
+    assert first is not None
+    assert (first.state, first.attempts, first.service_deaths) == (State.DONE, 1, 0)
+    assert len(straw.workers) == 2
+    assert "the exposure is received now" in caplog.text
+    [crashed] = [fault for _, fault in straw.ended if fault is not None]
+    assert not crashed.away
+    assert "measure" in crashed.message
+
+
+def test_the_third_death_is_the_end_of_the_exposure_and_of_its_frames(
+    settings: Settings, straw: Straw
+) -> None:
+    dying(straw, *[WorkerDied(f"solve, after {i}.0 s: worker {i} was killed by SIGSEGV") for i in range(3)])
+    [killer] = enqueue(straw.database, 1)
+    [frame] = record_frames(straw.database, killer, [header()])
+    serve(settings, straw)
+    exposure = get_exposure(straw.database, killer)
+    assert exposure is not None
+    assert (exposure.state, exposure.attempts) == (State.FAILED, 3)
+    assert "3 workers died of it, at last in solve, after 2.0 s: worker 2 was killed by SIGSEGV" in (
+        exposure.reason
+    )
+    [row] = frames_of(straw.database, killer)
+    assert (row.id, row.state, row.reason) == (frame, State.FAILED, exposure.reason)
+
+
+def test_what_was_in_work_beside_the_cause_is_no_attempt(settings: Settings, straw: Straw) -> None:
+    dying(straw, WorkerDied("products, after 300.0 s: worker 7 was ended", guilty=False))
+    [innocent] = enqueue(straw.database, 1)
+    serve(settings, straw)
+    exposure = get_exposure(straw.database, innocent)
+    assert exposure is not None
+    assert (exposure.state, exposure.attempts, exposure.priority) == (State.DONE, 0, 0)
+
+
+def test_products_that_died_with_the_worker_are_a_warning_and_cost_no_frame(
+    settings: Settings, straw: Straw
+) -> None:
+    [exposure_id] = enqueue(straw.database, 1)
+    [frame] = record_frames(straw.database, exposure_id, [header()])
+    straw.work = lambda _: settle_frame(straw.database, frame, State.DONE, "sky is bright")
+
+    class Dies(StrawWorker):
+        async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:
+            self.rest = asyncio.get_running_loop().create_future()
+            reduced = await super().reduce(exposure_id, path, run)
+            self.rest.set_exception(WorkerDied("products, after 1.0 s: killed", unwritten={frame}))
+            return reduced
+
+    straw.new_worker = lambda settings: Dies(straw, settings)  # type: ignore[method-assign]
+    serve(settings, straw)
+    exposure = get_exposure(straw.database, exposure_id)
+    assert exposure is not None
+    warning = "products not written: products, after 1.0 s: killed"
+    assert (exposure.state, exposure.attempts, exposure.reason) == (State.DONE, 0, warning)
+    [row] = frames_of(straw.database, exposure_id)
+    assert (row.state, row.reason) == (State.DONE, f"sky is bright; {warning}")
+
+
+def test_a_worker_that_has_grown_too_large_is_replaced(settings: Settings, straw: Straw) -> None:
+    def work(exposure_id: int) -> None:
+        straw.workers[-1].outgrown = len(straw.workers) == 1
+
+    straw.work = work
+    enqueue(straw.database, 3)
+    serve(settings, straw)
+    assert len(straw.workers) == 2
+    assert not straw.workers[0].alive
+    assert counts(straw.database)[State.DONE] == 3
+
+
+def test_a_worker_that_does_not_start_is_tried_again(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [RetryLater("cannot work: the store is locked")] * 2
+    start = StrawWorker.start
+
+    async def at_last(self: StrawWorker) -> None:
+        if faults:
+            raise faults.pop()
+        await start(self)
+
+    monkeypatch.setattr(StrawWorker, "start", at_last)
+    enqueue(straw.database, 1)
+    serve(settings, straw)
+    assert counts(straw.database)[State.DONE] == 1
+    assert caplog.text.count("a worker is away") == 1

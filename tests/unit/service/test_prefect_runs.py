@@ -18,7 +18,8 @@ from prefect.states import Completed, Pending, Running
 from nightflow import __version__
 from nightflow.pipeline.reducer import Outcome
 from nightflow.service import prefect_runs
-from nightflow.service.prefect_runs import INGEST, PrefectRuns
+from nightflow.service.messages import BegunRun, RunFault, Task
+from nightflow.service.prefect_runs import INGEST, PrefectRuns, RunExecutor
 from nightflow.store.models import Exposure
 from tasks.context import current_reducer, use_reducer
 
@@ -118,15 +119,43 @@ def connected(runs: PrefectRuns) -> PrefectRuns:
 
 
 def reduce(runs: PrefectRuns) -> str | None:
-    return asyncio.run(runs.reduce(EXPOSURE))
+    """Begin a run, execute it as a worker does, and end it."""
+
+    async def main() -> str | None:
+        run = await runs.begin(EXPOSURE)
+        if run is None:
+            return None
+        executor = RunExecutor(Reducer())  # type: ignore[arg-type]
+        await runs.end(run, await executor(Task(exposure_id=3, path=EXPOSURE.path, run=run)))
+        return run.id
+
+    return asyncio.run(main())
 
 
 def outcome(number: int) -> Outcome:
     return Outcome(exposure_id=number, path=f"/in/{number}.fits", state="done", reason="", seconds=1.234)
 
 
-def test_the_reducer_becomes_that_of_the_process(runs: PrefectRuns) -> None:
-    assert current_reducer() is runs._reducer
+def test_the_reducer_becomes_that_of_the_workers_process(server: Server) -> None:
+    reducer = Reducer()
+    RunExecutor(reducer)  # type: ignore[arg-type]
+    assert current_reducer() is reducer  # type: ignore[comparison-overlap]
+
+
+def test_a_run_whose_worker_died_is_closed(runs: PrefectRuns, server: Server) -> None:
+    connected(runs)
+
+    async def main() -> BegunRun | None:
+        run = await runs.begin(EXPOSURE)
+        assert run is not None
+        await runs.end(run, RunFault(away=False, message="measure: killed by SIGKILL"))
+        return run
+
+    run = asyncio.run(main())
+    assert run is not None
+    assert server.set_states == [(UUID(run.id), "Crashed")]
+    assert runs._active == set()
+    assert runs.here
 
 
 def test_without_an_address_there_is_no_server(runs: PrefectRuns, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,110 @@
+"""What the service and its workers say to each other: a few words, never pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nightflow.config import Settings
+from nightflow.pipeline.reducer import Outcome
+
+__all__ = ["Begin", "BegunRun", "Ended", "Leave", "Ready", "RunFault", "Settled", "Step", "Task", "Unfit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begin:
+    """To a new worker: what to work with, and in whose name exposures are leased."""
+
+    settings: Settings
+    lease_name: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """From a worker: it can be given exposures."""
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """From a worker: why it cannot work."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BegunRun:
+    """A run of the workflow server that waits to be executed.
+
+    Attributes
+    ----------
+    id : str
+    content : str
+        The run, in the words of `nightflow.service.prefect_runs`.
+    """
+
+    id: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFault:
+    """Why a run did not go to its end: the server is ``away``, or something else is wrong with it."""
+
+    away: bool
+    message: str
+    forgotten: bool = False
+    """Whether the server does not know the run's deployment any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """To a worker: reduce this exposure, as this run where there is one."""
+
+    exposure_id: int
+    path: str
+    run: BegunRun | None = None
+
+
+@dataclass(frozen=True)
+class Leave:
+    """To a worker: finish what is in work, and end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """From a worker: a step on a row of the ledger (a frame, or the exposure itself) begins or has ended."""
+
+    name: str
+    exposure_id: int
+    row: int
+    begins: bool
+
+
+@dataclass(frozen=True)
+class Settled:
+    """From a worker: the ledger says how an exposure ended; its products may still be written."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """From a worker: nothing more is done on an exposure.
+
+    Attributes
+    ----------
+    exposure_id : int
+    fault : RunFault, optional
+        Of its run.
+    direct : Outcome, optional
+        Where it was reduced without a run.
+    error : str
+        What kept it from being settled; "" where nothing did.
+    store : bool
+        Whether that was the store, so that it may be settled later.
+    """
+
+    exposure_id: int
+    fault: RunFault | None = None
+    direct: Outcome | None = None
+    error: str = ""
+    store: bool = False

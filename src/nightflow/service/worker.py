@@ -1,0 +1,297 @@
+"""The service's handle on one worker process: gives it exposures, and ends it where it hangs or swells."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from nightflow.config import Settings, StepLimits
+from nightflow.errors import RetryLater
+from nightflow.pipeline.reducer import Outcome
+from nightflow.service.memory import memory_of, memory_of_the_machine
+from nightflow.service.messages import Begin, BegunRun, Ended, Leave, Ready, Settled, Step, Task, Unfit
+from nightflow.service.nursery import Nursery
+
+__all__ = ["Reduced", "Worker", "WorkerDied", "allowed_memory"]
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.25
+"""How often a worker's steps and memory are looked at."""
+START_SECONDS = 60.0
+FAR_ABOVE = 1.5
+"""Times the allowed memory, at which a worker is ended in the middle of its exposure."""
+
+
+class WorkerDied(Exception):  # noqa: N818  # what happened, not an error of ours
+    """A worker ended before what it was given had.
+
+    Parameters
+    ----------
+    how : str
+        The step, what ended it, after how long.
+    guilty : bool
+        Whether the exposure in work may have caused it.
+    unwritten : set of int
+        Frames whose products were not written.
+    """
+
+    def __init__(self, how: str, *, guilty: bool = True, unwritten: set[int] | None = None) -> None:
+        super().__init__(how)
+        self.guilty = guilty
+        self.unwritten = unwritten or set()
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """An exposure that is settled, or came to no end.
+
+    Attributes
+    ----------
+    outcome : Outcome or None
+        None where it was not settled; ``rest`` tells why.
+    rest : awaitable of Ended
+        What is done on it after it was settled: products, its run. Raises `WorkerDied`.
+    """
+
+    outcome: Outcome | None
+    rest: Awaitable[Ended]
+
+
+@dataclass
+class _Job:
+    """An exposure that was given to the worker."""
+
+    since: float
+    settled: asyncio.Future[Outcome | None]
+    ended: asyncio.Future[Ended]
+    steps: dict[tuple[str, int], float] = field(default_factory=dict)
+    """Step and row -> when it began."""
+    last_step: float = 0.0
+    unwritten: set[int] = field(default_factory=set)
+
+    def current(self, now: float) -> tuple[str, float]:
+        """Return the step that has lasted longest, and how long [s]."""
+        if not self.steps:
+            return "between two steps", now - self.last_step
+        (name, _), began = min(self.steps.items(), key=lambda item: item[1])
+        return name, now - began
+
+
+class Worker:
+    """One worker process.
+
+    Parameters
+    ----------
+    nursery : Nursery
+    settings : Settings
+        It works with.
+    lease_name : str
+        In whose name exposures are leased.
+    """
+
+    def __init__(self, nursery: Nursery, settings: Settings, lease_name: str) -> None:
+        self._nursery = nursery
+        self._settings = settings
+        self._limits = settings.watch.limits
+        self._allowed = allowed_memory(settings)
+        self._lease_name = lease_name
+        self._jobs: dict[int, _Job] = {}
+        self._leaving = False
+        self._cause = ""
+        self._guilty = True
+        self.pid = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be given an exposure."""
+        return self.pid > 0 and not self._exited.done()
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether it holds more memory than it may, and had better be replaced."""
+        held = memory_of(self.pid) if self.alive else None
+        return held is not None and self._allowed is not None and held > self._allowed
+
+    async def start(self) -> None:
+        """Fork it, and wait until it is ready.
+
+        Raises
+        ------
+        RetryLater
+            It cannot work, or was not ready in time.
+        NurseryGone
+        """
+        self.pid, self._connection, self._exited = await self._nursery.fork()
+        loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[Ready | Unfit] = loop.create_future()
+        loop.add_reader(self._connection, self._listen, self._connection)
+        self._watching = asyncio.create_task(self._watch())
+        self._connection.send(Begin(settings=self._settings, lease_name=self._lease_name))
+        waiting: set[asyncio.Future[Any]] = {self._ready, self._exited}
+        await asyncio.wait(waiting, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        answer = self._ready.result() if self._ready.done() else None
+        if isinstance(answer, Ready):
+            log.debug("worker %d is ready", self.pid)
+            return
+        self.kill("did not begin")
+        why = answer.reason if isinstance(answer, Unfit) else f"not ready in {START_SECONDS:.0f} s"
+        raise RetryLater(f"worker {self.pid} cannot work: {why}")
+
+    async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:
+        """Reduce a leased exposure; return when the ledger says how it ended.
+
+        Raises
+        ------
+        WorkerDied
+            It ended before.
+        """
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        job = _Job(since=now, settled=loop.create_future(), ended=loop.create_future(), last_step=now)
+        job.ended.add_done_callback(_seen)
+        job.settled.add_done_callback(_seen)
+        self._jobs[exposure_id] = job
+        with suppress(OSError):  # it is dead: the watch sees it
+            self._connection.send(Task(exposure_id=exposure_id, path=path, run=run))
+        return Reduced(await job.settled, job.ended)
+
+    async def leave(self, seconds: float) -> None:
+        """Let it finish what it has in work, and end; end it after so many seconds."""
+        if self.pid <= 0:
+            return
+        self._leaving = True
+        with suppress(OSError):
+            self._connection.send(Leave())
+        await asyncio.wait({self._exited}, timeout=seconds)
+        self.kill("was ended, its service stops")
+        await asyncio.wait({self._watching}, timeout=2)
+
+    def kill(self, cause: str, *, guilty: bool = False) -> None:
+        """End it at once."""
+        if self.alive:
+            self._cause, self._guilty = cause, guilty
+            self._nursery.kill(self.pid)
+
+    async def _watch(self) -> None:
+        """Look at its steps and its memory until it ends; say then that it did."""
+        while not self._exited.done():
+            self._mind_the_limits()
+            await asyncio.wait({self._exited}, timeout=LOOK_SECONDS)
+        self._listen(self._connection, to_the_end=True)
+        asyncio.get_running_loop().remove_reader(self._connection)
+        self._connection.close()
+        self._bury(_ending(self._exited.result()))
+
+    def _mind_the_limits(self) -> None:
+        if self._cause:
+            return
+        now = time.monotonic()
+        for job in self._jobs.values():
+            step, seconds = job.current(now)
+            limit = _limit(self._limits, step)
+            if seconds > limit:
+                # What is settled already is not the fault of the exposure that is in work now.
+                self.kill(f"was ended, the limit is {limit:g} s", guilty=not job.settled.done())
+                return
+        held = memory_of(self.pid)
+        if held is not None and self._allowed is not None and held > FAR_ABOVE * self._allowed:
+            memory = f"{held / 1e9:.1f} GB of memory where {self._allowed / 1e9:.1f} GB are allowed"
+            self.kill(f"was ended, it held {memory}", guilty=True)
+
+    def _bury(self, ending: str) -> None:
+        """Tell those who wait for its exposures that they wait in vain."""
+        now = time.monotonic()
+        cause = self._cause or ending
+        for job in self._jobs.values():
+            step, seconds = job.current(now)
+            died = WorkerDied(
+                f"{step}, after {seconds:.1f} s: worker {self.pid} {cause}",
+                guilty=self._guilty,
+                unwritten=job.unwritten if self._settings.watch.products else set(),
+            )
+            for future in (job.settled, job.ended):
+                if not future.done():
+                    future.set_exception(died)
+        if not self._jobs and not self._cause and not self._leaving:
+            log.warning("worker %d, which had nothing in work, %s", self.pid, ending)
+        self._jobs.clear()
+
+    def _listen(self, connection: Connection, *, to_the_end: bool = False) -> None:
+        """Take what it has said; a worker that dies may break off in the middle of a word."""
+        try:
+            while connection.poll():
+                self._take(connection.recv())
+                if not to_the_end:
+                    return
+        except (EOFError, OSError):
+            with suppress(OSError, ValueError):
+                asyncio.get_running_loop().remove_reader(connection)
+        except Exception:
+            log.exception("worker %d said what nobody understands", self.pid)
+            self.kill("said what nobody understands")
+
+    def _take(self, message: object) -> None:
+        match message:
+            case Ready() | Unfit():
+                if not self._ready.done():
+                    self._ready.set_result(message)
+            case Step():
+                if message.exposure_id in self._jobs:
+                    _note(self._jobs[message.exposure_id], message)
+            case Settled():
+                job = self._jobs.get(message.outcome.exposure_id)
+                if job is not None and not job.settled.done():
+                    job.settled.set_result(message.outcome)
+            case Ended():
+                job = self._jobs.pop(message.exposure_id, None)
+                if job is not None:
+                    for future, result in ((job.settled, None), (job.ended, message)):
+                        if not future.done():
+                            future.set_result(result)  # type: ignore[arg-type]
+
+
+def allowed_memory(settings: Settings) -> int | None:
+    """Return how many bytes one worker may hold; None where nobody knows."""
+    if settings.watch.memory_gb > 0:
+        return int(settings.watch.memory_gb * 1e9)
+    there = memory_of_the_machine()
+    return None if there is None else there // (2 * settings.watch.workers)
+
+
+def _note(job: _Job, step: Step) -> None:
+    now = time.monotonic()
+    job.last_step = now
+    if step.begins:
+        job.steps[step.name, step.row] = now
+        return
+    job.steps.pop((step.name, step.row), None)
+    if step.name == "append":
+        job.unwritten.add(step.row)
+    elif step.name == "products":
+        job.unwritten.discard(step.row)
+
+
+def _limit(limits: StepLimits, step: str) -> float:
+    return float(getattr(limits, step, limits.other))
+
+
+def _ending(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "was killed by SIGKILL (out of memory? see dmesg)"
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended by itself with status {status}"
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Let nobody complain of an exception that nobody waits for any more."""
+    if not future.cancelled():
+        future.exception()

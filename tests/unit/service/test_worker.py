@@ -1,0 +1,485 @@
+"""Real worker processes, which are killed in each step, hang, swell, and lose their service."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import hashlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nightflow.config import Settings
+from nightflow.pipeline import reducer as reducer_module
+from nightflow.pipeline.reducer import STEPS
+from nightflow.service import live_service
+from nightflow.service import worker as worker_module
+from nightflow.service.leases import worker_name
+from nightflow.service.live_service import LiveService
+from nightflow.service.memory import memory_of, memory_of_the_machine
+from nightflow.service.messages import Ended
+from nightflow.service.nursery import Nursery, NurseryGone
+from nightflow.service.workbench import serve
+from nightflow.service.worker import Reduced, Worker, WorkerDied, allowed_memory
+from nightflow.store.database import Database
+from nightflow.store.frames import frames_of
+from nightflow.store.leases import lease_exposure
+from nightflow.store.ledger import receive
+from nightflow.store.models import Exposure, State
+from nightflow.store.overview import get_exposure
+from tests.unit.pipeline.station import Station
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
+
+MB = 1_000_000
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Station:
+    return Station(tmp_path)
+
+
+@pytest.fixture
+def settings(station: Station) -> Settings:
+    watch = {"missing_calibration": "warn", "products": False, "settle_seconds": 0.1, "folders": []}
+    return station.settings.model_copy(update={"watch": station.settings.watch.model_copy(update=watch)})
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        yield database
+
+
+def step_of_straw(monkeypatch: pytest.MonkeyPatch, **steps: Callable[[Any], None]) -> None:
+    """Let steps do this and nothing else, in workers that are forked from now on."""
+
+    def straw(do: Callable[[Any], None]) -> Callable[[Any, Any], dict[str, Any]]:
+        return lambda work, context: do(work) or {}
+
+    for step in STEPS[:-1]:
+        monkeypatch.setitem(reducer_module._WORKERS, step, straw(steps.get(step, lambda _: None)))
+    append = steps.get("append", lambda _: None)
+    monkeypatch.setattr(reducer_module, "append", lambda work, *_, **__: append(work) or {})
+
+
+def with_limits(settings: Settings, **limits: float) -> Settings:
+    changed = settings.watch.limits.model_copy(update=limits)
+    return settings.model_copy(update={"watch": settings.watch.model_copy(update={"limits": changed})})
+
+
+def received(station: Station, database: Database, name: str = "light.fits") -> int:
+    path = station.frame(name)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    now = datetime.now(UTC)
+    return receive(database, str(path), sha256, path.stat().st_size, now=now).exposure_id
+
+
+def leased(station: Station, database: Database, name: str = "light.fits") -> Exposure:
+    exposure_id = received(station, database, name)
+    exposure = lease_exposure(database, exposure_id, worker_name(), now=datetime.now(UTC), seconds=600)
+    assert exposure is not None
+    return exposure
+
+
+async def reduce(worker: Worker, exposure: Exposure) -> Reduced:
+    assert exposure.id is not None
+    return await asyncio.wait_for(worker.reduce(exposure.id, exposure.path, None), 60)
+
+
+def with_worker(settings: Settings, use: Callable[[Worker], Any]) -> Any:
+    """Start a worker, use it, and let it leave."""
+    with Nursery(serve) as nursery:
+
+        async def main() -> Any:
+            worker = Worker(nursery, settings, worker_name())
+            await worker.start()
+            try:
+                return await use(worker)
+            finally:
+                await worker.leave(5)
+                assert not worker.alive
+
+        return asyncio.run(main())
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def test_a_worker_reduces_one_exposure_after_the_other(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = station.root / "seen"
+    step_of_straw(monkeypatch, measure=lambda work: seen.open("a").write(f"{os.getpid()}\n") and None)
+    exposures = [leased(station, database, name) for name in ("a.fits", "b.fits")]
+
+    async def use(worker: Worker) -> list[int]:
+        for exposure in exposures:
+            reduced = await reduce(worker, exposure)
+            assert reduced.outcome is not None
+            assert reduced.outcome.state == State.DONE
+            ended = await reduced.rest
+            assert isinstance(ended, Ended)
+            assert ended.error == ""
+        return [worker.pid]
+
+    [pid] = with_worker(settings, use)
+    assert pid != os.getpid()
+    assert seen.read_text().split() == [str(pid)] * 2
+    assert not is_there(pid)
+
+
+@pytest.mark.parametrize("step", ["identify", *STEPS, "conclude"])
+def test_a_worker_killed_in_a_step_is_seen_with_the_step(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def die(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+    step_of_straw(monkeypatch, **({step: die} if step in STEPS else {}))
+    if step == "identify":
+        monkeypatch.setattr(reducer_module, "identify_file", die)
+    elif step == "conclude":
+        monkeypatch.setattr(reducer_module, "settle_exposure", die)
+
+    async def use(worker: Worker) -> None:
+        with pytest.raises(
+            WorkerDied, match=rf"^{step}, after \d+\.\d s: worker {worker.pid} was killed by SIG"
+        ):
+            await reduce(worker, leased(station, database))
+        assert not worker.alive
+
+    with_worker(settings, use)
+
+
+def test_a_crash_of_a_library_is_named(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step_of_straw(monkeypatch, solve=lambda work: ctypes.string_at(0) and None)
+
+    async def use(worker: Worker) -> None:
+        with pytest.raises(WorkerDied, match=r"^solve, .* was killed by SIGSEGV$") as died:
+            await reduce(worker, leased(station, database))
+        assert died.value.guilty
+
+    with_worker(settings, use)
+
+
+def test_a_step_that_hangs_is_really_ended(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it started too, and although it is deaf to all signals that can be ignored."""
+    child = station.root / "child"
+
+    def hang(work: Any) -> None:
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child.write_text(str(process.pid))
+        process.wait()
+
+    step_of_straw(monkeypatch, measure=hang)
+
+    async def use(worker: Worker) -> int:
+        with pytest.raises(WorkerDied, match=r"^measure, after .* was ended, the limit is 1 s$") as died:
+            await reduce(worker, leased(station, database))
+        assert died.value.guilty
+        return worker.pid
+
+    pid = with_worker(with_limits(settings, measure=1.0), use)
+    wait_until(
+        lambda: not is_there(pid) and not is_there(int(child.read_text())), "the hanging step to be gone"
+    )
+
+
+def test_waiting_between_steps_has_its_limit(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a server that never answers."""
+    from nightflow.service import workbench
+
+    step_of_straw(monkeypatch)
+    monkeypatch.setattr(workbench, "reduce_exposure", lambda *_, **__: time.sleep(60))
+
+    async def use(worker: Worker) -> None:
+        with pytest.raises(WorkerDied, match=r"^between two steps, after .* the limit is 0.5 s$"):
+            await reduce(worker, leased(station, database))
+
+    with_worker(with_limits(settings, other=0.5), use)
+
+
+def test_a_worker_that_swells_is_ended(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swell(work: Any) -> None:
+        work.hoard = np.ones(60 * MB)  # 480 MB
+        time.sleep(60)
+
+    step_of_straw(monkeypatch, measure=swell)
+    own = memory_of(os.getpid())
+    assert own is not None
+    monkeypatch.setattr(worker_module, "allowed_memory", lambda settings: (own + 300 * MB) / 1.5)
+
+    async def use(worker: Worker) -> None:
+        with pytest.raises(
+            WorkerDied, match=r"^measure, .* was ended, it held .* GB of memory where"
+        ) as died:
+            await reduce(worker, leased(station, database))
+        assert died.value.guilty
+
+    with_worker(settings, use)
+
+
+def test_a_worker_that_has_grown_says_so_after_its_exposure(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hoard: list[Any] = []
+    step_of_straw(monkeypatch, measure=lambda work: hoard.append(np.ones(25 * MB)))
+    own = memory_of(os.getpid())
+    assert own is not None
+    monkeypatch.setattr(worker_module, "allowed_memory", lambda settings: own + 100 * MB)
+
+    async def use(worker: Worker) -> tuple[bool, bool]:
+        before = worker.outgrown
+        await reduce(worker, leased(station, database))
+        return before, worker.outgrown
+
+    assert with_worker(settings, use) == (False, True)
+
+
+def test_masters_mapped_from_disk_are_no_memory_of_a_worker(tmp_path: Path) -> None:
+    file = tmp_path / "master"
+    np.ones(25 * MB).tofile(file)
+    before = memory_of(os.getpid())
+    mapped = np.memmap(file, mode="r")
+    assert mapped.sum() > 0
+    after = memory_of(os.getpid())
+    assert before is not None
+    assert after is not None
+    assert after - before < 100 * MB
+
+
+def test_the_memory_of_a_worker_is_its_part_of_the_machine(settings: Settings) -> None:
+    machine = memory_of_the_machine()
+    assert machine is not None
+    two = settings.model_copy(update={"watch": settings.watch.model_copy(update={"workers": 2})})
+    assert allowed_memory(two) == machine // 4
+    told = settings.model_copy(update={"watch": settings.watch.model_copy(update={"memory_gb": 1.5})})
+    assert allowed_memory(told) == 1500 * MB
+    assert memory_of(2**22 + 1) is None
+
+
+def test_the_next_exposure_begins_while_products_are_written(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings.model_copy(update={"watch": settings.watch.model_copy(update={"products": True})})
+    gate = station.root / "gate"
+
+    def slow(work: Any, context: Any) -> dict[str, str]:
+        while not gate.exists():
+            time.sleep(0.01)
+        work.warnings.append("products not written: OSError: no room")
+        return {}
+
+    step_of_straw(monkeypatch)
+    monkeypatch.setattr(reducer_module, "write_products", slow)
+    first, second = (leased(station, database, name) for name in ("a.fits", "b.fits"))
+
+    async def use(worker: Worker) -> None:
+        one = await reduce(worker, first)
+        two = await reduce(worker, second)
+        assert one.outcome is not None
+        assert two.outcome is not None
+        row = get_exposure(database, first.id or 0)
+        assert row is not None
+        assert (row.state, row.leased_by, row.reason) == (State.DONE, None, "")
+        gate.touch()
+        await asyncio.gather(one.rest, two.rest)
+
+    with_worker(settings, use)
+    for exposure in (first, second):
+        row = get_exposure(database, exposure.id or 0)
+        assert row is not None
+        assert (row.state, row.reason) == (State.DONE, "products not written: OSError: no room")
+        [frame] = frames_of(database, exposure.id or 0)
+        assert (frame.state, frame.reason) == (State.DONE, "products not written: OSError: no room")
+
+
+def test_products_that_hang_cost_the_exposure_in_work_no_attempt(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = with_limits(settings, products=1.0)
+    settings = settings.model_copy(update={"watch": settings.watch.model_copy(update={"products": True})})
+    step_of_straw(monkeypatch, solve=lambda work: time.sleep(60) if work.path.name == "b.fits" else None)
+    monkeypatch.setattr(reducer_module, "write_products", lambda *_: time.sleep(60))
+    first, second = (leased(station, database, name) for name in ("a.fits", "b.fits"))
+
+    async def use(worker: Worker) -> None:
+        one = await reduce(worker, first)
+        assert one.outcome is not None
+        with pytest.raises(WorkerDied) as innocent:
+            await reduce(worker, second)
+        assert not innocent.value.guilty
+        with pytest.raises(WorkerDied, match=r"^products, ") as died:
+            await one.rest
+        [frame] = frames_of(database, first.id or 0)
+        assert died.value.unwritten == {frame.id}
+
+    with_worker(settings, use)
+
+
+def test_signals_to_the_group_are_the_services_to_understand(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C, and systemd's stop, reach every process at once."""
+
+    def hear(work: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+
+    step_of_straw(monkeypatch, measure=hear)
+
+    async def use(worker: Worker) -> Reduced:
+        return await reduce(worker, leased(station, database))
+
+    outcome = with_worker(settings, use).outcome
+    assert outcome is not None
+    assert outcome.state == State.DONE
+
+
+def test_workers_end_with_their_service_however_it_ends(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+import asyncio, os, time
+from pathlib import Path
+from nightflow.service.nursery import Nursery
+
+async def main(nursery):
+    pid, pipe, _ = await nursery.fork()
+    pipe.recv()
+    Path({str(pids)!r}).write_text(f"{{nursery.pid}} {{pid}}")
+    time.sleep(60)
+
+def serve(pipe):
+    pipe.send("here")
+    while True:
+        time.sleep(1)
+
+asyncio.run(main(Nursery(serve)))
+"""
+    service = subprocess.Popen([sys.executable, "-c", code])
+    wait_until(lambda: pids.exists() and pids.read_text(), "the worker to begin", 60)
+    children = [int(pid) for pid in pids.read_text().split()]
+    assert all(is_there(pid) for pid in children)
+    service.kill()
+    service.wait()
+    wait_until(lambda: not any(is_there(pid) for pid in children), "nursery and worker to be gone")
+
+
+def test_a_nursery_that_is_gone_is_said() -> None:
+    def idle(pipe: Connection) -> None:
+        with suppress(EOFError):
+            pipe.recv()
+
+    with Nursery(idle) as nursery:
+
+        async def main() -> int:
+            pid, _, exited = await nursery.fork()
+            os.kill(nursery.pid, signal.SIGKILL)
+            assert await asyncio.wait_for(exited, 10) == -signal.SIGKILL
+            with pytest.raises(NurseryGone):
+                await nursery.fork()
+            return pid
+
+        pid = asyncio.run(main())
+        wait_until(lambda: not is_there(pid), "the worker to end with it")
+
+
+def test_the_service_replaces_and_gives_up_and_goes_on(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """A frame that kills whoever measures it, and one that does so once."""
+    monkeypatch.setattr(live_service, "POLL_SECONDS", 0.05)
+    once = station.root / "once"
+
+    def measure(work: Any) -> None:
+        if work.path.name == "killer.fits":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if work.path.name == "once.fits" and not once.exists():
+            once.touch()
+            ctypes.string_at(0)
+
+    step_of_straw(monkeypatch, measure=measure)
+    killer, unlucky, good = (
+        received(station, database, name) for name in ("killer.fits", "once.fits", "good.fits")
+    )
+    with Nursery(serve) as nursery, caplog.at_level(logging.INFO):
+        service = LiveService(
+            settings, database=database, reducer=None, runs=None, stop=threading.Event(), until_idle=0.5,
+            workers=lambda settings: Worker(nursery, settings, worker_name()),
+        )  # fmt: skip
+        asyncio.run(service.run())
+    rows = {one: get_exposure(database, one) for one in (killer, unlucky, good)}
+    ended = {one: (row.state, row.attempts) for one, row in rows.items() if row is not None}
+    assert ended == {killer: (State.FAILED, 3), unlucky: (State.DONE, 1), good: (State.DONE, 0)}
+    [frame] = frames_of(database, killer)
+    assert frame.state == State.FAILED
+    assert "3 workers died of it, at last in measure, after" in frame.reason
+    assert "SIGKILL" in frame.reason
+
+
+def test_a_stop_ends_what_takes_too_long_and_hands_it_back(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_service, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(live_service, "GRACE_SECONDS", 0.3)
+    pid = station.root / "pid"
+
+    def endless(work: Any) -> None:
+        pid.write_text(str(os.getpid()))
+        time.sleep(60)
+
+    step_of_straw(monkeypatch, solve=endless)
+    exposure_id = received(station, database)
+    stop = threading.Event()
+
+    def stop_then() -> None:
+        wait_until(lambda: pid.exists() and pid.read_text(), "the step to begin")
+        stop.set()
+
+    threading.Thread(target=stop_then).start()
+    with Nursery(serve) as nursery:
+        service = LiveService(
+            settings, database=database, reducer=None, runs=None, stop=stop,
+            workers=lambda settings: Worker(nursery, settings, worker_name()),
+        )  # fmt: skip
+        asyncio.run(service.run())
+        assert not is_there(int(pid.read_text())), "it could settle what was handed back"
+    row = get_exposure(database, exposure_id)
+    assert row is not None
+    assert (row.state, row.leased_by, row.attempts) == (State.RECEIVED, None, 0)
