@@ -135,6 +135,8 @@ class ProductSettings(_Section):
     unit: Literal["electron", "microjansky"] = "electron"
     """Of the pixels of reduced frames; a frame without a zero point in a band of known AB magnitude stays in
     electrons, with a warning."""
+    quota: float = Field(0.0, ge=0)
+    """Gigabytes that products of frames may take; the oldest go first. 0: no bound but the disk's."""
 
 
 class PrefectSettings(_Section):

@@ -21,6 +21,10 @@ __all__ = ["product_stem", "write_products"]
 
 log = logging.getLogger(__name__)
 
+_BYTES_A_PIXEL = 14
+"""Of a reduced frame at most: pixels, their deviation, mask and flags."""
+_PICTURE = 2_000_000
+"""Bytes of a thumbnail and of headers, at most."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SUFFIXES = re.compile(r"(\.(fits|fit|fts|gz|fz))+$", re.IGNORECASE)
 
@@ -41,6 +45,8 @@ def product_stem(work: Work, settings: Settings) -> Path:
 def write_products(work: Work, context: Context) -> dict[str, str]:
     """Write what there is; a full or read-only disk costs the files, never the frame, and is said.
 
+    Where the settings have a quota, the oldest products make room.
+
     What was written before under the ending of another compression goes. A reduction that stopped early and
     is not the one that stands writes nothing.
 
@@ -55,6 +61,8 @@ def write_products(work: Work, context: Context) -> dict[str, str]:
     ending, other = (".fits", ".fits.fz") if compression == "none" else (".fits.fz", ".fits")
     reduced, thumbnail = stem.with_name(stem.name + ending), stem.with_name(stem.name + ".png")
     try:
+        if context.quota is not None:
+            context.quota.make_room(_BYTES_A_PIXEL * work.frame.data.size + _PICTURE)
         write_reduced(
             reduced,
             work.frame,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,12 +37,13 @@ from nightflow.pipeline.settle import Verdict, verdict, worst_state
 from nightflow.pipeline.solve import solve
 from nightflow.pipeline.waiting import wake_for_calibration
 from nightflow.pipeline.work import Context, Work
+from nightflow.products.quota import Quota
 from nightflow.store.database import Database
 from nightflow.store.frames import add_warning, frames_of, record_frames, settle_frame
 from nightflow.store.ledger import requeue, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.models import Frame as FrameRow
-from nightflow.store.overview import frame_rows, get_exposure
+from nightflow.store.overview import frame_rows, get_exposure, known_paths
 from nightflow.store.supersede import supersede_replaced
 
 __all__ = ["STEPS", "IdentifiedExposure", "Observer", "Outcome", "Reducer"]
@@ -182,7 +184,17 @@ class Reducer:
             masters=MasterLibrary(self.database, settings.resolve(settings.paths.masters)),
             definitive_masters=definitive_masters,
             pointings=Pointings(),
+            quota=self._quota(),
             clock=clock,
+        )
+
+    def _quota(self) -> Quota | None:
+        if self.settings.products.quota <= 0:
+            return None
+        return Quota(
+            self.settings.resolve(self.settings.paths.products),
+            int(self.settings.products.quota * 1e9),
+            received=partial(known_paths, self.database),
         )
 
     @property

@@ -18,6 +18,7 @@ from nightflow.instruments.profile import CameraProfile
 from nightflow.photcal.solution import FluxCalibration
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.pointings import Pointings
+from nightflow.products.quota import Quota
 from nightflow.quality.frame_summary import FrameSummary
 from nightflow.sources.measure import MeasuredFrame
 from nightflow.store.database import Database
@@ -45,6 +46,8 @@ class Context:
         Last verified solutions.
     saturation : SaturationMemory
         What the last exposures saturated.
+    quota : Quota or None
+        Of the products; None: no bound.
     clock : callable
         Returns the time of day, aware.
     """
@@ -58,6 +61,7 @@ class Context:
     definitive_masters: bool
     pointings: Pointings
     saturation: SaturationMemory = field(default_factory=SaturationMemory)
+    quota: Quota | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

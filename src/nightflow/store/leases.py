@@ -63,7 +63,8 @@ def lease(
     suspects : bool
         Whether one may be taken that has seen `SUSPECT_AFTER` deaths of a service or more.
     patient : datetime, optional
-        One that has waited (since it was queued, or was due again) from then on or longer goes before live ones, this once.
+        One that has waited since then or longer (since it was queued, or was due again) goes before live
+        ones, this once.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,7 @@ __all__ = [
     "flag_counts",
     "frame_rows",
     "get_exposure",
+    "known_paths",
     "last_error",
     "newest_exposure",
     "nights",
@@ -136,6 +137,17 @@ def zero_points_since(database: Database, since: datetime) -> list[RecentZeroPoi
             for reduction, frame, exposure in session.exec(statement).all()
             if reduction.zp is not None
         ]
+
+
+def known_paths(database: Database, paths: Collection[str]) -> set[str]:
+    """Return which of these paths were received as raw frames."""
+    asked = [plain_text(path) for path in paths]
+    known: set[str] = set()
+    with database.session() as session:
+        for start in range(0, len(asked), _AT_ONCE):
+            part = asked[start : start + _AT_ONCE]
+            known.update(session.exec(select(Exposure.path).where(col(Exposure.path).in_(part))).all())
+    return {path for path in paths if plain_text(path) in known}
 
 
 def newest_exposure(database: Database) -> Exposure | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from nightflow.config import ProductSettings
 from nightflow.errors import FrameRejected, MissingCalibration, NoSolution, RetryLater
 from nightflow.instruments.fits_file import content_hash
 from nightflow.pipeline import reducer as reducer_module
@@ -248,6 +249,31 @@ def test_products_that_cannot_be_written_cost_no_frame(
     outcome = reduced(reducer, station.frame("light.fits"))
     assert outcome.state == "done"
     assert "products not written" in outcome.reason
+
+
+def test_products_beyond_their_quota_cost_no_frame(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    quota = ProductSettings(quota=1e-6)
+    station.settings = station.settings.model_copy(update={"products": quota})
+    outcome = reduced(station.reducer(products=True, until="calibrate"), station.frame("light.fits"))
+    assert outcome.state == "done"
+    assert "products not written: NoRoom: products.quota = 1e-06 (GB)" in outcome.reason
+    assert not (station.root / "products").exists()
+
+
+def test_the_oldest_products_make_room(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a raw frame that lies among them stays."""
+    quota = ProductSettings(quota=2.05e-3)
+    station.settings = station.settings.model_copy(update={"products": quota})
+    reducer = station.reducer(products=True, until="calibrate")
+    raw, old = (station.root / "products" / "2020-01-01" / f"{name}-e1-f1.fits" for name in ("raw", "old"))
+    raw.parent.mkdir(parents=True)
+    for number, path in enumerate((raw, old)):
+        path.write_bytes(bytes(20_000 + number))
+    register(reducer.database, raw, priority=Priority.LIVE, now=START)
+    outcome = reduced(reducer, station.frame("light.fits"))
+    assert (outcome.state, "products" in outcome.reason) == ("done", False)
+    assert raw.exists()
+    assert not old.exists()
 
 
 class TestMosaic:
