@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -209,6 +211,31 @@ def check_card(server: Server, observatory: Observatory, light: str) -> None:
     assert "data:image/jpeg;base64," in card["data"]
     zero_point = observatory.rows()[light]["zp"]
     assert f"| Zero point | {zero_point:.3f} mag |" in card["data"]
+
+
+def test_a_worker_that_is_killed_costs_its_run_and_no_frame(
+    open_observatory: Callable[[str], Observatory], prefect_server: Server
+) -> None:
+    observatory = open_observatory("warn")
+    watcher, lights = observatory.watcher, observatory.frames("light")[:3]
+    watcher.start()
+    observatory.deliver(*lights)
+    wait_until(lambda: started_reducing(observatory), 60, "a frame to be in work")
+    time.sleep(0.3)
+    assert watcher.process is not None
+    [worker] = [one for nursery in children(watcher.process.pid) for one in children(nursery)]
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: observatory.settled(3), 90, "all to settle")
+    assert {row["state"] for row in observatory.rows().values()} == {State.DONE}
+    assert observatory.query("SELECT sum(attempts), sum(service_deaths) FROM exposure") == [(1, 0)]
+    wait_until(lambda: not unfinished_runs(prefect_server), 30, "its run to be closed")
+    crashed = [run["state"]["message"] for run in live_runs(prefect_server) if run["state_name"] == "Crashed"]
+    assert [message for message in crashed if f"worker {worker} was killed by SIGKILL" in message]
+    assert watcher.stop() < 10
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_deaths_of_service_and_server_lose_and_double_nothing(

@@ -98,6 +98,11 @@ class Site:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
 
+    def workers(self) -> list[int]:
+        """Return the processes of its workers: the children of its nursery, which is its child."""
+        assert self.process is not None
+        return [worker for nursery in _children(self.process.pid) for worker in _children(nursery)]
+
     def stop(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
@@ -162,6 +167,13 @@ class Site:
         rows = {(Path(path).name, kind, number): (source, mag) for path, kind, number, source, mag in found}
         assert len(rows) == len(found), "a frame is in the light curves twice"
         return rows
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def check_night(site: Site, undisturbed: Rows, curves: Rows) -> None:

@@ -5,6 +5,7 @@ The cases share one night, because a night costs half a minute; each is a test o
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -66,11 +67,22 @@ def products_read_only(site: Site) -> None:
     try:
         site.deliver(light)
         site.wait_for(light.name, "done")
+        told = "SELECT 1 FROM exposure WHERE path LIKE :path AND reason LIKE '%products not written%'"
+        wait_until(lambda: site.look(told, path=f"%/{light.name}"), 20, "the loss of products to be told")
     finally:
         for folder in folders:
             folder.chmod(0o755)
-    [(reason,)] = site.query("SELECT reason FROM exposure WHERE path LIKE :path", path=f"%/{light.name}")
-    assert "products not written" in reason
+
+
+def workers_killed(site: Site) -> None:
+    """One after the other, whatever they have in work; what saw it is tried again."""
+    assert site.process is not None
+    for _ in range(2):
+        workers = site.workers()
+        assert workers, "no worker is there"
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: set(site.workers()) - set(workers), 30, "another worker to be there")  # noqa: B023
 
 
 OF_THE_SERVICE: dict[str, Callable[[Site], None]] = {
@@ -79,6 +91,7 @@ OF_THE_SERVICE: dict[str, Callable[[Site], None]] = {
     "database locked": database_locked,
     "wrong settings on reload": wrong_settings_on_reload,
     "products read-only": products_read_only,
+    "workers killed": workers_killed,
 }
 
 
