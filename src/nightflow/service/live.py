@@ -13,6 +13,7 @@ from nightflow.pipeline.touched import BetterMasters
 from nightflow.service.alarms import Alarms
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.leases import free_dead_leases, service_tag, worker_name
+from nightflow.service.lessons import Lessons
 from nightflow.service.live_service import LiveService, Runs
 from nightflow.service.notify import Notifier
 from nightflow.service.nursery import Nursery
@@ -80,6 +81,7 @@ def _watch(
     database = Database(settings.store_url)
     database.upgrade()
     signals = stopped_by_signals(stop), set_by_hangup(reload.asked)
+    lessons = Lessons()
     with database, only_instance(database) as lock, signals[0], signals[1]:
         _inherit(database)
         reducer = live_reducer(settings)
@@ -89,7 +91,7 @@ def _watch(
             settings,
             database=database,
             reducer=reducer,
-            workers=lambda settings: Worker(nursery, settings, worker_name()),
+            workers=lambda settings: Worker(nursery, settings, worker_name(), lessons),
             runs=_prefect_runs(settings, reducer),
             stop=stop,
             until_idle=until_idle,

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from nightflow.config import Settings
 from nightflow.pipeline.reducer import Outcome
 
-__all__ = ["Begin", "BegunRun", "Ended", "Leave", "Ready", "RunFault", "Settled", "Step", "Task", "Unfit"]
+__all__ = [
+    "Begin",
+    "BegunRun",
+    "Ended",
+    "Learned",
+    "Leave",
+    "Ready",
+    "RunFault",
+    "Settled",
+    "Step",
+    "Task",
+    "Unfit",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +96,25 @@ class Settled:
     """From a worker: the ledger says how an exposure ended; its products may still be written."""
 
     outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """From a worker, and to the others: what an exposure taught that the next ones can use.
+
+    Attributes
+    ----------
+    memory : str
+        Which memory of `nightflow.pipeline.work.Context`: "pointings" or "saturation".
+    key : tuple
+        What takes the place of what.
+    content : bytes
+        Arguments of the memory's ``remember``, pickled: only those who use them need to read them.
+    """
+
+    memory: str
+    key: tuple[object, ...]
+    content: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import faulthandler
 import os
 import select
 import signal
@@ -209,6 +210,9 @@ def _grow_up(serve: Callable[[Connection], object], fd: int, nursery: int) -> No
     with suppress(OSError):
         os.setpgid(0, 0)
     _die_with(nursery)
+    # A crash in a library leaves the lines of Python that led there in the log.
+    with suppress(OSError):
+        faulthandler.enable(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     serve(Connection(fd))

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,7 +20,19 @@ from nightflow.errors import NightflowError
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service.leases import act_as
-from nightflow.service.messages import Begin, Ended, Leave, Ready, RunFault, Settled, Step, Task, Unfit
+from nightflow.service.lessons import TellingPointings, TellingSaturation, Told, take_in
+from nightflow.service.messages import (
+    Begin,
+    Ended,
+    Learned,
+    Leave,
+    Ready,
+    RunFault,
+    Settled,
+    Step,
+    Task,
+    Unfit,
+)
 from nightflow.service.process import run_in_thread
 from nightflow.service.reload import live_reducer
 from nightflow.store.models import State
@@ -62,6 +75,7 @@ class _Bench:
         self._jobs: set[asyncio.Task[None]] = set()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="products")
         self._room = threading.BoundedSemaphore(FRAMES_BEHIND)
+        self._told = Told()
 
     async def work(self) -> None:
         threading.Thread(target=self._listen, args=(asyncio.get_running_loop(),), daemon=True).start()
@@ -70,12 +84,19 @@ class _Bench:
             act_as(begin.lease_name)
             self._name = begin.lease_name
             self._reducer = live_reducer(begin.settings, observer=self)
+            self._pointings, self._saturation = TellingPointings(self._told), TellingSaturation(self._told)
+            self._reducer.context = replace(
+                self._reducer.context, pointings=self._pointings, saturation=self._saturation
+            )
             self._execute = self._execution(self._reducer) if self._execution is not None else None
         except NightflowError as error:
             self._say(Unfit(str(error)))
             return
         self._say(Ready())
-        while isinstance(task := await self._inbox.get(), Task):
+        while not isinstance(task := await self._inbox.get(), Leave):
+            if isinstance(task, Learned):
+                take_in(task, self._pointings, self._saturation)
+                continue
             while len(self._jobs) > BEHIND:
                 await asyncio.wait(self._jobs, return_when=asyncio.FIRST_COMPLETED)
             job = asyncio.create_task(self._reduce(task))
@@ -109,6 +130,8 @@ class _Bench:
         except Exception as problem:
             log.exception("%s: not concluded", task.path)
             error = f"{type(problem).__name__}: {problem}"
+        for lesson in await asyncio.to_thread(self._told.take):
+            self._say(lesson)
         self._say(Ended(exposure_id=task.exposure_id, fault=fault, direct=direct, error=error, store=store))
 
     async def _without_a_run(self, exposure_id: int) -> Outcome:

@@ -15,8 +15,20 @@ from typing import Any
 from nightflow.config import Settings, StepLimits
 from nightflow.errors import RetryLater
 from nightflow.pipeline.reducer import Outcome
+from nightflow.service.lessons import Lessons
 from nightflow.service.memory import memory_of, memory_of_the_machine
-from nightflow.service.messages import Begin, BegunRun, Ended, Leave, Ready, Settled, Step, Task, Unfit
+from nightflow.service.messages import (
+    Begin,
+    BegunRun,
+    Ended,
+    Learned,
+    Leave,
+    Ready,
+    Settled,
+    Step,
+    Task,
+    Unfit,
+)
 from nightflow.service.nursery import Nursery
 
 __all__ = ["Reduced", "Worker", "WorkerDied", "allowed_memory"]
@@ -95,14 +107,20 @@ class Worker:
         It works with.
     lease_name : str
         In whose name exposures are leased.
+    lessons : Lessons, optional
+        What workers have learnt, for all of them.
     """
 
-    def __init__(self, nursery: Nursery, settings: Settings, lease_name: str) -> None:
+    def __init__(
+        self, nursery: Nursery, settings: Settings, lease_name: str, lessons: Lessons | None = None
+    ) -> None:
         self._nursery = nursery
         self._settings = settings
         self._limits = settings.watch.limits
         self._allowed = allowed_memory(settings)
         self._lease_name = lease_name
+        self._lessons = lessons or Lessons()
+        self._heard: dict[tuple[object, ...], Learned] = {}
         self._jobs: dict[int, _Job] = {}
         self._leaving = False
         self._cause = ""
@@ -140,6 +158,8 @@ class Worker:
         answer = self._ready.result() if self._ready.done() else None
         if isinstance(answer, Ready):
             log.debug("worker %d is ready", self.pid)
+            with suppress(OSError):
+                self._teach()
             return
         self.kill("did not begin")
         why = answer.reason if isinstance(answer, Unfit) else f"not ready in {START_SECONDS:.0f} s"
@@ -160,8 +180,16 @@ class Worker:
         job.settled.add_done_callback(_seen)
         self._jobs[exposure_id] = job
         with suppress(OSError):  # it is dead: the watch sees it
+            self._teach()
             self._connection.send(Task(exposure_id=exposure_id, path=path, run=run))
         return Reduced(await job.settled, job.ended)
+
+    def _teach(self) -> None:
+        """Tell it what others have learnt since."""
+        for lesson in self._lessons.all():
+            if self._heard.get(lesson.key) is not lesson:
+                self._heard[lesson.key] = lesson
+                self._connection.send(lesson)
 
     async def leave(self, seconds: float) -> None:
         """Let it finish what it has in work, and end; end it after so many seconds."""
@@ -246,6 +274,9 @@ class Worker:
             case Step():
                 if message.exposure_id in self._jobs:
                     _note(self._jobs[message.exposure_id], message)
+            case Learned():
+                self._lessons.add(message)
+                self._heard[message.key] = message
             case Settled():
                 job = self._jobs.get(message.outcome.exposure_id)
                 if job is not None and not job.settled.done():

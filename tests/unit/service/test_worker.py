@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import faulthandler
 import hashlib
 import logging
 import os
@@ -21,16 +22,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 
 from nightflow.config import Settings
+from nightflow.detector.master_frame import SaturatedPixels
 from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reducer import STEPS
 from nightflow.service import live_service
 from nightflow.service import worker as worker_module
 from nightflow.service.leases import worker_name
+from nightflow.service.lessons import KEPT, Lessons
 from nightflow.service.live_service import LiveService
 from nightflow.service.memory import memory_of, memory_of_the_machine
-from nightflow.service.messages import Ended
+from nightflow.service.messages import Ended, Learned
 from nightflow.service.nursery import Nursery, NurseryGone
 from nightflow.service.workbench import serve
 from nightflow.service.worker import Reduced, Worker, WorkerDied, allowed_memory
@@ -117,6 +121,12 @@ def with_worker(settings: Settings, use: Callable[[Worker], Any]) -> Any:
         return asyncio.run(main())
 
 
+def crash() -> None:
+    """Read where nothing is; without the story of it in the output of the tests."""
+    faulthandler.disable()
+    ctypes.string_at(0)
+
+
 def is_there(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -181,7 +191,7 @@ def test_a_worker_killed_in_a_step_is_seen_with_the_step(
 def test_a_crash_of_a_library_is_named(
     station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step_of_straw(monkeypatch, solve=lambda work: ctypes.string_at(0) and None)
+    step_of_straw(monkeypatch, solve=lambda work: crash())
 
     async def use(worker: Worker) -> None:
         with pytest.raises(WorkerDied, match=r"^solve, .* was killed by SIGSEGV$") as died:
@@ -432,7 +442,7 @@ def test_the_service_replaces_and_gives_up_and_goes_on(
             os.kill(os.getpid(), signal.SIGKILL)
         if work.path.name == "once.fits" and not once.exists():
             once.touch()
-            ctypes.string_at(0)
+            crash()
 
     step_of_straw(monkeypatch, measure=measure)
     killer, unlucky, good = (
@@ -483,3 +493,54 @@ def test_a_stop_ends_what_takes_too_long_and_hands_it_back(
     row = get_exposure(database, exposure_id)
     assert row is not None
     assert (row.state, row.leased_by, row.attempts) == (State.RECEIVED, None, 0)
+
+
+def test_what_one_worker_learns_the_next_one_knows(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last solution, and what was saturated a moment ago; of a worker that is dead, too."""
+    seen = station.root / "seen"
+    sky = WCS(naxis=2)
+    sky.wcs.ctype, sky.wcs.crval, sky.pixel_shape = ["RA---TAN", "DEC--TAN"], [132.8, 11.8], (40, 32)
+
+    def solve(work: Any, context: Any) -> dict[str, Any]:
+        if work.path.name == "a.fits":
+            saturated = SaturatedPixels(
+                mjd_end=work.header.mjd_mid - 0.01, shape=(32, 40), index=np.arange(3)
+            )
+            context.saturation.remember(work.header, saturated)
+            context.pointings.remember("tinycam", "", 132.8, 11.8, sky)
+            return {}
+        wcs = context.pointings.recall("tinycam", "", 132.85, 11.8)
+        [earlier] = context.saturation.earlier(work.header)
+        seen.write_text(f"{wcs.wcs.crval} {wcs.pixel_shape} {earlier.index}")
+        return {}
+
+    step_of_straw(monkeypatch)
+    monkeypatch.setitem(reducer_module._WORKERS, "solve", solve)
+    first, second = (leased(station, database, name) for name in ("a.fits", "b.fits"))
+    lessons = Lessons()
+
+    async def main(nursery: Nursery) -> None:
+        for exposure in (first, second):
+            worker = Worker(nursery, settings, worker_name(), lessons)
+            await worker.start()
+            await (await reduce(worker, exposure)).rest
+            worker.kill("was ended by a test")
+            await worker.leave(5)
+
+    with Nursery(serve) as nursery:
+        asyncio.run(main(nursery))
+    assert seen.read_text() == "[132.8  11.8] (40, 32) [0 1 2]"
+
+
+def test_lessons_are_bounded_and_the_newest_of_a_kind_counts() -> None:
+    lessons = Lessons()
+    for number in range(KEPT + 3):
+        lessons.add(Learned(memory="saturation", key=(number,), content=b"old"))
+    newest = Learned(memory="saturation", key=(10,), content=b"new")
+    lessons.add(newest)
+    known = list(lessons.all())
+    assert len(known) == KEPT
+    assert known[-1] is newest
+    assert [lesson.content for lesson in known if lesson.key == (10,)] == [b"new"]
