@@ -21,6 +21,7 @@ from nightflow.service.prefect_environment import prepare_environment
 from nightflow.service.process import run_in_thread, set_by_hangup, stopped_by_signals
 from nightflow.service.reload import SettingsReload, live_reducer
 from nightflow.service.told import Told, told_file
+from nightflow.service.warm_up import warm_up
 from nightflow.service.workbench import Execute, serve
 from nightflow.service.worker import Worker
 from nightflow.store.database import Database
@@ -67,7 +68,7 @@ def watch(
     prepare_environment(settings.prefect)
     execution = _execution(settings)
     # Before anything else: it is forked, and must find neither threads nor connections nor locks.
-    with Nursery(lambda connection: serve(connection, execution)) as nursery:
+    with Nursery(lambda connection: serve(connection, execution), warm_up) as nursery:
         return _watch(settings, nursery, until_idle, stop, SettingsReload(load or (lambda: settings)))
 
 

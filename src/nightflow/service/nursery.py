@@ -48,9 +48,13 @@ class Nursery:
     ----------
     serve : callable
         What a worker does: called in the new process with its end of the pipe; the process ends with it.
+    prepare : callable
+        Called in the nursery before the first worker is forked; must begin no thread.
     """
 
-    def __init__(self, serve: Callable[[Connection], object]) -> None:
+    def __init__(
+        self, serve: Callable[[Connection], object], prepare: Callable[[], object] = lambda: None
+    ) -> None:
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -58,7 +62,7 @@ class Nursery:
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            _to_the_end(lambda: _nurse(theirs, serve, service))
+            _to_the_end(lambda: _nurse(theirs, serve, prepare, service))
         theirs.close()
         self._control = ours
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -72,6 +76,7 @@ class Nursery:
     def __exit__(self, *_: object) -> None:
         """End it, and what workers there are."""
         self._control.close()
+        os.kill(self.pid, signal.SIGKILL)  # it is not reaped yet, so that the number is its own
         with suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
 
@@ -144,10 +149,16 @@ class Nursery:
         self._living.clear()
 
 
-def _nurse(control: socket.socket, serve: Callable[[Connection], object], service: int) -> None:
+def _nurse(
+    control: socket.socket,
+    serve: Callable[[Connection], object],
+    prepare: Callable[[], object],
+    service: int,
+) -> None:
     """Fork workers when asked, say when they end, and end with the service."""
     _die_with(service)
     _deaf()
+    prepare()
     wake, waker = socket.socketpair()
     for one in (wake, waker):
         one.setblocking(False)

@@ -10,6 +10,7 @@ import pytest
 
 from nightflow.config import Settings
 from nightflow.errors import ConfigurationError
+from nightflow.service import live
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.live import watch
 from nightflow.store.database import Database
@@ -17,6 +18,12 @@ from nightflow.store.leases import lease
 from nightflow.store.ledger import receive
 from nightflow.store.models import State
 from nightflow.store.overview import frame_rows
+
+
+@pytest.fixture(autouse=True)
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here needs a warm worker."""
+    monkeypatch.setattr(live, "warm_up", lambda: None)
 
 
 @pytest.fixture
