@@ -18,6 +18,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,12 +30,15 @@ from nightflow.errors import NightflowError
 
 __all__ = ["Nursery", "NurseryGone"]
 
+EXIT_SECONDS = 1.0
+"""How long the nursery may take to end what is left of its workers."""
 _NOTE = struct.Struct("!cqq")
 """What it is about, the worker's process, its status."""
 _FORK, _KILL, _BORN, _EXITED = b"f", b"k", b"b", b"x"
 _FIRST_TO_GO = "500"
 """Of a worker, where memory ends: the kernel shall choose it, and not the service or a database."""
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class NurseryGone(NightflowError):  # noqa: N818  # what happened
@@ -76,9 +80,12 @@ class Nursery:
     def __exit__(self, *_: object) -> None:
         """End it, and what workers there are."""
         self._control.close()
-        os.kill(self.pid, signal.SIGKILL)  # it is not reaped yet, so that the number is its own
+        patience = time.monotonic() + EXIT_SECONDS
         with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+                if time.monotonic() > patience:  # the number is its own still: it has not been reaped
+                    os.kill(self.pid, signal.SIGKILL)
+                time.sleep(0.01)
 
     async def fork(self) -> tuple[int, Connection, asyncio.Future[int]]:
         """Return a new worker's process, our end of its pipe, and its exit status, which is to come.
@@ -157,6 +164,7 @@ def _nurse(
 ) -> None:
     """Fork workers when asked, say when they end, and end with the service."""
     _die_with(service)
+    _adopt()
     _deaf()
     prepare()
     wake, waker = socket.socketpair()
@@ -175,6 +183,10 @@ def _nurse(
             break
     for pid in workers:
         _end(pid)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, 0):
+            for pid in _children():
+                _end(pid)
 
 
 def _obey(control: socket.socket, serve: Callable[[Connection], object], workers: set[int]) -> bool:
@@ -230,16 +242,34 @@ def _grow_up(serve: Callable[[Connection], object], fd: int, nursery: int) -> No
 
 
 def _bury(control: socket.socket, workers: set[int]) -> None:
-    while workers:
+    """Say which workers have ended, and end what they have left."""
+    while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return
+            break
         if pid == 0:
-            return
-        workers.discard(pid)
-        with suppress(OSError):
-            control.sendall(_NOTE.pack(_EXITED, pid, os.waitstatus_to_exitcode(status)))
+            break
+        if pid in workers:
+            workers.discard(pid)
+            with suppress(OSError):
+                control.sendall(_NOTE.pack(_EXITED, pid, os.waitstatus_to_exitcode(status)))
+    for pid in _children() - workers:
+        _end(pid)
+
+
+def _adopt() -> None:
+    """Become the parent of what dead workers leave: solvers, whose groups are their own (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _children() -> set[int]:
+    own = os.getpid()
+    try:
+        return {int(pid) for pid in Path(f"/proc/{own}/task/{own}/children").read_text().split()}
+    except OSError:
+        return set()
 
 
 def _end(pid: int) -> None:

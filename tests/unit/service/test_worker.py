@@ -204,11 +204,12 @@ def test_a_crash_of_a_library_is_named(
 def test_a_step_that_hangs_is_really_ended(
     station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it started too, and although it is deaf to all signals that can be ignored."""
+    """With what it started in a group of its own, as solvers are; and although it is deaf to most signals."""
     child = station.root / "child"
 
     def hang(work: Any) -> None:
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+        process = subprocess.Popen(sleep, start_new_session=True)
         child.write_text(str(process.pid))
         process.wait()
 
