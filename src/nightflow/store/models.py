@@ -154,21 +154,21 @@ class Exposure(SQLModel, table=True):
     priority: int = Priority.LIVE
     attempts: int = 0
     """Deaths of a worker, seen by a living service, with this exposure in work."""
-    service_deaths: int = 0
-    """Deaths of the service itself with it in work."""
     leased_by: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     waits_for: str = ""
     """What a held exposure waits for: "bias", "dark", "flat", "wcs", "profile", ..."""
     received_at: datetime = Field(sa_type=UtcDateTime)
-    queued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When it was put into the queue last; None: when it was received."""
     done_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     prefect_run_id: str | None = None
     plan_fingerprint: str = ""
     """What the last conclusion rests on (profile, software; for a held exposure also catalogues and
     calibrations at hand): the exposure is reduced again when it changes."""
+    service_deaths: int = 0
+    """Deaths of the service itself with it in work."""
+    queued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it was put into the queue last; None: when it was received."""
 
 
 class Frame(SQLModel, table=True):
