@@ -72,7 +72,8 @@ class StepLimits(_Section):
     calibrate: float = Field(900.0, gt=0)
     """Masters may have to be built first."""
     measure: float = Field(300.0, gt=0)
-    solve: float = Field(300.0, gt=0)
+    solve: float = Field(600.0, gt=0)
+    """Each rung of the ladder has a limit of its own."""
     flux: float = Field(300.0, gt=0)
     append: float = Field(300.0, gt=0)
     products: float = Field(300.0, gt=0)
