@@ -86,14 +86,15 @@ def _watch(
     with database, only_instance(database) as lock, signals[0], signals[1]:
         _inherit(database)
         reducer = live_reducer(settings)
+        runs = _prefect_runs(settings, reducer)
         notifier = Notifier(settings.notify, told=Told(told_file(settings.root)))
-        alarms = Alarms(settings, database, notifier.tell, datetime.now(UTC))
+        alarms = Alarms(settings, database, _teller(notifier, runs), datetime.now(UTC))
         service = LiveService(
             settings,
             database=database,
             reducer=reducer,
             workers=lambda settings: Worker(nursery, settings, worker_name(), lessons),
-            runs=_prefect_runs(settings, reducer),
+            runs=runs,
             stop=stop,
             until_idle=until_idle,
             housekeeping=lambda reducer: _keep_house(BetterMasters(reducer.context), alarms, notifier),
@@ -105,6 +106,15 @@ def _watch(
         finally:
             notifier.close()
         return counts(database)
+
+
+def _teller(notifier: Notifier, runs: Runs | None) -> Callable[[str, str], None]:
+    def tell(event: str, text: str) -> None:
+        notifier.tell(event, text)
+        if runs is not None:
+            runs.announce(event, text)
+
+    return tell
 
 
 def _keep_house(masters: BetterMasters, alarms: Alarms, notifier: Notifier) -> Callable[[datetime], object]:

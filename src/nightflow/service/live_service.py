@@ -79,6 +79,9 @@ class Runs(Protocol):
     def use(self, reducer: Any) -> None:
         """Let the runs that begin from now on go by this reducer's plans."""
 
+    def announce(self, event: str, text: str) -> None:
+        """Show something that a person should know."""
+
 
 class Workers(Protocol):
     """Makes a worker that works with these settings; it is yet to be started."""

@@ -1,6 +1,6 @@
 """Exposures as Prefect runs: visible under their deployment, executed by the service's own warm workers.
 
-This is the only file of nightflow that knows Prefect. The flows are loaded by their entry points, as a
+Only this file and `prefect_deployments` know Prefect. The flows are loaded by their entry points, as a
 Prefect worker would load them. The service (`PrefectRuns`) creates a run ``Pending`` under the deployment,
 and one of its workers (`RunExecutor`) executes it a tenth of a second later; a process that has to start
 would need several seconds.
@@ -32,6 +32,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import AsyncClientContext
+from prefect.events import Event
 from prefect.exceptions import Abort, ObjectNotFound, PrefectException
 from prefect.flow_engine import run_flow_async
 from prefect.flows import Flow, load_flow_from_entrypoint
@@ -179,6 +180,23 @@ class PrefectRuns:
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
+
+    def announce(self, event: str, text: str) -> None:
+        """Show something as an event of the server, for its automations; a server that is away misses it."""
+        if not self.here:
+            return
+        shown = Event(
+            event=f"nightflow.{event}",
+            resource={"prefect.resource.id": f"nightflow.{self._identity}"},
+            payload={"text": text},
+        )
+        try:
+            address = f"{PREFECT_API_URL.value()}/events"
+            httpx.post(
+                address, json=[shown.model_dump(mode="json")], timeout=REQUEST_SECONDS
+            ).raise_for_status()
+        except httpx.HTTPError as error:
+            log.warning("%s: not shown by the Prefect server: %s", event, _one_line(error))
 
     async def _take_note(self, fault: RunFault, run: BegunRun | None) -> None:
         if fault.away:

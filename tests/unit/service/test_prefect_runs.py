@@ -364,3 +364,23 @@ def test_an_absent_server_is_looked_for_until_it_is_back(runs: PrefectRuns, serv
         probing.cancel()
 
     asyncio.run(main())
+
+
+def test_what_a_person_should_know_is_an_event_of_the_server(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    posted: list[tuple[str, Any]] = []
+
+    def post(address: str, *, json: Any, timeout: float) -> httpx.Response:
+        posted.append((address, json))
+        return httpx.Response(500 if len(posted) > 1 else 204, request=httpx.Request("POST", address))
+
+    monkeypatch.setattr(prefect_runs.httpx, "post", post)
+    runs.announce("zero_point", "not yet connected")
+    connected(runs)
+    runs.announce("zero_point", "V fell")
+    ((address, [event]),) = posted
+    assert address == "http://127.0.0.1:1/api/events"
+    assert (event["event"], event["payload"]) == ("nightflow.zero_point", {"text": "V fell"})
+    runs.announce("zero_point", "V fell more")
+    assert "zero_point: not shown by the Prefect server" in caplog.text
