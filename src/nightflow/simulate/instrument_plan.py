@@ -81,6 +81,9 @@ class TelescopePlan:
         Turn over by 180 degrees after the target has crossed the meridian.
     flip_delay_minutes : float
         How long after.
+    distortion : float
+        Relative displacement of a star in the corner; a cubic of the distance from the axis, positive for a
+        pincushion.
     """
 
     aperture: float = 0.20
@@ -98,6 +101,7 @@ class TelescopePlan:
     jitter: float = 1.0
     flip: bool = True
     flip_delay_minutes: float = 5.0
+    distortion: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -237,6 +237,7 @@ def _light_truth(night: Night, frame: ScheduledFrame) -> dict[str, Any]:
         "crpix1": pointing.x + 1.0,
         "crpix2": pointing.y + 1.0,
         **{f"cd{i + 1}_{j + 1}": float(pointing.cd[i, j]) for i in (0, 1) for j in (0, 1)},
+        "distortion": pointing.distortion,
         "scale": pointing.scale,
         "rotation": pointing.rotation,
         "parity": pointing.parity,

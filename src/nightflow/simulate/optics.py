@@ -24,11 +24,12 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _TRACKING_HOURS = 0.5
+_LEAST_BENT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pointing:
-    """The true mapping of sky to chip of one frame: a gnomonic (TAN) projection.
+    """The true mapping of sky to chip of one frame: a gnomonic (TAN) projection, and what the optics bend.
 
     Attributes
     ----------
@@ -44,6 +45,11 @@ class Pointing:
         +1 as on the sky, -1 mirrored.
     flipped : bool
         True after the meridian flip.
+    distortion : float
+        Relative displacement of a star at ``corner`` pixels from the axis; it grows with the cube of the
+        distance. Positive is a pincushion.
+    corner : float
+        Distance from the axis in pixels.
     """
 
     ra: float
@@ -54,6 +60,8 @@ class Pointing:
     rotation: float
     parity: int
     flipped: bool
+    distortion: float = 0.0
+    corner: float = 1.0
 
     @property
     def cd(self) -> Array:
@@ -75,6 +83,9 @@ class Pointing:
         xi = np.cos(delta) * np.sin(alpha) / cosine
         eta = (np.sin(delta) * np.cos(delta0) - np.cos(delta) * np.sin(delta0) * np.cos(alpha)) / cosine
         offset = np.linalg.solve(self.cd, np.degrees(np.array([xi.ravel(), eta.ravel()])))
+        bent = 1.0 + self.distortion * np.sum(offset**2, axis=0) / self.corner**2
+        # The law holds on the chip and near it; a star far off must not come back through the other side.
+        offset = offset * np.maximum(bent, _LEAST_BENT)
         return self.x + offset[0].reshape(xi.shape), self.y + offset[1].reshape(xi.shape)
 
 
@@ -142,6 +153,8 @@ def draw_pointings(
             rotation=(telescope.rotation + 180.0 * turned) % 360.0,
             parity=telescope.parity,
             flipped=bool(turned),
+            distortion=telescope.distortion,
+            corner=0.5 * float(np.hypot(*camera.shape)),
         )
         for (east, north), turned in zip(offsets, flipped, strict=True)
     ]

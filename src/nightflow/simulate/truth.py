@@ -45,7 +45,9 @@ class FrameTruth:
     flipped : bool
         After the meridian flip.
     crval1, crval2, crpix1, crpix2, cd1_1, cd1_2, cd2_1, cd2_2 : float
-        The true TAN WCS of the trimmed frame in FITS convention (CRPIX counts from 1).
+        The true TAN WCS of the trimmed frame in FITS convention (CRPIX counts from 1), without distortion.
+    distortion : float
+        Relative, in the corner; see `nightflow.simulate.plan.TelescopePlan`.
     scale, rotation, parity : float, float, int
         Arcsec per pixel; position angle of +y in degrees, north through east; +1 as on the sky.
     zero_point : float
@@ -98,6 +100,7 @@ class FrameTruth:
     sky: float = _NAN
     target_flux: float = _NAN
     n_saturated: int = 0
+    distortion: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
