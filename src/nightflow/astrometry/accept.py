@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from nightflow.astrometry.geometry import geometry
+from nightflow.astrometry.models import fitted_models
 from nightflow.astrometry.plate import Plate
-from nightflow.astrometry.refine import Fit, radial_rms, refine
-from nightflow.astrometry.solution import Quality, Solution, SolveRequest
+from nightflow.astrometry.refine import Fit, radial_rms
+from nightflow.astrometry.solution import FittedStars, Quality, Solution, SolveRequest
 from nightflow.astrometry.verify import examine, faults
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
@@ -79,19 +81,30 @@ def verified(
     NoSolution
         It does not pass the bar of `nightflow.astrometry.verify`; the message says by what.
     """
-    final_radius = match_radius_px(settings, guess.scale)
-    fit = refine(
-        guess, request, stars, start_radius=max(start_radius, final_radius), final_radius=final_radius
+    models = fitted_models(
+        guess, request, stars, start_radius=start_radius, final_radius=match_radius_px(settings, guess.scale)
     )
-    if len(fit) < 3:
-        raise NoSolution(f"{len(fit)} stars matched, {settings.minimum_matches} needed")
-    evidence = examine(fit, request, stars, hypotheses=hypotheses)
-    objections = faults(evidence, request, settings)
-    if objections:
-        raise NoSolution("candidate refused: " + ", ".join(objections))
-    return solution_from(
-        fit, request, stars, backend=backend, quality=Quality.VERIFIED, heldout=evidence.heldout_rms_arcsec
-    )
+    refusals = []
+    for fit, lent in models.by_merit():
+        if len(fit) < 3:
+            refusals.append(f"{len(fit)} stars matched, {settings.minimum_matches} needed")
+            continue
+        evidence = examine(fit, request, stars, hypotheses=hypotheses * models.tried)
+        objections = faults(evidence, request, settings)
+        if objections:
+            refusals.append("candidate refused: " + ", ".join(objections))
+            continue
+        solution = solution_from(
+            fit,
+            request,
+            stars,
+            backend=backend,
+            quality=Quality.VERIFIED,
+            heldout=evidence.heldout_rms_arcsec,
+        )
+        evidence = evidence if lent is None else evidence.with_lent(lent.scatter_px * fit.plate.scale)
+        return replace(solution, evidence=evidence, lent=lent)
+    raise NoSolution(refusals[0])
 
 
 def solution_from(
@@ -121,4 +134,12 @@ def solution_from(
         parity=place.parity,
         catalog=stars.catalog,
         warnings=warnings,
+        stars=_stars(fit),
+    )
+
+
+def _stars(fit: Fit) -> FittedStars:
+    x, y = fit.plate.pixels(fit.ra, fit.dec)
+    return FittedStars(
+        x=fit.x, y=fit.y, dx=fit.x - x, dy=fit.y - y, ra=fit.ra, dec=fit.dec, mag=fit.mag, error=fit.sigma
     )

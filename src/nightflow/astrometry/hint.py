@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nightflow.astrometry.accept import Deadline, verified
+from nightflow.astrometry.distortion import Distortion
 from nightflow.astrometry.geometry import field_radius
 from nightflow.astrometry.plate import Plate
 from nightflow.astrometry.projection import from_plane, to_plane
@@ -131,7 +132,8 @@ class _Search:
         self._hint = (ra, dec)
         self._plane = xi + 1j * eta
         self._middle = ((request.shape[1] - 1) / 2.0, (request.shape[0] - 1) / 2.0)
-        self._pixels = (request.x - self._middle[0]) + 1j * (request.y - self._middle[1])
+        self._flat = _only_one(request)
+        self._pixels = _offsets(request, self._middle, self._flat)
         self._tried = 0
         self._refusals: list[str] = []
 
@@ -253,9 +255,26 @@ class _Search:
             y0=self._middle[1],
             cd=np.array([[a.real, -sign * a.imag], [a.imag, sign * a.real]]),
             order=0,
-            a=np.empty(0),
-            b=np.empty(0),
+            a=np.array(self._flat.a if self._flat else ()),
+            b=np.array(self._flat.b if self._flat else ()),
+            given=self._flat.order if self._flat else 0,
         )
+
+
+def _only_one(request: SolveRequest) -> Distortion | None:
+    """Return the camera's distortion, where it is known which one of this frame's parity that is."""
+    fitting = [one for one in request.distortions if one.shape == request.shape]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _offsets(
+    request: SolveRequest, middle: tuple[float, float], flat: Distortion | None
+) -> NDArray[np.complex128]:
+    """Return the offsets of the detections from the middle of the frame (pixels), without the distortion."""
+    u, v = request.x - middle[0], request.y - middle[1]
+    if flat is not None:
+        u, v = flat.flattened(u, v)
+    return u + 1j * v
 
 
 def _patches(hint_error: float, diagonal: float) -> Iterator[tuple[complex, float]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nightflow.astrometry.projection import from_plane, to_plane
 
-__all__ = ["Plate", "fit_plate", "plate_from_wcs", "sip_powers"]
+__all__ = ["Plate", "fit_plate", "pixel_grid", "plate_from_wcs", "sip_powers"]
 
 Array = NDArray[np.float64]
 _Parameters = tuple[Array, Array, Array]
@@ -51,8 +51,11 @@ class Plate:
         Degrees per pixel.
     order : int
         0 similarity, 1 affine, 2 or more with SIP polynomials of that order.
-    a, b : ndarray, shape (len(sip_powers(order)),)
+    a, b : ndarray, shape (len(sip_powers(sip_order)),)
         SIP coefficients in the order of `sip_powers`.
+    given : int
+        Order of a distortion that was given, not fitted, where ``order`` is 0 or 1; else 0. It belongs to the
+        pixel (x0, y0).
     """
 
     ra0: float
@@ -63,6 +66,12 @@ class Plate:
     order: int
     a: Array
     b: Array
+    given: int = 0
+
+    @property
+    def sip_order(self) -> int:
+        """Order of the SIP polynomials, fitted or given; below 2: there are none."""
+        return max(self.order, self.given)
 
     @property
     def scale(self) -> float:
@@ -71,7 +80,7 @@ class Plate:
 
     def plane(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Return tangent-plane coordinates (degrees) of pixels."""
-        du, dv = self._distortion(x - self.x0, y - self.y0)
+        du, dv = self.distortion(x - self.x0, y - self.y0)
         u, v = x - self.x0 + du, y - self.y0 + dv
         return self.cd[0, 0] * u + self.cd[0, 1] * v, self.cd[1, 0] * u + self.cd[1, 1] * v
 
@@ -85,7 +94,7 @@ class Plate:
         inverse = np.linalg.inv(self.cd)
         u = inverse[0, 0] * xi + inverse[0, 1] * eta
         v = inverse[1, 0] * xi + inverse[1, 1] * eta
-        if self.order < 2:
+        if self.sip_order < 2:
             return self.x0 + u, self.y0 + v
         return self._undistorted(u, v)
 
@@ -105,15 +114,15 @@ class Plate:
             readers that do not invert A and B themselves.
         """
         wcs = WCS(naxis=2)
-        suffix = "-SIP" if self.order >= 2 else ""
+        suffix = "-SIP" if self.sip_order >= 2 else ""
         wcs.wcs.ctype = [f"RA---TAN{suffix}", f"DEC--TAN{suffix}"]
         wcs.wcs.cunit = ["deg", "deg"]
         wcs.wcs.crval = [self.ra0, self.dec0]
         wcs.wcs.crpix = [self.x0 + 1.0, self.y0 + 1.0]
         wcs.wcs.cd = self.cd
         wcs.wcs.radesys = "ICRS"
-        if self.order >= 2:
-            forward = _matrix(self.order, sip_powers(self.order), np.stack([self.a, self.b]))
+        if self.sip_order >= 2:
+            forward = _matrix(self.sip_order, sip_powers(self.sip_order), np.stack([self.a, self.b]))
             inverse = (None, None) if shape is None else self._inverse(shape)
             wcs.sip = Sip(*forward, *inverse, wcs.wcs.crpix)
         wcs.wcs.set()
@@ -121,12 +130,12 @@ class Plate:
 
     def _inverse(self, shape: tuple[int, int]) -> tuple[Array, Array]:
         """Return AP and BP: of the lowest order that follows the distortion over the frame."""
-        x, y = _grid(shape)
+        x, y = pixel_grid(shape)
         u, v = x - self.x0, y - self.y0
-        du, dv = self._distortion(u, v)
+        du, dv = self.distortion(u, v)
         seen_u, seen_v = u + du, v + dv
         unit = max(float(np.max(np.hypot(seen_u, seen_v))), 1.0)
-        for order in range(self.order, _HIGHEST_INVERSE + 1):
+        for order in range(self.sip_order, _HIGHEST_INVERSE + 1):
             powers = [(0, 0), (1, 0), (0, 1), *sip_powers(order)]
             design = np.column_stack([(seen_u / unit) ** p * (seen_v / unit) ** q for p, q in powers])
             wanted = -np.column_stack([du, dv])
@@ -136,9 +145,10 @@ class Plate:
         inverse = solved / np.array([unit ** (p + q) for p, q in powers])[:, None]
         return _matrix(order, powers, inverse.T)
 
-    def _distortion(self, u: Array, v: Array) -> tuple[Array, Array]:
+    def distortion(self, u: Array, v: Array) -> tuple[Array, Array]:
+        """Return A and B (pixels) at offsets of (u, v) pixels from the reference pixel."""
         du, dv = np.zeros_like(u), np.zeros_like(v)
-        for (p, q), a, b in zip(sip_powers(self.order), self.a, self.b, strict=True):
+        for (p, q), a, b in zip(sip_powers(self.sip_order), self.a, self.b, strict=True):
             term = u**p * v**q
             du, dv = du + a * term, dv + b * term
         return du, dv
@@ -148,7 +158,7 @@ class Plate:
         u, v = u_seen, v_seen
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(_INVERSE_ITERATIONS):
-                du, dv = self._distortion(u, v)
+                du, dv = self.distortion(u, v)
                 step = np.hypot(u_seen - du - u, v_seen - dv - v)
                 u, v = u_seen - du, v_seen - dv
                 if not np.any(step > _CONVERGED):
@@ -178,7 +188,8 @@ def fit_plate(
     ra, dec : ndarray, shape (n,)
         Catalogue positions at the epoch of the frame, degrees.
     start : Plate
-        Gives reference pixel, first tangent point and, for order 0, the parity.
+        Gives reference pixel, first tangent point and, for order 0, the parity; and the distortion that was
+        given, which stays where the order is 0 or 1.
     order : int
         0 similarity (4 parameters), 1 affine (6), 2 to 4 SIP.
     weights : ndarray, shape (n,), optional
@@ -190,6 +201,10 @@ def fit_plate(
         The fit; meaningless where there are fewer stars than parameters / 2.
     """
     u, v = x - start.x0, y - start.y0
+    given = start.given if order < 2 else 0
+    if given:
+        du, dv = start.distortion(u, v)
+        u, v = u + du, v + dv
     unit = max(float(np.max(np.hypot(u, v), initial=1.0)), 1.0)
     root = np.sqrt(weights)[:, None] if weights is not None else np.ones((len(x), 1))
     solver: Callable[[Array, Array], _Parameters]
@@ -204,8 +219,9 @@ def fit_plate(
         ra0, dec0 = float(moved[0][0]), float(moved[1][0])
         if np.hypot(*offset) <= _CONVERGED * np.max(np.abs(linear)):
             break
-    sip = np.linalg.solve(linear, extra) if order >= 2 else np.zeros((2, 0))
-    return Plate(ra0=ra0, dec0=dec0, x0=start.x0, y0=start.y0, cd=linear, order=order, a=sip[0], b=sip[1])
+    fitted = np.linalg.solve(linear, extra) if order >= 2 else np.zeros((2, 0))
+    a, b = (start.a, start.b) if given else fitted
+    return Plate(ra0=ra0, dec0=dec0, x0=start.x0, y0=start.y0, cd=linear, order=order, a=a, b=b, given=given)
 
 
 def plate_from_wcs(wcs: WCS, shape: tuple[int, int]) -> Plate:
@@ -214,7 +230,7 @@ def plate_from_wcs(wcs: WCS, shape: tuple[int, int]) -> Plate:
     The reference pixel becomes the middle of the frame.
     """
     ny, nx = shape
-    x, y = _grid(shape)
+    x, y = pixel_grid(shape)
     ra, dec = wcs.all_pix2world(x, y, 0)
     middle = ((nx - 1) / 2.0, (ny - 1) / 2.0)
     ra0, dec0 = (float(value) for value in wcs.all_pix2world(*middle, 0))
@@ -228,7 +244,7 @@ def plate_from_wcs(wcs: WCS, shape: tuple[int, int]) -> Plate:
     return fit_plate(x, y, ra, dec, start=linear, order=4)
 
 
-def _grid(shape: tuple[int, int]) -> tuple[Array, Array]:
+def pixel_grid(shape: tuple[int, int]) -> tuple[Array, Array]:
     """Return pixels spread over the frame, its edges included."""
     ny, nx = shape
     y, x = np.meshgrid(np.linspace(-0.5, ny - 0.5, _GRID), np.linspace(-0.5, nx - 0.5, _GRID))

@@ -18,7 +18,10 @@ from nightflow.astrometry.solution import SolveRequest
 from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.catalogs.stars import ReferenceStars
 
-__all__ = ["Contenders", "Fit", "contenders", "heldout_rms", "in_frame", "radial_rms", "refine", "terms"]
+__all__ = [
+    "Contenders", "Fit", "contenders", "heldout_rms", "in_frame", "left_out_scatter", "radial_rms", "refine",
+    "refitted_without_folds", "residual_arcsec", "terms",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -206,6 +209,16 @@ def heldout_rms(fit: Fit, order: int | None = None) -> float:
     return float("nan") if squares is None else float(np.sqrt(squares.mean()))
 
 
+def left_out_scatter(fit: Fit) -> float:
+    """Return the weighted radial rms in arcsec of stars left out of the fit in turn, at the best order.
+
+    Weighted, it tells which of two models of the same stars is right, where `heldout_rms` tells what the
+    faintest stars scatter by.
+    """
+    squares = _heldout_squares(fit, _best_order(fit))
+    return float("nan") if squares is None else float(np.sqrt(np.average(squares, weights=fit.weights)))
+
+
 def terms(order: int) -> int:
     """Return how many stars fix the parameters of a plate of this order."""
     return 2 if order == 0 else 3 + len(sip_powers(order))
@@ -213,13 +226,10 @@ def terms(order: int) -> int:
 
 def _heldout_squares(fit: Fit, order: int) -> Array | None:
     """Return the squared residual (arcsec^2) of each star from the fit without it; None: too few stars."""
-    n = len(fit)
-    if n < max(_FOLDS, terms(order) + 1):
+    if _too_few(fit, order):
         return None
-    distance = np.hypot(fit.x - fit.plate.x0, fit.y - fit.plate.y0)
-    fold = np.empty(n, np.intp)
-    fold[np.argsort(distance, kind="stable")] = np.arange(n) % _FOLDS
-    squares = np.empty(n)
+    fold = _folds(fit)
+    squares = np.empty(len(fit))
     for k in range(_FOLDS):
         left_out = fold == k
         kept, tested = fit.take(~left_out), fit.take(left_out)
@@ -227,6 +237,26 @@ def _heldout_squares(fit: Fit, order: int) -> Array | None:
         d_xi, d_eta = plate.residuals(tested.x, tested.y, tested.ra, tested.dec)
         squares[left_out] = d_xi**2 + d_eta**2
     return squares
+
+
+def refitted_without_folds(fit: Fit) -> list[Plate]:
+    """Return the plates of the cross-validation, each without a fifth of the stars; [] where too few."""
+    if _too_few(fit, fit.plate.order):
+        return []
+    fold = _folds(fit)
+    return [_refit(fit.take(fold != k), fit.plate.order).plate for k in range(_FOLDS)]
+
+
+def _too_few(fit: Fit, order: int) -> bool:
+    return len(fit) < max(_FOLDS, terms(order) + 1)
+
+
+def _folds(fit: Fit) -> NDArray[np.intp]:
+    """Return the fold of each star: dealt by the distance from the middle."""
+    distance = np.hypot(fit.x - fit.plate.x0, fit.y - fit.plate.y0)
+    fold = np.empty(len(fit), np.intp)
+    fold[np.argsort(distance, kind="stable")] = np.arange(len(fit)) % _FOLDS
+    return fold
 
 
 def _radii(start: float, final: float) -> list[float]:
@@ -270,11 +300,12 @@ def _same_stars(fit: Fit, other: Fit) -> bool:
     return all(np.array_equal(getattr(fit, name), getattr(other, name)) for name in ("x", "y", "ra", "dec"))
 
 
-def _orders(n: int) -> list[int]:
-    """Return the orders that ``n`` stars support, lowest first."""
+def _orders(n: int, plate: Plate) -> list[int]:
+    """Return the orders that ``n`` stars support, lowest first; a distortion that is given stays."""
+    highest = 1 if plate.given else _HIGHEST_ORDER
     enough = [
         order
-        for order in range(1, _HIGHEST_ORDER + 1)
+        for order in range(1, highest + 1)
         if n >= terms(order) * (_STARS_PER_TERM if order < _HIGHEST_ORDER else _STARS_PER_HIGH_TERM)
     ]
     return [0, *enough]
@@ -285,7 +316,7 @@ def _fit_on_the_way(matched: Fit, final_radius: float) -> Fit:
 
     Once raised it stays, as far as there are the stars for it.
     """
-    orders = _orders(len(matched))
+    orders = _orders(len(matched), matched.plate)
     start = max(order for order in orders if order <= max(matched.plate.order, 1))
     fit = _fit_clipped(matched, start)
     limit = _LINEAR_ENOUGH * final_radius * fit.plate.scale
@@ -302,12 +333,12 @@ def _fit_on_the_way(matched: Fit, final_radius: float) -> Fit:
 
 def _scatter(fit: Fit) -> float:
     """Return the robust scatter of a coordinate in arcsec, for the degrees of freedom that are left."""
-    median = float(np.median(_residual(fit))) / _RAYLEIGH_MEDIAN
+    median = float(np.median(residual_arcsec(fit))) / _RAYLEIGH_MEDIAN
     return median * float(np.sqrt(len(fit) / max(len(fit) - terms(fit.plate.order), 1)))
 
 
-def _residual(fit: Fit) -> Array:
-    """Return the radial residuals in arcsec."""
+def residual_arcsec(fit: Fit) -> Array:
+    """Return the radial residuals in arcsec of the stars of ``fit`` about its plate, shape (n,)."""
     return np.asarray(np.hypot(*fit.plate.residuals(fit.x, fit.y, fit.ra, fit.dec)), np.float64)
 
 
@@ -320,7 +351,7 @@ def _fit_clipped(fit: Fit, order: int) -> Fit:
     """Fit, leave out what lies beyond `_CLIP` of its sigmas, fit again; learn what all stars scatter by."""
     for _ in range(3):
         fit = _refit(fit, order)
-        residual = _residual(fit) / fit.plate.scale
+        residual = residual_arcsec(fit) / fit.plate.scale
         fit = replace(fit, common_error=_common_error(residual, fit.error))
         normalised = residual / fit.sigma
         good = normalised <= _CLIP * max(float(np.median(normalised)) / _RAYLEIGH_MEDIAN, 1.0)
@@ -344,7 +375,7 @@ def _with_best_order(fit: Fit, request: SolveRequest, stars: ReferenceStars) -> 
     if len(matched) < 3:
         return matched
     # the most flexible model says which stars are no outliers: a stiff one would say it of the corners
-    order = _best_order(_fit_clipped(matched, _orders(len(matched))[-1]))
+    order = _best_order(_fit_clipped(matched, _orders(len(matched), matched.plate)[-1]))
     for _ in range(_FINAL_ROUNDS):
         fit = _fit_clipped(matched, order)
         again = _match(fit.plate, request, stars, fit.radius, fit.common_error)
@@ -358,7 +389,7 @@ def _best_order(fit: Fit) -> int:
     """Return the lowest order that no higher one beats clearly on stars left out of the fit."""
     best, best_squares = 0, _heldout_squares(fit, 0)
     least = _reduced_chi2(_refit(fit, 0))
-    for order in _orders(len(fit))[1:]:
+    for order in _orders(len(fit), fit.plate)[1:]:
         reduced = _reduced_chi2(_refit(fit, order))
         if reduced >= least:
             continue  # what does not even help the stars in the fit helps no other
@@ -369,7 +400,7 @@ def _best_order(fit: Fit) -> int:
 
 
 def _reduced_chi2(fit: Fit) -> float:
-    chi2 = float(np.sum(fit.weights * (_residual(fit) / fit.plate.scale) ** 2))
+    chi2 = float(np.sum(fit.weights * (residual_arcsec(fit) / fit.plate.scale) ** 2))
     return chi2 / max(len(fit) - terms(fit.plate.order), 1)
 
 

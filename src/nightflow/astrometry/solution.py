@@ -9,7 +9,10 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-__all__ = ["Quality", "RungReport", "Solution", "SolveRequest"]
+from nightflow.astrometry.distortion import Distortion
+from nightflow.astrometry.evidence import Evidence
+
+__all__ = ["FittedStars", "Quality", "RungReport", "Solution", "SolveRequest"]
 
 
 class Quality(StrEnum):
@@ -54,6 +57,8 @@ class SolveRequest:
         The last verified solution of this camera near this pointing.
     time_limit : float
         Seconds of CPU time for one rung.
+    distortions : tuple of Distortion
+        What other frames taught of this camera's optics, one for each parity.
     """
 
     x: NDArray[np.float64]
@@ -71,6 +76,7 @@ class SolveRequest:
     previous_wcs: WCS | None = None
     time_limit: float = 30.0
     position_error: NDArray[np.float64] | None = None
+    distortions: tuple[Distortion, ...] = ()
 
     def position_errors(self) -> NDArray[np.float64]:
         """Return the 1-sigma error of each coordinate in pixels; where none is known, that of the photons."""
@@ -102,6 +108,37 @@ class RungReport:
 
     def __str__(self) -> str:
         return f"{self.rung}: {self.reason} ({self.seconds:.1f} s)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedStars:
+    """The stars of a fit: where they are and by how much they are off; columns of equal length n.
+
+    Attributes
+    ----------
+    x, y : ndarray of float64
+        0-based pixels.
+    dx, dy : ndarray of float64
+        Detected minus predicted place, pixels.
+    ra, dec : ndarray of float64
+        Of the catalogue at the epoch of the frame, ICRS degrees.
+    mag : ndarray of float64
+        Of the catalogue.
+    error : ndarray of float64
+        1-sigma error of each coordinate that the weights were made of, pixels.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    dx: NDArray[np.float64]
+    dy: NDArray[np.float64]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    mag: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +175,12 @@ class Solution:
         Wall time of the whole ladder.
     rungs : tuple of RungReport
         The rungs that were tried before.
+    evidence : Evidence or None
+        What it was verified by; None for a provisional one.
+    stars : FittedStars or None
+        Those in the fit.
+    lent : Distortion or None
+        The distortion that it took from other frames, where it did.
     """
 
     wcs: WCS
@@ -155,3 +198,6 @@ class Solution:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     rungs: tuple[RungReport, ...] = ()
+    evidence: Evidence | None = None
+    stars: FittedStars | None = None
+    lent: Distortion | None = None

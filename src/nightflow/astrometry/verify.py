@@ -7,11 +7,11 @@ whether the scale is the camera's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.special import gammainc, gammaln
 
+from nightflow.astrometry.corners import corner_figures
+from nightflow.astrometry.evidence import Evidence
 from nightflow.astrometry.matching import mutual_pairs
 from nightflow.astrometry.refine import Contenders, Fit, contenders, heldout_rms, radial_rms, terms
 from nightflow.astrometry.solution import SolveRequest
@@ -32,43 +32,11 @@ _LOCAL_STEPS = (6.0, 9.0)
 """Radii by which the catalogue is displaced to count chance where the stars are dense."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What speaks for and against a candidate.
-
-    Attributes
-    ----------
-    n_matched : int
-        Stars in the fit.
-    n_expected : int
-        Catalogue stars on the frame that could have been matched: as many as there are detections at most.
-        Both are those that `nightflow.astrometry.refine.contenders` lets be matched.
-    rms_arcsec, heldout_rms_arcsec : float
-        Radial, of the stars in the fit and of stars left out of it in turn.
-    chance_matches : float
-        Mean number of matches with the catalogue displaced.
-    log_false_alarm : float
-        log10 of the probability of this many matches by chance, times the hypotheses tried.
-    scale : float
-        Arcsec per pixel.
-    shear : float
-        Relative difference between the largest and the smallest scale of any direction.
-    """
-
-    n_matched: int
-    n_expected: int
-    rms_arcsec: float
-    heldout_rms_arcsec: float
-    chance_matches: float
-    log_false_alarm: float
-    scale: float
-    shear: float
-
-
 def examine(fit: Fit, request: SolveRequest, stars: ReferenceStars, *, hypotheses: int) -> Evidence:
     """Gather the evidence for ``fit``, which won among ``hypotheses`` candidates."""
     chosen = contenders(fit.plate, request, stars, fit.radius)
     chance = _chance_matches(chosen, request, fit.radius)
+    corners = corner_figures(fit, request.shape)
     largest, smallest = np.linalg.svd(fit.plate.cd, compute_uv=False)
     return Evidence(
         n_matched=len(fit),
@@ -79,6 +47,9 @@ def examine(fit: Fit, request: SolveRequest, stars: ReferenceStars, *, hypothese
         log_false_alarm=log_false_alarm(len(fit) - terms(fit.plate.order), chance, hypotheses),
         scale=fit.plate.scale,
         shear=float(1.0 - smallest / largest),
+        corner_rms_arcsec=corners.rms_arcsec,
+        n_corner=corners.n_stars,
+        corner_errors_arcsec=corners.errors_arcsec,
     )
 
 
