@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.astrometry.evidence import Evidence
 from nightflow.astrometry.wcs_header import wcs_to_text
 from nightflow.errors import FrameRejected
 from nightflow.flags import Flag
 from nightflow.lightcurves.times import bjd_tdb
 from nightflow.pipeline.grade import graded
+from nightflow.pipeline.optics import optics
 from nightflow.pipeline.plan import reduction_fingerprint
 from nightflow.pipeline.psf_rows import with_psf_rows
 from nightflow.pipeline.work import Work
 from nightflow.software import SOFTWARE
 from nightflow.sources.table import SourceTable, no_sources
 from nightflow.store.database import Database
-from nightflow.store.records import MeasurementColumns, ReductionRecord
+from nightflow.store.records import MeasurementColumns, ReductionRecord, WcsStarsRecord
 from nightflow.store.writer import append as write
 
 __all__ = ["append"]
@@ -59,7 +61,10 @@ def append(
     if dropped:
         work.warnings.append(f"{dropped} of {len(columns)} measurements are no finite numbers: left out")
     record = graded(_record(work, plan), work, database)
-    result = write(database, work.frame_id, record, columns, now=now, keep_complete=not with_measurements)
+    result = write(
+        database, work.frame_id, record, columns, now=now, keep_complete=not with_measurements,
+        wcs_stars=_wcs_stars(work),
+    )  # fmt: skip
     if result.kept_complete:
         work.superseded_by = result.version
         work.warnings.append(
@@ -83,6 +88,7 @@ def _record(work: Work, plan: str) -> ReductionRecord:
             str(work.solution.quality) if work.solution is not None else "none",
             work.excluded_targets,
             work.forced_targets,
+            _lent(work),
         ),
         masters=work.masters,
         warnings=tuple(dict.fromkeys(work.warnings)),
@@ -126,7 +132,45 @@ def _wcs_values(work: Work) -> dict[str, Any]:
         "scale": solution.scale,
         "rotation": solution.rotation,
         "parity": solution.parity,
+        "wcs_distortion": _lent(work) or None,
+        **_evidence(solution.evidence),
     }
+
+
+def _evidence(evidence: Evidence | None) -> dict[str, Any]:
+    if evidence is None:
+        return {}
+    return {
+        "wcs_n_expected": evidence.n_expected,
+        "wcs_chance_matches": evidence.chance_matches,
+        "wcs_log_false_alarm": evidence.log_false_alarm,
+        "wcs_corner_rms_arcsec": evidence.corner_rms_arcsec,
+        "wcs_corner_err_arcsec": evidence.corner_error_arcsec,
+    }
+
+
+def _lent(work: Work) -> str:
+    """Return the fingerprint of the distortion that the frame was lent; "" without one."""
+    lent = work.solution.lent if work.solution is not None else None
+    return lent.fingerprint if lent is not None else ""
+
+
+def _wcs_stars(work: Work) -> WcsStarsRecord | None:
+    """Return the stars of a verified WCS, to a thousandth of a pixel."""
+    solution = work.solution
+    if solution is None or solution.stars is None or solution.evidence is None or work.frame is None:
+        return None
+    stars = solution.stars
+    return WcsStarsRecord(
+        optics=optics(work.header, (work.frame.data.shape[0], work.frame.data.shape[1])),
+        corner_errors_arcsec=tuple(round(one, 4) for one in solution.evidence.corner_errors_arcsec),
+        stars={
+            name: np.round(getattr(stars, name), digits)
+            for name, digits in (
+                ("x", 3), ("y", 3), ("dx", 3), ("dy", 3), ("ra", 8), ("dec", 8), ("mag", 2), ("error", 3),
+            )
+        },
+    )  # fmt: skip
 
 
 def _photometric_values(work: Work) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from nightflow.pipeline.associate_night import NightSources, associate
 from nightflow.pipeline.grade import grade_night, record_verdicts
 from nightflow.pipeline.masters import build_all, build_sky
 from nightflow.pipeline.night_photometry import NightPhotometry, solve_photometry
+from nightflow.pipeline.optics import learn_optics
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all
 from nightflow.pipeline.survey import SKY_KINDS
 from nightflow.report.night_plot import night_png
 from nightflow.report.night_table import night_csv, with_verdicts
 from nightflow.store.frames import exposures_of_night
+from nightflow.store.models import CameraDistortion
 from nightflow.store.overview import frame_rows
 from nightflow.store.statistics import update_statistics
 
@@ -37,6 +39,8 @@ class FinishedNight:
         See `nightflow.pipeline.masters.build_all`.
     run : RunReport
         What was reduced again.
+    optics : tuple of CameraDistortion
+        What its frames taught of their cameras' distortion, as far as that is new.
     photometry : NightPhotometry
         Its extinction, colour terms and zero points.
     sources : NightSources
@@ -52,6 +56,7 @@ class FinishedNight:
     night: str
     masters: tuple[dict[str, Any], ...]
     run: RunReport
+    optics: tuple[CameraDistortion, ...]
     photometry: NightPhotometry
     sources: NightSources
     rows: tuple[dict[str, Any], ...]
@@ -70,7 +75,8 @@ def finish_night(
 
     Masters are built from all calibration frames of the night; each exposure whose masters, software or
     profile are not those of its last reduction is reduced again, in the order of kind, time and content, so
-    that the result does not depend on the order in which the files landed. Then the night is solved for
+    that the result does not depend on the order in which the files landed. Frames of many stars teach the
+    distortion of their cameras, for frames reduced from then on. Then the night is solved for
     extinction and colour terms, which frames with too few stars borrow. All its detections are given to
     their sources at once, bodies that move are found, the statistics of the sources that were seen are
     computed anew, and the report is written.
@@ -108,6 +114,11 @@ def finish_night(
     sky = build_sky(reducer, night=night)
     if any(row["fingerprint"] for row in sky):
         run = _both(run, reduce_all(reducer, exposures, progress=progress))
+    step("distortion of the optics")
+    optics = learn_optics(reducer.database, night)
+    if optics:
+        # What is held for its WCS, or has none that is verified, may have one with what was learned just now.
+        run = _both(run, reduce_all(reducer, exposures, progress=progress))
     step("extinction and colour terms")
     photometry = solve_photometry(reducer.database, reducer.context.catalogs, reducer.context.profiles, night)
     step("sources and what moves")
@@ -138,6 +149,7 @@ def finish_night(
         night=night,
         masters=(*(row for row in masters if row["kind"] not in SKY_KINDS), *sky),
         run=run,
+        optics=tuple(optics),
         photometry=photometry,
         sources=sources,
         rows=tuple(rows),

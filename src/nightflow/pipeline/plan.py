@@ -14,6 +14,7 @@ from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.work import Context
 from nightflow.software import software_fingerprint
 from nightflow.store.database import Database
+from nightflow.store.distortions import distortion_fingerprints
 from nightflow.store.masters import calibration_frames, masters
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import State
@@ -48,6 +49,7 @@ def reduction_fingerprint(
     quality: str = "none",
     excluded_targets: int = 0,
     forced_targets: Sequence[tuple[float, float]] = (),
+    distortion: str = "",
 ) -> str:
     """Return the fingerprint of one reduction: its plan and what it was given.
 
@@ -65,15 +67,19 @@ def reduction_fingerprint(
         Sources that were kept out of the zero point.
     forced_targets : sequence of (ra, dec)
         Where targets were measured, detected or not.
+    distortion : str
+        Fingerprint of the distortion that the WCS was lent; "" without one.
     """
-    return _digest([plan, sorted(masters.items()), catalog, quality, excluded_targets, list(forced_targets)])
+    return _digest(
+        [plan, sorted(masters.items()), catalog, quality, excluded_targets, list(forced_targets), distortion]
+    )
 
 
 def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:
     """Return the fingerprint of what a held exposure may be waiting for, beside its plan.
 
-    Catalogues, index files, the site's solver ladder, how many calibration frames of its camera there are and
-    which masters are rejected, and the policy on missing calibrations.
+    Catalogues, index files, the site's solver ladder, what is known of its camera's distortion, how many
+    calibration frames of it there are and which masters are rejected, and the policy on missing calibrations.
     """
     catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
     index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
@@ -85,7 +91,9 @@ def surroundings_fingerprint(plan: str, context: Context, instrument: str | None
     site = context.settings.astrometry
     ladder = [site.ladder, bool(site.nova_key.get_secret_value())]
     rejected = [row.fingerprint for row in masters(context.database, instrument=instrument, state="rejected")]
-    return _digest([plan, context.missing_calibration, catalogs, index_files, calibrations, rejected, ladder])
+    distortions = distortion_fingerprints(context.database, instrument) if instrument is not None else []
+    known = [catalogs, index_files, calibrations, rejected, ladder, distortions]
+    return _digest([plan, context.missing_calibration, *known])
 
 
 def is_complete(database: Database, frames: Sequence[FrameRow]) -> bool:

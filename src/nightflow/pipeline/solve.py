@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.epochs import julian_year
 from nightflow.errors import NoSolution
 from nightflow.instruments.header_wcs import header_wcs, on_chip
+from nightflow.pipeline.optics import known_distortions
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.table import SourceTable
 
@@ -36,6 +38,8 @@ def solve(work: Work, context: Context) -> dict[str, Any]:
     assert work.measured is not None
     settings = work.profile.astrometry
     request = _request(work, context, work.measured.sources)
+    known = known_distortions(context.database, work.header, request.shape)
+    request = replace(request, distortions=known)
     try:
         solution = climb(
             request,
@@ -61,6 +65,7 @@ def solve(work: Work, context: Context) -> dict[str, Any]:
         "wcs_quality": str(solution.quality),
         "wcs_rms_arcsec": round(solution.rms_arcsec, 3),
         "wcs_n_matched": solution.n_matched,
+        **({"wcs_distortion": solution.lent.fingerprint[:12]} if solution.lent is not None else {}),
     }
 
 
@@ -115,11 +120,16 @@ def _accept(work: Work, context: Context, solution: Solution) -> None:
     assert work.frame is not None
     work.frame = work.frame.after(
         f"solve: {solution.quality} by {solution.backend}, {solution.n_matched} stars, "
-        f"rms {solution.rms_arcsec:.3f} arcsec",
+        f"rms {solution.rms_arcsec:.3f} arcsec{_lent(solution)}",
         wcs=solution.wcs,
     )
     if solution.quality is Quality.VERIFIED:
         _remember(work, context, solution)
+
+
+def _lent(solution: Solution) -> str:
+    lent = solution.lent
+    return "" if lent is None else f", distortion {lent.fingerprint[:12]} of {lent.n_frames} frames"
 
 
 def _remember(work: Work, context: Context, solution: Solution) -> None:

@@ -25,6 +25,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel, col
 
 __all__ = [
+    "CameraDistortion",
     "Exposure",
     "Frame",
     "Master",
@@ -44,6 +45,7 @@ __all__ = [
     "State",
     "Target",
     "UtcDateTime",
+    "WcsStars",
     "is_detection",
     "plain_text",
 ]
@@ -349,6 +351,54 @@ class Reduction(SQLModel, table=True):
     color_term_err: float | None = None
     zp_origin: str | None = Field(default=None, sa_type=Text)
     """frame; or night, where the frame has too few stars of its own."""
+    wcs_n_expected: int | None = None
+    """Those of the WCS are described in `nightflow.astrometry.evidence`."""
+    wcs_chance_matches: float | None = None
+    wcs_log_false_alarm: float | None = None
+    wcs_corner_rms_arcsec: float | None = None
+    wcs_corner_err_arcsec: float | None = None
+    wcs_distortion: str | None = Field(default=None, sa_type=Text)
+    """Fingerprint of the `CameraDistortion` that was lent; null where the frame's own stars sufficed."""
+
+
+class WcsStars(SQLModel, table=True):
+    """The stars that a verified WCS was fitted to."""
+
+    __tablename__ = "wcs_stars"
+
+    reduction_id: int = Field(foreign_key="reduction.id", primary_key=True, ondelete="CASCADE")
+    optics: str = Field(index=True, sa_type=PlainText)
+    """Camera, chip, binning and what else decides where light falls; see `nightflow.pipeline.optics`."""
+    corner_errors_arcsec: list[float | None] = Field(
+        default_factory=list, sa_column=Column(JSON, nullable=False)
+    )
+    """Lower left, lower right, upper left, upper right."""
+    stars: dict[str, list[float | None]] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    """Columns of `nightflow.astrometry.solution.FittedStars`."""
+
+
+class CameraDistortion(SQLModel, table=True):
+    """The distortion that a camera's frames up to a night taught; see `nightflow.astrometry.distortion`."""
+
+    __tablename__ = "camera_distortion"
+    __table_args__ = (UniqueConstraint("optics", "parity", "night", name="uq_camera_distortion"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    optics: str = Field(sa_type=PlainText)
+    parity: int
+    night: str
+    """The last one whose frames taught it."""
+    ny: int
+    nx: int
+    order: int
+    a: list[float] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    b: list[float] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    n_frames: int
+    scatter_px: float
+    error_px: float
+    fingerprint: str
+    taught_by: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    """SHA-256 of the files that were asked, in the order of time."""
 
 
 class Source(SQLModel, table=True):

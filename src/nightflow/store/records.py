@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nightflow.store.frames import finite
 
-__all__ = ["CatalogIdentity", "MeasurementColumns", "ReductionRecord"]
+__all__ = ["CatalogIdentity", "MeasurementColumns", "ReductionRecord", "WcsStarsRecord"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +70,12 @@ class ReductionRecord:
     grade: str | None = None
     grade_reason: str | None = None
     wcs_catalog: str | None = None
+    wcs_n_expected: int | None = None
+    wcs_chance_matches: float | None = None
+    wcs_log_false_alarm: float | None = None
+    wcs_corner_rms_arcsec: float | None = None
+    wcs_corner_err_arcsec: float | None = None
+    wcs_distortion: str | None = None
 
     def values(self) -> dict[str, Any]:
         """Return the columns as plain values that every database takes."""
@@ -78,6 +84,23 @@ class ReductionRecord:
         plain["warnings"] = list(self.warnings)
         plain["timings"] = {step: finite(seconds) or 0.0 for step, seconds in self.timings.items()}
         return plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class WcsStarsRecord:
+    """The columns of `nightflow.store.models.WcsStars` that the chain decides; the names are the same."""
+
+    optics: str
+    corner_errors_arcsec: tuple[float, ...] = ()
+    stars: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """Return the columns as plain values that every database takes."""
+        return {
+            "optics": self.optics,
+            "corner_errors_arcsec": [finite(one) for one in self.corner_errors_arcsec],
+            "stars": {name: [finite(float(one)) for one in column] for name, column in self.stars.items()},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

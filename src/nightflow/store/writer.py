@@ -18,9 +18,9 @@ from nightflow.lightcurves.associate import reach
 from nightflow.store.bulk import insert_measurements
 from nightflow.store.database import Database, serialise
 from nightflow.store.forced_rows import source_at
-from nightflow.store.models import Measurement, Reduction
+from nightflow.store.models import Measurement, Reduction, WcsStars
 from nightflow.store.partitions import ensure_partition
-from nightflow.store.records import MeasurementColumns, ReductionRecord
+from nightflow.store.records import MeasurementColumns, ReductionRecord, WcsStarsRecord
 from nightflow.store.sources import Detections, count_observation, identify
 
 __all__ = ["ONLINE_ASSOCIATION", "AppendResult", "append"]
@@ -68,6 +68,7 @@ def append(
     now: datetime,
     radius: float | None = None,
     keep_complete: bool = False,
+    wcs_stars: WcsStarsRecord | None = None,
 ) -> AppendResult:
     """Make this the current reduction of a frame.
 
@@ -87,6 +88,8 @@ def append(
         Aware.
     keep_complete : bool
         Leave a current reduction that has measurements as it is.
+    wcs_stars : WcsStarsRecord, optional
+        The stars that its WCS was fitted to.
     radius : float, optional
         Arcsec within which a detection is a known source; else by `nightflow.lightcurves.associate.reach`.
 
@@ -113,6 +116,8 @@ def append(
             return replace(_unchanged(old), kept_complete=True)
         _retire(session, old)
         reduction = _add_reduction(session, frame_id, record, now)
+        if wcs_stars is not None:
+            session.add(WcsStars(reduction_id=reduction.id or 0, **wcs_stars.values()))
         return _measure(session, reduction, columns, _reach(record, columns, radius))
 
 

@@ -124,7 +124,10 @@ def partitions(connection: Connection) -> list[str]:
 
 def everything(database: Database) -> dict[str, list[Any]]:
     """Return all rows of all tables, to see whether anything changed."""
-    tables = ("exposure", "frame", "master", "master_input", "reduction", "source", "measurement", "target")
+    tables = (
+        "exposure", "frame", "master", "master_input", "reduction", "source", "measurement", "target",
+        "wcs_stars", "camera_distortion",
+    )  # fmt: skip
     with database.session() as session:
         connection = session.connection()
         return {

@@ -135,7 +135,9 @@ def test_a_step_up_keeps_the_rows(database: Database) -> None:
     assert [target.name for target in list_targets(database)] == ["HAT-P-32"]
 
 
-@pytest.mark.parametrize("revision", ["0009", "0008", "0007", "0006", "0005", "0004", "0003", "0002", "0001"])
+@pytest.mark.parametrize(
+    "revision", ["0011", "0009", "0008", "0007", "0006", "0005", "0004", "0003", "0002", "0001"]
+)
 def test_each_step_down_and_up_keeps_the_rows(database: Database, revision: str) -> None:
     append(database, add_frame(database, mjd_mid=MJD), record(), columns(*stars(5), mjd=MJD), now=later(60))
     database.downgrade(revision)

@@ -1,0 +1,101 @@
+"""The optics of a chip: what its frames teach of them at the end of a night, and what a frame is lent."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from nightflow.astrometry.distortion import FEWEST_STARS, Distortion, StarField, learn_distortion
+from nightflow.astrometry.projection import to_plane
+from nightflow.instruments.header import FrameHeader
+from nightflow.nights import night_of
+from nightflow.store.database import Database
+from nightflow.store.distortions import Teacher, distortion_of, teachers_up_to, write_distortion
+from nightflow.store.models import CameraDistortion
+
+__all__ = ["known_distortions", "learn_optics", "optics"]
+
+
+def optics(header: FrameHeader, shape: tuple[int, int]) -> str:
+    """Return what decides where light falls on a chip, as text: frames that share it share a distortion.
+
+    Camera, chip, binning, readout mode, the window that was read, and the shape of the reduced frame. Filters
+    share it: what they bend differently is part of the scatter. The parity of a frame, known once it is
+    solved, is asked for beside it.
+    """
+    trim = None if header.trim is None else [(part.start, part.stop) for part in header.trim]
+    return json.dumps(
+        [header.instrument, header.detector, list(header.binning), header.readout_mode, trim, list(shape)]
+    )
+
+
+def known_distortions(
+    database: Database, header: FrameHeader, shape: tuple[int, int]
+) -> tuple[Distortion, ...]:
+    """Return what is known of a chip's distortion when a frame is solved, one for each parity.
+
+    It is that of the last night up to the frame's own which taught any; else of the first one after it.
+    """
+    if header.mjd_mid is None:
+        return ()
+    night = night_of(header.mjd_mid, header.longitude)
+    rows = (distortion_of(database, optics(header, shape), parity, night) for parity in (1, -1))
+    return tuple(_distortion(row) for row in rows if row is not None)
+
+
+def learn_optics(database: Database, night: str) -> list[CameraDistortion]:
+    """Let the frames of a night, and of those before it, teach the distortion of their chips.
+
+    Returns
+    -------
+    list of CameraDistortion
+        The rows that are new or changed; again on an unchanged night there are none.
+    """
+    changed = []
+    for (key, parity), teachers in sorted(teachers_up_to(database, night, FEWEST_STARS).items()):
+        ny, nx = json.loads(key)[-1]
+        found = learn_distortion([_field(one, (ny, nx)) for one in teachers], (ny, nx), parity)
+        if found is None:
+            continue
+        row = CameraDistortion(
+            optics=key,
+            parity=parity,
+            night=night,
+            ny=ny,
+            nx=nx,
+            order=found.order,
+            a=list(found.a),
+            b=list(found.b),
+            n_frames=found.n_frames,
+            scatter_px=found.scatter_px,
+            error_px=found.error_px,
+            fingerprint=found.fingerprint,
+            taught_by=[one.sha256 for one in teachers],
+        )
+        if write_distortion(database, row):
+            changed.append(row)
+    return changed
+
+
+def _field(teacher: Teacher, shape: tuple[int, int]) -> StarField:
+    xi, eta = to_plane(teacher.stars["ra"], teacher.stars["dec"], teacher.ra_center, teacher.dec_center)
+    return StarField(
+        u=teacher.stars["x"] - (shape[1] - 1) / 2.0,
+        v=teacher.stars["y"] - (shape[0] - 1) / 2.0,
+        xi=np.asarray(xi),
+        eta=np.asarray(eta),
+    )
+
+
+def _distortion(row: CameraDistortion) -> Distortion:
+    return Distortion(
+        shape=(row.ny, row.nx),
+        parity=row.parity,
+        order=row.order,
+        a=tuple(row.a),
+        b=tuple(row.b),
+        n_frames=row.n_frames,
+        scatter_px=row.scatter_px,
+        error_px=row.error_px,
+    )
