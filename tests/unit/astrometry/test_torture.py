@@ -1,4 +1,4 @@
-"""Hard star lists through the ladder: how many are solved, and how well."""
+"""Hard star lists and hard frames through the ladder: how many are solved, and how well."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 from tests.unit.astrometry.synthetic import SCALE
 from tests.unit.astrometry.torture import KINDS, Case, build, corner_error
+from tests.unit.astrometry.torture_frames import build_frame
 
 SETTINGS = AstrometrySettings(scale=SCALE, ladder=["previous", "hint"])
 EACH, FEW = 20, 2
+FRAMES_EACH = 4
 LEAST_USABLE = 8
 SOLVED = 0.995
 RMS, CORNER = 0.1, 0.2
@@ -68,6 +70,19 @@ def test_a_few_of_each(kind):
 def test_all():
     outcomes = [outcome(build(kind, seed)) for kind in KINDS for seed in range(EACH)]
     assert len(outcomes) >= 300
+    assert np.mean([o.usable >= LEAST_USABLE for o in outcomes]) > 0.95
+    check(outcomes)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "distorted", "satellite", "planet", "everything"])
+def test_a_handful_of_whole_frames(kind):
+    check([outcome(build_frame(kind, 0))])
+
+
+@pytest.mark.soak
+def test_all_whole_frames():
+    outcomes = [outcome(build_frame(kind, seed)) for kind in KINDS for seed in range(FRAMES_EACH)]
+    assert len(outcomes) >= 60
     assert np.mean([o.usable >= LEAST_USABLE for o in outcomes]) > 0.95
     check(outcomes)
 

@@ -129,15 +129,35 @@ class Case:
     """Stars of the list that the catalogue has."""
 
 
-def build(kind: str, seed: int) -> Case:
-    """Return list number ``seed`` of a kind."""
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A piece of sky and where it falls on a frame."""
+
+    recipe: Recipe
+    rng: np.random.Generator
+    truth: WCS
+    catalog: ReferenceStars
+    places: Array
+    """0-based pixels of the stars on the frame at its epoch, shape (n, 2)."""
+    magnitude: Array
+
+
+def scene(kind: str, seed: int) -> Scene:
+    """Return the sky of list or frame number ``seed`` of a kind."""
     recipe = KINDS[kind]
     rng = np.random.default_rng([*kind.encode(), seed])
     recipe = replace(recipe, n_frame=round(recipe.n_frame * rng.choice(recipe.richness)))
     truth = _truth(recipe, rng)
     catalog = _catalogue(truth, recipe, rng)
-    seen = _on_frame(truth, _moved(catalog, recipe.years))
-    places, flux, sigma, true = _detections(seen, recipe, rng)
+    places, magnitude = _on_frame(truth, _moved(catalog, recipe.years))
+    return Scene(recipe=recipe, rng=rng, truth=truth, catalog=catalog, places=places, magnitude=magnitude)
+
+
+def build(kind: str, seed: int) -> Case:
+    """Return list number ``seed`` of a kind."""
+    sky = scene(kind, seed)
+    recipe, rng = sky.recipe, sky.rng
+    places, flux, sigma, true = _detections((sky.places, sky.magnitude), recipe, rng)
     offset = np.hypot(*(places - true).T)
     noise = float(np.sqrt(np.mean(offset[offset < 1.0] ** 2)))
     fake_places, fake_flux = _fakes(len(places), flux, recipe, rng)
@@ -145,12 +165,26 @@ def build(kind: str, seed: int) -> Case:
     sigma = np.concatenate([sigma, rng.choice(sigma, len(fake_flux))])
     rows = evenly(places[:, 0], places[:, 1], flux, max(SHAPE) / 4.0, LIMIT)
     rows = rows[np.argsort(-flux[rows], kind="stable")]
-    request = SolveRequest(
-        x=places[rows, 0],
-        y=places[rows, 1],
-        flux=flux[rows],
+    return Case(
+        kind=kind,
+        seed=seed,
         # every other list comes from where nobody measured them
-        position_error=None if seed % 2 else sigma[rows],
+        request=asked(sky, places[rows], flux[rows], None if seed % 2 else sigma[rows]),
+        catalogs=Sky(sky.catalog),
+        truth=sky.truth,
+        noise=noise,
+        usable=int(np.sum(rows < len(offset))),
+    )
+
+
+def asked(sky: Scene, places: Array, flux: Array, position_error: Array | None) -> SolveRequest:
+    """Return what the ladder is asked of detections, brightest first; the hint is off as the recipe says."""
+    recipe, truth = sky.recipe, sky.truth
+    request = SolveRequest(
+        x=places[:, 0],
+        y=places[:, 1],
+        flux=flux,
+        position_error=position_error,
         shape=SHAPE,
         ra=float(truth.wcs.crval[0]),
         dec=float(truth.wcs.crval[1]),
@@ -162,15 +196,7 @@ def build(kind: str, seed: int) -> Case:
         previous_wcs=_turned(truth) if recipe.flipped else None,
         time_limit=30.0,
     )
-    return Case(
-        kind=kind,
-        seed=seed,
-        request=hint_off(request, recipe.hint_off, float(rng.uniform(0.0, 360.0))),
-        catalogs=Sky(catalog),
-        truth=truth,
-        noise=noise,
-        usable=int(np.sum(rows < len(offset))),
-    )
+    return hint_off(request, recipe.hint_off, float(sky.rng.uniform(0.0, 360.0)))
 
 
 def corner_error(solution: Solution, truth: WCS) -> float:
