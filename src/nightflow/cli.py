@@ -21,6 +21,7 @@ from nightflow.commands import (
     notify,
     objects,
     reduce,
+    residuals,
     serve,
     setup,
     simulation,
@@ -71,6 +72,7 @@ app.command()(ledger.status)
 app.command()(ledger.frames)
 app.command()(explain.explain)
 app.command()(completeness.completeness)
+app.command()(residuals.residuals)
 app.command()(ledger.retry)
 app.command()(curves.lightcurve)
 app.command()(curves.export)

@@ -138,6 +138,9 @@ class ProductSettings(_Section):
     electrons, with a warning."""
     quota: float = Field(0.0, ge=0)
     """Gigabytes that products of frames may take; the oldest go first. 0: no bound but the disk's."""
+    residual_plots: bool = False
+    """Whether a picture of the WCS's residuals is written beside each thumbnail; it takes as long as the rest
+    of the products. `nightflow residuals` draws it at any time."""
 
 
 class PrefectSettings(_Section):

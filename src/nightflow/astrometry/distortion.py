@@ -23,15 +23,19 @@ __all__ = ["Distortion", "StarField", "bent", "learn_distortion", "straight"]
 
 Array = NDArray[np.float64]
 
-FEWEST_STARS = 100
+FEWEST_STARS = 50
 """Of a frame that teaches."""
+_STARS_PER_TERM = 30
+"""Of all frames together."""
 FEWEST_FRAMES = 3
 _ORDERS = (3, 4, 5)
 _ALONE = 3
 """Order that one frame supports: what frames are compared by."""
 _GAIN = 0.99
-"""What a higher order must bring the scatter of frames left out down to."""
+"""What a higher order must bring the scatter of stars left out down to."""
 _FOLDS = 5
+_CELLS = 8
+"""Along each side of the chip; stars are left out by cells, since frames of a night show the same stars."""
 _CLIP = 4.0
 _ROUNDS = 3
 _STRANGE = 5.0
@@ -123,8 +127,8 @@ def learn_distortion(fields: Iterable[StarField], shape: tuple[int, int], parity
     Returns
     -------
     Distortion or None
-        None for fewer than three frames of a hundred stars that agree, or where the distortion does not stand
-        out of its error anywhere on the chip.
+        None for fewer than three frames of fifty stars that agree, or where the distortion does not stand out
+        of its error anywhere on the chip.
     """
     fields = [one for one in fields if len(one) >= FEWEST_STARS]
     # sums and folds go by this order, not by that in which frames came
@@ -134,15 +138,14 @@ def learn_distortion(fields: Iterable[StarField], shape: tuple[int, int], parity
     unit = 0.5 * float(np.hypot(*shape))
     frames = [_displaced(one, unit) for one in fields]
     frames, scatter = _alike(frames, shape, unit)
-    if len(frames) < FEWEST_FRAMES:
+    orders = [one for one in _ORDERS if _n_stars(frames) >= _STARS_PER_TERM * len(sip_powers(one))]
+    if len(frames) < FEWEST_FRAMES or not orders:
         return None
-    order = _best_order(frames, unit)
+    order = _best_order(frames, orders, unit)
     terms = _joint(frames, order, unit)
+    bends, error = _bends(frames, order, terms, shape, unit)
     # a median of frames is less certain than their mean by sqrt(pi / 2); so is the clipped fit at worst
-    error = scatter * float(np.sqrt(0.5 * np.pi / len(frames)))
-    x, y = pixel_grid(shape)
-    u, v = x - (shape[1] - 1) / 2.0, y - (shape[0] - 1) / 2.0
-    bends = _off_affine(u, v, _basis(u, v, order, unit) @ terms, unit)
+    error = max(error, scatter * float(np.sqrt(0.5 * np.pi / len(frames))))
     if float(np.max(np.hypot(*bends.T))) <= max(_SIGNIFICANT * error, _LEAST):
         return None
     units = np.array([unit ** (p + q) for p, q in sip_powers(order)])
@@ -234,10 +237,32 @@ def _alike(frames: Sequence[_Frame], shape: tuple[int, int], unit: float) -> tup
     return kept, float(np.max(np.hypot(*spread[corners].T)))
 
 
-def _best_order(frames: Sequence[_Frame], unit: float) -> int:
-    """Return the lowest order that no higher one beats on frames left out of the fit."""
-    best, least = _ORDERS[0], _left_out(frames, _ORDERS[0], unit)
-    for order in _ORDERS[1:]:
+def _n_stars(frames: Sequence[_Frame]) -> int:
+    return sum(len(one.u) for one in frames)
+
+
+def _bends(
+    frames: Sequence[_Frame], order: int, terms: Array, shape: tuple[int, int], unit: float
+) -> tuple[Array, float]:
+    """Return what the terms bend `pixel_grid` by, and how far that moves in the worst corner without a fold.
+
+    The latter is a jackknife over the folds, as in `nightflow.astrometry.corners`.
+    """
+    x, y = pixel_grid(shape)
+    u, v = x - (shape[1] - 1) / 2.0, y - (shape[0] - 1) / 2.0
+    basis = _basis(u, v, order, unit)
+    parts = [_joint(_without(frames, fold, unit), order, unit) for fold in range(_FOLDS)]
+    moved = np.stack([_off_affine(u, v, basis @ (one - terms), unit) for one in parts])
+    moved -= moved.mean(axis=0)
+    variance = (_FOLDS - 1) / _FOLDS * np.sum(moved**2, axis=(0, 2))
+    corners = np.hypot(u, v) >= 0.999 * np.hypot(u, v).max()
+    return _off_affine(u, v, basis @ terms, unit), float(np.sqrt(variance[corners].max()))
+
+
+def _best_order(frames: Sequence[_Frame], orders: Sequence[int], unit: float) -> int:
+    """Return the lowest order that no higher one beats on stars left out of the fit."""
+    best, least = orders[0], _left_out(frames, orders[0], unit)
+    for order in orders[1:]:
         scatter = _left_out(frames, order, unit)
         if scatter < _GAIN * least:
             best, least = order, scatter
@@ -245,15 +270,28 @@ def _best_order(frames: Sequence[_Frame], unit: float) -> int:
 
 
 def _left_out(frames: Sequence[_Frame], order: int, unit: float) -> float:
-    """Return the rms (pixels) of the stars of frames that were left out in turn."""
-    squares = []
-    for fold in range(min(_FOLDS, len(frames))):
-        kept = [one for row, one in enumerate(frames) if row % _FOLDS != fold]
-        terms = _joint(kept, order, unit)
-        for one in frames[fold::_FOLDS]:
+    """Return the median radial residual (pixels) of stars whose part of the chip was left out in turn."""
+    radial = []
+    for fold in range(_FOLDS):
+        terms = _joint(_without(frames, fold, unit), order, unit)
+        for one in frames:
+            kept = _fold(one, unit) != fold
             left = one.off - _basis(one.u, one.v, order, unit) @ terms
-            squares.append(np.sum(_off_affine(one.u, one.v, left, unit) ** 2, axis=1))
-    return float(np.sqrt(np.median(np.concatenate(squares))))
+            affine = _affine(one.u, one.v, unit)
+            left = left - affine @ np.linalg.lstsq(affine[kept], left[kept], rcond=None)[0]
+            radial.append(np.hypot(*left[~kept].T))
+    return float(np.median(np.concatenate(radial)))
+
+
+def _fold(frame: _Frame, unit: float) -> NDArray[np.intp]:
+    """Return the fold of each star: of the cell of the chip on which it lies."""
+    column, row = (np.floor((0.5 + 0.5 * one / unit) * _CELLS).astype(np.intp) for one in (frame.u, frame.v))
+    return np.asarray((column + 2 * row) % _FOLDS)
+
+
+def _without(frames: Sequence[_Frame], fold: int, unit: float) -> list[_Frame]:
+    kept = [_fold(one, unit) != fold for one in frames]
+    return [_Frame(one.u[rows], one.v[rows], one.off[rows]) for one, rows in zip(frames, kept, strict=True)]
 
 
 def _joint(frames: Sequence[_Frame], order: int, unit: float) -> Array:

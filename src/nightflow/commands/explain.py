@@ -121,7 +121,20 @@ def _wcs(wcs: dict[str, Any]) -> str:
         f'{wcs["wcs_quality"]} by {wcs["wcs_backend"]}: rms {_number(wcs["wcs_rms_arcsec"], 3)}" on '
         f'{wcs["wcs_n_matched"]} stars, held-out rms {_number(wcs["wcs_heldout_rms_arcsec"], 3)}"; centre '
         f'{_number(wcs["ra_center"], 5)} {_number(wcs["dec_center"], 5)}, {_number(wcs["scale"], 4)}"/px, '
-        f"rotation {_number(wcs['rotation'], 2)} deg, parity {wcs['parity']}"
+        f"rotation {_number(wcs['rotation'], 2)} deg, parity {wcs['parity']}{_evidence(wcs)}"
+    )
+
+
+def _evidence(wcs: dict[str, Any]) -> str:
+    """Return what a verified WCS was verified by; "" for others."""
+    if wcs["wcs_n_expected"] is None:
+        return ""
+    lent = wcs["wcs_distortion"]
+    return (
+        f"; {wcs['wcs_n_matched']} of {wcs['wcs_n_expected']} expected stars, "
+        f"{_number(wcs['wcs_chance_matches'], 1)} by chance (log false-alarm probability "
+        f'{_number(wcs["wcs_log_false_alarm"], 0)}); corners to {_number(wcs["wcs_corner_err_arcsec"], 3)}"'
+        + (f", with distortion {lent[:12]} of other frames" if lent else "")
     )
 
 

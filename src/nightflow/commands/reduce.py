@@ -20,6 +20,7 @@ from nightflow.commands.common import (
     fail,
     named_nights,
     note,
+    say,
     settings_or_exit,
 )
 from nightflow.config import load_settings
@@ -203,6 +204,13 @@ def _tell(finished: FinishedNight, fastest: float) -> None:
         if row["verdict"] == "fail":
             note(f"fail: {row['path']}: {row['why']}")
     console.print(f"{verdicts['pass']} frames pass, {verdicts['fail']} fail")
+    for chip in finished.pointing:
+        say(chip.line())
+    for learned in finished.optics:
+        say(
+            f"learned the distortion of {learned.optics.split(',')[0].strip('[')}: order {learned.order}, "
+            f"{learned.n_frames} frames, {learned.error_px:.3f} px in the corners"
+        )
     found = finished.sources
     console.print(
         f"{found.n_sources} sources, {found.n_new} of them seen on no other night; "

@@ -13,7 +13,7 @@ from nightflow.astrometry.evidence import Evidence
 from nightflow.astrometry.wcs_header import wcs_to_text
 from nightflow.errors import FrameRejected
 from nightflow.flags import Flag
-from nightflow.lightcurves.times import bjd_tdb
+from nightflow.lightcurves.times import bjd_tdb, hour_angle
 from nightflow.pipeline.grade import graded
 from nightflow.pipeline.optics import optics
 from nightflow.pipeline.plan import reduction_fingerprint
@@ -133,6 +133,7 @@ def _wcs_values(work: Work) -> dict[str, Any]:
         "rotation": solution.rotation,
         "parity": solution.parity,
         "wcs_distortion": _lent(work) or None,
+        "hour_angle": hour_angle(work.header.mjd_mid, solution.ra_center, work.header.longitude),
         **_evidence(solution.evidence),
     }
 

@@ -33,7 +33,9 @@ _FRAME = (
 )  # fmt: skip
 _MEASURES = ("fwhm_px", "ellipticity", "sky", "n_sources", "n_cosmic")
 _WCS = (
-    "wcs_backend", "wcs_quality", "wcs_rms_arcsec", "wcs_heldout_rms_arcsec", "wcs_n_matched", "ra_center",
+    "wcs_backend", "wcs_quality", "wcs_rms_arcsec", "wcs_heldout_rms_arcsec", "wcs_n_matched",
+    "wcs_n_expected", "wcs_chance_matches", "wcs_log_false_alarm", "wcs_corner_rms_arcsec",
+    "wcs_corner_err_arcsec", "wcs_distortion", "ra_center",
     "dec_center", "scale", "rotation", "parity",
 )  # fmt: skip
 _FLUX = (

@@ -20,9 +20,12 @@ from nightflow.pipeline.run import RunReport, reduce_all
 from nightflow.pipeline.survey import SKY_KINDS
 from nightflow.report.night_plot import night_png
 from nightflow.report.night_table import night_csv, with_verdicts
+from nightflow.report.pointing import PointingSummary, pointing_ecsv, pointing_rows, summarise_pointing
+from nightflow.report.pointing_plot import pointing_png
 from nightflow.store.frames import exposures_of_night
 from nightflow.store.models import CameraDistortion
 from nightflow.store.overview import frame_rows
+from nightflow.store.pointing import solved_frames
 from nightflow.store.statistics import update_statistics
 
 __all__ = ["FinishedNight", "finish_night", "write_if_changed"]
@@ -47,10 +50,12 @@ class FinishedNight:
         What its detections belong to, and what moves.
     rows : tuple of dict
         The night's frames, each with its verdict.
+    pointing : tuple of PointingSummary
+        Pointing, scale and rotation of each chip.
     table, figure : Path
-        The report.
+        The report; ``pointing.ecsv`` and ``pointing.png`` lie beside it.
     changed : bool
-        Whether either of them is not what it was.
+        Whether any of them is not what it was.
     """
 
     night: str
@@ -60,6 +65,7 @@ class FinishedNight:
     photometry: NightPhotometry
     sources: NightSources
     rows: tuple[dict[str, Any], ...]
+    pointing: tuple[PointingSummary, ...]
     table: Path
     figure: Path
     changed: bool
@@ -136,12 +142,14 @@ def finish_night(
     graded = grade_night(frame_rows(reducer.database, night=night), reducer.context.profiles)
     rows = with_verdicts(graded)
     record_verdicts(reducer.database, rows)
+    pointing = pointing_rows(solved_frames(reducer.database, night))
     folder = reducer.settings.resolve(reducer.settings.paths.products) / night
     table, figure = folder / "night.csv", folder / "night.png"
     try:
         written = [
             write_if_changed(table, night_csv(rows).encode()),
             write_if_changed(figure, night_png(rows, night)),
+            *_write_pointing(folder, pointing, night),
         ]
     except OSError as error:
         raise ConfigurationError(f"{folder}: the report cannot be written: {error}") from error
@@ -153,10 +161,21 @@ def finish_night(
         photometry=photometry,
         sources=sources,
         rows=tuple(rows),
+        pointing=tuple(summarise_pointing(pointing)),
         table=table,
         figure=figure,
         changed=any(written),
     )
+
+
+def _write_pointing(folder: Path, rows: list[dict[str, Any]], night: str) -> list[bool]:
+    """Write the report of pointing and scale; a night without a WCS has none."""
+    if not rows:
+        return []
+    return [
+        write_if_changed(folder / "pointing.ecsv", pointing_ecsv(rows, night)),
+        write_if_changed(folder / "pointing.png", pointing_png(rows, night)),
+    ]
 
 
 def _both(first: RunReport, second: RunReport) -> RunReport:

@@ -7,12 +7,15 @@ import re
 from pathlib import Path
 
 from nightflow.config import Settings
+from nightflow.fits_output import replacing
 from nightflow.instruments.header import FrameHeader
 from nightflow.nights import night_of
 from nightflow.photcal.jansky import FluxScale, flux_scale
+from nightflow.pipeline.residuals import work_residuals
 from nightflow.pipeline.work import Context, Work
 from nightflow.products.reduced_frame import TargetPlace, write_reduced
 from nightflow.products.thumbnail import write_thumbnail
+from nightflow.report.residuals import FrameResiduals
 from nightflow.software import SOFTWARE
 from nightflow.store.database import Database
 from nightflow.store.targets import find_target, position_at
@@ -53,7 +56,8 @@ def write_products(work: Work, context: Context) -> dict[str, str]:
     Returns
     -------
     dict
-        "reduced" and "thumbnail" -> path; empty where nothing could be written.
+        "reduced", "thumbnail" and, where asked for, "residuals" -> path; empty where nothing could be
+        written.
     """
     if work.frame is None or work.superseded_by:
         return {}
@@ -75,12 +79,32 @@ def write_products(work: Work, context: Context) -> dict[str, str]:
         reduced.with_name(stem.name + other).unlink(missing_ok=True)
         sources = work.measured.sources if work.measured is not None else None
         write_thumbnail(thumbnail, work.frame.data, sources)
+        residuals = _write_residuals(stem, work, context.settings)
     except Exception as error:
         message = f"products not written: {type(error).__name__}: {error}"
         log.warning("%s: %s", work.path.name, message, exc_info=not isinstance(error, OSError))
         work.warnings.append(message)
         return {}
-    return {"reduced": str(reduced), "thumbnail": str(thumbnail)}
+    return {"reduced": str(reduced), "thumbnail": str(thumbnail), **residuals}
+
+
+def _write_residuals(stem: Path, work: Work, settings: Settings) -> dict[str, str]:
+    """Draw the residuals of the WCS, where the settings ask for it; what an older WCS left goes."""
+    path = stem.with_name(stem.name + "-residuals.png")
+    found = work_residuals(work) if settings.products.residual_plots else None
+    if found is None:
+        path.unlink(missing_ok=True)
+        return {}
+    with replacing(path) as temporary:
+        temporary.write_bytes(_png(found))
+    return {"residuals": str(path)}
+
+
+def _png(found: FrameResiduals) -> bytes:
+    """Draw; matplotlib takes a second to import, which a night without such pictures is spared."""
+    from nightflow.report.residual_plot import residual_png
+
+    return residual_png(found)
 
 
 def _scale(work: Work, settings: Settings) -> FluxScale | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -359,6 +360,8 @@ class Reduction(SQLModel, table=True):
     wcs_corner_err_arcsec: float | None = None
     wcs_distortion: str | None = Field(default=None, sa_type=Text)
     """Fingerprint of the `CameraDistortion` that was lent; null where the frame's own stars sufficed."""
+    hour_angle: float | None = None
+    """Hours from -12 to 12, of the middle of the frame; null where the site is not known."""
 
 
 class WcsStars(SQLModel, table=True):
@@ -375,6 +378,12 @@ class WcsStars(SQLModel, table=True):
     """Lower left, lower right, upper left, upper right."""
     stars: dict[str, list[float | None]] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     """Columns of `nightflow.astrometry.solution.FittedStars`."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of the reduced frame, the last that ``optics`` names."""
+        ny, nx = json.loads(self.optics)[-1]
+        return int(ny), int(nx)
 
 
 class CameraDistortion(SQLModel, table=True):

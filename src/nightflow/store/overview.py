@@ -46,7 +46,7 @@ FRAME_COLUMNS = (
     "n_saturated_pixels", "n_saturated_sources", "adu_rate_brightest", "adu_rate_median",
     "adu_rate_faintest", "grade", "grade_reason", "color_term_err", "zp_origin",
     "wcs_n_expected", "wcs_chance_matches", "wcs_log_false_alarm", "wcs_corner_rms_arcsec",
-    "wcs_corner_err_arcsec", "wcs_distortion",
+    "wcs_corner_err_arcsec", "wcs_distortion", "hour_angle",
 )  # fmt: skip
 """Columns of `frame_rows`, in order."""
 

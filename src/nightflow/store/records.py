@@ -76,6 +76,7 @@ class ReductionRecord:
     wcs_corner_rms_arcsec: float | None = None
     wcs_corner_err_arcsec: float | None = None
     wcs_distortion: str | None = None
+    hour_angle: float | None = None
 
     def values(self) -> dict[str, Any]:
         """Return the columns as plain values that every database takes."""

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.coordinates import EarthLocation, SkyCoord
+from astropy.coordinates import EarthLocation, PrecessedGeocentric, SkyCoord
 from astropy.time import Time
 
 from nightflow.instruments.header import Site
-from nightflow.lightcurves.times import bjd_tdb
+from nightflow.lightcurves.times import bjd_tdb, hour_angle
 
 PALOMAR = Site(latitude=33.3563, longitude=-116.8650, height=1712.0)
 MILLISECOND = 1e-3 / 86400.0
@@ -70,3 +70,20 @@ def test_arrays_broadcast_and_nan_stays() -> None:
     nights = bjd_tdb(np.array([60000.0, 60001.0]), 10.0, 0.0, PALOMAR)
     assert nights.shape == (2,)
     assert bjd_tdb(60000.0, np.empty(0), np.empty(0), PALOMAR).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("mjd", "ra", "longitude"), [(60973.3, 31.04, -105.5), (51544.5, 280.0, 0.0), (59000.9, 359.0, 170.0)]
+)
+def test_hour_angle_is_that_of_astropy(mjd: float, ra: float, longitude: float) -> None:
+    place = EarthLocation(lon=longitude * u.deg, lat=20.0 * u.deg, height=0.0 * u.m)
+    time = Time(mjd, format="mjd", scale="utc", location=place)
+    star = SkyCoord(ra, 30.0, unit="deg").transform_to(PrecessedGeocentric(equinox=time, obstime=time))
+    expected = (time.sidereal_time("mean") - star.ra).wrap_at(180 * u.deg).hour
+    found = hour_angle(mjd, ra, longitude)
+    assert found == pytest.approx(expected, abs=1.5 / 60.0)
+
+
+def test_no_site_no_hour_angle() -> None:
+    assert hour_angle(60000.0, 10.0, None) is None
+    assert hour_angle(None, 10.0, 0.0) is None

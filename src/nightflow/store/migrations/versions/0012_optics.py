@@ -19,6 +19,7 @@ _NUMBERS = {
     "wcs_log_false_alarm": sa.Float,
     "wcs_corner_rms_arcsec": sa.Float,
     "wcs_corner_err_arcsec": sa.Float,
+    "hour_angle": sa.Float,
 }
 
 
