@@ -107,7 +107,7 @@ def _points(
     start: float = 0.0,
     factor: float = 1.0,
 ) -> None:
-    def x_of(row: Row) -> float | None:
+    def x_of(row: Row) -> Any:
         return 24.0 * (row["mjd_mid"] - start) if across == "hours" else row[across]
 
     drawn = [row for row in rows if x_of(row) is not None and row[up] is not None]

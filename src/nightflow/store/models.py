@@ -358,10 +358,10 @@ class Reduction(SQLModel, table=True):
     wcs_log_false_alarm: float | None = None
     wcs_corner_rms_arcsec: float | None = None
     wcs_corner_err_arcsec: float | None = None
-    wcs_distortion: str | None = Field(default=None, sa_type=Text)
-    """Fingerprint of the `CameraDistortion` that was lent; null where the frame's own stars sufficed."""
     hour_angle: float | None = None
     """Hours from -12 to 12, of the middle of the frame; null where the site is not known."""
+    wcs_distortion: str | None = Field(default=None, sa_type=Text)
+    """Fingerprint of the `CameraDistortion` that was lent; null where the frame's own stars sufficed."""
 
 
 class WcsStars(SQLModel, table=True):
