@@ -120,11 +120,16 @@ def _accept(work: Work, context: Context, solution: Solution) -> None:
     assert work.frame is not None
     work.frame = work.frame.after(
         f"solve: {solution.quality} by {solution.backend}, {solution.n_matched} stars, "
-        f"rms {solution.rms_arcsec:.3f} arcsec{_lent(solution)}",
+        f"rms {solution.rms_arcsec:.3f} arcsec{_corners(solution)}{_lent(solution)}",
         wcs=solution.wcs,
     )
     if solution.quality is Quality.VERIFIED:
         _remember(work, context, solution)
+
+
+def _corners(solution: Solution) -> str:
+    evidence = solution.evidence
+    return "" if evidence is None else f", corners to {evidence.corner_error_arcsec:.3f} arcsec"
 
 
 def _lent(solution: Solution) -> str:

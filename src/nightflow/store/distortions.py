@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
+from nightflow.nights import parse_night
 from nightflow.store.database import Database
 from nightflow.store.models import CameraDistortion, Exposure, Frame, Reduction, State, WcsStars
 
@@ -24,6 +26,8 @@ _OF_A_NIGHT = 10
 """Frames of a night that are asked; they look at nearly the same stars."""
 _FRAMES = 60
 """Frames that are asked in all, those of the newest nights first."""
+_OLDEST = timedelta(days=365)
+"""Before the night; a camera is taken off sooner or later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +60,9 @@ class _Candidate:
 def teachers_up_to(database: Database, night: str, fewest_stars: int) -> dict[tuple[str, int], list[Teacher]]:
     """Return (optics, parity) -> frames of ``fewest_stars`` or more in a verified WCS, in order of time.
 
-    Only chips that such frames of ``night`` itself show. Of each night up to it ten frames at most, evenly
-    over the night, of the newest nights first, sixty in all; which ones depends on time and content alone.
+    Only chips that such frames of ``night`` itself show. Of each night up to it, a year back, ten frames at
+    most, evenly over the night, of the newest nights first, sixty in all; which ones depends on time and
+    content alone.
     """
     with database.session() as session:
         candidates = _candidates(session, night, fewest_stars)
@@ -130,6 +135,7 @@ def _content(row: CameraDistortion) -> dict[str, Any]:
 
 
 def _candidates(session: Session, night: str, fewest_stars: int) -> dict[tuple[str, int], list[_Candidate]]:
+    oldest = (parse_night(night) - _OLDEST).date().isoformat()
     rows = session.execute(
         columns(
             col(WcsStars.reduction_id),
@@ -146,7 +152,7 @@ def _candidates(session: Session, night: str, fewest_stars: int) -> dict[tuple[s
             col(Reduction.wcs_quality) == "verified",
             col(Reduction.wcs_n_matched) >= fewest_stars,
             col(Frame.night) <= night,
-            col(Frame.night) != "",
+            col(Frame.night) >= oldest,
             col(Exposure.state) != State.DUPLICATE,
         )
         .order_by(col(Frame.night), col(Frame.mjd_mid), col(Exposure.sha256), col(Frame.detector))

@@ -16,7 +16,7 @@ from nightflow.pipeline.optics import known_distortions, learn_optics, optics
 from nightflow.store.database import Database
 from nightflow.store.records import WcsStarsRecord
 from nightflow.store.writer import append
-from tests.unit.store.builders import MJD, START, add_frame, columns, everything, header, record, stars
+from tests.unit.store.builders import MJD, START, add_frame, columns, everything, header, record, sha, stars
 
 SHAPE = (800, 1000)
 SCALE = 1.5 / 3600.0
@@ -137,6 +137,19 @@ def test_another_shape_gets_nothing(database: Database) -> None:
     teach(database, range(5))
     learn_optics(database, NIGHT)
     assert known_distortions(database, later(), SHAPE[::-1]) == ()
+
+
+def test_last_year_teaches_nothing(database: Database) -> None:
+    teach(database, range(5))
+    teach(database, range(2), day=370)
+    assert learn_optics(database, night_of(MJD + 370, header().longitude)) == []
+
+
+def test_a_long_night_is_asked_evenly(database: Database) -> None:
+    teach(database, range(24))
+    (row,) = learn_optics(database, NIGHT)
+    asked = [int(one) for one in np.linspace(0, 23, 10).round()]
+    assert row.taught_by == [sha(f"0-{seed}.fits") for seed in asked]
 
 
 def test_what_is_not_verified_teaches_nothing(database: Database) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from nightflow.astrometry.solution import FittedStars
 from nightflow.config import ProductSettings
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind, Site
@@ -82,6 +84,27 @@ def test_another_compression_leaves_one_file(station: Station) -> None:
     write_products(work(), context)
     assert plain.exists()
     assert not packed.exists()
+
+
+def test_residuals_are_drawn_where_asked_for(station: Station) -> None:
+    """And go when they are not asked for any more."""
+    one = work()
+    zeros = np.zeros(8)
+    one.solution = SimpleNamespace(  # type: ignore[assignment]
+        stars=FittedStars(
+            x=np.arange(8.0), y=zeros, dx=zeros, dy=zeros, ra=zeros, dec=zeros, mag=zeros, error=zeros
+        ),
+        evidence=SimpleNamespace(corner_errors_arcsec=(0.1,) * 4, corner_rms_arcsec=0.2),
+        scale=1.0, backend="hint", rms_arcsec=0.1, heldout_rms_arcsec=0.1, lent=None,
+    )  # fmt: skip
+    context = station.reducer().context
+    assert set(write_products(one, context)) == {"reduced", "thumbnail"}
+    wanted = context.settings.model_copy(update={"products": ProductSettings(residual_plots=True)})
+    written = write_products(one, replace(context, settings=wanted))
+    assert set(written) == {"reduced", "thumbnail", "residuals"}
+    assert Path(written["residuals"]).read_bytes().startswith(b"\x89PNG")
+    write_products(one, context)
+    assert not Path(written["residuals"]).exists()
 
 
 def test_the_engine_is_named(station: Station) -> None:
