@@ -151,6 +151,18 @@ def test_a_distortion_that_does_not_fit_is_left_alone(learned: Distortion) -> No
     assert corner_error(solution, optics) < 0.3
 
 
+def test_a_distortion_that_fits_worse_is_left_alone(learned: Distortion) -> None:
+    """A twentieth of it would pass every bar; left-out stars prefer none at all."""
+    optics = pointing(200.0, 35.0, 77.0, distortion=0.0)
+    request, sky = frame(optics, 40, 17)
+    slight = replace(
+        learned, a=tuple(0.05 * one for one in learned.a), b=tuple(0.05 * one for one in learned.b)
+    )
+    solution = solve(replace(request, distortions=(slight,)), sky, SETTINGS)
+    assert solution.lent is None
+    assert corner_error(solution, optics) < 0.1
+
+
 @pytest.mark.parametrize("other", [{"parity": -1}, {"shape": (NX, NY)}])
 def test_another_orientation_is_not_this_camera(learned: Distortion, other: dict[str, object]) -> None:
     optics = pointing(200.0, 35.0, 77.0)
