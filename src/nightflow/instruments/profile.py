@@ -29,6 +29,7 @@ from nightflow.instruments.detector_settings import (
 from nightflow.instruments.master_settings import InputLimits, MasterSettings, VettingSettings
 from nightflow.instruments.quality_settings import QualitySettings
 from nightflow.instruments.quantities import known_quantity
+from nightflow.instruments.scamp_settings import ScampSettings
 from nightflow.instruments.settings_model import SettingsModel
 
 __all__ = [
@@ -47,11 +48,12 @@ __all__ = [
     "PhotometrySettings",
     "Policy",
     "Rung",
+    "ScampSettings",
     "TrailSettings",
     "VettingSettings",
 ]
 
-Rung = Literal["previous", "header", "hint", "astrometry_net", "solve_field", "nova"]
+Rung = Literal["previous", "header", "hint", "astrometry_net", "solve_field", "nova", "scamp"]
 
 
 def _expression(text: str) -> str:
@@ -156,6 +158,15 @@ class AstrometrySettings(SettingsModel):
     """Seconds of CPU time for one rung; after four times as long it is ended in any case."""
     require: Literal["verified", "provisional", "none"] = "provisional"
     """A frame with less than this is held."""
+    scamp: ScampSettings = ScampSettings()
+
+    @field_validator("ladder")
+    @classmethod
+    def _scamp_has_a_start(cls, ladder: list[Rung]) -> list[Rung]:
+        """SCAMP refines; it finds nothing."""
+        if "scamp" in ladder and ladder[0] == "scamp":
+            raise ValueError("scamp refines what another rung has found: name one before it")
+        return ladder
 
 
 class PhotometrySettings(SettingsModel):

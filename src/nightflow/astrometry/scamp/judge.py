@@ -1,0 +1,112 @@
+"""Is what SCAMP says of a chip right? Our own verification, on stars that SCAMP never saw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightflow.astrometry.accept import match_radius_px, solution_from
+from nightflow.astrometry.matching import mutual_pairs
+from nightflow.astrometry.plate import Plate
+from nightflow.astrometry.refine import Fit, contenders, radial_rms
+from nightflow.astrometry.solution import Quality, Solution, SolveRequest
+from nightflow.astrometry.verify import examine, faults
+from nightflow.catalogs.stars import ReferenceStars
+from nightflow.errors import NoSolution
+from nightflow.instruments.profile import AstrometrySettings
+
+__all__ = ["judge", "pairs"]
+
+_CLIP = 4.0
+_RAYLEIGH_MEDIAN = 1.1774
+"""Median of a Rayleigh distribution in units of sigma."""
+_FLOOR = 0.03
+"""Pixels, as in `nightflow.astrometry.refine`."""
+_FEWEST_LEFT_OUT = 3
+
+
+def judge(
+    plate: Plate,
+    request: SolveRequest,
+    settings: AstrometrySettings,
+    stars: ReferenceStars,
+    used: NDArray[np.intp],
+    *,
+    hypotheses: int,
+) -> Solution:
+    """Return a chip's solution by SCAMP, verified by the bar of all rungs.
+
+    Nothing is fitted: the plate stands as it is, and its error is that at stars which SCAMP did not see.
+
+    Parameters
+    ----------
+    plate : Plate
+        What SCAMP says.
+    request : SolveRequest
+        All stars of the chip.
+    stars : ReferenceStars
+        At the epoch of the frame.
+    used : ndarray of int
+        Rows of the request that SCAMP was given.
+    hypotheses : int
+        Places among which SCAMP chose by itself.
+
+    Raises
+    ------
+    NoSolution
+        It does not pass; the message says by what.
+    """
+    fit, rows = _matched(plate, request, settings, stars)
+    unseen = ~np.isin(rows, used)
+    if len(fit) < _FEWEST_LEFT_OUT:
+        raise NoSolution(f"{len(fit)} stars matched, {settings.minimum_matches} needed")
+    if unseen.sum() < _FEWEST_LEFT_OUT:
+        raise NoSolution(
+            f"{len(fit)} stars matched, {int(unseen.sum())} of them left out of the fit: "
+            f"{_FEWEST_LEFT_OUT} such are needed to verify it"
+        )
+    heldout = radial_rms(fit.take(unseen))
+    evidence = examine(fit, request, stars, hypotheses=hypotheses)
+    objections = faults(replace(evidence, heldout_rms_arcsec=heldout), request, settings)
+    if objections:
+        raise NoSolution("candidate refused: " + ", ".join(objections))
+    return solution_from(
+        fit.take(~unseen), request, stars, backend="scamp", quality=Quality.VERIFIED, heldout=heldout
+    )
+
+
+def pairs(
+    plate: Plate, request: SolveRequest, stars: ReferenceStars, radius: float
+) -> tuple[Fit, NDArray[np.intp]]:
+    """Return the stars of a chip that lie within ``radius`` (pixels) of a catalogue star, and their rows."""
+    chosen = contenders(plate, request, stars, radius, margin=radius)
+    seen = np.column_stack([request.x[chosen.rows], request.y[chosen.rows]])
+    seen_rows, refs = mutual_pairs(seen, chosen.predicted, radius)
+    rows = chosen.rows[seen_rows]
+    fit = Fit(
+        plate=plate,
+        x=request.x[rows],
+        y=request.y[rows],
+        flux=request.flux[rows],
+        error=request.position_errors()[rows],
+        ra=chosen.stars.ra[refs],
+        dec=chosen.stars.dec[refs],
+        mag=chosen.stars.brightness()[refs],
+        radius=radius,
+    )
+    return fit, rows
+
+
+def _matched(
+    plate: Plate, request: SolveRequest, settings: AstrometrySettings, stars: ReferenceStars
+) -> tuple[Fit, NDArray[np.intp]]:
+    """Return the pairs but for those that lie far outside of what the others scatter by: by chance."""
+    fit, rows = pairs(plate, request, stars, match_radius_px(settings, plate.scale))
+    if not len(fit):
+        return fit, rows
+    off = np.hypot(*plate.residuals(fit.x, fit.y, fit.ra, fit.dec)) / plate.scale
+    sigma = np.hypot(fit.error, max(float(np.median(off)) / _RAYLEIGH_MEDIAN, _FLOOR))
+    good = off <= _CLIP * sigma
+    return fit.take(good), rows[good]
