@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS, WcsError
 from numpy.typing import NDArray
 
 from nightflow.astrometry.plate import Plate
 from nightflow.errors import NoSolution
 
-__all__ = ["read_head", "tpv_header", "wcs_of_head", "write_ahead", "write_head"]
+__all__ = ["read_head", "tpv_header", "wcs_cards", "wcs_of_head", "write_ahead", "write_head"]
 
 _NEEDED = (
     "CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2",
@@ -73,6 +75,14 @@ def wcs_of_head(header: fits.Header) -> WCS:
     if not np.isfinite(place).all():
         raise NoSolution("a WCS by SCAMP that gives no finite places")
     return wcs
+
+
+def wcs_cards(header: fits.Header) -> fits.Header:
+    """Return the cards of the WCS alone, without what else SCAMP says in a `.head` file."""
+    names = (*_NEEDED, "CUNIT1", "CUNIT2", "RADESYS")
+    kept = fits.Header()
+    kept.extend(card for card in header.cards if card.keyword in names or _DISTORTION.fullmatch(card.keyword))
+    return kept
 
 
 def write_ahead(path: Path, headers: Sequence[fits.Header]) -> None:
@@ -137,11 +147,14 @@ def _coefficients(
 def _card(line: str, place: str) -> fits.Card:
     card = fits.Card.fromstring(line[:_CARD].ljust(_CARD))
     try:
-        value = card.value
-        card.verify("exception")
-    except (fits.VerifyError, ValueError) as error:
+        with warnings.catch_warnings():
+            # what astropy only warns of is a card that was cut off
+            warnings.simplefilter("error", AstropyWarning)
+            keyword, value, comment = card.keyword, card.value, card.comment
+            card.verify("exception")
+    except (fits.VerifyError, AstropyWarning, ValueError) as error:
         raise NoSolution(f"{place}: {line.strip()[:_CARD]!r} is no FITS card") from error
-    return fits.Card(card.keyword, value, card.comment)
+    return fits.Card(keyword, value, comment)
 
 
 def _checked(cards: fits.Header, place: str) -> fits.Header:

@@ -33,8 +33,6 @@ def judge(
     settings: AstrometrySettings,
     stars: ReferenceStars,
     used: NDArray[np.intp],
-    *,
-    hypotheses: int,
 ) -> Solution:
     """Return a chip's solution by SCAMP, verified by the bar of all rungs.
 
@@ -50,8 +48,6 @@ def judge(
         At the epoch of the frame.
     used : ndarray of int
         Rows of the request that SCAMP was given.
-    hypotheses : int
-        Places among which SCAMP chose by itself.
 
     Raises
     ------
@@ -68,7 +64,7 @@ def judge(
             f"{_FEWEST_LEFT_OUT} such are needed to verify it"
         )
     heldout = radial_rms(fit.take(unseen))
-    evidence = examine(fit, request, stars, hypotheses=hypotheses)
+    evidence = examine(fit, request, stars, hypotheses=1)
     objections = faults(replace(evidence, heldout_rms_arcsec=heldout), request, settings)
     if objections:
         raise NoSolution("candidate refused: " + ", ".join(objections))

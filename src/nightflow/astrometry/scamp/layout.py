@@ -144,6 +144,8 @@ def predict(
     dict of name to Plate
         Empty where neither a known chip nor a pointing says where the camera looks.
     """
+    if not layout:
+        return {}
     about = next(iter(layout.values()))
     origin = float(about["CRVAL1"]), float(about["CRVAL2"])
     shared = {name: chip for name, chip in known.items() if chip_key(name) in layout}

@@ -71,7 +71,14 @@ class LdacChip:
 
 
 def chip_header(
-    shape: tuple[int, int], wcs: fits.Header, *, name: str, exptime: float, filter_name: str, mjd: float
+    shape: tuple[int, int],
+    wcs: fits.Header,
+    *,
+    name: str,
+    exptime: float,
+    filter_name: str,
+    mjd: float,
+    instrument: str = "",
 ) -> fits.Header:
     """Return the header that SCAMP reads of a chip: size, WCS, exposure, filter, time.
 
@@ -87,6 +94,8 @@ def chip_header(
         Seconds.
     mjd : float
         UTC, middle of the exposure.
+    instrument : str
+        Frames of one instrument may share a distortion.
     """
     header = fits.Header()
     for keyword, value in (
@@ -98,7 +107,7 @@ def chip_header(
         ("EXTNAME", printable(name)[:60]),
         ("EXPTIME", exptime),
         ("FILTER", printable(filter_name)[:60] or "none"),
-        ("QRUNID", "nightflow"),
+        ("QRUNID", printable(instrument)[:60] or "none"),
         ("MJD-OBS", mjd),
     ):
         header.append(card(keyword, value), end=True)

@@ -42,9 +42,7 @@ class ScampRun:
     n_matched: tuple[list[int], ...]
 
 
-def scamp_configuration(
-    *, degree: int, crossid_arcsec: float, search_deg: float = 0.0, stability: str = "exposure"
-) -> dict[str, str]:
+def scamp_configuration(*, degree: int, crossid_arcsec: float, stability: str = "exposure") -> dict[str, str]:
     """Return SCAMP's configuration; what is not in it has SCAMP's default.
 
     Parameters
@@ -53,9 +51,6 @@ def scamp_configuration(
         Of the distortion in pixels.
     crossid_arcsec : float
         How far a detection may lie from its reference star at the start.
-    search_deg : float
-        How far off the exposures may be: SCAMP then looks for shift, turn and scale by patterns first, which
-        takes half a minute for 18 chips. 0: they lie where they are, to within ``crossid_arcsec``.
     stability : {"exposure", "instrument"}
         Whose the distortion is.
     """
@@ -67,11 +62,8 @@ def scamp_configuration(
         "ASTREFMAG_KEY": "MAG",
         "ASTREFMAGERR_KEY": "MAGERR",
         "ASTREFOBSDATE_KEY": "OBSDATE",
-        "MATCH": "Y" if search_deg > 0.0 else "N",
-        "MATCH_FLIPPED": "N",
-        "PIXSCALE_MAXERR": "1.05",
-        "POSANGLE_MAXERR": "2.0",
-        "POSITION_MAXERR": f"{max(60.0 * search_deg, 0.1):.2f}",
+        # its search by patterns takes half a minute for 18 chips; where they lie is known before
+        "MATCH": "N",
         "MOSAIC_TYPE": "UNCHANGED",
         "CROSSID_RADIUS": f"{crossid_arcsec:.3f}",
         "PROJECTION_TYPE": "TPV",

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import fit_wcs_from_points
 from numpy.typing import NDArray
 
-from nightflow.astrometry.scamp.together import ChipFrame, Exposure
+from nightflow.astrometry.scamp.frames import ChipFrame, Exposure
 from nightflow.astrometry.solution import SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.catalogs.stars import ReferenceStars
