@@ -20,6 +20,7 @@ from nightflow.astrometry.header import solve_header
 from nightflow.astrometry.hint import solve_hint
 from nightflow.astrometry.nova import NovaAccess, solve_nova
 from nightflow.astrometry.previous import NO_EARLIER_SOLUTION, solve_previous
+from nightflow.astrometry.scamp.refinement import refined
 from nightflow.astrometry.solution import Quality, RungReport, Solution, SolveRequest
 from nightflow.astrometry.solve_field import solve_with_solve_field
 from nightflow.astrometry.spread import select_stars
@@ -38,7 +39,8 @@ RUNGS: dict[str, Rung] = {
     "astrometry_net": solve_astrometry_net,
     "solve_field": solve_with_solve_field,
 }
-"""All rungs of this machine by the name that a profile uses; `nova` is a service, and needs a key."""
+"""All rungs of this machine by the name that a profile uses; `nova` is a service, and needs a key, and `scamp`
+is none: it refines what a rung has found."""
 
 
 def solve(
@@ -79,13 +81,16 @@ def solve(
     """
     request = _finite(request)
     reports: list[RungReport] = []
-    for name in settings.ladder if order is None else order:
+    rungs = settings.ladder if order is None else order
+    for name in (one for one in rungs if one != "scamp"):
         started = time.monotonic()
         try:
             solution = _climb(name, request, catalogs, settings, index_folders, nova)
         except (NoSolution, ProgramError) as refusal:
             reports.append(RungReport(rung=name, reason=str(refusal), seconds=time.monotonic() - started))
             continue
+        if "scamp" in rungs:
+            solution = refined(solution, request, catalogs, settings)
         seconds = time.monotonic() - started
         if solution.quality == Quality.VERIFIED or settings.require != "verified":
             return _finished(solution, reports, seconds)
