@@ -22,6 +22,7 @@ from nightflow.commands import (
     objects,
     reduce,
     residuals,
+    scamp,
     serve,
     setup,
     simulation,
@@ -73,6 +74,7 @@ app.command()(ledger.frames)
 app.command()(explain.explain)
 app.command()(completeness.completeness)
 app.command()(residuals.residuals)
+app.command()(scamp.scamp)
 app.command()(ledger.retry)
 app.command()(curves.lightcurve)
 app.command()(curves.export)

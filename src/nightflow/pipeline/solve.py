@@ -20,7 +20,7 @@ from nightflow.pipeline.optics import known_distortions
 from nightflow.pipeline.work import Context, Work
 from nightflow.sources.table import SourceTable
 
-__all__ = ["footprint_radius", "solve"]
+__all__ = ["footprint_radius", "solve", "solve_request"]
 
 _STARS = 300
 _RANK = {Quality.NONE: 0, Quality.PROVISIONAL: 1, Quality.VERIFIED: 2}
@@ -37,7 +37,7 @@ def solve(work: Work, context: Context) -> dict[str, Any]:
     assert work.frame is not None
     assert work.measured is not None
     settings = work.profile.astrometry
-    request = _request(work, context, work.measured.sources)
+    request = solve_request(work, context, work.measured.sources)
     known = known_distortions(context.database, work.header, request.shape)
     request = replace(request, distortions=known)
     try:
@@ -74,11 +74,12 @@ def _nova(context: Context) -> NovaAccess:
     return NovaAccess(key=site.nova_key.get_secret_value(), url=site.nova_url, seconds=site.nova_seconds)
 
 
-def _request(work: Work, context: Context, sources: SourceTable) -> SolveRequest:
+def solve_request(work: Work, context: Context, sources: SourceTable, limit: int = _STARS) -> SolveRequest:
+    """Return what a solver gets of a frame: up to ``limit`` of its stars, and what its header says."""
     assert work.frame is not None
     header, settings = work.header, work.profile.astrometry
     shape = (work.frame.data.shape[0], work.frame.data.shape[1])
-    stars = sources.take(select_stars(sources, shape, _STARS))
+    stars = sources.take(select_stars(sources, shape, limit))
     return SolveRequest(
         x=stars.x,
         y=stars.y,

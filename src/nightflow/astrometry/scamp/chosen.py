@@ -17,7 +17,7 @@ from nightflow.astrometry.reference import reference_stars
 from nightflow.astrometry.refine import contenders, terms
 from nightflow.astrometry.scamp.frames import ChipFrame, Exposure
 from nightflow.astrometry.scamp.judge import pairs
-from nightflow.astrometry.scamp.ldac import Detections, LdacChip, chip_header
+from nightflow.astrometry.scamp.ldac import LdacChip, chip_header
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.instruments.profile import AstrometrySettings
@@ -154,18 +154,9 @@ def seen_by_chips(given: Sequence[Given], stars: ReferenceStars) -> ReferenceSta
 
 def ldac_chip(given: Given, head: fits.Header) -> LdacChip:
     """Return what SCAMP gets of a chip: the cards of its WCS, ``head``, and its stars."""
-    request, exposure = given.chip.request, given.exposure
-    photons = np.sqrt(np.maximum(request.flux, 1.0))
-    stars = Detections(
-        x=request.x,
-        y=request.y,
-        error=request.position_errors(),
-        flux=request.flux,
-        flux_err=photons if given.chip.flux_err is None else given.chip.flux_err,
-        flags=np.zeros(len(request.x), np.int16),
-    )
+    exposure = given.exposure
     header = chip_header(
-        request.shape,
+        given.chip.request.shape,
         head,
         name=given.chip.name,
         exptime=exposure.exptime,
@@ -173,7 +164,7 @@ def ldac_chip(given: Given, head: fits.Header) -> LdacChip:
         instrument=given.instrument,
         mjd=exposure.mjd,
     )
-    return LdacChip(header=header, stars=stars.take(given.used))
+    return LdacChip(header=header, stars=given.chip.detections().take(given.used))
 
 
 def _given(

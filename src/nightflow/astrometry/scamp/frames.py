@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from nightflow.astrometry.scamp.ldac import Detections
 from nightflow.astrometry.solution import Solution, SolveRequest
 from nightflow.catalogs.stars import ReferenceStars
 
@@ -37,6 +38,18 @@ class ChipFrame:
     request: SolveRequest
     start: WCS | None = None
     flux_err: Array | None = None
+
+    def detections(self) -> Detections:
+        """Return all its stars as SCAMP wants them."""
+        flux = self.request.flux
+        return Detections(
+            x=self.request.x,
+            y=self.request.y,
+            error=self.request.position_errors(),
+            flux=flux,
+            flux_err=np.sqrt(np.maximum(flux, 1.0)) if self.flux_err is None else self.flux_err,
+            flags=np.zeros(len(flux), np.int16),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +91,8 @@ class ChipAnswer:
         SCAMP's own answer, a TPV WCS; None where SCAMP was not asked.
     n_scamp : int
         Stars of the chip that SCAMP identified.
+    used : ndarray of int
+        Rows of its request that SCAMP was given.
     """
 
     exposure: str
@@ -86,6 +101,7 @@ class ChipAnswer:
     reason: str = ""
     head: fits.Header | None = None
     n_scamp: int = 0
+    used: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,10 +64,20 @@ class Detections:
 
 @dataclass(frozen=True, kw_only=True)
 class LdacChip:
-    """A chip's part of a catalogue: the header of its image and its stars."""
+    """A chip's part of a catalogue.
+
+    Attributes
+    ----------
+    header : astropy.io.fits.Header
+        Of its image.
+    stars : Detections
+    sky : tuple of ndarray, shape (n,), or None
+        ICRS degrees of the stars, written as ALPHAWIN_J2000 and DELTAWIN_J2000.
+    """
 
     header: fits.Header
     stars: Detections
+    sky: tuple[Array, Array] | None = None
 
 
 def chip_header(
@@ -121,7 +131,7 @@ def write_ldac(path: Path, chips: Sequence[LdacChip]) -> None:
         file.write(_primary())
         for chip in chips:
             file.write(_image_header(chip.header))
-            file.write(_table(_star_columns(chip.stars), "LDAC_OBJECTS"))
+            file.write(_table(_star_columns(chip), "LDAC_OBJECTS"))
 
 
 def write_reference(path: Path, stars: ReferenceStars, *, error: float = _UNKNOWN_ERROR) -> None:
@@ -175,12 +185,13 @@ def read_ldac(path: Path) -> list[LdacChip]:
         raise NoSolution(f"{path.name}: no readable FITS_LDAC catalogue: {error}") from error
 
 
-def _star_columns(stars: Detections) -> _Columns:
+def _star_columns(chip: LdacChip) -> _Columns:
+    stars = chip.stars
     with np.errstate(divide="ignore", invalid="ignore"):
         magnitude = np.where(stars.flux > 0, -2.5 * np.log10(stars.flux), 99.0)
         relative = np.where(stars.flux > 0, stars.flux_err / stars.flux, 99.0)
     error = stars.error.astype(np.float32)
-    return {
+    columns: _Columns = {
         "NUMBER": (np.arange(1, len(stars) + 1, dtype=np.int32), ""),
         # FITS pixels: the first is 1
         "XWIN_IMAGE": (stars.x + 1.0, "pixel"),
@@ -194,6 +205,10 @@ def _star_columns(stars: Detections) -> _Columns:
         "MAGERR_AUTO": ((1.0857 * relative).astype(np.float32), "mag"),
         "FLAGS": (stars.flags.astype(np.int16), ""),
     }
+    if chip.sky is None:
+        return columns
+    ra, dec = chip.sky
+    return {**columns, "ALPHAWIN_J2000": (ra, "deg"), "DELTAWIN_J2000": (dec, "deg")}
 
 
 def _detections(rows: fits.FITS_rec, path: Path) -> Detections:

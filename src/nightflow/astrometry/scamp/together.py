@@ -135,7 +135,12 @@ def _answer(
     settings: AstrometrySettings,
 ) -> ChipAnswer:
     answer = ChipAnswer(
-        exposure=one.exposure.name, chip=one.chip.name, solution=None, head=head, n_scamp=n_scamp
+        exposure=one.exposure.name,
+        chip=one.chip.name,
+        solution=None,
+        head=head,
+        n_scamp=n_scamp,
+        used=one.used,
     )
     try:
         if n_scamp < settings.minimum_matches:
