@@ -15,7 +15,7 @@ class ScampSettings(SettingsModel):
     """SCAMP's part of the astrometry: what it may fit, from where it starts, how long it may take."""
 
     degree: int = Field(3, ge=1, le=4)
-    """Highest degree of the distortion in pixels; lowered where the chips have few stars."""
+    """Highest degree of the distortion in pixels; lower where stars left out of the fit do not ask for it."""
     stability: Literal["exposure", "instrument"] = "exposure"
     """Whether each exposure has a distortion of its own, or a chip and filter the same on all frames."""
     layout: str = ""

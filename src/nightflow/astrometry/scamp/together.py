@@ -21,10 +21,10 @@ from nightflow.astrometry.scamp.chosen import (
     reference_for,
     seen_by_chips,
 )
+from nightflow.astrometry.scamp.degrees import best_of, central_plate, left_out_residuals
 from nightflow.astrometry.scamp.frames import ChipAnswer, Exposure, Together
 from nightflow.astrometry.scamp.headers import tpv_header, wcs_cards, wcs_of_head, write_ahead
 from nightflow.astrometry.scamp.judge import judge
-from nightflow.astrometry.scamp.layout import plate_about
 from nightflow.astrometry.scamp.ldac import write_ldac, write_reference
 from nightflow.astrometry.scamp.program import (
     PROGRAM,
@@ -79,9 +79,8 @@ def solve_together(
     stars = reference_for(exposures, plates, catalogs, settings)
     given = chosen_stars(exposures, plates, stars, settings)
     everyone = [one for chips in given for one in chips]
-    degree = degree_for(everyone, settings)
     write_reference(folder / REFERENCE, seen_by_chips(everyone, stars))
-    run = _run(folder, given, settings, degree=degree, program=program)
+    run, degree = _best_run(folder, given, stars, settings, program)
     answered = {}
     for chips, heads, counts in zip(given, run.heads, run.n_matched, strict=True):
         for one, head, count in zip(chips, heads, counts, strict=True):
@@ -90,10 +89,35 @@ def solve_together(
     return Together(answers=_in_order(exposures, answered), stars=stars, degree=degree)
 
 
+def _best_run(
+    folder: Path,
+    given: Sequence[Sequence[Given]],
+    stars: ReferenceStars,
+    settings: AstrometrySettings,
+    program: str,
+) -> tuple[ScampRun, int]:
+    """Return SCAMP's answer of the degree that left-out stars support, whose files are in the folder."""
+    everyone = [one for chips in given for one in chips]
+    deadline = Deadline(settings.scamp.time_limit)
+    degrees = range(1, degree_for(everyone, settings) + 1)
+    runs, residuals = [], []
+    for degree in degrees:
+        run = _run(folder, given, settings, deadline, degree=degree, program=program)
+        heads = [head for chips in run.heads for head in chips]
+        runs.append(run)
+        residuals.append(left_out_residuals(everyone, heads, stars, settings))
+    best = best_of(residuals)
+    if best < len(runs) - 1:
+        # the files are those of the last call
+        runs[best] = _run(folder, given, settings, deadline, degree=degrees[best], program=program)
+    return runs[best], degrees[best]
+
+
 def _run(
     folder: Path,
     given: Sequence[Sequence[Given]],
     settings: AstrometrySettings,
+    deadline: Deadline,
     *,
     degree: int,
     program: str,
@@ -105,7 +129,6 @@ def _run(
     scamp = settings.scamp
     radius = max(settings.match_radius, *(1.5 * one.plate.scale for chips in given for one in chips))
     heads = [[tpv_header(one.plate, one.chip.request.shape) for one in chips] for chips in given]
-    deadline = Deadline(scamp.time_limit)
     for _ in range(2 if scamp.stability == "instrument" else 1):
         _write(folder, given, heads)
         run = run_scamp(
@@ -147,10 +170,7 @@ def _answer(
             raise NoSolution(
                 f"SCAMP identified {n_scamp} of its {len(one.used)} stars, {settings.minimum_matches} needed"
             )
-        shape = one.chip.request.shape
-        wcs = wcs_of_head(head)
-        middle = wcs.all_pix2world((shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0, 0)
-        plate = plate_about(wcs, shape, float(middle[0]), float(middle[1]))
+        plate = central_plate(wcs_of_head(head), one.chip.request.shape)
         found = judge(plate, one.chip.request, settings, stars, one.used)
     except NoSolution as refusal:
         return replace(answer, reason=str(refusal))

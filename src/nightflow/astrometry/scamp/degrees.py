@@ -1,0 +1,80 @@
+"""Which degree of distortion to believe: the lowest that no higher one beats on stars left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from nightflow.astrometry.accept import match_radius_px
+from nightflow.astrometry.plate import Plate
+from nightflow.astrometry.scamp.chosen import Given
+from nightflow.astrometry.scamp.headers import wcs_of_head
+from nightflow.astrometry.scamp.judge import pairs
+from nightflow.astrometry.scamp.layout import plate_about
+from nightflow.catalogs.stars import ReferenceStars
+from nightflow.errors import NoSolution
+from nightflow.instruments.profile import AstrometrySettings
+
+__all__ = ["best_of", "central_plate", "left_out_residuals"]
+
+Array = NDArray[np.float64]
+
+_CLEAR_GAIN = 0.95
+_REAL = 5.0
+"""Medians beyond which a star that no degree brings nearer is matched by chance."""
+
+
+def best_of(residuals: Sequence[Array]) -> int:
+    """Return which of several solutions, simplest first, is best on the same stars.
+
+    Parameters
+    ----------
+    residuals : sequence of ndarray, shape (n,)
+        Of each solution, star by star.
+    """
+    table = np.stack(residuals)
+    nearest = table.min(axis=0)
+    real = table[:, nearest <= _REAL * np.median(nearest)] if table.size else table
+    if not real.size:
+        return 0
+    scatter = np.sqrt(np.mean(real**2, axis=1))
+    best = 0
+    for number, one in enumerate(scatter):
+        if one < _CLEAR_GAIN * scatter[best]:
+            best = number
+    return best
+
+
+def left_out_residuals(
+    given: Sequence[Given],
+    heads: Sequence[fits.Header],
+    stars: ReferenceStars,
+    settings: AstrometrySettings,
+) -> Array:
+    """Return the residuals (arcsec) of all stars that SCAMP did not see; of unmatched ones the radius."""
+    return np.concatenate(
+        [_left_out(one, head, stars, settings) for one, head in zip(given, heads, strict=True)]
+    )
+
+
+def central_plate(wcs: WCS, shape: tuple[int, int]) -> Plate:
+    """Return the plate of a chip's WCS about the middle of the chip."""
+    middle = wcs.all_pix2world((shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0, 0)
+    return plate_about(wcs, shape, float(middle[0]), float(middle[1]))
+
+
+def _left_out(one: Given, head: fits.Header, stars: ReferenceStars, settings: AstrometrySettings) -> Array:
+    radius = match_radius_px(settings, one.plate.scale)
+    residuals = np.full(len(one.chip.request.x), radius * one.plate.scale)
+    unseen = ~np.isin(np.arange(len(residuals)), one.used)
+    try:
+        plate = central_plate(wcs_of_head(head), one.chip.request.shape)
+    except NoSolution:
+        return residuals[unseen]
+    fit, rows = pairs(plate, one.chip.request, stars, radius)
+    residuals[rows] = np.hypot(*plate.residuals(fit.x, fit.y, fit.ra, fit.dec))
+    return residuals[unseen]
