@@ -14,7 +14,7 @@ from nightflow.astrometry.accept import match_radius_px
 from nightflow.astrometry.plate import Plate
 from nightflow.astrometry.projection import from_plane, to_plane
 from nightflow.astrometry.reference import reference_stars
-from nightflow.astrometry.refine import contenders, terms
+from nightflow.astrometry.refine import contenders, refine, terms
 from nightflow.astrometry.scamp.frames import ChipFrame, Exposure
 from nightflow.astrometry.scamp.judge import pairs
 from nightflow.astrometry.scamp.ldac import LdacChip, chip_header
@@ -177,9 +177,10 @@ def _given(
 ) -> Given:
     radius = match_radius_px(settings, plate.scale)
     chosen = contenders(plate, chip.request, stars, radius, margin=_BESIDE * max(chip.request.shape))
-    near, _ = pairs(plate, chip.request, stars, radius)
+    near, near_rows = pairs(plate, chip.request, stars, radius)
     # from the third on: with the brightest goes the best of what the fit has
     used = np.delete(chosen.rows, np.arange(_KEPT_BACK // 2, len(chosen.rows), _KEPT_BACK))
+    used = np.setdiff1d(used, _outliers(plate, chip, chosen.stars, near_rows, radius), assume_unique=True)
     return Given(
         exposure=exposure,
         chip=chip,
@@ -189,6 +190,21 @@ def _given(
         n_near=len(near),
         instrument=f"{exposure.filter} {turn}",
     )
+
+
+def _outliers(
+    plate: Plate, chip: ChipFrame, stars: ReferenceStars, near: NDArray[np.intp], radius: float
+) -> NDArray[np.intp]:
+    """Return the stars near a catalogue star that our own robust fit of the chip leaves out.
+
+    SCAMP weighs by the errors it is told: one bright blend that is off by ten of them draws its fit away
+    from the other stars, which it then clips.
+    """
+    fit = refine(plate, chip.request, stars, start_radius=radius, final_radius=radius)
+    if len(fit) < 0.5 * len(near):
+        return np.empty(0, np.intp)
+    kept = np.isin(chip.request.x[near] + 1j * chip.request.y[near], fit.x + 1j * fit.y)
+    return near[~kept]
 
 
 def _turned(plate: Plate) -> float:

@@ -24,6 +24,9 @@ __all__ = ["best_of", "central_plate", "left_out_residuals"]
 Array = NDArray[np.float64]
 
 _CLEAR_GAIN = 0.95
+"""Ratio of the scatter."""
+_SIGNIFICANT = 1.0
+"""Standard errors by which the number of stars brought nearer must be more than half of them."""
 _REAL = 5.0
 """Medians beyond which a star that no degree brings nearer is matched by chance."""
 
@@ -31,22 +34,33 @@ _REAL = 5.0
 def best_of(residuals: Sequence[Array]) -> int:
     """Return which of several solutions, simplest first, is best on the same stars.
 
+    A less simple one must have a smaller scatter, and bring most of the stars nearer: one star in a corner
+    can make a scatter, and chance can make it smaller.
+
     Parameters
     ----------
     residuals : sequence of ndarray, shape (n,)
-        Of each solution, star by star.
+        Of each solution, star by star; inf where it brings no catalogue star near.
     """
-    table = np.stack(residuals)
-    nearest = table.min(axis=0)
-    real = table[:, nearest <= _REAL * np.median(nearest)] if table.size else table
-    if not real.size:
-        return 0
-    scatter = np.sqrt(np.mean(real**2, axis=1))
+    table = _comparable(np.stack(residuals))
+    count = table.shape[1]
     best = 0
-    for number, one in enumerate(scatter):
-        if one < _CLEAR_GAIN * scatter[best]:
+    for number, one in enumerate(table):
+        nearer = int(np.sum(one < table[best]))
+        most = nearer > 0.5 * (count + _SIGNIFICANT * np.sqrt(count))
+        if most and np.sum(one**2) < _CLEAR_GAIN**2 * np.sum(table[best] ** 2):
             best = number
     return best
+
+
+def _comparable(table: Array) -> Array:
+    """Return the columns of stars that some solution explains; what another loses counts as far off."""
+    nearest = table.min(axis=0, initial=np.inf)
+    table, nearest = table[:, np.isfinite(nearest)], nearest[np.isfinite(nearest)]
+    if not nearest.size:
+        return table
+    table = table[:, nearest <= _REAL * np.median(nearest)]
+    return np.where(np.isfinite(table), table, np.max(table, where=np.isfinite(table), initial=0.0))
 
 
 def left_out_residuals(
@@ -55,7 +69,7 @@ def left_out_residuals(
     stars: ReferenceStars,
     settings: AstrometrySettings,
 ) -> Array:
-    """Return the residuals (arcsec) of all stars that SCAMP did not see; of unmatched ones the radius."""
+    """Return the residuals (arcsec) of all stars that SCAMP did not see; inf of unmatched ones."""
     return np.concatenate(
         [_left_out(one, head, stars, settings) for one, head in zip(given, heads, strict=True)]
     )
@@ -69,7 +83,7 @@ def central_plate(wcs: WCS, shape: tuple[int, int]) -> Plate:
 
 def _left_out(one: Given, head: fits.Header, stars: ReferenceStars, settings: AstrometrySettings) -> Array:
     radius = match_radius_px(settings, one.plate.scale)
-    residuals = np.full(len(one.chip.request.x), radius * one.plate.scale)
+    residuals = np.full(len(one.chip.request.x), np.inf)
     unseen = ~np.isin(np.arange(len(residuals)), one.used)
     try:
         plate = central_plate(wcs_of_head(head), one.chip.request.shape)

@@ -41,6 +41,9 @@ from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = ["solve_together"]
 
+_FEWEST_KEPT = 0.5
+"""Of the stars that lie near a catalogue star by its own answer; with fewer it followed a few bright ones."""
+
 
 def solve_together(
     exposures: Sequence[Exposure],
@@ -172,6 +175,10 @@ def _answer(
             )
         plate = central_plate(wcs_of_head(head), one.chip.request.shape)
         found = judge(plate, one.chip.request, settings, stars, one.used)
+        if n_scamp < _FEWEST_KEPT * found.n_matched:
+            raise NoSolution(
+                f"SCAMP kept {n_scamp} stars in its fit, though {found.n_matched} lie near a catalogue star"
+            )
     except NoSolution as refusal:
         return replace(answer, reason=str(refusal))
     return replace(answer, solution=found)

@@ -182,6 +182,20 @@ def test_frames_of_a_field_share_a_distortion(tmp_path: Path) -> None:
     assert np.median(worst["instrument"]) < 0.1
 
 
+def test_a_plain_camera_gets_a_plain_solution(
+    tmp_path: Path, catalogs: LocalCatalogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without distortion a cubic would only run away in the corners."""
+    monkeypatch.setattr(mosaic, "CUBIC", 0.0)
+    monkeypatch.setattr(mosaic, "QUADRATIC", 0.0)
+    plain = mosaic.exposure("combined_acat", HERE, THREE, STARS)
+    together = solve_together([plain], catalogs, SETTINGS, tmp_path)
+    assert together.degree == 1
+    assert max(errors(together, HERE, THREE)) < 0.01
+    # the files are those of this degree, not of the last one tried
+    assert "PV1_" not in (tmp_path / "combined_acat.head").read_text(errors="replace")
+
+
 def test_a_single_chip_is_a_mosaic_of_one(catalogs, exposure, tmp_path: Path) -> None:
     single = replace(exposure, chips=(replace(exposure.chips[0], name=""),))
     assert errors(solve_together([single], catalogs, SETTINGS, tmp_path), HERE, THREE[:1])[0] < 0.05

@@ -1,0 +1,141 @@
+"""`nightflow scamp` on rendered pixels: two chips, two exposures, against the simulator's own truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+from typer.testing import CliRunner
+
+from nightflow.cli import app
+from nightflow.simulate import CameraPlan, FieldPlan, NightPlan, write_mosaic
+from tests.unit.commands.conftest import NIGHT, Observatory
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("commands")]
+
+FAULTS = {"hot_fraction": 0.0, "n_dead_columns": 0, "cosmic_rate": 0.0, "dark_rate": 0.0}
+SHAPE = (400, 420)
+PLAN = NightPlan.small(
+    n_bias=3,
+    n_dark=0,
+    n_flat=0,
+    n_lights=2,
+    field=FieldPlan(faint_limit=17.0),
+    mosaic=tuple(
+        CameraPlan(name=f"CCD{number}", shape=SHAPE, center_offset=(offset, 0.0), **FAULTS)
+        for number, offset in ((1, 230.0), (2, -230.0))
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def mosaic(tmp_path_factory: pytest.TempPathFactory) -> Observatory:
+    """A night of two chips, reduced."""
+    night, root = tmp_path_factory.mktemp("mosaic"), tmp_path_factory.mktemp("reduced") / "dome"
+    write_mosaic(PLAN, night)
+    assert CliRunner().invoke(app, ["init", str(root)]).exit_code == 0
+    dome = Observatory(root, night / "raw")
+    assert dome("catalog", "import", str(night / "catalog.csv"), "--name", "field").exit_code == 0
+    run = dome("run", str(dome.raw))
+    assert run.exit_code == 0, run.output
+    return dome
+
+
+@pytest.fixture
+def dome(mosaic: Observatory, tmp_path: Path) -> Observatory:
+    shutil.copytree(mosaic.root, tmp_path / "dome")
+    return Observatory(tmp_path / "dome", mosaic.raw)
+
+
+def lights(dome: Observatory) -> list[str]:
+    return sorted(path.name for path in dome.raw.glob("*light*"))
+
+
+def worst_error(dome: Observatory, light: str, chip: str, header: fits.Header) -> float:
+    """Return the largest distance (arcsec) of a chip's WCS from the simulator's, corners included."""
+    truth = json.loads((dome.raw.parent / chip / "truth.json").read_text())
+    frame = next(one for one in truth["frames"] if one["name"] == light)
+    true = WCS(naxis=2)
+    true.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    true.wcs.crval = [frame["crval1"], frame["crval2"]]
+    true.wcs.crpix = [frame["crpix1"], frame["crpix2"]]
+    true.wcs.cd = [[frame["cd1_1"], frame["cd1_2"]], [frame["cd2_1"], frame["cd2_2"]]]
+    ny, nx = SHAPE
+    x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(1, nx, 5), np.linspace(1, ny, 5)))
+    found = SkyCoord(*WCS(header).all_pix2world(x, y, 1), unit="deg")
+    return float(found.separation(SkyCoord(*true.all_pix2world(x, y, 1), unit="deg")).arcsec.max())
+
+
+@pytest.mark.parametrize("detections", ["own", "source-extractor"])
+def test_two_chips_together(mosaic: Observatory, tmp_path: Path, detections: str) -> None:
+    """To a tenth of a pixel of 3" in the corners: 30 stars a chip tell no more."""
+    light, out = lights(mosaic)[0], tmp_path / "out"
+    done = mosaic("scamp", light, "--out", str(out), "--detections", detections, "--format", "json")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert [(row["path"], row["detector"], row["wcs_quality"]) for row in rows] == [
+        (light, "CCD1", "verified"),
+        (light, "CCD2", "verified"),
+    ]
+    assert min(row["n_scamp"] for row in rows) >= 10
+    for chip in ("CCD1", "CCD2"):
+        header = fits.Header.fromfile(out / f"{chip}_img.head", padding=True)
+        assert worst_error(mosaic, light, chip, header) < 0.3
+    names = {path.name for path in out.iterdir()}
+    assert {"combined_acat.fits", "combined_acat.head", "gaia_ldac.fits", "merged_1.cat"} <= names
+    assert (out / "radec_off.png").read_bytes().startswith(b"\x89PNG")
+    assert len((out / "scamp_coord.txt").read_text().splitlines()) > 60
+
+
+def test_the_wcs_goes_into_the_reduced_frames(dome: Observatory) -> None:
+    light = lights(dome)[1]
+    products = sorted(dome.products.glob(f"{Path(light).stem}-*.fits"))
+    assert len(products) == 2
+    pixels = [fits.getdata(path, ext=("UNCERT", 1)).copy() for path in products]
+    done = dome("scamp", light, "--update", "--learn", str(dome.root / "cameras.ahead"))
+    assert done.exit_code == 0, done.output
+    for path, before in zip(products, pixels, strict=True):
+        with fits.open(path, checksum=True) as hdus:
+            header = hdus[0].header
+            assert header["WCS_S"] == 0
+            assert header["WCS_V"] == "SCAMP"
+            assert any("scamp: verified" in line for line in header["HISTORY"])
+            assert worst_error(dome, light, header["NFDETECT"], header) < 0.3
+            np.testing.assert_array_equal(hdus["UNCERT"].data, before)
+    (folder,) = dome.products.glob("scamp-*")
+    assert (folder / "CCD2_img.head").is_file()
+    learned = (dome.root / "cameras.ahead").read_text()
+    assert learned.count("END\n") == 2
+    assert learned.count("EXTNAME = 'CCD") == 2
+
+
+def test_frames_of_a_field_together(mosaic: Observatory, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = mosaic("scamp", *lights(mosaic), "--out", str(out), "--format", "json")
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(done.stdout)) == 4
+    assert len(list(out.glob("*_CCD1_img.head"))) == 2
+    assert len(list(out.glob("*-e*.head"))) == 6
+
+
+def test_what_cannot_be_solved_is_said(dome: Observatory, tmp_path: Path) -> None:
+    bias = sorted(path.name for path in dome.raw.glob("*bias*"))[0]
+    refused = dome("scamp", bias)
+    assert refused.exit_code == 1
+    assert "only lights have stars" in refused.stderr
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    taken = dome("scamp", lights(dome)[0], "--out", str(tmp_path / "full"))
+    assert taken.exit_code == 1
+    assert "name another folder" in taken.stderr
+    shutil.rmtree(dome.root / "catalogs")
+    blind = dome("scamp", lights(dome)[0])
+    assert blind.exit_code == 1
+    assert "catalogue stars" in blind.stderr
+    assert NIGHT in str(dome.products)
