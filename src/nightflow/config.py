@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightflow.errors import ConfigurationError
-from nightflow.instruments.profile import Rung
+from nightflow.instruments.profile import Ladder
 from nightflow.shown_url import shown_url
 
 __all__ = ["DEFAULT_FILE", "Engine", "MissingCalibrationPolicy", "Settings", "load_settings"]
@@ -103,7 +103,7 @@ class WatchSettings(_Section):
 class AstrometrySection(_Section):
     """What solving needs beside the cameras' profiles."""
 
-    ladder: list[Rung] | None = Field(None, min_length=1)
+    ladder: Ladder | None = Field(None, min_length=1)
     """Rungs for every camera, instead of those of its profile."""
     nova_key: SecretStr = SecretStr("")
     """API key of an account at nova.astrometry.net, better in the environment

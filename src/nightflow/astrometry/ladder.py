@@ -39,8 +39,8 @@ RUNGS: dict[str, Rung] = {
     "astrometry_net": solve_astrometry_net,
     "solve_field": solve_with_solve_field,
 }
-"""All rungs of this machine by the name that a profile uses; `nova` is a service, and needs a key, and `scamp`
-is none: it refines what a rung has found."""
+"""All rungs of this machine by the name that a profile uses; `nova` is a service, and needs a key; `scamp` is
+none, but refines what a rung has found."""
 
 
 def solve(

@@ -42,6 +42,7 @@ __all__ = [
     "DetectionSettings",
     "InputLimits",
     "KeywordRule",
+    "Ladder",
     "LinearitySettings",
     "MasterSettings",
     "OverscanMode",
@@ -54,6 +55,16 @@ __all__ = [
 ]
 
 Rung = Literal["previous", "header", "hint", "astrometry_net", "solve_field", "nova", "scamp"]
+
+
+def _with_a_start(ladder: list[Rung]) -> list[Rung]:
+    """Check that SCAMP, which refines and finds nothing, does not come first."""
+    if ladder and ladder[0] == "scamp":
+        raise ValueError("scamp refines what another rung has found: name one before it")
+    return ladder
+
+
+Ladder = Annotated[list[Rung], AfterValidator(_with_a_start)]
 
 
 def _expression(text: str) -> str:
@@ -143,7 +154,7 @@ class AstrometrySettings(SettingsModel):
     scale_tolerance: float = Field(0.05, gt=0)
     parity: Literal[-1, 0, 1] = 0
     """+1 as on the sky, -1 mirrored, 0 unknown."""
-    ladder: list[Rung] = ["previous", "hint", "astrometry_net", "solve_field"]
+    ladder: Ladder = ["previous", "hint", "astrometry_net", "solve_field"]
     trust_header: Literal["none", "scale_rotation", "full"] = "none"
     hint_error: float = Field(1.0, gt=0)
     """Degrees by which the pointing hint may be wrong."""
@@ -159,14 +170,6 @@ class AstrometrySettings(SettingsModel):
     require: Literal["verified", "provisional", "none"] = "provisional"
     """A frame with less than this is held."""
     scamp: ScampSettings = ScampSettings()
-
-    @field_validator("ladder")
-    @classmethod
-    def _scamp_has_a_start(cls, ladder: list[Rung]) -> list[Rung]:
-        """SCAMP refines; it finds nothing."""
-        if "scamp" in ladder and ladder[0] == "scamp":
-            raise ValueError("scamp refines what another rung has found: name one before it")
-        return ladder
 
 
 class PhotometrySettings(SettingsModel):

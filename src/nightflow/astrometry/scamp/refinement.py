@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nightflow.astrometry.accept import WALL_OVER_CPU
 from nightflow.astrometry.external import ProgramError, scratch_folder
 from nightflow.astrometry.scamp.frames import ChipFrame, Exposure
 from nightflow.astrometry.scamp.together import solve_together
@@ -49,7 +50,7 @@ def refined(
 def _by_scamp(
     solution: Solution, request: SolveRequest, catalogs: LocalCatalogs, settings: AstrometrySettings
 ) -> Solution:
-    limit = min(settings.scamp.time_limit, request.time_limit)
+    limit = min(settings.scamp.time_limit, WALL_OVER_CPU * request.time_limit)
     bounded = settings.model_copy(
         update={"scamp": settings.scamp.model_copy(update={"time_limit": limit, "stability": "exposure"})}
     )

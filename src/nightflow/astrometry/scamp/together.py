@@ -6,13 +6,13 @@ from the solution it has or from the camera's layout. SCAMP is not asked to sear
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from astropy.io import fits
 
-from nightflow.astrometry.accept import Deadline
 from nightflow.astrometry.scamp.chosen import (
     Given,
     chosen_stars,
@@ -101,7 +101,7 @@ def _best_run(
 ) -> tuple[ScampRun, int]:
     """Return SCAMP's answer of the degree that left-out stars support, whose files are in the folder."""
     everyone = [one for chips in given for one in chips]
-    deadline = Deadline(settings.scamp.time_limit)
+    deadline = time.monotonic() + settings.scamp.time_limit
     degrees = range(1, degree_for(everyone, settings) + 1)
     runs, residuals = [], []
     for degree in degrees:
@@ -120,7 +120,7 @@ def _run(
     folder: Path,
     given: Sequence[Sequence[Given]],
     settings: AstrometrySettings,
-    deadline: Deadline,
+    deadline: float,
     *,
     degree: int,
     program: str,
@@ -139,7 +139,7 @@ def _run(
             [f"{chips[0].exposure.name}.fits" for chips in given],
             [len(chips) for chips in given],
             scamp_configuration(degree=degree, crossid_arcsec=radius, stability=scamp.stability),
-            seconds=deadline.left,
+            seconds=max(deadline - time.monotonic(), 0.0),
             program=program,
         )
         heads = [[wcs_cards(head) for head in chips] for chips in run.heads]
