@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from nightflow.astrometry.scamp.layout import Placed, learn_layout
 from nightflow.astrometry.scamp.together import solve_together
@@ -15,6 +17,8 @@ from nightflow.astrometry.solution import Quality
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings, ScampSettings
+from nightflow.products.scamp_folder import chip_offsets, write_scamp_folder
+from nightflow.report.offsets_plot import offsets_png
 from tests.unit.astrometry.scamp import mosaic
 
 pytestmark = pytest.mark.system
@@ -52,7 +56,8 @@ def test_eighteen_chips_in_one_call(catalogs: LocalCatalogs, tmp_path: Path) -> 
     ]
     assert min(before) > 0.5
     assert max(before) > 1.3
-    together = solve_together([whole], catalogs, SETTINGS, tmp_path)
+    (tmp_path / "scamp").mkdir()
+    together = solve_together([whole], catalogs, SETTINGS, tmp_path / "scamp")
     assert together.degree == 3
     assert max(errors(together, HERE, chips)) < 0.05
     for answer in together.answers:
@@ -61,8 +66,22 @@ def test_eighteen_chips_in_one_call(catalogs: LocalCatalogs, tmp_path: Path) -> 
         assert 60 < answer.n_scamp < 160
         # noise of the centroids, 0.01 to 0.05 pixels an axis
         assert 0.005 < answer.solution.heldout_rms_arcsec < 0.04
-    with fits.open(tmp_path / "combined_acat.fits") as hdus:
+    offsets = chip_offsets([whole], together)
+    out = tmp_path / "out"
+    scamp = tmp_path / "scamp"
+    write_scamp_folder(
+        out, scamp, [whole], together, offsets, offsets_png(offsets, "18 chips"), now=datetime.now(UTC)
+    )
+    for chip in chips:
+        header = fits.Header.fromfile(out / f"{chip.name}_img.head", padding=True)
+        assert mosaic.worst_error(WCS(header), HERE, chip) < 0.05
+    with fits.open(out / "combined_acat.fits") as hdus:
         assert len(hdus) == 1 + 2 * len(chips)
+    assert len((out / "scamp_coord.txt").read_text().splitlines()) == sum(
+        len(frame.request.x) for frame in whole.chips
+    )
+    assert (out / "radec_off.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "merged_1.cat").is_file()
 
 
 def test_head_is_the_solution(catalogs, exposure, tmp_path: Path) -> None:
