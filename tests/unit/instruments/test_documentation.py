@@ -32,6 +32,6 @@ def test_the_shortest_profile_loads(tmp_path: Path) -> None:
 
 
 def test_the_other_examples_are_valid() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     for example in EXAMPLES[1:]:
         CameraProfile(name="example", **tomllib.loads(example))
