@@ -11,7 +11,7 @@ from nightflow.config import Settings
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 from nightflow.pipeline.pointings import Pointings
-from nightflow.pipeline.solve import _request, solve
+from nightflow.pipeline.solve import solve, solve_request
 from tests.unit.astrometry.test_spread import table
 
 
@@ -27,7 +27,7 @@ def test_position_errors_come_from_the_table():
         header=header,
         profile=SimpleNamespace(astrometry=AstrometrySettings(scale=2.0)),
     )
-    request = _request(work, SimpleNamespace(pointings=Pointings()), sources)
+    request = solve_request(work, SimpleNamespace(pointings=Pointings()), sources)
     assert request.position_error is not None
     # the rms of the two coordinates, star by star, whatever the order of the list
     np.testing.assert_allclose(request.position_error, 5e3 / np.sqrt(2.0) / request.flux)
@@ -41,7 +41,7 @@ def test_ladder_and_key_of_the_site_reach_the_solver(monkeypatch):
         raise NoSolution("looked")
 
     monkeypatch.setattr("nightflow.pipeline.solve.climb", climb)
-    monkeypatch.setattr("nightflow.pipeline.solve._request", lambda *args: None)
+    monkeypatch.setattr("nightflow.pipeline.solve.solve_request", lambda *args: None)
     site = Settings(astrometry={"ladder": ["hint", "nova"], "nova_key": "sesame", "nova_seconds": 7.0})
     context = SimpleNamespace(settings=site, catalogs=None, index_folders=[])
     work = SimpleNamespace(
