@@ -13,7 +13,6 @@ from typing import Any
 from astropy.io import fits
 
 from nightflow.astrometry.accept import WALL_OVER_CPU
-from nightflow.astrometry.external import ProgramError, run_bounded
 from nightflow.astrometry.index_file import describe_index
 from nightflow.astrometry.outside import (
     Attempt,
@@ -25,6 +24,7 @@ from nightflow.astrometry.outside import (
 from nightflow.astrometry.solution import Solution, SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NightflowError, NoSolution
+from nightflow.external import ProgramError, run_bounded
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = [

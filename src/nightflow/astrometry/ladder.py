@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from nightflow.astrometry.astrometry_net import solve_astrometry_net
-from nightflow.astrometry.external import ProgramError
 from nightflow.astrometry.header import solve_header
 from nightflow.astrometry.hint import solve_hint
 from nightflow.astrometry.nova import NovaAccess, solve_nova
@@ -26,6 +25,7 @@ from nightflow.astrometry.solve_field import solve_with_solve_field
 from nightflow.astrometry.spread import select_stars
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
+from nightflow.external import ProgramError
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = ["RUNGS", "select_stars", "solve"]

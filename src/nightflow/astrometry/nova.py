@@ -18,11 +18,11 @@ from typing import Any
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from nightflow.astrometry.external import Finished, ProgramError, run_bounded, scratch_folder
 from nightflow.astrometry.outside import attempts, believed, require_verifiable, scale_range, star_places
 from nightflow.astrometry.solution import Solution, SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
+from nightflow.external import Finished, ProgramError, run_bounded, scratch_folder
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = ["NOVA_URL", "WORKER", "NovaAccess", "solve_nova"]

@@ -17,7 +17,6 @@ from astropy.wcs import WCS, NoConvergence
 from numpy.typing import NDArray
 
 from nightflow.astrometry.accept import match_radius_px, verified
-from nightflow.astrometry.external import ProgramError
 from nightflow.astrometry.geometry import field_radius
 from nightflow.astrometry.plate import Plate, plate_from_wcs
 from nightflow.astrometry.previous import stars_on_frame
@@ -26,6 +25,7 @@ from nightflow.astrometry.solution import Solution, SolveRequest
 from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
+from nightflow.external import ProgramError
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = [

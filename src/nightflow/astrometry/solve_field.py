@@ -19,7 +19,6 @@ from astropy.utils.exceptions import AstropyWarning
 
 from nightflow.astrometry.accept import WALL_OVER_CPU
 from nightflow.astrometry.astrometry_net import usable_index_files
-from nightflow.astrometry.external import Finished, run_bounded, scratch_folder
 from nightflow.astrometry.outside import (
     Attempt,
     first_believed,
@@ -30,6 +29,7 @@ from nightflow.astrometry.outside import (
 from nightflow.astrometry.solution import Solution, SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
+from nightflow.external import Finished, run_bounded, scratch_folder
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = ["PROGRAM", "solve_field_command", "solve_with_solve_field"]

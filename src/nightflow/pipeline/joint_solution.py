@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 from astropy.io import fits
 
-from nightflow.astrometry.external import ProgramError, scratch_folder
 from nightflow.astrometry.scamp.frames import ChipAnswer, ChipFrame, Together
 from nightflow.astrometry.scamp.frames import Exposure as Solved
 from nightflow.astrometry.scamp.layout import Placed, learn_layout, read_layout
@@ -26,6 +25,7 @@ from nightflow.astrometry.solution import SolveRequest
 from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.astrometry.wcs_header import wcs_from_text
 from nightflow.errors import ConfigurationError, FrameHeld, FrameRejected, NoSolution
+from nightflow.external import ProgramError, scratch_folder
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.calibrate import calibrate

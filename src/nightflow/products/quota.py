@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 LIST_SECONDS = 60.0
 """How often the folder is listed anew: others write there too."""
-_PRODUCT = re.compile(r".+-e\d+-f\d+\.(fits|fits\.fz|png)")
+_PRODUCT = re.compile(r".+-e\d+-f\d+(-residuals)?\.(fits|fits\.fz|png)")
 
 
 class NoRoom(OSError):  # noqa: N818  # treated as a full disk

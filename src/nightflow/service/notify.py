@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from nightflow.astrometry.external import ProgramError, run_bounded
 from nightflow.config import NotifySettings, Settings
 from nightflow.epochs import mjd_of
 from nightflow.errors import NightflowError
+from nightflow.external import ProgramError, run_bounded
 from nightflow.service.told import Told, told_file
 from nightflow.sun import DARK, sun_altitude
 

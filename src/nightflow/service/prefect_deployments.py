@@ -21,9 +21,9 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 
-from nightflow.astrometry.external import ProgramError, run_bounded
 from nightflow.config import Settings, SiteSettings
 from nightflow.errors import ConfigurationError
+from nightflow.external import ProgramError, run_bounded
 from nightflow.sun import dark_hours
 
 __all__ = ["DEPLOYED_FROM", "dawn_crons", "deploy"]

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 import nightflow.simulate
-from nightflow.astrometry.external import Finished
 from nightflow.astrometry.nova import NovaAccess, solve_nova
 from nightflow.astrometry.nova_worker import answer
 from nightflow.astrometry.solution import Quality, SolveRequest
 from nightflow.catalogs.importer import import_catalog
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
+from nightflow.external import Finished
 from nightflow.instruments.profile import AstrometrySettings
 from tests.unit.astrometry.processes import all_gone, program, with_stubborn_child
 from tests.unit.astrometry.synthetic import make_request, make_wcs, worst_error

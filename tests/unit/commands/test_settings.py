@@ -46,6 +46,9 @@ COMMANDS = {
     "targets add": ["targets", "add", "M 31", "--ra", "10", "--dec", "41"],
     "targets list": ["targets", "list"],
     "targets import": ["targets", "import", "a.csv"],
+    "targets remove": ["targets", "remove", "M 31"],
+    "scamp": ["scamp", "a.fits"],
+    "residuals": ["residuals", "a.fits"],
 }
 WITHOUT_SETTINGS = {"init", "simulate", "demo"}
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from nightflow.astrometry.external import ProgramError, run_bounded
 from nightflow.astrometry.scamp.headers import read_head
 from nightflow.errors import NoSolution
+from nightflow.external import ProgramError, run_bounded
 
 __all__ = ["FULL", "MERGED", "PROGRAM", "REFERENCE", "XML", "ScampRun", "run_scamp", "scamp_configuration"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nightflow.astrometry.accept import WALL_OVER_CPU
-from nightflow.astrometry.external import ProgramError, scratch_folder
 from nightflow.astrometry.scamp.frames import ChipFrame, Exposure
 from nightflow.astrometry.scamp.together import solve_together
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
+from nightflow.external import ProgramError, scratch_folder
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = ["refined"]

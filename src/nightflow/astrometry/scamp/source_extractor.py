@@ -11,9 +11,9 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from nightflow.astrometry.external import ProgramError, run_bounded, scratch_folder
 from nightflow.astrometry.scamp.ldac import Detections, read_ldac
 from nightflow.errors import NoSolution
+from nightflow.external import ProgramError, run_bounded, scratch_folder
 from nightflow.flags import UNUSABLE
 
 __all__ = ["EXTRACTOR", "extract"]

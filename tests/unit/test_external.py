@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nightflow.astrometry.external import ProgramError, run_bounded, scratch_folder
+from nightflow.external import ProgramError, run_bounded, scratch_folder
 from tests.unit.astrometry.processes import all_gone, is_reaped, program, with_stubborn_child
 
 
