@@ -7,6 +7,7 @@ The idea of linking pairs is that of, e.g., Kubica et al. 2007 (Icarus 189, 151)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -367,12 +368,10 @@ class _Search:
             misses[later] += 1
             if not len(self.rows[frame]):
                 continue
-            there = np.column_stack(line.at(self.times[[frame]]))
-            tolerance = self._tolerance(line, frame, there)
-            (row,) = self._nearest(frame, there, np.where(tolerance <= widest, tolerance, 0.0))
+            row = self._met(line, frame, widest)
             if row < 0 or used[row]:
                 continue
-            chosen[frame] = int(row)
+            chosen[frame] = row
             misses[later] = 0
             if _FITTED_EACH < len(chosen) <= 1.1 * fitted:
                 continue
@@ -385,10 +384,13 @@ class _Search:
         frames = np.arange(self.n_frames)
         return np.lexsort((frames, np.maximum(np.maximum(low - frames, frames - high), 0))).tolist()
 
-    def _tolerance(self, line: Line, frame: int, there: NDArray[np.float64]) -> NDArray[np.float64]:
-        _, nearest = self.trees[frame].query(there)
-        own = self.points.sigma[self.rows[frame][nearest]]
-        return np.asarray(_TOLERANCE * np.hypot(line.error_at(self.times[[frame]]), own))
+    def _met(self, line: Line, frame: int, widest: float) -> int:
+        """Return the detection that a line meets on a frame, -1 for none, or where it may be anywhere."""
+        x, y, error = line.place_at(float(self.times[frame]))
+        distance, nearest = self.trees[frame].query((x, y))
+        row = int(self.rows[frame][nearest])
+        tolerance = _TOLERANCE * math.hypot(error, float(self.points.sigma[row]))
+        return row if distance <= (tolerance if tolerance <= widest else 0.0) else -1
 
     def _line(self, rows: NDArray[np.intp]) -> Line:
         points = self.points

@@ -76,3 +76,17 @@ def test_what_stands_moves_no_more_often_than_chance_says(bend: float, n: int, t
     # A probability is as often below any level as the level says; its logarithm is 1 on average.
     assert (chance < 0.01).sum() == pytest.approx(60, abs=4 * np.sqrt(60))
     assert -np.log(chance).mean() == pytest.approx(1.0, abs=3.0 / np.sqrt(6000))
+
+
+@pytest.mark.parametrize("curved", [False, True])
+def test_a_place_at_one_moment_is_that_of_the_arrays(curved):
+    rng = np.random.default_rng(7)
+    t = np.sort(rng.uniform(-3.0, 3.0, 12))
+    x = 14.0 * t + (3.0 * t**2 if curved else 0.0) + rng.normal(0.0, 0.05, 12)
+    y = -4.0 * t + rng.normal(0.0, 0.05, 12)
+    line = fit_line(t, x, y, np.full(12, 0.05))
+    assert line.is_curved is curved
+    for moment in (-5.0, float(t[0]), 0.3, 9.0):
+        at = np.array([moment])
+        there = (*(float(one[0]) for one in line.at(at)), float(line.error_at(at)[0]))
+        assert line.place_at(moment) == pytest.approx(there, rel=1e-12, abs=1e-12)
