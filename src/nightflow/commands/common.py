@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich import box
@@ -22,10 +22,12 @@ from rich.table import Table
 from nightflow.config import Settings, load_settings
 from nightflow.doctor.finding import Finding, Level
 from nightflow.errors import NightflowError
-from nightflow.pipeline.reducer import Reducer
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import find_exposures
+
+if TYPE_CHECKING:
+    from nightflow.pipeline.reducer import Reducer
 
 __all__ = [
     "ConfigOption",
@@ -88,6 +90,8 @@ class ReportFormat(StrEnum):
 
 def batch_reducer(settings: Settings, until: str = "append") -> Reducer:
     """Return the reducer of what works on frames that are all there: `run`, `backfill`, `finish`."""
+    from nightflow.pipeline.reducer import Reducer  # numba and scipy: most commands only look into the store
+
     return Reducer(
         settings,
         missing_calibration=settings.run.missing_calibration,

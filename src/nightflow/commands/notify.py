@@ -17,7 +17,7 @@ def notify(
     event: Annotated[str, typer.Option(help="Kind of event.")] = "test",
     config: ConfigOption = None,
 ) -> None:
-    """Send a message the way `watch` does ([notify] command and webhook), to see that it arrives."""
+    r"""Send a message the way `watch` does (\[notify] command and webhook), to see that it arrives."""
     settings = settings_or_exit(config)
     if not (settings.notify.command or settings.notify.webhook):
         fail("nobody to tell: set command under [notify] in the settings, or NIGHTFLOW_NOTIFY__WEBHOOK")

@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.markers import CARETDOWN
 from numpy.typing import NDArray
 
 from nightflow.fits_output import replacing
 from nightflow.flags import INCOMPLETE
 from nightflow.lightcurves.light_curve import LightCurve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["draw", "plot", "shown"]
 
@@ -95,6 +93,9 @@ def draw(
     epoch: float | None = None,
 ) -> Figure:
     """Return the figure that `plot` writes: points with unusable pixels are open, upper limits are carets."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import; most commands draw nothing
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -187,6 +188,9 @@ def _draw_filter(
     *,
     named: bool = True,
 ) -> None:
+    from matplotlib.colors import to_rgba
+    from matplotlib.markers import CARETDOWN
+
     ours = (curve["filter"] == name) & np.isfinite(time) & np.isfinite(curve[panel.value]) & ~limits
     flagged = (curve["flags"] & int(INCOMPLETE)) != 0
     color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
@@ -252,6 +256,8 @@ def shown(text: str) -> str:
 @cache
 def _drawn() -> frozenset[int]:
     """Return the signs that the font has; of others matplotlib would warn each time."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
     return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 

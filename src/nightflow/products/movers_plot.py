@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from nightflow.fits_output import replacing
 from nightflow.lightcurves.motion import Plane, fit_line
 from nightflow.products.lightcurve_plot import shown
 from nightflow.store.movers import ObservedMover
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["draw_movers", "plot_movers"]
 
@@ -40,6 +42,9 @@ def plot_movers(bodies: Sequence[ObservedMover], path: Path) -> None:
 
 def draw_movers(bodies: Sequence[ObservedMover]) -> Figure:
     """Return the figure that `plot_movers` writes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import; most commands draw nothing
+    from matplotlib.figure import Figure
+
     drawn = list(bodies[:_MOST])
     rows = max(len(drawn), 1)
     figure = Figure(figsize=(8.0, 2.8 * rows + 0.4), layout="constrained")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["draw_night", "night_png"]
 
@@ -46,6 +47,9 @@ def night_png(rows: Sequence[Row], night: str) -> bytes:
 
 def draw_night(rows: Sequence[Row], night: str) -> Figure:
     """Return the figure that `night_png` writes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import; most commands draw nothing
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7.5, 9.0), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(_PANELS), 1, sharex=True)

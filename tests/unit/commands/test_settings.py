@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from nightflow.cli import COMMANDS as THERE_ARE
 from nightflow.cli import app
 
 COMMANDS = {
@@ -54,12 +55,10 @@ WITHOUT_SETTINGS = {"init", "simulate", "demo"}
 
 
 def _names() -> set[str]:
-    names = {
-        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
-    }
-    for group in app.registered_groups:
-        assert group.typer_instance is not None
-        names |= {f"{group.name} {command.name}" for command in group.typer_instance.registered_commands}
+    names = set()
+    for late in THERE_ARE:
+        inner = getattr(late.load(), "commands", None)
+        names |= {late.name} if inner is None else {f"{late.name} {name}" for name in inner}
     return names
 
 
