@@ -11,6 +11,7 @@ import pytest
 
 from nightflow.errors import RetryLater
 from nightflow.instruments.completeness import Completeness
+from nightflow.sensor import sensor as sensor_module
 from nightflow.sensor.sensor import Places, Sensor
 from nightflow.sensor.watch import Hint
 
@@ -47,6 +48,12 @@ def clock() -> Clock:
 @pytest.fixture
 def registrar() -> FakeRegistrar:
     return FakeRegistrar()
+
+
+@pytest.fixture
+def _turns_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a turn not wait for hints: it is the clock of the test that goes on."""
+    monkeypatch.setattr(sensor_module, "TURN_SECONDS", 0.001)
 
 
 @pytest.fixture
@@ -161,6 +168,7 @@ def test_one_bad_file_delays_only_itself(
     assert registrar.registered == [good, bad]
 
 
+@pytest.mark.usefixtures("_turns_at_once")
 def test_pauses_grow_with_each_failure(
     tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -178,6 +186,7 @@ def test_pauses_grow_with_each_failure(
     assert sensor.unreadable == {}
 
 
+@pytest.mark.usefixtures("_turns_at_once")
 def test_a_file_that_cannot_be_read_is_told_once_and_not_waited_for(
     tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
