@@ -6,15 +6,17 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import OperationalError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 __all__ = ["downgrade", "head", "is_known", "upgrade"]
 
+_MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 4_107_260_011
 """Any number, as long as nobody else locks it."""
 _PAGE_BYTES = 2048
@@ -22,30 +24,55 @@ _PAGE_BYTES = 2048
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema up to ``revision`` in one transaction; concurrent callers wait for each other."""
+    """Bring the schema up to ``revision`` in one transaction; concurrent callers wait for each other.
+
+    A store that is up to date, as nearly every one is, costs one look and no import of alembic.
+    """
     _set_up_file(engine)
+    if revision == "head" and _is_newest(engine):
+        return
+    from alembic import command
+
     _run(engine, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Bring the schema down to ``revision`` in one transaction."""
+    from alembic import command
+
     _run(engine, lambda config: command.downgrade(config, revision))
 
 
 def head() -> str | None:
     """Return the newest revision of this nightflow."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def is_known(revision: str) -> bool:
     """Return whether this nightflow has the migration that a store was brought up to."""
+    from alembic.script import ScriptDirectory
+
     known = ScriptDirectory.from_config(_config()).walk_revisions()
     return revision in {script.revision for script in known}
 
 
+def _is_newest(engine: Engine) -> bool:
+    """Return whether the store stands at the last migration; their files begin with their revisions."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return False
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    newest = max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return found == [newest]
+
+
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", (Path(__file__).parent / "migrations").as_posix())
+    config.set_main_option("script_location", _MIGRATIONS.as_posix())
     return config
 
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlmodel import SQLModel
 
+from nightflow.store import migrate
 from nightflow.store.database import Database
 from nightflow.store.masters import add_master, masters
 from nightflow.store.partitions import ensure_partition
@@ -144,3 +148,27 @@ def test_each_step_down_and_up_keeps_the_rows(database: Database, revision: str)
     assert [count(database, table) for table in ("measurement", "reduction", "frame")] == [5, 1, 1]
     database.upgrade()
     assert [count(database, table) for table in ("measurement", "reduction", "frame")] == [5, 1, 1]
+
+
+def test_files_of_migrations_begin_with_their_revisions() -> None:
+    """By which a store that is up to date is known without alembic."""
+    scripts = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations")).walk_revisions()
+    newest, *older = [(Path(script.path).name.partition("_")[0], script.revision) for script in scripts]
+    assert newest[1] == migrate.head()
+    assert all(file == revision < newest[1] for file, revision in older)
+    assert newest[0] == newest[1]
+
+
+def test_a_store_that_is_up_to_date_is_left_alone_and_an_older_one_is_not(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    run = command.upgrade
+    monkeypatch.setattr(command, "upgrade", lambda config, to: (asked.append(to), run(config, to)))
+    database.upgrade()
+    assert asked == []
+    database.downgrade("0011")
+    database.upgrade()
+    assert asked == ["head"]
+    database.upgrade()
+    assert asked == ["head"]
