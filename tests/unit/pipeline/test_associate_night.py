@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,16 +89,21 @@ def test_again_changes_no_row(database: Database) -> None:
     assert count(database, "source_history") == history
 
 
-def test_in_any_order_the_same_rows_and_keys(database: Database, sqlite_url: str, tmp_path: object) -> None:
+@pytest.fixture(scope="module")
+def in_time(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
+    """What is in a store to which the night came frame by frame in order of time, and its light curves."""
+    file = shutil.copy(sqlite_template, tmp_path_factory.mktemp("in_time") / "store.sqlite")
+    with Database(f"sqlite:///{file}") as store:
+        append_frames(store, SKY, range(12))
+        found = put_in_order(store)
+        return concluded(store, found), sources_of(store), exported(store)
+
+
+def test_in_any_order_the_same_rows_and_keys(database: Database, in_time: tuple[Any, Any, Any]) -> None:
     shuffled = np.random.default_rng(5).permutation(12).tolist()
     append_frames(database, SKY, shuffled)
     found = put_in_order(database)
-    with Database(f"sqlite:///{tmp_path}/other.sqlite") as other:
-        other.upgrade()
-        append_frames(other, SKY, range(12))
-        assert concluded(database, found) == concluded(other, put_in_order(other))
-        assert sources_of(database) == sources_of(other)
-        assert exported(database) == exported(other)
+    assert (concluded(database, found), sources_of(database), exported(database)) == in_time
 
 
 def _append_half(url: str, frames: list[int]) -> None:
@@ -103,16 +111,12 @@ def _append_half(url: str, frames: list[int]) -> None:
         append_frames(database, SKY, frames)
 
 
-def test_half_in_one_process_and_half_in_another(database: Database, tmp_path: object) -> None:
+def test_half_in_one_process_and_half_in_another(database: Database, in_time: tuple[Any, Any, Any]) -> None:
     in_processes(
         _append_half, [(database.url, list(range(0, 12, 2))), (database.url, list(range(11, 0, -2)))]
     )
     put_in_order(database)
-    with Database(f"sqlite:///{tmp_path}/other.sqlite") as other:
-        other.upgrade()
-        append_frames(other, SKY, range(12))
-        put_in_order(other)
-        assert exported(database) == exported(other)
+    assert exported(database) == in_time[2]
 
 
 def test_sources_of_other_nights_keep_their_numbers_and_what_they_lose_is_noted(database: Database) -> None:
