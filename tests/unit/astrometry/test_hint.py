@@ -179,9 +179,12 @@ def test_parity_of_the_profile_is_kept(stars, catalogs, parity):
             solve_hint(request, catalogs, SETTINGS)
 
 
-def test_random_stars_are_never_solved(catalogs):
+@pytest.mark.parametrize(
+    "seeds", [range(15), pytest.param(range(15, 80), marks=pytest.mark.soak)], ids=["a few", "many"]
+)
+def test_random_stars_are_never_solved(catalogs, seeds):
     solved = []
-    for seed in range(80):
+    for seed in seeds:
         request = random_request(seed, 24 if seed % 5 else 45, ra=120.0, dec=35.0, hint_error=0.25)
         try:
             solved.append(solve_hint(request, catalogs, SETTINGS))

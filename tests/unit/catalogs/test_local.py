@@ -137,11 +137,11 @@ def test_unknown_catalogue(tmp_path):
 
 
 def test_covering(tmp_path):
-    stars = whole_sky(2000)
+    stars = whole_sky(400)
     north = stars.take(stars.dec > 0)
     write(tmp_path, stars)
     write(tmp_path, replace(north, catalog="north"))
-    write(tmp_path, replace(stars.take(np.arange(1000)), catalog="few"))
+    write(tmp_path, replace(stars.take(np.arange(200)), catalog="few"))
     catalogs = LocalCatalogs(tmp_path)
     assert catalogs.names() == ["few", "north", "sky"]
     assert catalogs.covering(10.0, -45.0, 20.0) == ["sky", "few"]
