@@ -80,14 +80,23 @@ def row_of(night: FieldNight, rows: NDArray[np.intp]) -> FieldNight:
     return replace(night, **{name: getattr(night, name)[rows] for name in names})
 
 
-def test_three_thousand_stars_two_hundred_pairs_dropouts_and_a_flip() -> None:
-    sky = Sky(n_stars=3000, n_pairs=200, n_frames=100, side=3600.0, flip_at=50, false_a_frame=60, blends=0.1)
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.25, id="a quarter"), pytest.param(1.0, id="whole", marks=pytest.mark.soak)]
+)
+def test_three_thousand_stars_two_hundred_pairs_dropouts_and_a_flip(share: float) -> None:
+    """As dense in both."""
+    n_stars, n_pairs, n_false = (int(share * number) for number in (3000, 200, 60))
+    n_frames = 60 if share < 1 else 100
+    sky = Sky(
+        n_stars=n_stars, n_pairs=n_pairs, n_frames=n_frames, side=3600.0 * share**0.5, flip_at=n_frames // 2,
+        false_a_frame=n_false, blends=0.1,
+    )  # fmt: skip
     seen, found = associated(sky)
     right, n_sources = share_right(seen.truth, found.source)
     assert right >= 0.999
-    assert n_sources == 3000
+    assert n_sources == n_stars
     # Beyond the stars, what false detections and blends make by chance.
-    assert found.n_new <= 3000 * 1.001 + sky.n_pairs
+    assert found.n_new <= n_stars * 1.001 + n_pairs
     assert found.bodies == ()
     pairs = list(zip(found.source[found.source != NONE], seen.night.frame[found.source != NONE], strict=True))
     assert len(set(pairs)) == len(pairs)
