@@ -23,7 +23,7 @@ from tests.unit.commands.conftest import NIGHT, Observatory
 
 pytestmark = pytest.mark.xdist_group("commands")
 
-LIGHTS = 34
+LIGHTS = 26
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Campaign:
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     folder = tmp_path_factory.mktemp("campaign")
-    plan = NightPlan.small(n_lights=LIGHTS, cadence=260.0, seed=3, transit=None)
+    plan = NightPlan.small(n_lights=LIGHTS, cadence=340.0, seed=3, transit=None)
     plan = replace(plan, field=replace(plan.field, n_variables=2))
     bodies = with_asteroids(replace(plan, seed=9), 2).field.asteroids
     truth = write_night(replace(plan, field=replace(plan.field, asteroids=bodies)), folder)
