@@ -65,7 +65,8 @@ COMMANDS = (
     ),
     LateCommand(
         "scamp",
-        "Solve all chips of exposures together with SCAMP; each chip's WCS is verified on stars left out of it.",
+        "Solve all chips of exposures together with SCAMP; each chip's WCS is verified "
+        "on stars left out of it.",
         "scamp:scamp",
     ),
     LateCommand(
