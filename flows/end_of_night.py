@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from tasks.conclude_night import conclude_night, night_to_conclude
+from tasks.conclude_night import conclude_night, which_nights
 from tasks.context import batch_reduction
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _SHOWN = ("path", "object", "filter", "fwhm_px", "zp", "grade", "verdict", "why"
 
 def end_of_night_name() -> str:
     """Return the name of a run: which night."""
-    return f"end of night {runtime.flow_run.parameters.get('night') or 'that is over'}"
+    night = runtime.flow_run.parameters.get("night")
+    return f"end of night {night}" if night else "end of the night"
 
 
 @flow(
@@ -38,37 +39,45 @@ def end_of_night_name() -> str:
 )
 async def end_of_night(
     night: Annotated[
-        date | None, Field(description="Date of its evening; else the newest of the ledger")
+        date | None, Field(description="Date of its evening; else each with frames that none has concluded")
     ] = None,
     patience_minutes: Annotated[
         float, Field(description="How long the last frames of the newest night are waited for", ge=0)
     ] = 60.0,
 ) -> State[Any]:
-    """Conclude a night, and show its frames and what moves."""
+    """Conclude a night, or all that want it, and show their frames and what moves."""
     with batch_reduction():
-        wanted, hindrance = (night.isoformat(), "") if night else await _when_over(patience_minutes)
-        if hindrance:
-            return Completed(name="Skipped", message=hindrance)
-        finished = await conclude_night(wanted)
+        nights, hindrance = ([night.isoformat()], "") if night else await _when_over(patience_minutes)
+        states = [await _conclude(one) for one in nights]
+    messages = [str(state.message) for state in states] + ([hindrance] if hindrance else [])
+    message = "; ".join(messages) or "no night has frames that are not concluded"
+    # A night that is not concluded in time is told: the next dawn looks at it again.
+    if hindrance or any(state.is_failed() for state in states):
+        return Failed(message=message)
+    return Completed(message=message)
+
+
+async def _when_over(patience_minutes: float) -> tuple[list[str], str]:
+    """Return the nights to conclude once the newest is through, or without it when patience ends."""
+    asked = 0.0
+    while True:
+        nights, hindrance = await which_nights()
+        if not hindrance or asked >= 60.0 * patience_minutes:
+            return nights, hindrance
+        await asyncio.sleep(ASKED_AGAIN_SECONDS)
+        asked += ASKED_AGAIN_SECONDS
+
+
+async def _conclude(night: str) -> State[Any]:
+    finished = await conclude_night(night)
     if finished is None:
-        return Completed(name="Skipped", message=f"the ledger has no frame of the night {wanted}")
+        return Completed(message=f"the ledger has no frame of the night {night}")
     await acreate_table_artifact(
         [{key: row.get(key) for key in _SHOWN} for row in finished.rows],
         key="night",
         description=f"night {finished.night}",
     )
     return concluded(finished)
-
-
-async def _when_over(patience_minutes: float) -> tuple[str, str]:
-    """Return the newest night once it is over and through, or with what hinders it when patience ends."""
-    asked = 0.0
-    while True:
-        night, hindrance = await night_to_conclude()
-        if not night or not hindrance or asked >= 60.0 * patience_minutes:
-            return night, hindrance
-        await asyncio.sleep(ASKED_AGAIN_SECONDS)
-        asked += ASKED_AGAIN_SECONDS
 
 
 def concluded(finished: FinishedNight) -> State[Any]:

@@ -13,22 +13,24 @@ from tasks.options import STEP
 if TYPE_CHECKING:
     from nightflow.pipeline.finish import FinishedNight
 
-__all__ = ["conclude_night", "night_to_conclude"]
+__all__ = ["conclude_night", "which_nights"]
 
 
-@task(name="night-to-conclude", **STEP)
-async def night_to_conclude() -> tuple[str, str]:
-    """Return the newest night of the ledger and, where it cannot be concluded yet, why; "" for none.
+@task(name="nights-to-conclude", **STEP)
+async def which_nights() -> tuple[list[str], str]:
+    """Return the nights to be concluded, and what the newest still waits for.
 
     Raises
     ------
     RetryLater
         The store is locked.
     """
-    from nightflow.pipeline.night_end import newest_night
+    from nightflow.pipeline.night_end import nights_to_conclude
 
     reducer = current_reducer()
-    return await asyncio.to_thread(newest_night, reducer.settings, reducer.database, reducer.context.clock())
+    return await asyncio.to_thread(
+        nights_to_conclude, reducer.settings, reducer.database, reducer.context.clock()
+    )
 
 
 @task(name="conclude-night", **STEP)

@@ -168,7 +168,7 @@ class NotifySettings(_Section):
 
     command: list[str] = []
     """A program and its arguments; the message comes on its standard input, NIGHTFLOW_EVENT says of what."""
-    webhook: str = ""
+    webhook: SecretStr = SecretStr("")
     """Address that gets a JSON object {"event", "text"}. It may hold a secret: set it as
     NIGHTFLOW_NOTIFY__WEBHOOK in the environment."""
     again_minutes: float = Field(30.0, ge=0)
@@ -179,6 +179,11 @@ class NotifySettings(_Section):
     """Magnitudes below the median of the camera's last hours in a filter."""
     room_gib: float = Field(5.0, ge=0)
     """Free space for products or store below which it is told."""
+
+    @property
+    def names_somebody(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self.command or self.webhook.get_secret_value())
 
 
 class Settings(BaseSettings):

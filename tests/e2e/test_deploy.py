@@ -44,6 +44,10 @@ def test_pool_queues_deployments_schedules_and_automations(tmp_path: Path, prefe
     assert deployments["backfill"]["work_queue_name"] == "day"
     assert deployments["tell"]["work_queue_name"] == "night"
     assert len(deployments["end-of-night"]["schedules"]) == 12
+    crons = {
+        name: [one["schedule"]["cron"] for one in deployments[name]["schedules"]] for name in deployments
+    }
+    assert (crons["prefetch"], crons["maintenance"]) == (["12 13 * * *"], ["42 13 * * *"])
     # The form of the backfill: a date is asked for as a date, with what it means.
     since = deployments["backfill"]["parameter_openapi_schema"]["properties"]["since"]
     assert since["description"] == "First night, by its evening's date"

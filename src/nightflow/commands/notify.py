@@ -19,7 +19,7 @@ def notify(
 ) -> None:
     r"""Send a message the way `watch` does (\[notify] command and webhook), to see that it arrives."""
     settings = settings_or_exit(config)
-    if not (settings.notify.command or settings.notify.webhook):
+    if not settings.notify.names_somebody:
         fail("nobody to tell: set command under [notify] in the settings, or NIGHTFLOW_NOTIFY__WEBHOOK")
     try:
         send(settings.notify, event, text)

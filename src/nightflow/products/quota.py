@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 LIST_SECONDS = 60.0
 """How often the folder is listed anew: others write there too."""
+_ASKED_AT_ONCE = 50
+"""Files of which the store is asked whether they are raw frames, the oldest first: few have to go."""
 _PRODUCT = re.compile(r".+-e\d+-f\d+(-residuals)?\.(fits|fits\.fz|png)")
 
 
@@ -98,15 +101,15 @@ class Quota:
         """Remove the oldest files until so many bytes are free."""
         if surplus <= 0:
             return []
-        raw = set(self._received([*(str(file.path) for file in files), *(_real(file) for file in files)]))
         removed, freed = [], 0
-        for file in files:
+        for start in range(0, len(files), _ASKED_AT_ONCE):
             if freed >= surplus:
                 break
-            if not raw & {str(file.path), _real(file)}:
-                file.path.unlink(missing_ok=True)
-                removed.append(file.path)
-                freed += file.size
+            for file in self._removable(files[start : start + _ASKED_AT_ONCE]):
+                if freed < surplus:
+                    file.path.unlink(missing_ok=True)
+                    removed.append(file.path)
+                    freed += file.size
         self._held -= freed
         if removed:
             log.info(
@@ -119,6 +122,11 @@ class Quota:
                 removed[-1].relative_to(self._folder),
             )
         return removed
+
+    def _removable(self, files: list[_File]) -> list[_File]:
+        """Return which of them were not received as raw frames."""
+        raw = set(self._received([*(str(file.path) for file in files), *(_real(file) for file in files)]))
+        return [file for file in files if not raw & {str(file.path), _real(file)}]
 
 
 def _real(file: _File) -> str:
@@ -133,6 +141,8 @@ def _products(folder: Path) -> Iterator[_File]:
         if not night.is_dir(follow_symlinks=False):
             continue
         for entry in os.scandir(night.path):
-            if _PRODUCT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if not _PRODUCT.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+                continue
+            with suppress(FileNotFoundError):  # another worker has just removed it
                 found = entry.stat(follow_symlinks=False)
                 yield _File(written=found.st_mtime, path=Path(entry.path), size=found.st_size)

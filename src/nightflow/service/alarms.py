@@ -52,6 +52,10 @@ class Alarms:
         self._low: set[Path] = set()
         self._told_zero_points: set[int] = set()
 
+    def use(self, settings: Settings) -> None:
+        """Look by other settings from now on."""
+        self._settings = settings
+
     def look(self, now: datetime) -> None:
         """Tell what has happened since the last look.
 

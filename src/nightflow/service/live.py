@@ -97,7 +97,7 @@ def _watch(
             runs=runs,
             stop=stop,
             until_idle=until_idle,
-            housekeeping=lambda reducer: _keep_house(BetterMasters(reducer.context), alarms, notifier),
+            housekeeping=lambda reducer: _keep_house(reducer, alarms, notifier),
             lock=lock,
             reload=reload,
         )
@@ -117,7 +117,12 @@ def _teller(notifier: Notifier, runs: Runs | None) -> Callable[[str, str], None]
     return tell
 
 
-def _keep_house(masters: BetterMasters, alarms: Alarms, notifier: Notifier) -> Callable[[datetime], object]:
+def _keep_house(reducer: Reducer, alarms: Alarms, notifier: Notifier) -> Callable[[datetime], object]:
+    """Return what is done from time to time, by the settings of this reducer: new ones have another."""
+    masters = BetterMasters(reducer.context)
+    alarms.use(reducer.settings)
+    notifier.use(reducer.settings.notify)
+
     def keep(now: datetime) -> None:
         alarms.look(now)
         notifier.catch_up()

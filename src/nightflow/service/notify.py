@@ -6,6 +6,7 @@ frame waits for it. The address may hold a secret: it is never written anywhere.
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import queue
@@ -33,6 +34,8 @@ _WAITING = 100
 """Messages that wait to be sent; more are dropped, and it is said."""
 _LONGEST = 4000
 """Characters of a message."""
+_PAUSES = (0.0, 30.0, 120.0, 600.0)
+"""Seconds before each try to send a message: what cuts the line may be what is to be told."""
 
 
 class NotSentError(NightflowError):
@@ -51,8 +54,8 @@ def send(settings: NotifySettings, event: str, text: str) -> None:
     faults = []
     if settings.command:
         faults += _by_command(settings.command, event, text)
-    if settings.webhook:
-        faults += _by_webhook(settings.webhook, event, text)
+    if address := settings.webhook.get_secret_value():
+        faults += _by_webhook(address, event, text)
     if faults:
         raise NotSentError("; ".join(faults))
 
@@ -77,14 +80,12 @@ def _by_webhook(address: str, event: str, text: str) -> list[str]:
             return ["notify.webhook: the address must begin with http:// or https://"]
         with urllib.request.urlopen(request, timeout=_SECONDS):
             return []
-    except (OSError, ValueError) as error:
-        # ValueError: no address at all; its message would show what was typed.
-        reason = "not an address" if isinstance(error, ValueError) else _without(address, str(error))
-        return [f"notify.webhook: {reason}"]
-
-
-def _without(address: str, text: str) -> str:
-    return text.replace(address, "the address")
+    except (ValueError, http.client.InvalidURL):
+        return ["notify.webhook: not an address"]  # what was typed, a secret, is in the error's text
+    except http.client.HTTPException as error:
+        return [f"notify.webhook: no answer that is HTTP ({type(error).__name__})"]
+    except OSError as error:
+        return [f"notify.webhook: {str(error).replace(address, 'the address')}"]
 
 
 @dataclass
@@ -120,11 +121,16 @@ class Notifier:
         self._events: dict[str, _Event] = {}
         self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+
+    def use(self, settings: NotifySettings) -> None:
+        """Tell by other settings from now on."""
+        self._settings = settings
 
     @property
     def wanted(self) -> bool:
         """Whether there is anybody to tell."""
-        return bool(self._settings.command or self._settings.webhook)
+        return self._settings.names_somebody
 
     def tell(self, event: str, text: str) -> None:
         """Send a message soon, or with the next of its kind where one was sent a short time ago."""
@@ -143,7 +149,8 @@ class Notifier:
                 self._post(event, known.since)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Send what waits, but not for longer than ``seconds``."""
+        """Send what waits, each once, but not for longer than ``seconds``."""
+        self._closing.set()
         if self._thread is not None:
             self._put(None)
             self._thread.join(seconds)
@@ -170,10 +177,23 @@ class Notifier:
 
     def _send_all(self) -> None:
         while (message := self._queue.get()) is not None:
+            self._deliver(*message)
+
+    def _deliver(self, event: str, text: str) -> None:
+        """Send a message, again and again where it fails; the thread outlives whatever goes wrong."""
+        for number, pause in enumerate(_PAUSES):
+            if number and self._closing.wait(pause):
+                break
             try:
-                send(self._settings, *message)
+                send(self._settings, event, text)
+                return
             except NotSentError as error:
-                log.warning("nobody was told of %s: %s", message[0], error)
+                log.warning("nobody was told of %s yet: %s", event, error)
+            except Exception as error:  # noqa: BLE001  # the thread lives on; the text may hold the address
+                log.error("nobody was told of %s: %s", event, type(error).__name__)
+                break
+        if self._told is not None:
+            self._told.forget(event)
 
 
 def tell_once(settings: Settings, event: str, text: str, *, only_at_night: bool = False) -> str:
@@ -196,9 +216,14 @@ def tell_once(settings: Settings, event: str, text: str, *, only_at_night: bool 
         altitude = float(sun_altitude(site.latitude, site.longitude, mjd_of(datetime.now(UTC)), site.height))
         if altitude >= DARK:
             return f"not told: the Sun stands at {altitude:.0f} degrees"
-    if not Told(told_file(settings.root)).claim(event, 60.0 * settings.notify.again_minutes):
-        return f"not told: {event} was told less than {settings.notify.again_minutes:g} minutes ago"
-    if not (settings.notify.command or settings.notify.webhook):
+    if not settings.notify.names_somebody:
         return "not told: [notify] names nobody"
-    send(settings.notify, event, text)
+    told = Told(told_file(settings.root))
+    if not told.claim(event, 60.0 * settings.notify.again_minutes):
+        return f"not told: {event} was told less than {settings.notify.again_minutes:g} minutes ago"
+    try:
+        send(settings.notify, event, text)
+    except NotSentError:
+        told.forget(event)
+        raise
     return "sent"

@@ -26,13 +26,15 @@ from nightflow.errors import ConfigurationError
 from nightflow.external import ProgramError, run_bounded
 from nightflow.sun import dark_hours
 
-__all__ = ["DEPLOYED_FROM", "dawn_crons", "deploy"]
+__all__ = ["DEPLOYED_FROM", "dawn_crons", "deploy", "noon_cron"]
 
 DEPLOYED_FROM = Path(__file__).resolve().parents[3] / "deployments" / "prefect.yaml"
 """In a checkout, or wherever the package was installed from editable."""
 POOL = "nightflow"
 QUEUES = {"night": 1, "day": 10}
 """Queue -> priority, the smaller the sooner: a message at night does not wait for a backfill."""
+_BY_DAY = ("prefetch/prefetch", "maintenance/maintenance")
+"""Half an hour one after the other."""
 _SECONDS = 180.0
 _PREFIX = "nightflow: "
 _AFTER_DAWN = 30
@@ -77,7 +79,7 @@ async def deploy(settings: Settings, file: Path, *, no_frame_minutes: float) -> 
                 )
             await _make_queues(client)
             _deploy_file(file)
-            said = [f"deployments of {file}", await _schedule_end_of_night(client, settings.site)]
+            said = [f"deployments of {file}", *await _schedule(client, settings.site)]
             return [*said, *await _make_automations(client, no_frame_minutes)]
     except (httpx.HTTPError, PrefectException) as error:
         raise ConfigurationError(f"the Prefect server refused: {type(error).__name__}: {error}") from error
@@ -107,17 +109,36 @@ def _deploy_file(file: Path) -> None:
         )
 
 
-async def _schedule_end_of_night(client: PrefectClient, site: SiteSettings | None) -> str:
-    """Give the end of the night the schedules of the site's dawn, in the place of those that there are."""
+async def _schedule(client: PrefectClient, site: SiteSettings | None) -> list[str]:
+    """Give the end of the night and day's work their times at the site."""
     if site is None:
-        return "end-of-night has no schedule: set latitude and longitude under [site], and deploy again"
-    deployment = await client.read_deployment_by_name("end-of-night/end-of-night")
+        return [
+            "end-of-night has no schedule, and day's work is done at noon in Greenwich: set latitude and "
+            "longitude under [site], and deploy again"
+        ]
+    crons = dawn_crons(site)
+    await _set_schedules(client, "end-of-night/end-of-night", crons)
+    for number, name in enumerate(_BY_DAY):
+        await _set_schedules(client, name, [noon_cron(site, 30 * number)])
+    return [
+        f"end-of-night {_AFTER_DAWN} min after the latest dawn of each month, {len(crons)} of them",
+        f"{' and '.join(name.split('/')[0] for name in _BY_DAY)} after local noon",
+    ]
+
+
+async def _set_schedules(client: PrefectClient, name: str, crons: list[str]) -> None:
+    """Let a deployment have these schedules (UTC), in the place of those that there are."""
+    deployment = await client.read_deployment_by_name(name)
     for old in await client.read_deployment_schedules(deployment.id):
         await client.delete_deployment_schedule(deployment.id, old.id)
-    crons = dawn_crons(site)
     schedules: list[tuple[Any, bool]] = [(CronSchedule(cron=one, timezone="UTC"), True) for one in crons]
     await client.create_deployment_schedules(deployment.id, schedules)
-    return f"end-of-night {_AFTER_DAWN} min after the latest dawn of each month, {len(crons)} of them"
+
+
+def noon_cron(site: SiteSettings, minutes: int) -> str:
+    """Return the cron expression (UTC) of a time so many minutes after the site's mean noon."""
+    minute = round(720.0 - 4.0 * site.longitude + minutes) % _MINUTES_OF_A_DAY
+    return f"{minute % 60} {minute // 60} * * *"
 
 
 def dawn_crons(site: SiteSettings) -> list[str]:

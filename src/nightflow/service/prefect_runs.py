@@ -191,12 +191,11 @@ class PrefectRuns:
             payload={"text": text},
         )
         try:
-            address = f"{PREFECT_API_URL.value()}/events"
-            httpx.post(
-                address, json=[shown.model_dump(mode="json")], timeout=REQUEST_SECONDS
-            ).raise_for_status()
-        except httpx.HTTPError as error:
-            log.warning("%s: not shown by the Prefect server: %s", event, _one_line(error))
+            # Prefect's own client: it knows what the server wants to be asked with.
+            with get_client(sync_client=True, httpx_settings={"timeout": REQUEST_SECONDS}) as client:
+                client.request("POST", "/events", json=[shown.model_dump(mode="json")])
+        except (httpx.HTTPError, PrefectException, RuntimeError) as error:  # its text holds the address
+            log.warning("%s: not shown by the Prefect server: %s", event, type(error).__name__)
 
     async def _take_note(self, fault: RunFault, run: BegunRun | None) -> None:
         if fault.away:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import SecretStr
+
 from nightflow.config import Settings
 from nightflow.pipeline.reducer import Observer, Reducer
 
@@ -16,6 +18,10 @@ log = logging.getLogger(__name__)
 
 FIXED = ("store", "prefect")
 """Sections that count from the next start on: the ledger is locked, and Prefect has read its environment."""
+
+
+_UNSHOWN = ("notify.command",)
+"""Its arguments may hold a token."""
 
 
 def live_reducer(settings: Settings, *, observer: Observer | None = None) -> Reducer:
@@ -70,9 +76,11 @@ class SettingsReload:
 
 
 def _changed(old: Any, new: Any, key: str = "") -> list[str]:
-    """Return each key whose value differs, with the new one."""
+    """Return each key whose value differs, with the new one; what may hold a secret without it."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             line for name in new for line in _changed(old.get(name), new[name], f"{key}.{name}".lstrip("."))
         ]
-    return [] if old == new else [f"{key} = {new}"]
+    if old == new:
+        return []
+    return [key if key in _UNSHOWN or isinstance(new, SecretStr) else f"{key} = {new}"]

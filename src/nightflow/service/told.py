@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 __all__ = ["Told", "told_file"]
 
@@ -35,21 +37,32 @@ class Told:
 
         Where the file cannot be read or written it may be told: better twice than not at all.
         """
-        try:
-            with self._file.open("a+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                file.seek(0)
-                told = _times(file.read())
-                now = self._clock()
-                # A time to come was written before the clock was set back.
-                if event in told and 0.0 <= now - told[event] < seconds:
-                    return False
-                file.seek(0)
-                file.truncate()
-                file.write(json.dumps(told | {event: now}))
-        except OSError:
-            pass
+        with suppress(OSError), self._locked() as file:
+            told, now = _times(file.read()), self._clock()
+            # A time to come was written before the clock was set back.
+            if event in told and 0.0 <= now - told[event] < seconds:
+                return False
+            _rewrite(file, told | {event: now})
         return True
+
+    def forget(self, event: str) -> None:
+        """Take note that an event that was claimed reached nobody."""
+        with suppress(OSError), self._locked() as file:
+            told = _times(file.read())
+            _rewrite(file, {one: when for one, when in told.items() if one != event})
+
+    @contextmanager
+    def _locked(self) -> Iterator[TextIO]:
+        with self._file.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            yield file
+
+
+def _rewrite(file: TextIO, told: dict[str, float]) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(json.dumps(told))
 
 
 def _times(text: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, exists, func
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database
@@ -32,6 +32,8 @@ __all__ = [
     "oldest_waiting",
     "queue_length",
     "reductions_of",
+    "unconcluded_nights",
+    "waiting_of_night",
     "zero_points_since",
 ]
 
@@ -339,3 +341,31 @@ def _iso(time: datetime | None) -> str | None:
 
 def _in_order(row: dict[str, Any]) -> tuple[bool, float, str, int]:
     return row["mjd_mid"] is None, row["mjd_mid"] or 0.0, row["path"], row["hdu"]
+
+
+def unconcluded_nights(database: Database) -> list[str]:
+    """Return the nights with lights that have no verdict yet: no `finish` has seen their reduction."""
+    lights = (
+        select(Frame.night)
+        .join(Reduction, col(Reduction.frame_id) == col(Frame.id))
+        .where(
+            col(Reduction.current),
+            col(Reduction.verdict).is_(None),
+            Frame.kind == "light",
+            Frame.state == State.DONE,
+            Frame.night != "",
+        )
+        .distinct()
+    )
+    with database.session() as session:
+        return sorted(session.exec(lights).all())
+
+
+def waiting_of_night(database: Database, night: str) -> int:
+    """Return how many exposures of a night, or of none that is known yet, are queued or in work."""
+    others = exists().where(
+        col(Frame.exposure_id) == col(Exposure.id), col(Frame.night) != "", col(Frame.night) != night
+    )
+    waiting = select(func.count()).where(col(Exposure.state).in_((State.RECEIVED, State.REDUCING)), ~others)
+    with database.session() as session:
+        return int(session.exec(waiting).one())

@@ -27,10 +27,12 @@ def night(*, failed: int = 0) -> Any:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What the flow sees, and what it did."""
-    seen = SimpleNamespace(newest=[("2026-03-01", "")], finished=night(), concluded=[], slept=0.0, tables=[])
+    seen = SimpleNamespace(
+        nights=[(["2026-03-01"], "")], finished=night(), concluded=[], slept=0.0, tables=[]
+    )
 
-    async def newest() -> tuple[str, str]:
-        return seen.newest.pop(0) if len(seen.newest) > 1 else seen.newest[0]
+    async def which() -> tuple[list[str], str]:
+        return seen.nights.pop(0) if len(seen.nights) > 1 else seen.nights[0]
 
     async def conclude(asked: str) -> Any:
         assert context._in_batch.get(), "the masters of the evening would be used"
@@ -43,14 +45,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     async def table(rows: list[dict[str, Any]], key: str, description: str) -> None:
         seen.tables.append(rows)
 
-    monkeypatch.setattr(module, "night_to_conclude", newest)
+    monkeypatch.setattr(module, "which_nights", which)
     monkeypatch.setattr(module, "conclude_night", conclude)
     monkeypatch.setattr(module, "acreate_table_artifact", table)
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
     return seen
 
 
-def test_the_newest_night_is_concluded_and_shown(world: SimpleNamespace) -> None:
+def test_the_night_is_concluded_and_shown(world: SimpleNamespace) -> None:
     state = asyncio.run(end_of_night.fn())
     assert world.concluded == ["2026-03-01"]
     assert state.is_completed()
@@ -58,28 +60,35 @@ def test_the_newest_night_is_concluded_and_shown(world: SimpleNamespace) -> None
     assert [row["verdict"] for row in world.tables[0]] == ["pass", "fail"]
 
 
-def test_it_waits_for_the_last_frames_and_no_longer_than_it_is_patient(world: SimpleNamespace) -> None:
-    world.newest = [
-        ("2026-03-01", "3 exposures wait"),
-        ("2026-03-01", "1 exposures wait"),
-        ("2026-03-01", ""),
-    ]
-    asyncio.run(end_of_night.fn(patience_minutes=10.0))
+def test_it_waits_for_the_last_frames(world: SimpleNamespace) -> None:
+    world.nights = [([], "3 exposures wait"), ([], "1 exposures wait"), (["2026-03-01"], "")]
+    assert asyncio.run(end_of_night.fn(patience_minutes=10.0)).is_completed()
     assert world.slept == 120.0
     assert world.concluded == ["2026-03-01"]
-    world.newest, world.concluded, world.slept = [("2026-03-01", "1 exposures wait")], [], 0.0
+
+
+def test_where_patience_ends_older_nights_are_concluded_and_it_is_red(world: SimpleNamespace) -> None:
+    world.nights = [(["2026-02-27", "2026-02-28"], "1 exposures of 2026-03-01 wait")]
     state = asyncio.run(end_of_night.fn(patience_minutes=10.0))
-    assert (state.name, state.message) == ("Skipped", "1 exposures wait")
     assert world.slept == 600.0
-    assert world.concluded == []
+    assert world.concluded == ["2026-02-27", "2026-02-28"]
+    assert state.is_failed()
+    assert state.message.endswith("1 exposures of 2026-03-01 wait")
+
+
+def test_with_nothing_to_conclude_it_says_so(world: SimpleNamespace) -> None:
+    world.nights = [([], "")]
+    state = asyncio.run(end_of_night.fn())
+    assert state.is_completed()
+    assert state.message == "no night has frames that are not concluded"
 
 
 def test_a_night_that_is_named_is_concluded_whatever_waits(world: SimpleNamespace) -> None:
-    world.newest = [("2026-03-01", "goes on")]
+    world.nights = [([], "goes on")]
     asyncio.run(end_of_night.fn(night=date(2026, 2, 20)))
     assert world.concluded == ["2026-02-20"]
     world.finished = None
-    assert asyncio.run(end_of_night.fn(night=date(2026, 2, 20))).name == "Skipped"
+    assert "no frame" in asyncio.run(end_of_night.fn(night=date(2026, 2, 20))).message
 
 
 def test_a_frame_that_failed_makes_it_red(world: SimpleNamespace) -> None:

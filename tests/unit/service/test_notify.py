@@ -5,16 +5,20 @@ from __future__ import annotations
 import http.server
 import json
 import logging
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from nightflow.config import NotifySettings
+from nightflow.service import notify
 from nightflow.service.notify import Notifier, NotSentError, send
+from nightflow.service.told import Told
 
 WRITES = (
     "import os, sys; open(sys.argv[1], 'a').write(os.environ['NIGHTFLOW_EVENT'] + ' ' + sys.stdin.read())"
@@ -88,6 +92,62 @@ def test_a_wrong_address_is_told_without_its_secret(address: str) -> None:
         send(NotifySettings(webhook=address), "test", "hello")
     assert "sesame" not in str(raised.value)
     assert "passwd" not in str(raised.value)
+
+
+def garbage() -> Iterator[str]:
+    """A server that answers what is no HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(b"sesame? who is there?\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/sesame"
+
+
+speaks_garbage = pytest.fixture(garbage)
+
+
+def test_an_answer_that_is_no_http_and_an_address_with_a_blank_are_told(speaks_garbage: str) -> None:
+    for address in (speaks_garbage, speaks_garbage + " x", "http://[::1/sesame"):
+        with pytest.raises(NotSentError, match=r"notify\.webhook") as raised:
+            send(NotifySettings(webhook=address), "test", "hello")
+        assert "sesame" not in str(raised.value)
+
+
+def test_what_failed_is_sent_again_and_the_next_message_too(
+    tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(notify, "_PAUSES", (0.0, 0.01, 0.01, 0.01))
+    told = Told(tmp_path / "told.json")
+    notifier = Notifier(NotifySettings(webhook=hook.address), told=told)
+    hook.status = 502
+    notifier.tell("no_frames", "dark")
+    wait_for(lambda: len(hook.posted) == 2)
+    hook.status = 200
+    wait_for(lambda: len(hook.posted) == 3)
+    notifier.tell("failed_frames", "one failed")
+    wait_for(lambda: len(hook.posted) == 4)
+    assert [one["text"] for one in hook.posted] == ["dark"] * 3 + ["one failed"]
+    assert not told.claim("no_frames", 60.0)
+    hook.status = 502
+    notifier.tell("little_room", "full")
+    wait_for(lambda: len(hook.posted) == 8)
+    notifier.close(5.0)
+    assert told.claim("little_room", 60.0), "it reached nobody: others may tell it"
+    assert "sesame" not in caplog.text
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20.0
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_a_refusal_is_an_error(hook: Hook) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from nightflow.config import SiteSettings
-from nightflow.service.prefect_deployments import dawn_crons
+from nightflow.service.prefect_deployments import dawn_crons, noon_cron
 
 
 def by_month(latitude: float, longitude: float) -> dict[int, float]:
@@ -30,3 +30,10 @@ def test_far_west_and_far_east_of_greenwich_it_is_the_local_morning():
 
 def test_where_it_does_not_get_dark_there_is_no_schedule():
     assert set(range(1, 13)) - set(by_month(65.0, 25.0)) == {5, 6, 7}
+
+
+@pytest.mark.parametrize(
+    ("longitude", "cron"), [(0.0, "30 12 * * *"), (-155.5, "52 22 * * *"), (149.06, "34 2 * * *")]
+)
+def test_days_work_is_done_by_day(longitude: float, cron: str):
+    assert noon_cron(SiteSettings(latitude=0.0, longitude=longitude), 30) == cron

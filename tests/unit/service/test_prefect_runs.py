@@ -369,18 +369,30 @@ def test_an_absent_server_is_looked_for_until_it_is_back(runs: PrefectRuns, serv
 def test_what_a_person_should_know_is_an_event_of_the_server(
     runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    posted: list[tuple[str, Any]] = []
+    posted: list[tuple[str, str, Any]] = []
 
-    def post(address: str, *, json: Any, timeout: float) -> httpx.Response:
-        posted.append((address, json))
-        return httpx.Response(500 if len(posted) > 1 else 204, request=httpx.Request("POST", address))
+    class Client:
+        def __enter__(self) -> Client:
+            return self
 
-    monkeypatch.setattr(prefect_runs.httpx, "post", post)
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def request(self, method: str, path: str, *, json: Any) -> None:
+            posted.append((method, path, json))
+            if len(posted) > 1:
+                raise httpx.ConnectError("http://user:sesame@host/api is away")
+
+    def client(**options: Any) -> Any:
+        return Client() if options.get("sync_client") else server
+
+    monkeypatch.setattr(prefect_runs, "get_client", client)
     runs.announce("zero_point", "not yet connected")
     connected(runs)
     runs.announce("zero_point", "V fell")
-    ((address, [event]),) = posted
-    assert address == "http://127.0.0.1:1/api/events"
+    ((method, path, [event]),) = posted
+    assert (method, path) == ("POST", "/events")
     assert (event["event"], event["payload"]) == ("nightflow.zero_point", {"text": "V fell"})
     runs.announce("zero_point", "V fell more")
-    assert "zero_point: not shown by the Prefect server" in caplog.text
+    assert "zero_point: not shown by the Prefect server: ConnectError" in caplog.text
+    assert "sesame" not in caplog.text

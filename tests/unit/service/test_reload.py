@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from nightflow.config import load_settings
+from nightflow.config import Settings, load_settings
 from nightflow.errors import ConfigurationError
 from nightflow.service.live import watch
 from nightflow.service.process import set_by_hangup
 from nightflow.service.reload import SettingsReload
+from nightflow.store.database import Database
 from nightflow.store.models import State
 
 TEXT = """
@@ -102,3 +103,24 @@ def test_a_hangup_reads_wrong_settings_and_then_right_ones(
     assert "did you mean workers?" in caplog.text
     assert ended[State.REJECTED] == 2
     assert "late.fits" not in caplog.text
+
+
+def test_what_may_be_a_secret_is_named_and_not_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Settings(root=tmp_path)
+    new = Settings(
+        root=tmp_path,
+        notify={
+            "webhook": "https://host/sesame",
+            "command": ["tell", "--token", "sesame"],
+            "again_minutes": 5,
+        },  # type: ignore[arg-type]
+    )
+    Database(old.store_url).upgrade()
+    with caplog.at_level("INFO"):
+        SettingsReload(lambda: new)(old)
+    assert "notify.webhook" in caplog.text
+    assert "notify.command" in caplog.text
+    assert "notify.again_minutes = 5.0" in caplog.text
+    assert "sesame" not in caplog.text
