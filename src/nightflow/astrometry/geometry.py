@@ -9,7 +9,10 @@ from astropy.wcs import WCS
 
 from nightflow.astrometry.projection import to_plane
 
-__all__ = ["Geometry", "field_radius", "geometry"]
+__all__ = ["Geometry", "field_radius", "geometry", "sky_grid"]
+
+_DIGITS = 7
+"""Of degrees: 0.4 mas. The same stars fitted from another start differ by far less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +59,17 @@ def geometry(wcs: WCS, shape: tuple[int, int]) -> Geometry:
 def field_radius(shape: tuple[int, int], scale: float) -> float:
     """Return half the diagonal of a frame in degrees, for ``scale`` in arcsec per pixel."""
     return float(np.hypot(*shape)) / 2.0 * scale / 3600.0
+
+
+def sky_grid(wcs: WCS, shape: tuple[int, int]) -> list[float]:
+    """Return where corners, edges and middle of a frame of ``shape`` (ny, nx) lie: what tells WCS apart.
+
+    Returns
+    -------
+    list of float
+        RA of nine places, then their declinations; ICRS degrees, to 0.4 mas.
+    """
+    ny, nx = shape
+    x, y = np.meshgrid([0.0, (nx - 1) / 2.0, nx - 1.0], [0.0, (ny - 1) / 2.0, ny - 1.0])
+    ra, dec = wcs.all_pix2world(x.ravel(), y.ravel(), 0)
+    return [float(one) for one in np.round(np.concatenate([ra % 360.0, dec]), _DIGITS) + 0.0]

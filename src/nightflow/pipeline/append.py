@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.astrometry.evidence import Evidence
+from nightflow.astrometry.geometry import sky_grid
 from nightflow.astrometry.wcs_header import wcs_to_text
 from nightflow.errors import FrameRejected
 from nightflow.flags import Flag
@@ -89,6 +90,7 @@ def _record(work: Work, plan: str) -> ReductionRecord:
             work.excluded_targets,
             work.forced_targets,
             _lent(work),
+            _sky_grid(work),
         ),
         masters=work.masters,
         warnings=tuple(dict.fromkeys(work.warnings)),
@@ -154,6 +156,13 @@ def _lent(work: Work) -> str:
     """Return the fingerprint of the distortion that the frame was lent; "" without one."""
     lent = work.solution.lent if work.solution is not None else None
     return lent.fingerprint if lent is not None else ""
+
+
+def _sky_grid(work: Work) -> list[float]:
+    """Return what tells the frame's WCS from another one; [] without one."""
+    if work.solution is None or work.frame is None:
+        return []
+    return sky_grid(work.solution.wcs, (work.frame.data.shape[0], work.frame.data.shape[1]))
 
 
 def _wcs_stars(work: Work) -> WcsStarsRecord | None:

@@ -23,8 +23,13 @@ from nightflow.store.overview import current_reduction
 __all__ = ["is_complete", "plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint"]
 
 
-def plan_fingerprint(profile: CameraProfile | None, until: str = "append", engine: Engine = "fast") -> str:
-    """Return the fingerprint of how an exposure is reduced: software, camera profile, last step, engine.
+def plan_fingerprint(
+    profile: CameraProfile | None,
+    until: str = "append",
+    engine: Engine = "fast",
+    ladder: Sequence[str] | None = None,
+) -> str:
+    """Return the fingerprint of how an exposure is reduced: software, profile, last step, engine, solvers.
 
     The policy on missing calibrations is not in it: it decides whether a frame waits, never what its
     reduction gives.
@@ -37,8 +42,13 @@ def plan_fingerprint(profile: CameraProfile | None, until: str = "append", engin
         Last step.
     engine : {"fast", "reference"}
         What computes; the results differ in rounding.
+    ladder : sequence of str, optional
+        The site's order of solvers, in place of the profile's.
     """
     content = profile.model_dump(mode="json") if profile is not None else None
+    if content is not None and ladder is not None:
+        # in its place: naming the profile's own order changes nothing
+        content["astrometry"]["ladder"] = list(ladder)
     return _digest([software_fingerprint(), content, until, engine])
 
 
@@ -50,6 +60,7 @@ def reduction_fingerprint(
     excluded_targets: int = 0,
     forced_targets: Sequence[tuple[float, float]] = (),
     distortion: str = "",
+    wcs: Sequence[float] = (),
 ) -> str:
     """Return the fingerprint of one reduction: its plan and what it was given.
 
@@ -69,10 +80,11 @@ def reduction_fingerprint(
         Where targets were measured, detected or not.
     distortion : str
         Fingerprint of the distortion that the WCS was lent; "" without one.
+    wcs : sequence of float
+        What tells the WCS from another one, see `nightflow.astrometry.geometry.sky_grid`.
     """
-    return _digest(
-        [plan, sorted(masters.items()), catalog, quality, excluded_targets, list(forced_targets), distortion]
-    )
+    given = [catalog, quality, excluded_targets, list(forced_targets), distortion, list(wcs)]
+    return _digest([plan, sorted(masters.items()), *given])
 
 
 def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:

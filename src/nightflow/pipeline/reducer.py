@@ -206,7 +206,7 @@ class Reducer:
     def plan(self, instrument: str | None) -> str:
         """Return the fingerprint of how this reducer treats a camera's frames."""
         profile = self.context.profiles.get(instrument) if instrument else None
-        return plan_fingerprint(profile, self.until, self.settings.engine)
+        return plan_fingerprint(profile, self.until, self.settings.engine, self.settings.astrometry.ladder)
 
     def plan_fingerprint(self, exposure_id: int) -> str:
         """Return the fingerprint of the plan of an exposure, as far as its camera is known."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+from nightflow.astrometry.geometry import sky_grid
 from nightflow.config import load_settings
 from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline import plan as plan_module
 from nightflow.pipeline.plan import plan_fingerprint, reduction_fingerprint, surroundings_fingerprint
+from tests.unit.astrometry.synthetic import make_wcs
 from tests.unit.pipeline.station import PROFILE, Station, reduced, steps_of_straw
 
 PROFILES = {profile.name: profile for profile in load_profiles()}
@@ -44,6 +48,29 @@ def test_a_reduction_rests_on_plan_masters_and_catalogue() -> None:
         reduction_fingerprint("plan", masters, "gaia@2"),
     }
     assert len(prints) == 5
+
+
+def test_a_reduction_rests_on_its_wcs() -> None:
+    prints = {
+        reduction_fingerprint("plan", {}, "gaia@1", "verified", wcs=sky_grid(wcs, (900, 1000)))
+        for wcs in (make_wcs(80.0, 10.0), make_wcs(80.0 + 1e-6, 10.0), make_wcs(80.0, 10.0, distortion=0.01))
+    }
+    assert len(prints) == 3
+
+
+def test_the_sites_ladder_is_in_the_plan(station: Station, monkeypatch) -> None:
+    """A changed order reduces anew; the profile's own, named by the site, does not."""
+
+    def plan(ladder: list[str] | None) -> str:
+        if ladder is not None:
+            monkeypatch.setenv("NIGHTFLOW_ASTROMETRY__LADDER", json.dumps(ladder))
+        station.settings = load_settings(station.root / "nightflow.toml")
+        return station.reducer().plan("tinycam")
+
+    own = station.reducer().context.profiles["tinycam"].astrometry.ladder
+    before = plan(None)
+    assert plan(list(own)) == before
+    assert plan([*own, "scamp"]) != before
 
 
 def test_a_held_frame_rests_on_what_it_may_wait_for_too(station: Station, monkeypatch) -> None:
