@@ -64,13 +64,14 @@ def judge(
             f"{_FEWEST_LEFT_OUT} such are needed to verify it"
         )
     heldout = radial_rms(fit.take(unseen))
-    evidence = examine(fit, request, stars, hypotheses=1)
-    objections = faults(replace(evidence, heldout_rms_arcsec=heldout), request, settings)
+    evidence = replace(examine(fit, request, stars, hypotheses=1), heldout_rms_arcsec=heldout)
+    objections = faults(evidence, request, settings)
     if objections:
         raise NoSolution("candidate refused: " + ", ".join(objections))
-    return solution_from(
+    solution = solution_from(
         fit.take(~unseen), request, stars, backend="scamp", quality=Quality.VERIFIED, heldout=heldout
     )
+    return replace(solution, evidence=evidence)
 
 
 def pairs(

@@ -62,6 +62,12 @@ def test_a_frame_is_refined(catalogs, temporary: Path) -> None:
     assert solution.warnings == ()
     assert worst_error(solution.wcs, TRUE) < 0.5
     assert 0.1 < solution.heldout_rms_arcsec < 0.4
+    evidence = solution.evidence
+    assert evidence is not None
+    assert evidence.heldout_rms_arcsec == solution.heldout_rms_arcsec
+    assert evidence.log_false_alarm < -6.0
+    # noise of 0.05 px of 3" an axis: less in the middle, more in the corners
+    assert 0.1 < evidence.corner_error_arcsec < 1.0
     assert list(temporary.iterdir()) == []
 
 
