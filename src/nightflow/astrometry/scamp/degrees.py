@@ -15,11 +15,12 @@ from nightflow.astrometry.scamp.chosen import Given
 from nightflow.astrometry.scamp.headers import wcs_of_head
 from nightflow.astrometry.scamp.judge import pairs
 from nightflow.astrometry.scamp.layout import plate_about
+from nightflow.astrometry.solution import SolveRequest
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["best_of", "central_plate", "left_out_residuals"]
+__all__ = ["best_of", "central_plate", "left_out_residuals", "residuals_of_others"]
 
 Array = NDArray[np.float64]
 
@@ -81,14 +82,24 @@ def central_plate(wcs: WCS, shape: tuple[int, int]) -> Plate:
     return plate_about(wcs, shape, float(middle[0]), float(middle[1]))
 
 
-def _left_out(one: Given, head: fits.Header, stars: ReferenceStars, settings: AstrometrySettings) -> Array:
-    radius = match_radius_px(settings, one.plate.scale)
-    residuals = np.full(len(one.chip.request.x), np.inf)
-    unseen = ~np.isin(np.arange(len(residuals)), one.used)
-    try:
-        plate = central_plate(wcs_of_head(head), one.chip.request.shape)
-    except NoSolution:
-        return residuals[unseen]
-    fit, rows = pairs(plate, one.chip.request, stars, radius)
+def residuals_of_others(
+    plate: Plate,
+    request: SolveRequest,
+    used: NDArray[np.intp],
+    stars: ReferenceStars,
+    settings: AstrometrySettings,
+) -> Array:
+    """Return the residuals (arcsec) about a plate of all stars but ``used``; inf of unmatched ones."""
+    fit, rows = pairs(plate, request, stars, match_radius_px(settings, plate.scale))
+    residuals = np.full(len(request.x), np.inf)
     residuals[rows] = np.hypot(*plate.residuals(fit.x, fit.y, fit.ra, fit.dec))
-    return residuals[unseen]
+    return np.delete(residuals, used)
+
+
+def _left_out(one: Given, head: fits.Header, stars: ReferenceStars, settings: AstrometrySettings) -> Array:
+    request = one.chip.request
+    try:
+        plate = central_plate(wcs_of_head(head), request.shape)
+    except NoSolution:
+        return np.full(len(request.x) - len(one.used), np.inf)
+    return residuals_of_others(plate, request, one.used, stars, settings)

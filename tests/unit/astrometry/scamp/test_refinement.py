@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from nightflow.astrometry.distortion import Distortion
+from nightflow.astrometry.evidence import Evidence
 from nightflow.astrometry.ladder import solve
 from nightflow.astrometry.scamp.refinement import refined
 from nightflow.astrometry.solution import Quality, Solution
@@ -17,6 +19,7 @@ from nightflow.instruments.profile import AstrometrySettings, ScampSettings
 from tests.unit.astrometry.processes import all_gone
 from tests.unit.astrometry.synthetic import (
     SCALE,
+    SHAPE,
     make_request,
     make_stars,
     make_wcs,
@@ -55,8 +58,10 @@ def pretend(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 @pytest.mark.system
 def test_a_frame_is_refined(catalogs, temporary: Path) -> None:
-    request = make_request(TRUE, STARS, noise=0.05)
-    solution = solve(request, catalogs, LADDER)
+    near = make_wcs(80.0004, 10.0002, rotation=15.0, distortion=5.0)
+    request = make_request(TRUE, STARS, noise=0.05, header_wcs=near)
+    shifted = AstrometrySettings(scale=SCALE, ladder=["header", "scamp"], trust_header="scale_rotation")
+    solution = solve(request, catalogs, shifted)
     assert solution.backend == "scamp"
     assert solution.quality is Quality.VERIFIED
     assert solution.warnings == ()
@@ -109,13 +114,69 @@ def test_stars_of_no_sky_stay_what_they_were(catalogs) -> None:
     assert solution.warnings[1].startswith("scamp: ")
 
 
+BENT = make_wcs(80.0, 10.0, rotation=15.0, distortion=1.5)
+
+
+def stiff(corner_rms: float = 1.5) -> Solution:
+    """Return what a rung would say of `BENT` that left out its distortion."""
+    evidence = Evidence(
+        n_matched=70,
+        n_expected=75,
+        rms_arcsec=0.8,
+        heldout_rms_arcsec=0.8,
+        chance_matches=0.1,
+        log_false_alarm=-100.0,
+        scale=SCALE,
+        shear=0.0,
+        corner_rms_arcsec=corner_rms,
+        n_corner=7,
+        corner_errors_arcsec=(0.1,) * 4,
+    )
+    return replace(
+        provisional(make_wcs(80.0, 10.0, rotation=15.0)),
+        quality=Quality.VERIFIED,
+        heldout_rms_arcsec=0.8,
+        backend="hint",
+        evidence=evidence,
+    )
+
+
 @pytest.mark.system
-def test_a_better_solution_is_kept(catalogs) -> None:
-    request = make_request(TRUE, STARS, noise=0.05)
-    better = replace(provisional(TRUE), quality=Quality.VERIFIED, heldout_rms_arcsec=0.01, backend="hint")
-    solution = refined(better, request, catalogs, LADDER)
-    assert solution.wcs is TRUE
-    assert 'by hint 0.010", which stands' in solution.warnings[1]
+def test_a_clear_gain_is_taken(catalogs) -> None:
+    request = make_request(BENT, STARS, noise=0.05)
+    solution = refined(stiff(), request, catalogs, LADDER)
+    assert solution.backend == "scamp"
+    assert worst_error(stiff().wcs, BENT) > 4.0
+    assert worst_error(solution.wcs, BENT) < 0.9
+
+
+@pytest.mark.system
+def test_corners_may_not_get_worse(catalogs) -> None:
+    request = make_request(BENT, STARS, noise=0.05)
+    solution = refined(stiff(corner_rms=0.01), request, catalogs, LADDER)
+    assert solution.backend == "hint"
+    assert "corners would be good to" in solution.warnings[-1]
+
+
+@pytest.mark.system
+def test_as_good_is_not_better(catalogs) -> None:
+    """Our own fit of all stars, and SCAMP's of four fifths of them, whatever each says of its scatter."""
+    solution = solve(make_request(TRUE, STARS, noise=0.05), catalogs, LADDER)
+    assert solution.backend == "hint"
+    assert "no clear gain" in solution.warnings[-1]
+    lucky = replace(solution, heldout_rms_arcsec=9.0)
+    assert refined(lucky, make_request(TRUE, STARS, noise=0.05), catalogs, LADDER).backend == "hint"
+
+
+def test_a_lent_distortion_is_not_thrown_away(catalogs, tmp_path: Path, monkeypatch) -> None:
+    pretend(tmp_path, monkeypatch, f"touch {tmp_path}/asked")
+    lent = Distortion(
+        shape=SHAPE, parity=1, order=3, a=(0.0,) * 7, b=(0.0,) * 7, n_frames=9, scatter_px=0.02, error_px=0.01
+    )
+    solution = refined(replace(stiff(), lent=lent), make_request(BENT, STARS), catalogs, LADDER)
+    assert solution.lent is lent
+    assert "9 frames lent their distortion" in solution.warnings[-1]
+    assert not (tmp_path / "asked").exists()
 
 
 @pytest.mark.parametrize(
