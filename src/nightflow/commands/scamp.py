@@ -132,6 +132,8 @@ def _tell(joint: Joint, rewritten: list[Path], update: bool) -> None:
     refused = [answer for answer in joint.together.answers if answer.solution is None]
     solved = len(joint.together.answers) - len(refused)
     note(f"{solved} chips verified, {len(refused)} refused; distortion of degree {joint.together.degree}")
+    if joint.together.stopped:
+        note(joint.together.stopped)
     note(f"files in {joint.files[0].parent}")
     if update:
         note(f"{len(rewritten)} reduced frames have the new WCS")

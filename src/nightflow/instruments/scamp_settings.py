@@ -22,4 +22,4 @@ class ScampSettings(SettingsModel):
     """File beside the profile that says how the chips lie to each other, as `nightflow scamp --learn` writes;
     empty: it is learned from the exposure with most chips solved."""
     time_limit: float = Field(120.0, gt=0)
-    """Seconds for one call of SCAMP, and of source-extractor on one chip."""
+    """Seconds for all calls of SCAMP together, one a degree; and for source-extractor on one chip."""

@@ -116,8 +116,11 @@ class Together:
         What SCAMP was given.
     degree : int
         Of the distortion.
+    stopped : str
+        What went wrong at a higher degree, which might have been better; "" where nothing did.
     """
 
     answers: tuple[ChipAnswer, ...]
     stars: ReferenceStars
     degree: int
+    stopped: str = ""

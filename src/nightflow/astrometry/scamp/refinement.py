@@ -7,11 +7,10 @@ from dataclasses import replace
 
 from nightflow.astrometry.accept import WALL_OVER_CPU
 from nightflow.astrometry.scamp.degrees import best_of, central_plate, residuals_of_others
-from nightflow.astrometry.scamp.frames import ChipAnswer, ChipFrame, Exposure
+from nightflow.astrometry.scamp.frames import ChipFrame, Exposure, Together
 from nightflow.astrometry.scamp.together import solve_together
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
-from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.external import ProgramError, scratch_folder
 from nightflow.instruments.profile import AstrometrySettings
@@ -35,16 +34,19 @@ def refined(
     if solution.lent is not None:
         return _as_it_was(solution, f"not asked: {solution.lent.n_frames} frames lent their distortion")
     try:
-        answer, stars = _by_scamp(solution, request, catalogs, settings)
+        together = _by_scamp(solution, request, catalogs, settings)
     except (NoSolution, ProgramError) as refusal:
         return _as_it_was(solution, str(refusal))
+    (answer,) = together.answers
+    if together.stopped:
+        solution = _as_it_was(solution, together.stopped)
     found = answer.solution
     if found is None:
         return _as_it_was(solution, answer.reason)
     if solution.quality is not Quality.VERIFIED:
         # what it warned of is how little it was tested
         return found
-    objection = _objection(solution, found, request, answer, stars, settings)
+    objection = _objection(solution, found, request, together, settings)
     if objection:
         return _as_it_was(solution, f"{objection}: {solution.backend} stands")
     return replace(found, warnings=solution.warnings)
@@ -58,14 +60,14 @@ def _objection(
     solution: Solution,
     found: Solution,
     request: SolveRequest,
-    answer: ChipAnswer,
-    stars: ReferenceStars,
+    together: Together,
     settings: AstrometrySettings,
 ) -> str:
     """Return what speaks against SCAMP's solution in place of a verified one; "" where nothing does."""
     # the same stars for both; the rung was fitted to them, SCAMP was not: the doubt is in the rung's favour
+    used, stars = together.answers[0].used, together.stars
     residuals = [
-        residuals_of_others(central_plate(one.wcs, request.shape), request, answer.used, stars, settings)
+        residuals_of_others(central_plate(one.wcs, request.shape), request, used, stars, settings)
         for one in (solution, found)
     ]
     if best_of(residuals) == 0:
@@ -87,12 +89,11 @@ def _corner_error(solution: Solution) -> float:
 
 def _by_scamp(
     solution: Solution, request: SolveRequest, catalogs: LocalCatalogs, settings: AstrometrySettings
-) -> tuple[ChipAnswer, ReferenceStars]:
+) -> Together:
     limit = min(settings.scamp.time_limit, WALL_OVER_CPU * request.time_limit)
     bounded = settings.model_copy(
         update={"scamp": settings.scamp.model_copy(update={"time_limit": limit, "stability": "exposure"})}
     )
     frame = Exposure(name="frame", chips=(ChipFrame(name="", request=request, start=solution.wcs),))
     with scratch_folder("nightflow-scamp-") as folder:
-        together = solve_together([frame], catalogs, bounded, folder)
-    return together.answers[0], together.stars
+        return solve_together([frame], catalogs, bounded, folder)

@@ -6,9 +6,10 @@ from the solution it has or from the camera's layout. SCAMP is not asked to sear
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from astropy.io import fits
@@ -83,13 +84,22 @@ def solve_together(
     given = chosen_stars(exposures, plates, stars, settings)
     everyone = [one for chips in given for one in chips]
     write_reference(folder / REFERENCE, seen_by_chips(everyone, stars))
-    run, degree = _best_run(folder, given, stars, settings, program)
+    climb, degree = _best_run(folder, given, stars, settings, program)
+    run = climb.runs[degree - 1]
     answered = {}
     for chips, heads, counts in zip(given, run.heads, run.n_matched, strict=True):
         for one, head, count in zip(chips, heads, counts, strict=True):
             answer = _answer(one, head, count, stars, settings)
             answered[one.exposure.name, one.chip.name] = answer
-    return Together(answers=_in_order(exposures, answered), stars=stars, degree=degree)
+    return Together(answers=_in_order(exposures, answered), stars=stars, degree=degree, stopped=climb.stopped)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Climb:
+    """SCAMP's answers degree by degree, 1 first, and why it went no higher ("": the stars bear no more)."""
+
+    runs: list[ScampRun]
+    stopped: str
 
 
 def _best_run(
@@ -98,22 +108,51 @@ def _best_run(
     stars: ReferenceStars,
     settings: AstrometrySettings,
     program: str,
-) -> tuple[ScampRun, int]:
-    """Return SCAMP's answer of the degree that left-out stars support, whose files are in the folder."""
+) -> tuple[_Climb, int]:
+    """Return SCAMP's answers, and which degree left-out stars support; its files are put into the folder."""
     everyone = [one for chips in given for one in chips]
+    climb = _climb(folder, given, settings, degree_for(everyone, settings), program)
+    heads = [[head for chips in run.heads for head in chips] for run in climb.runs]
+    degree = 1 + best_of([left_out_residuals(everyone, one, stars, settings) for one in heads])
+    for file in _degree_folder(folder, degree).iterdir():
+        if file.name != REFERENCE:
+            file.replace(folder / file.name)
+    for tried in folder.glob(_degree_folder(folder, "*").name):
+        shutil.rmtree(tried)
+    return climb, degree
+
+
+def _climb(
+    folder: Path,
+    given: Sequence[Sequence[Given]],
+    settings: AstrometrySettings,
+    highest: int,
+    program: str,
+) -> _Climb:
+    """Call SCAMP for each degree, each in a folder of its own, until one fails.
+
+    Raises
+    ------
+    NoSolution
+        The first one did.
+    """
     deadline = time.monotonic() + settings.scamp.time_limit
-    degrees = range(1, degree_for(everyone, settings) + 1)
-    runs, residuals = [], []
-    for degree in degrees:
-        run = _run(folder, given, settings, deadline, degree=degree, program=program)
-        heads = [head for chips in run.heads for head in chips]
-        runs.append(run)
-        residuals.append(left_out_residuals(everyone, heads, stars, settings))
-    best = best_of(residuals)
-    if best < len(runs) - 1:
-        # the files are those of the last call
-        runs[best] = _run(folder, given, settings, deadline, degree=degrees[best], program=program)
-    return runs[best], degrees[best]
+    runs: list[ScampRun] = []
+    for degree in range(1, highest + 1):
+        place = _degree_folder(folder, degree)
+        place.mkdir()
+        (place / REFERENCE).symlink_to(folder.absolute() / REFERENCE)
+        try:
+            runs.append(_run(place, given, settings, deadline, degree=degree, program=program))
+        except NoSolution as refusal:
+            if not runs:
+                raise
+            return _Climb(runs=runs, stopped=f"no distortion of degree {degree}: {refusal}")
+    return _Climb(runs=runs, stopped="")
+
+
+def _degree_folder(folder: Path, degree: int | str) -> Path:
+    return folder / f".degree-{degree}"
 
 
 def _run(

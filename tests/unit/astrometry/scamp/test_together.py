@@ -215,6 +215,27 @@ def test_a_plain_camera_gets_a_plain_solution(
     assert "PV1_" not in (tmp_path / "combined_acat.head").read_text(errors="replace")
 
 
+def test_a_degree_that_fails_costs_no_lower_one(catalogs, exposure, tmp_path: Path) -> None:
+    """The program is asked once a degree, and dies at the third."""
+    count, program = tmp_path / "count", tmp_path / "scamp-with-a-limit"
+    count.write_text("")
+    program.write_text(
+        f'#!/bin/sh\necho >> {count}\n[ $(wc -l < {count}) -lt 3 ] || kill -SEGV $$\nexec scamp "$@"\n'
+    )
+    program.chmod(0o755)
+    (tmp_path / "scamp").mkdir()
+    together = solve_together([exposure], catalogs, SETTINGS, tmp_path / "scamp", program=str(program))
+    assert together.degree == 2
+    assert together.stopped.startswith("no distortion of degree 3: scamp-with-a-limit was ended by SIGSEGV")
+    assert max(errors(together, HERE, THREE)) < 0.2
+    assert len(count.read_text()) == 3
+    names = {path.name for path in (tmp_path / "scamp").iterdir()}
+    assert {"combined_acat.fits", "combined_acat.head", "merged_1.cat", "nightflow.scamp"} <= names
+    assert not any("degree" in name for name in names)
+    told = (tmp_path / "scamp" / "nightflow.scamp").read_text().split()
+    assert told[told.index("DISTORT_DEGREES") + 1] == "2"
+
+
 def test_a_single_chip_is_a_mosaic_of_one(catalogs, exposure, tmp_path: Path) -> None:
     single = replace(exposure, chips=(replace(exposure.chips[0], name=""),))
     assert errors(solve_together([single], catalogs, SETTINGS, tmp_path), HERE, THREE[:1])[0] < 0.05
