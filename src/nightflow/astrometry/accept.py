@@ -103,7 +103,8 @@ def verified(
             heldout=evidence.heldout_rms_arcsec,
         )
         evidence = evidence if lent is None else evidence.with_lent(lent.scatter_px * fit.plate.scale)
-        return replace(solution, evidence=evidence, lent=lent)
+        tried = hypotheses * models.tried
+        return replace(solution, evidence=evidence, lent=lent, hypotheses=tried)
     raise NoSolution(refusals[0])
 
 

@@ -133,7 +133,8 @@ def _solve_by_shift(
     # brightness decides with so few stars: those of unknown brightness cannot take part
     stars = stars.take(np.flatnonzero(np.isfinite(stars.brightness()))[:_CATALOG_STARS])
     predicted, stars = in_frame(plate, stars, request.shape, margin=shift_limit)
-    best, rival = _best_two(_candidates(request, predicted, stars, plate.scale, shift_limit))
+    offsets = _proposals(request, predicted, shift_limit)
+    best, rival = _best_two(_candidates(request, predicted, stars, plate.scale, offsets))
     if best is None:
         raise NoSolution(
             f'no shift within {_SHIFT_LIMIT_ARCSEC:.0f}" brings {MINIMUM_SUPPORT} of {len(stars)} stars of '
@@ -152,7 +153,7 @@ def _solve_by_shift(
             f"(limit {_CHANCE_LIMIT:g})"
         )
     fit = _fit(moved(plate, best.dx, best.dy), best, request, stars)
-    return solution_from(
+    solution = solution_from(
         fit,
         request,
         stars,
@@ -163,6 +164,16 @@ def _solve_by_shift(
             "no claim on positions",
         ),
     )
+    return replace(solution, hypotheses=len(offsets))
+
+
+def _proposals(
+    request: SolveRequest, predicted: NDArray[np.float64], shift_limit: float
+) -> NDArray[np.float64]:
+    """Return the shifts that pairs of star and detection propose, shape (n, 2)."""
+    seen = np.column_stack([request.x, request.y])
+    offsets = (seen[None, :, :] - predicted[:, None, :]).reshape(-1, 2)
+    return np.asarray(offsets[np.hypot(*offsets.T) <= shift_limit], np.float64)
 
 
 def _candidates(
@@ -170,14 +181,12 @@ def _candidates(
     predicted: NDArray[np.float64],
     stars: ReferenceStars,
     scale: float,
-    shift_limit: float,
+    offsets: NDArray[np.float64],
 ) -> list[_Candidate]:
-    """Return each shift proposed by a pair of star and detection that enough others support."""
+    """Return each proposed shift that enough stars support."""
     seen = np.column_stack([request.x, request.y])
     radius = _SUPPORT_RADIUS_ARCSEC / scale
     magnitude = -2.5 * np.log10(np.maximum(request.flux, 1e-6))
-    offsets = (seen[None, :, :] - predicted[:, None, :]).reshape(-1, 2)
-    offsets = offsets[np.hypot(*offsets.T) <= shift_limit]
     found = []
     for offset in offsets:
         candidate = _supported(offset, seen, predicted, magnitude, stars.brightness(), radius)

@@ -181,6 +181,8 @@ class Solution:
         Those in the fit.
     lent : Distortion or None
         The distortion that it took from other frames, where it did.
+    hypotheses : int
+        Candidates among which it won: what is judged again on the same stars has won among them, too.
     """
 
     wcs: WCS
@@ -201,3 +203,4 @@ class Solution:
     evidence: Evidence | None = None
     stars: FittedStars | None = None
     lent: Distortion | None = None
+    hypotheses: int = 1

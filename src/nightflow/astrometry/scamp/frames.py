@@ -32,12 +32,15 @@ class ChipFrame:
         A solution that stands, at least nearly; None: the layout tells.
     flux_err : ndarray, shape (n,), or None
         1-sigma errors of the request's fluxes; None: that of the photons.
+    hypotheses : int
+        Candidates among which the start won.
     """
 
     name: str
     request: SolveRequest
     start: WCS | None = None
     flux_err: Array | None = None
+    hypotheses: int = 1
 
     def detections(self) -> Detections:
         """Return all its stars as SCAMP wants them."""

@@ -33,6 +33,8 @@ def judge(
     settings: AstrometrySettings,
     stars: ReferenceStars,
     used: NDArray[np.intp],
+    *,
+    hypotheses: int = 1,
 ) -> Solution:
     """Return a chip's solution by SCAMP, verified by the bar of all rungs.
 
@@ -48,6 +50,8 @@ def judge(
         At the epoch of the frame.
     used : ndarray of int
         Rows of the request that SCAMP was given.
+    hypotheses : int
+        Candidates among which it won: those of its start, times the degrees that SCAMP tried.
 
     Raises
     ------
@@ -64,14 +68,14 @@ def judge(
             f"{_FEWEST_LEFT_OUT} such are needed to verify it"
         )
     heldout = radial_rms(fit.take(unseen))
-    evidence = replace(examine(fit, request, stars, hypotheses=1), heldout_rms_arcsec=heldout)
+    evidence = replace(examine(fit, request, stars, hypotheses=hypotheses), heldout_rms_arcsec=heldout)
     objections = faults(evidence, request, settings)
     if objections:
         raise NoSolution("candidate refused: " + ", ".join(objections))
     solution = solution_from(
         fit.take(~unseen), request, stars, backend="scamp", quality=Quality.VERIFIED, heldout=heldout
     )
-    return replace(solution, evidence=evidence)
+    return replace(solution, evidence=evidence, hypotheses=hypotheses)
 
 
 def pairs(

@@ -43,12 +43,10 @@ def refined(
     found = answer.solution
     if found is None:
         return _as_it_was(solution, answer.reason)
-    if solution.quality is not Quality.VERIFIED:
-        # what it warned of is how little it was tested
-        return found
-    objection = _objection(solution, found, request, together, settings)
-    if objection:
-        return _as_it_was(solution, f"{objection}: {solution.backend} stands")
+    if solution.quality is Quality.VERIFIED:
+        objection = _objection(solution, found, request, together, settings)
+        if objection:
+            return _as_it_was(solution, f"{objection}: {solution.backend} stands")
     return replace(found, warnings=solution.warnings)
 
 
@@ -94,6 +92,7 @@ def _by_scamp(
     bounded = settings.model_copy(
         update={"scamp": settings.scamp.model_copy(update={"time_limit": limit, "stability": "exposure"})}
     )
-    frame = Exposure(name="frame", chips=(ChipFrame(name="", request=request, start=solution.wcs),))
+    chip = ChipFrame(name="", request=request, start=solution.wcs, hypotheses=solution.hypotheses)
+    frame = Exposure(name="frame", chips=(chip,))
     with scratch_folder("nightflow-scamp-") as folder:
         return solve_together([frame], catalogs, bounded, folder)

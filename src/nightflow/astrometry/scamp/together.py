@@ -89,7 +89,7 @@ def solve_together(
     answered = {}
     for chips, heads, counts in zip(given, run.heads, run.n_matched, strict=True):
         for one, head, count in zip(chips, heads, counts, strict=True):
-            answer = _answer(one, head, count, stars, settings)
+            answer = _answer(one, head, count, stars, settings, len(climb.runs))
             answered[one.exposure.name, one.chip.name] = answer
     return Together(answers=_in_order(exposures, answered), stars=stars, degree=degree, stopped=climb.stopped)
 
@@ -198,6 +198,7 @@ def _answer(
     n_scamp: int,
     stars: ReferenceStars,
     settings: AstrometrySettings,
+    n_degrees: int,
 ) -> ChipAnswer:
     answer = ChipAnswer(
         exposure=one.exposure.name,
@@ -213,7 +214,8 @@ def _answer(
                 f"SCAMP identified {n_scamp} of its {len(one.used)} stars, {settings.minimum_matches} needed"
             )
         plate = central_plate(wcs_of_head(head), one.chip.request.shape)
-        found = judge(plate, one.chip.request, settings, stars, one.used)
+        tried = one.chip.hypotheses * n_degrees
+        found = judge(plate, one.chip.request, settings, stars, one.used, hypotheses=tried)
         if n_scamp < _FEWEST_KEPT * found.n_matched:
             raise NoSolution(
                 f"SCAMP kept {n_scamp} stars in its fit, though {found.n_matched} lie near a catalogue star"

@@ -64,7 +64,9 @@ def test_a_frame_is_refined(catalogs, temporary: Path) -> None:
     solution = solve(request, catalogs, shifted)
     assert solution.backend == "scamp"
     assert solution.quality is Quality.VERIFIED
-    assert solution.warnings == ()
+    assert ["only a shift" in warning for warning in solution.warnings] == [True]
+    # every shift that a pair proposed, times the degrees
+    assert solution.hypotheses > 100
     assert worst_error(solution.wcs, TRUE) < 0.5
     assert 0.1 < solution.heldout_rms_arcsec < 0.4
     evidence = solution.evidence
@@ -101,8 +103,21 @@ def test_what_was_provisional_is_verified(catalogs) -> None:
     off = make_wcs(80.0004, 10.0002, rotation=15.0, distortion=5.0)
     solution = refined(provisional(off), request, catalogs, LADDER)
     assert solution.quality is Quality.VERIFIED
-    assert solution.warnings == ()
+    assert solution.warnings == ("header: not verified",)
     assert worst_error(solution.wcs, TRUE) < 0.5
+
+
+@pytest.mark.system
+def test_what_won_among_many_must_be_as_much_better(catalogs) -> None:
+    """A dozen stars prove something of one place, and nothing of the best of 10^15."""
+    request = make_request(TRUE, STARS, noise=0.05)
+    few = replace(request, x=request.x[:24], y=request.y[:24], flux=request.flux[:24])
+    off = make_wcs(80.0001, 10.0, rotation=15.0, distortion=6.0)
+    once = refined(provisional(off), few, catalogs, LADDER)
+    assert once.quality is Quality.VERIFIED
+    often = refined(replace(provisional(off), hypotheses=10**15), few, catalogs, LADDER)
+    assert often.quality is Quality.PROVISIONAL
+    assert "chance alone would match" in often.warnings[-1]
 
 
 @pytest.mark.system
