@@ -55,8 +55,8 @@ class Given:
         What it may see of the catalogue.
     n_near : int
         Stars that have a catalogue star within the match radius at the start.
-    instrument : str
-        Frames of one filter, with the camera turned alike. SCAMP adds the distortion that frames share in the
+    turn : str
+        The same for frames with the camera turned alike. SCAMP adds the distortion that frames share in the
         plane of the sky: where the mount has flipped between them it would have the wrong sign.
     """
 
@@ -66,7 +66,7 @@ class Given:
     used: NDArray[np.intp]
     stars: ReferenceStars
     n_near: int
-    instrument: str
+    turn: str
 
 
 def chosen_stars(
@@ -79,9 +79,7 @@ def chosen_stars(
     turned = _turned(next(iter(plates.values())))
     return [
         [
-            _given(
-                exposure, chip, plate, stars, settings, f"turn{round((_turned(plate) - turned) / _SAME_TURN)}"
-            )
+            _given(exposure, chip, plate, stars, settings, f"turn{_turn_number(plate, turned)}")
             for chip in exposure.chips
             if (plate := plates.get((exposure.name, chip.name))) is not None
         ]
@@ -99,7 +97,7 @@ def degree_for(given: Sequence[Given], settings: AstrometrySettings) -> int:
     counts = Counter[tuple[str, ...]]()
     shared = settings.scamp.stability == "instrument"
     for one in given:
-        frame = one.instrument if shared else one.exposure.name
+        frame = f"{one.exposure.filter} {one.turn}" if shared else one.exposure.name
         # those of the stars near a catalogue star that are not kept back
         counts[one.chip.name, frame] += round(one.n_near * (1.0 - 1.0 / _KEPT_BACK))
     fewest = min((count for count in counts.values() if count >= _FEWEST_USED), default=0)
@@ -161,7 +159,7 @@ def ldac_chip(given: Given, head: fits.Header) -> LdacChip:
         name=given.chip.name,
         exptime=exposure.exptime,
         filter_name=exposure.filter,
-        instrument=given.instrument,
+        instrument=given.turn,
         mjd=exposure.mjd,
     )
     return LdacChip(header=header, stars=given.chip.detections().take(given.used))
@@ -188,7 +186,7 @@ def _given(
         used=used,
         stars=chosen.stars,
         n_near=len(near),
-        instrument=f"{exposure.filter} {turn}",
+        turn=turn,
     )
 
 
@@ -210,6 +208,15 @@ def _outliers(
 def _turned(plate: Plate) -> float:
     """Return the position angle of +y, degrees."""
     return float(np.degrees(np.arctan2(plate.cd[0, 1], plate.cd[1, 1])) % 360.0)
+
+
+def _turn_number(plate: Plate, reference: float) -> int:
+    """Return by how many `_SAME_TURN` a chip is turned from ``reference`` (degrees), the short way round.
+
+    Half a turn has two ways, and one number.
+    """
+    off = (_turned(plate) - reference + 180.0) % 360.0 - 180.0
+    return round(off / _SAME_TURN) % round(360.0 / _SAME_TURN)
 
 
 def _corners(plate: Plate, shape: tuple[int, int]) -> tuple[Array, Array]:
