@@ -124,7 +124,7 @@ def chip_files(exposures: Sequence[Exposure]) -> dict[tuple[str, str], str]:
 def chip_offsets(exposures: Sequence[Exposure], together: Together) -> list[Offsets]:
     """Return the offsets of all chips, in the order of the answers."""
     return [
-        offsets_of(chip, answer, together.stars)
+        offsets_of(chip, answer, together.stars.at_epoch(chip.request.epoch))
         for (_, chip), answer in zip(_chips(exposures), together.answers, strict=True)
     ]
 

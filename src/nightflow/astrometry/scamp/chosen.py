@@ -20,6 +20,7 @@ from nightflow.astrometry.scamp.judge import pairs
 from nightflow.astrometry.scamp.ldac import LdacChip, chip_header
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.catalogs.stars import ReferenceStars
+from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = ["Given", "chosen_stars", "degree_for", "ldac_chip", "reference_for", "seen_by_chips"]
@@ -35,6 +36,8 @@ _BESIDE = 0.05
 """In units of a chip's larger side: where its reference stars may lie beside it."""
 _MARGIN = 0.02
 """Degrees around the chips in which reference stars are looked for."""
+_LONGEST_SPAN = 1.0
+"""Years between the exposures of one call."""
 _SAME_TURN = 2.0
 """Degrees within which a camera counts as turned alike."""
 
@@ -118,7 +121,8 @@ def reference_for(
     Raises
     ------
     NoSolution
-        No local catalogue has enough of them there.
+        No local catalogue has enough of them there, or the exposures are further apart in time than stars
+        can be taken to stand still.
     """
     chips = [
         (chip, plates[exposure.name, chip.name])
@@ -132,10 +136,15 @@ def reference_for(
     middle = 0.5 * (xi.min() + xi.max()), 0.5 * (eta.min() + eta.max())
     centre = from_plane(np.array([middle[0]]), np.array([middle[1]]), float(ra[0]), float(dec[0]))
     request = chips[0][0].request
-    epoch = float(np.mean([chip.request.epoch for chip, _ in chips]))
+    epochs = [chip.request.epoch for chip, _ in chips]
+    if max(epochs) - min(epochs) > _LONGEST_SPAN:
+        raise NoSolution(
+            f"the exposures are of {min(epochs):.1f} to {max(epochs):.1f}: SCAMP gets one place a star; "
+            f"solve those that are more than {_LONGEST_SPAN:g} year apart by themselves"
+        )
     return reference_stars(
         catalogs,
-        replace(request, epoch=epoch),
+        replace(request, epoch=float(np.mean(epochs))),
         settings,
         ra=float(centre[0][0]),
         dec=float(centre[1][0]),

@@ -102,4 +102,4 @@ def _left_out(one: Given, head: fits.Header, stars: ReferenceStars, settings: As
         plate = central_plate(wcs_of_head(head), request.shape)
     except NoSolution:
         return np.full(len(request.x) - len(one.used), np.inf)
-    return residuals_of_others(plate, request, one.used, stars, settings)
+    return residuals_of_others(plate, request, one.used, stars.at_epoch(request.epoch), settings)

@@ -116,7 +116,7 @@ class Together:
     answers : tuple of ChipAnswer
         In the order of the exposures and their chips.
     stars : ReferenceStars
-        What SCAMP was given.
+        What SCAMP was given: at the mean epoch of the exposures.
     degree : int
         Of the distortion.
     stopped : str

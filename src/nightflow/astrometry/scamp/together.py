@@ -215,7 +215,8 @@ def _answer(
             )
         plate = central_plate(wcs_of_head(head), one.chip.request.shape)
         tried = one.chip.hypotheses * n_degrees
-        found = judge(plate, one.chip.request, settings, stars, one.used, hypotheses=tried)
+        then = stars.at_epoch(one.chip.request.epoch)
+        found = judge(plate, one.chip.request, settings, then, one.used, hypotheses=tried)
         if n_scamp < _FEWEST_KEPT * found.n_matched:
             raise NoSolution(
                 f"SCAMP kept {n_scamp} stars in its fit, though {found.n_matched} lie near a catalogue star"

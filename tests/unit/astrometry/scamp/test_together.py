@@ -215,6 +215,38 @@ def test_a_plain_camera_gets_a_plain_solution(
     assert "PV1_" not in (tmp_path / "combined_acat.head").read_text(errors="replace")
 
 
+def moving_stars():
+    """Return `STARS` with proper motions of 0.5" a year an axis: SCAMP's mean epoch is 0.6 pixels off."""
+    rng = np.random.default_rng(4)
+    pmra, pmdec = rng.normal(0.0, 500.0, (2, len(STARS)))
+    return replace(STARS, pmra=pmra, pmdec=pmdec)
+
+
+def test_each_frame_is_judged_at_its_own_epoch(tmp_path: Path) -> None:
+    stars, chips = moving_stars(), THREE[:1]
+    local = mosaic.catalogs(tmp_path / "catalogs", stars)
+    exposures = [
+        mosaic.exposure(f"frame{k}", HERE, chips, stars.at_epoch(epoch), seed=k)
+        for k, epoch in enumerate((2016.05, 2016.95))
+    ]
+    (tmp_path / "scamp").mkdir()
+    together = solve_together(exposures, local, SETTINGS, tmp_path / "scamp")
+    assert [answer.reason for answer in together.answers] == ["", ""]
+    # by the stars of the middle of the year it would be 0.32"
+    assert max(answer.solution.heldout_rms_arcsec for answer in together.answers) < 0.15
+    offsets = chip_offsets(exposures, together)
+    assert max(np.std(one.d_ra) for one in offsets) < 150.0
+
+
+def test_frames_of_many_years_are_refused(catalogs, tmp_path: Path) -> None:
+    exposures = [
+        mosaic.exposure(f"frame{k}", HERE, THREE[:1], STARS.at_epoch(epoch))
+        for k, epoch in enumerate((2016.0, 2017.5))
+    ]
+    with pytest.raises(NoSolution, match=r"2016\.0 to 2017\.5: .* more than 1 year apart"):
+        solve_together(exposures, catalogs, SETTINGS, tmp_path)
+
+
 def test_a_degree_that_fails_costs_no_lower_one(catalogs, exposure, tmp_path: Path) -> None:
     """The program is asked once a degree, and dies at the third."""
     count, program = tmp_path / "count", tmp_path / "scamp-with-a-limit"
