@@ -9,6 +9,7 @@ also where the head has ended long before its children.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import shutil
@@ -23,7 +24,7 @@ from typing import IO
 
 from nightflow.errors import NightflowError
 
-__all__ = ["Finished", "ProgramError", "run_bounded", "scratch_folder"]
+__all__ = ["Finished", "ProgramError", "run_bounded", "scratch_folder", "without"]
 
 _KEPT = 4 * 2**20
 _CHUNK = 2**16
@@ -33,6 +34,8 @@ _SOON = 0.002
 _GRACE = 2.0
 """Seconds that a group which got SIGKILL has to close its pipes and to be reaped."""
 _QUOTED = 300
+_KEYS = ("NIGHTFLOW_ASTROMETRY__NOVA_KEY",)
+"""Variables that no program needs, in capitals: settings are read in any case."""
 
 
 class ProgramError(NightflowError):
@@ -79,6 +82,7 @@ def run_bounded(
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
     kept: int = _KEPT,
+    secret: str = "",
 ) -> Finished:
     """Run a program to its end or to its limit of time; afterwards no process of its group is left.
 
@@ -93,9 +97,11 @@ def run_bounded(
     stdin : str
         What it may read.
     environment : mapping, optional
-        Variables to add to ours.
+        Variables to add to ours; our keys are never among them.
     kept : int
         Bytes of each output stream that are kept, the last ones; the rest is read and dropped.
+    secret : str
+        What must not be read in anything it says: `without` takes it out.
 
     Returns
     -------
@@ -118,7 +124,9 @@ def run_bounded(
         _end_group(process)
         pipes.drain(time.monotonic() + _GRACE)
         _reap(process)
-    said = _last_words(pipes.text("stderr") or pipes.text("stdout"))
+    # before anything is cut: half a secret would be found no more
+    stdout, stderr = (without(secret, pipes.text(name)) for name in ("stdout", "stderr"))
+    said = _last_words(stderr or stdout)
     if not in_time:
         raise ProgramError(_with(f"{name} did not end in {seconds:.1f} s and was ended", said))
     if process.returncode is None:
@@ -126,7 +134,16 @@ def run_bounded(
     if process.returncode < 0:
         number = -process.returncode
         raise ProgramError(_with(f"{name} was ended by {_signal_name(number)}", said), number)
-    return Finished(status=process.returncode, stdout=pipes.text("stdout"), stderr=pipes.text("stderr"))
+    return Finished(status=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def without(secret: str, text: str) -> str:
+    """Return a text without a secret: as it is, and as Python or JSON would quote it."""
+    if not secret:
+        return text
+    for form in (json.dumps(secret)[1:-1], repr(secret)[1:-1], secret):
+        text = text.replace(form, "<key>")
+    return text
 
 
 @contextlib.contextmanager
@@ -154,6 +171,8 @@ def _start(
     command: Sequence[str], folder: Path | None, environment: Mapping[str, str] | None
 ) -> subprocess.Popen[bytes]:
     variables = {**os.environ, **(environment or {})}
+    for name in [name for name in variables if name.upper() in _KEYS]:
+        del variables[name]
     if folder is not None:
         variables["TMPDIR"] = str(folder)
     try:

@@ -22,7 +22,7 @@ from nightflow.astrometry.outside import attempts, believed, require_verifiable,
 from nightflow.astrometry.solution import Solution, SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
-from nightflow.external import Finished, ProgramError, run_bounded, scratch_folder
+from nightflow.external import Finished, ProgramError, run_bounded, scratch_folder, without
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = ["NOVA_URL", "WORKER", "NovaAccess", "solve_nova"]
@@ -90,12 +90,17 @@ def solve_nova(
             question = json.dumps(_question(request, access))
             limit = access.seconds + _START
             done = run_bounded(
-                command, seconds=limit, folder=folder, stdin=question, kept=2 * _LONGEST_ANSWER
+                command,
+                seconds=limit,
+                folder=folder,
+                stdin=question,
+                kept=2 * _LONGEST_ANSWER,
+                secret=access.key,
             )
-        claim = _claim(done)
+        claim = _claim(done, access.key)
     except (ProgramError, NoSolution) as error:
         # no chain: what was raised first may hold what the service or the process said of the key
-        raise NoSolution(_without(access.key, str(error))) from None
+        raise NoSolution(without(access.key, str(error))) from None
     return believed(claim, request, catalogs, settings, backend="nova")
 
 
@@ -112,16 +117,18 @@ def _question(request: SolveRequest, access: NovaAccess) -> dict[str, Any]:
     }
 
 
-def _claim(done: Finished) -> fits.Header:
+def _claim(done: Finished, key: str) -> fits.Header:
     if done.status != 0:
         raise NoSolution(f"the process that asks failed with status {done.status}: {done.last_words}")
     try:
         answer = json.loads(done.stdout)
         error, text = answer.get("error"), answer.get("header")
     except (ValueError, AttributeError) as error:
-        raise NoSolution(f"the process that asks answered no JSON: {done.stdout[:300]!r}") from error
+        # its end: of a long answer the beginning is cut already
+        raise NoSolution(f"the process that asks answered no JSON: {done.stdout[-300:]!r}") from error
     if error is not None:
-        raise NoSolution(" ".join(str(error).split())[:300])
+        # before it is cut: half a key would be found no more
+        raise NoSolution(" ".join(without(key, str(error)).split())[:300])
     if not text:
         raise NoSolution("the service found no solution")
     try:
@@ -130,7 +137,3 @@ def _claim(done: Finished) -> fits.Header:
             return fits.Header.fromstring(str(text)[:_LONGEST_ANSWER])
     except (OSError, ValueError, TypeError, fits.VerifyError) as error:
         raise NoSolution(f"its WCS cannot be read: {error}") from error
-
-
-def _without(key: str, text: str) -> str:
-    return text.replace(key, "<key>")

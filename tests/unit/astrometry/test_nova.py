@@ -213,12 +213,47 @@ def test_the_key_is_nowhere_to_be_read(request_, catalogs):
         assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("key", [KEY, "sesam\"o\\pen'ite\xefndeed"], ids=["plain", "to be quoted"])
+@pytest.mark.parametrize("said", ["key", "repr(key)", "json.dumps(key)"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "sys.exit({long})",
+        "print({long})",
+        "print(json.dumps({{'error': {long}}}))",
+        "print({long}, file=sys.stderr, flush=True); import os; os.kill(os.getpid(), 9)",
+    ],
+)
+def test_no_part_of_the_key_is_left_by_a_cut(request_, catalogs, key, said, how):
+    """Texts are cut to 300 characters, from either end: here in the middle of the key."""
+    tells = "import json, sys; key = json.load(sys.stdin)['key']; "
+    middle = len(key) // 2
+    long = f"'y' * (299 - {middle}) + {said} + 'x' * (299 - {middle})"
+    with pytest.raises(NoSolution) as caught:
+        solve_nova(request_, catalogs, SETTINGS, NovaAccess(key=key), program(tells + how.format(long=long)))
+    told = "".join(traceback.format_exception(caught.value))
+    assert "xxx" in told or "yyy" in told
+    assert "sam" not in told.replace("same", "")
+    assert "ndeed" not in told
+
+
 def test_the_key_is_no_argument(request_, catalogs, tmp_path):
     note = tmp_path / "arguments"
     text = f"import sys; open({str(note)!r}, 'w').write(open('/proc/self/cmdline').read())"
     with pytest.raises(NoSolution):
         solve_nova(request_, catalogs, SETTINGS, NovaAccess(key=KEY), program(text))
     assert note.read_text()
+    assert KEY not in note.read_text()
+
+
+@pytest.mark.parametrize("name", ["NIGHTFLOW_ASTROMETRY__NOVA_KEY", "nightflow_astrometry__nova_key"])
+def test_the_key_is_in_no_programs_environment(request_, catalogs, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, KEY)
+    note = tmp_path / "environment"
+    text = f"import os; open({str(note)!r}, 'w').write(repr(os.environ))"
+    with pytest.raises(NoSolution):
+        solve_nova(request_, catalogs, SETTINGS, NovaAccess(key=KEY), program(text))
+    assert "PATH" in note.read_text()
     assert KEY not in note.read_text()
 
 
