@@ -40,7 +40,7 @@ from nightflow.store.frames import frames_of
 from nightflow.store.models import Exposure
 from nightflow.store.overview import current_reduction
 
-__all__ = ["Detector", "Joint", "learned_layout", "rewrite_products", "solve_jointly"]
+__all__ = ["Detector", "Joint", "file_stem", "learned_layout", "rewrite_products", "solve_jointly"]
 
 Detector = Literal["own", "source-extractor"]
 
@@ -286,7 +286,7 @@ def _grouped(
         header = own[0][0]
         solved.append(
             Solved(
-                name=ONE if len(exposures) == 1 else _name(exposure),
+                name=ONE if len(exposures) == 1 else file_stem(exposure),
                 chips=tuple(chip for _, chip in own),
                 exptime=header.exptime,
                 filter=header.filter,
@@ -296,9 +296,12 @@ def _grouped(
     return solved
 
 
-def _name(exposure: Exposure) -> str:
-    """Return the stem of an exposure's files: its own name as far as it is plain, and its number."""
-    stem = _UNSAFE.sub("_", _SUFFIXES.sub("", Path(exposure.path).name))[:60].lstrip(".") or "exposure"
+def file_stem(exposure: Exposure) -> str:
+    """Return the stem of an exposure's files: its own name as far as it is plain, and its number.
+
+    It never begins with a hyphen: SCAMP would take it for an option.
+    """
+    stem = _UNSAFE.sub("_", _SUFFIXES.sub("", Path(exposure.path).name))[:60].lstrip("-") or "exposure"
     return f"{stem}-e{exposure.id}"
 
 
