@@ -257,7 +257,7 @@ def _summary(rows: Sequence[Row]) -> PointingSummary:
         trend_dec=trends[1],
         scale=_median(_column(rows, "scale")),
         scale_scatter=_scatter(_column(rows, "scale_change")),
-        rotation=_median(_rotations(first)[0]),
+        rotation=_median(_rotations(first)[0]) % 360.0,
         rotation_scatter=_scatter(_column(rows, "rotation_change")),
         rms_arcsec=_median(_column(rows, "wcs_rms_arcsec")),
         n_outliers=sum(bool(row["outlier"]) for row in rows),

@@ -62,6 +62,14 @@ def test_offsets_and_trend_are_the_true_ones() -> None:
     assert min(found.rotation % 360, -found.rotation % 360) < 0.002
 
 
+def test_a_position_angle_is_within_a_circle() -> None:
+    rows = night(6)
+    for row, rotation in zip(rows, (0.2, 359.9, 359.8, 359.9, 359.8, 359.9), strict=True):
+        row["rotation"] = rotation
+    (found,) = summarise_pointing(pointing_rows(rows))
+    assert found.rotation == pytest.approx(359.9, abs=1e-9)
+
+
 def test_a_flip_is_no_change_of_rotation() -> None:
     rows = pointing_rows(night())
     assert [row["turned"] for row in rows] == [number >= FLIP for number in range(24)]
