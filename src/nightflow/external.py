@@ -1,7 +1,9 @@
 """External programs, held to a time: started in a group of their own, which is gone when this returns.
 
 A solver may hang, crash, fill its output, or leave children that ignore SIGTERM. Whatever it does, and
-whatever happens to us meanwhile, its whole group gets SIGKILL, its head is reaped and its pipes are closed.
+whatever is raised in us meanwhile, its whole group gets SIGKILL, its head is reaped and its pipes are closed.
+A signal that ends us without raising anything leaves it running, and its temporary folder: SIGKILL always,
+SIGTERM and SIGHUP unless they are made an exit (`nightflow.commands.signals`).
 The head is reaped last: until then the group's number stays taken, so that the signal can hit nobody else,
 also where the head has ended long before its children.
 """

@@ -23,6 +23,7 @@ from nightflow.commands.common import (
     say,
     settings_or_exit,
 )
+from nightflow.commands.signals import exit_on_signals
 from nightflow.config import load_settings
 from nightflow.errors import NightflowError
 from nightflow.pipeline.backfill import known_nights, select
@@ -57,6 +58,7 @@ class Until(StrEnum):
     APPEND = "append"
 
 
+@exit_on_signals()
 def run(
     paths: Annotated[list[Path], typer.Argument(help="Files or folders.")],
     config: ConfigOption = None,
@@ -111,6 +113,7 @@ def watch(
     console.print(_counted({str(state): number for state, number in ended.items()}))
 
 
+@exit_on_signals()
 def backfill(
     config: ConfigOption = None,
     since: Annotated[
@@ -151,6 +154,7 @@ def backfill(
     _conclude(report)
 
 
+@exit_on_signals()
 def finish(
     night: Annotated[str, typer.Argument(help="Date of the evening, as YYYY-MM-DD.")],
     config: ConfigOption = None,

@@ -23,6 +23,7 @@ from nightflow.commands.common import (
     print_rows,
     write_named,
 )
+from nightflow.commands.signals import exit_on_signals
 from nightflow.config import Settings
 from nightflow.pipeline.joint_solution import Joint, learned_layout, rewrite_products, solve_jointly
 from nightflow.store.frames import frames_of
@@ -43,6 +44,7 @@ class Detections(StrEnum):
     SOURCE_EXTRACTOR = "source-extractor"
 
 
+@exit_on_signals()
 def scamp(
     exposures: Annotated[
         list[str],

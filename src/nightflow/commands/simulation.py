@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Annotated
 import typer
 
 from nightflow.commands.common import console, fail, note
+from nightflow.commands.signals import exit_on_signals
 from nightflow.errors import NightflowError
 from nightflow.simulate import (
     NightPlan,
@@ -69,6 +68,7 @@ def _write(plan: NightPlan, camera: CameraKind, out: Path) -> int:
     return len(write_night(plan, out).frames)
 
 
+@exit_on_signals()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where everything goes; emptied first.")] = Path("demo-night"),
     cadence: Annotated[float, typer.Option(help="Seconds between two frames that land.")] = 0.5,
@@ -77,8 +77,6 @@ def demo(
     """Simulate a night, let it land under `watch`, plot the transit; exits with 1 if anything is wrong."""
     from nightflow.demo.night import run_demo
 
-    # A SIGTERM must end server and watcher, too: an exit runs the blocks that stop them.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         report = run_demo(
             folder.resolve(), cadence=cadence, keep=keep, say=lambda line: console.print(line, soft_wrap=True)
