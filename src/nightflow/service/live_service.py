@@ -180,6 +180,8 @@ class LiveService:
         self._store = Outage("the store")
         self._starting = Outage("a worker")
         self._reducing: set[int] = set()
+        self._finishing: set[int] = set()
+        """Settled, with products or a run that are not at their end."""
         self._unsettled: set[int] = set()
         self._leasing = asyncio.Lock()
         self._turns = Turns()
@@ -406,7 +408,8 @@ class LiveService:
             release(self._database, exposure_id, self._lease_name)
             self._unsettled.discard(exposure_id)
         # All leases of this process bear one name: one that has ended, because the clock was set or the store
-        # was away, must not be taken a second time while its exposure is in work.
+        # was away, must not be taken a second time while its exposure is in work; nor one that was queued
+        # again as it was concluded, before the worker is done with it.
         seconds = self._settings.watch.lease_seconds
         now, in_work = _now(), set(self._reducing)
         return lease(
@@ -414,7 +417,7 @@ class LiveService:
             self._lease_name,
             now=now,
             seconds=seconds,
-            but=in_work,
+            but=in_work | self._finishing,
             suspects=not in_work,
             patient=self._turns.patient(now),
         )
@@ -458,9 +461,10 @@ class LiveService:
             ended = await reduced.rest
             if ended.error:
                 raise RetryLater(ended.error) if ended.store else RuntimeError(ended.error)
+        self._finishing.add(exposure_id)
+        self._do_behind(self._see_to_the_rest(exposure, exposure_id, run, reduced))
         if run is not None:
             await asyncio.to_thread(note_run, self._database, exposure_id, run.id)
-        self._do_behind(self._see_to_the_rest(exposure, run, reduced))
 
     async def _run_of(self, exposure: Exposure) -> BegunRun | None:
         """Return the run of an exposure, if there is a server; showing it never decides about it."""
@@ -496,7 +500,9 @@ class LiveService:
         self._behind.add(task)
         task.add_done_callback(self._behind.discard)
 
-    async def _see_to_the_rest(self, exposure: Exposure, run: BegunRun | None, reduced: Reduced) -> None:
+    async def _see_to_the_rest(
+        self, exposure: Exposure, exposure_id: int, run: BegunRun | None, reduced: Reduced
+    ) -> None:
         """Take note of how the products of a settled exposure, and its run, ended."""
         try:
             ended: Ended = await reduced.rest
@@ -507,6 +513,8 @@ class LiveService:
                 log.warning("%s: %s", exposure.path, warning)
                 await self._warn(frame_id, warning)
             return
+        finally:
+            self._finishing.discard(exposure_id)
         await self._end_run(run, ended.fault)
         if self._runs is not None and ended.direct is not None and ended.direct.state != "lost":
             self._runs.remember(ended.direct)

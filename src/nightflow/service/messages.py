@@ -69,8 +69,19 @@ class RunFault:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """To a worker: reduce this exposure, as this run where there is one."""
+    """To a worker: reduce this exposure, as this run where there is one.
 
+    Attributes
+    ----------
+    number : int
+        Of the task. An exposure may be queued again, and given out once more, as it is concluded: its id does
+        not tell the two apart.
+    exposure_id : int
+    path : str
+    run : BegunRun, optional
+    """
+
+    number: int
     exposure_id: int
     path: str
     run: BegunRun | None = None
@@ -85,16 +96,17 @@ class Leave:
 class Step:
     """From a worker: a step on a row of the ledger (a frame, or the exposure itself) begins or has ended."""
 
+    task: int
     name: str
-    exposure_id: int
     row: int
     begins: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settled:
     """From a worker: the ledger says how an exposure ended; its products may still be written."""
 
+    task: int
     outcome: Outcome
 
 
@@ -123,7 +135,8 @@ class Ended:
 
     Attributes
     ----------
-    exposure_id : int
+    task : int
+        Its number.
     fault : RunFault, optional
         Of its run.
     direct : Outcome, optional
@@ -134,7 +147,7 @@ class Ended:
         Whether that was the store, so that it may be settled later.
     """
 
-    exposure_id: int
+    task: int
     fault: RunFault | None = None
     direct: Outcome | None = None
     error: str = ""

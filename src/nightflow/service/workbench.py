@@ -73,6 +73,10 @@ class _Bench:
         self._speaking = threading.Lock()
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
         self._jobs: set[asyncio.Task[None]] = set()
+        self._numbers: dict[int, int] = {}
+        """Exposure -> the task that has it in work."""
+        self._settled: set[int] = set()
+        """Tasks in work whose exposure is settled."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="products")
         self._room = threading.BoundedSemaphore(FRAMES_BEHIND)
         self._told = Told()
@@ -106,24 +110,32 @@ class _Bench:
             await asyncio.wait(self._jobs)
 
     def began(self, step: str, exposure_id: int, row: int) -> None:
-        self._say(Step(name=step, exposure_id=exposure_id, row=row, begins=True))
+        self._say(Step(task=self._task_of(exposure_id), name=step, row=row, begins=True))
 
     def ended(self, step: str, exposure_id: int, row: int) -> None:
-        self._say(Step(name=step, exposure_id=exposure_id, row=row, begins=False))
+        self._say(Step(task=self._task_of(exposure_id), name=step, row=row, begins=False))
 
     def settled(self, outcome: Outcome) -> None:
-        self._say(Settled(outcome))
+        number = self._task_of(outcome.exposure_id)
+        self._settled.add(number)
+        self._say(Settled(task=number, outcome=outcome))
+
+    def _task_of(self, exposure_id: int) -> int:
+        """Return the task that has an exposure in work; 0, which is none, where it has ended."""
+        return self._numbers.get(exposure_id, 0)
 
     async def _reduce(self, task: Task) -> None:
         """Reduce an exposure; whatever goes wrong with it, the service hears that it has ended."""
         fault: RunFault | None = None
         direct: Outcome | None = None
         error, store = "", False
+        self._numbers[task.exposure_id] = task.number
         try:
             if task.run is not None and self._execute is not None:
                 fault = await self._execute(task)
             # No server, or it vanished before the flow began: the same functions without it.
-            if await asyncio.to_thread(self._is_mine, task.exposure_id):
+            # What was settled may have been queued again, and leased in this very name, since.
+            if task.number not in self._settled and await asyncio.to_thread(self._is_mine, task.exposure_id):
                 direct = await self._without_a_run(task.exposure_id)
         except NightflowError as problem:
             error, store = str(problem), True
@@ -132,7 +144,9 @@ class _Bench:
             error = f"{type(problem).__name__}: {problem}"
         for lesson in await asyncio.to_thread(self._told.take):
             self._say(lesson)
-        self._say(Ended(exposure_id=task.exposure_id, fault=fault, direct=direct, error=error, store=store))
+        self._numbers.pop(task.exposure_id, None)
+        self._settled.discard(task.number)
+        self._say(Ended(task=task.number, fault=fault, direct=direct, error=error, store=store))
 
     async def _without_a_run(self, exposure_id: int) -> Outcome:
         due: list[Future[object]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import signal
 import time
@@ -121,6 +122,7 @@ class Worker:
         self._lease_name = lease_name
         self._lessons = lessons or Lessons()
         self._heard: dict[tuple[object, ...], Learned] = {}
+        self._numbers = itertools.count(1)
         self._jobs: dict[int, _Job] = {}
         self._leaving = False
         self._cause = ""
@@ -178,10 +180,11 @@ class Worker:
         job = _Job(since=now, settled=loop.create_future(), ended=loop.create_future(), last_step=now)
         job.ended.add_done_callback(_seen)
         job.settled.add_done_callback(_seen)
-        self._jobs[exposure_id] = job
+        number = next(self._numbers)
+        self._jobs[number] = job
         with suppress(OSError):  # it is dead: the watch sees it
             self._teach()
-            self._connection.send(Task(exposure_id=exposure_id, path=path, run=run))
+            self._connection.send(Task(number=number, exposure_id=exposure_id, path=path, run=run))
         return Reduced(await job.settled, job.ended)
 
     def _teach(self) -> None:
@@ -272,17 +275,17 @@ class Worker:
                 if not self._ready.done():
                     self._ready.set_result(message)
             case Step():
-                if message.exposure_id in self._jobs:
-                    _note(self._jobs[message.exposure_id], message)
+                if message.task in self._jobs:
+                    _note(self._jobs[message.task], message)
             case Learned():
                 self._lessons.add(message)
                 self._heard[message.key] = message
             case Settled():
-                job = self._jobs.get(message.outcome.exposure_id)
+                job = self._jobs.get(message.task)
                 if job is not None and not job.settled.done():
                     job.settled.set_result(message.outcome)
             case Ended():
-                job = self._jobs.pop(message.exposure_id, None)
+                job = self._jobs.pop(message.task, None)
                 if job is not None:
                     for future, result in ((job.settled, None), (job.ended, message)):
                         if not future.done():

@@ -125,17 +125,17 @@ class StrawWorker:
         if self.deaths:
             self.alive = False
             raise self.deaths.pop()
-        ended = Ended(exposure_id=exposure_id)
+        ended = Ended(task=1)
         try:
             if run is not None:
                 await self.straw.execute(exposure_id)
             if await asyncio.to_thread(self.has, exposure_id):
                 direct = await asyncio.to_thread(self.straw.reduce_directly, exposure_id)
-                ended = Ended(exposure_id=exposure_id, direct=direct)
+                ended = Ended(task=1, direct=direct)
         except NightflowError as error:
-            ended = Ended(exposure_id=exposure_id, error=str(error), store=True)
+            ended = Ended(task=1, error=str(error), store=True)
         except Exception as error:  # noqa: BLE001
-            ended = Ended(exposure_id=exposure_id, error=str(error))
+            ended = Ended(task=1, error=str(error))
         rest = self.rest or asyncio.get_running_loop().create_future()
         if self.rest is None:
             rest.set_result(ended)

@@ -126,7 +126,7 @@ def reduce(runs: PrefectRuns) -> str | None:
         if run is None:
             return None
         executor = RunExecutor(Reducer())  # type: ignore[arg-type]
-        await runs.end(run, await executor(Task(exposure_id=3, path=EXPOSURE.path, run=run)))
+        await runs.end(run, await executor(Task(number=1, exposure_id=3, path=EXPOSURE.path, run=run)))
         return run.id
 
     return asyncio.run(main())

@@ -27,21 +27,22 @@ from astropy.wcs import WCS
 from nightflow.config import Settings
 from nightflow.detector.master_frame import SaturatedPixels
 from nightflow.pipeline import reducer as reducer_module
-from nightflow.pipeline.reducer import STEPS
+from nightflow.pipeline.reduce_exposure import reduce_exposure
+from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.service import live_service
 from nightflow.service import worker as worker_module
 from nightflow.service.leases import worker_name
 from nightflow.service.lessons import KEPT, Lessons
 from nightflow.service.live_service import LiveService
 from nightflow.service.memory import memory_of, memory_of_the_machine
-from nightflow.service.messages import Ended, Learned
+from nightflow.service.messages import BegunRun, Ended, Learned, RunFault, Task
 from nightflow.service.nursery import Nursery, NurseryGone
-from nightflow.service.workbench import serve
+from nightflow.service.workbench import Execute, serve
 from nightflow.service.worker import Reduced, Worker, WorkerDied, allowed_memory
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of
 from nightflow.store.leases import lease_exposure
-from nightflow.store.ledger import receive
+from nightflow.store.ledger import receive, requeue
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import get_exposure
 from tests.unit.pipeline.station import Station
@@ -494,6 +495,105 @@ def test_a_stop_ends_what_takes_too_long_and_hands_it_back(
     row = get_exposure(database, exposure_id)
     assert row is not None
     assert (row.state, row.leased_by, row.attempts) == (State.RECEIVED, None, 0)
+
+
+def queued_again_once(monkeypatch: pytest.MonkeyPatch, mark: Path) -> None:
+    """Let the first exposure be queued again as it is concluded, as where its calibration came meanwhile."""
+
+    def follow_up(self: Reducer, exposure: Exposure, *_: Any) -> None:
+        if not mark.exists():
+            mark.touch()
+            assert requeue(self.database, [exposure.id or 0], now=datetime.now(UTC)) == 1
+
+    monkeypatch.setattr(Reducer, "_follow_up", follow_up)
+
+
+def with_a_tail(root: Path, tail: Callable[[], Any]) -> Callable[[Reducer], Execute]:
+    """Return what executes runs that have something to say to their server when the ledger has settled."""
+
+    def execution(reducer: Reducer) -> Execute:
+        async def execute(task: Task) -> RunFault | None:
+            (root / "runs").open("a").write("begins\n")
+            await asyncio.to_thread(reduce_exposure, reducer, task.exposure_id, worker_name())
+            await asyncio.to_thread(tail)
+            (root / "runs").open("a").write("ends\n")
+            return None
+
+        return execute
+
+    return execution
+
+
+RUN = BegunRun(id="run", content="")
+
+
+def test_what_is_queued_again_as_it_is_concluded_is_the_next_ones_to_reduce(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held by the same service again while the first run has its last words."""
+    step_of_straw(monkeypatch)
+    queued_again_once(monkeypatch, station.root / "again")
+    gate = station.root / "gate"
+    execution = with_a_tail(station.root, lambda: wait_until(gate.exists, "the gate to open"))
+    exposure = leased(station, database)
+    exposure_id = exposure.id or 0
+
+    async def main(nursery: Nursery) -> None:
+        worker = Worker(nursery, settings, worker_name())
+        await worker.start()
+        first = await asyncio.wait_for(worker.reduce(exposure_id, exposure.path, RUN), 60)
+        assert first.outcome is not None
+        now = datetime.now(UTC)
+        assert lease_exposure(database, exposure_id, worker_name(), now=now, seconds=600) is not None
+        gate.touch()
+        ended = await asyncio.wait_for(asyncio.shield(first.rest), 60)  # type: ignore[arg-type]
+        assert (ended.direct, ended.error) == (None, "")
+        row = get_exposure(database, exposure_id)
+        assert row is not None
+        assert row.state == State.REDUCING, "it was reduced by the task before"
+        again = await asyncio.wait_for(worker.reduce(exposure_id, exposure.path, RUN), 60)
+        assert again.outcome is not None
+        assert (await again.rest).task != ended.task
+        await worker.leave(5)
+
+    with Nursery(lambda connection: serve(connection, execution)) as nursery:
+        asyncio.run(main(nursery))
+
+
+def test_the_service_reduces_what_is_queued_again_as_it_is_concluded_once_more_and_then(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(live_service, "POLL_SECONDS", 0.05)
+    step_of_straw(monkeypatch)
+    queued_again_once(monkeypatch, station.root / "again")
+    exposure_id = received(station, database)
+
+    class Runs:
+        async def connect(self) -> bool:
+            return True
+
+        async def keep_connected(self) -> None:
+            await asyncio.sleep(3600)
+
+        async def begin(self, exposure: Exposure) -> BegunRun:
+            return RUN
+
+        async def end(self, run: BegunRun, fault: RunFault | None = None) -> None:
+            assert fault is None
+
+    execution = with_a_tail(station.root, lambda: time.sleep(0.7))
+    with Nursery(lambda connection: serve(connection, execution)) as nursery:
+        service = LiveService(
+            settings, database=database, reducer=None, runs=Runs(), stop=threading.Event(), until_idle=0.5,  # type: ignore[arg-type]
+            workers=lambda settings: Worker(nursery, settings, worker_name()),
+        )  # fmt: skip
+        asyncio.run(asyncio.wait_for(service.run(), 30))
+    row = get_exposure(database, exposure_id)
+    assert row is not None
+    assert (row.state, row.reason) == (State.DONE, "")
+    assert (station.root / "runs").read_text().split() == ["begins", "ends"] * 2
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_what_one_worker_learns_the_next_one_knows(
