@@ -26,7 +26,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Self
 
-from nightflow.errors import NightflowError
+from nightflow.errors import NightflowError, RetryLater
 
 __all__ = ["Nursery", "NurseryGone"]
 
@@ -70,7 +70,7 @@ class Nursery:
         theirs.close()
         self._control = ours
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._expected: deque[asyncio.Future[int]] = deque()
+        self._expected: deque[asyncio.Future[tuple[int, asyncio.Future[int]]]] = deque()
         self._living: dict[int, asyncio.Future[int]] = {}
         self._rest = b""
 
@@ -92,6 +92,8 @@ class Nursery:
 
         Raises
         ------
+        RetryLater
+            The system refuses another process now, for want of memory or of processes that may be.
         NurseryGone
         """
         loop = asyncio.get_running_loop()
@@ -99,16 +101,16 @@ class Nursery:
             self._loop = loop
             loop.add_reader(self._control, self._listen)
         ours, theirs = Pipe()
-        born: asyncio.Future[int] = loop.create_future()
+        born: asyncio.Future[tuple[int, asyncio.Future[int]]] = loop.create_future()
         self._expected.append(born)
         try:
             socket.send_fds(self._control, [_NOTE.pack(_FORK, 0, 0)], [theirs.fileno()])
-            pid = await born
+            pid, exited = await born
         except OSError as error:
             raise NurseryGone(f"no worker can be started any more: {error}") from error
         finally:
             theirs.close()
-        return pid, ours, self._living[pid]
+        return pid, ours, exited
 
     def kill(self, pid: int) -> None:
         """End a worker and what it has started at once; nothing happens where it has ended."""
@@ -139,9 +141,10 @@ class Nursery:
         if pid > 0:
             self._living[pid] = self._loop.create_future()
         if not born.done() and pid > 0:
-            born.set_result(pid)
+            # With its end, which may have come before anybody asks for it.
+            born.set_result((pid, self._living[pid]))
         elif not born.done():
-            born.set_exception(NurseryGone(f"no worker can be started: {os.strerror(status)}"))
+            born.set_exception(RetryLater(f"no worker can be started now: {os.strerror(status)}"))
 
     def _bury_all(self) -> None:
         if self._loop is not None:

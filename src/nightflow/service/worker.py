@@ -146,7 +146,7 @@ class Worker:
         Raises
         ------
         RetryLater
-            It cannot work, or was not ready in time.
+            It cannot be forked now, cannot work, has ended, or was not ready in time.
         NurseryGone
         """
         self.pid, self._connection, self._exited = await self._nursery.fork()
@@ -154,7 +154,8 @@ class Worker:
         self._ready: asyncio.Future[Ready | Unfit] = loop.create_future()
         loop.add_reader(self._connection, self._listen, self._connection)
         self._watching = asyncio.create_task(self._watch())
-        self._connection.send(Begin(settings=self._settings, lease_name=self._lease_name))
+        with suppress(OSError):  # it has been killed: its exit tells
+            self._connection.send(Begin(settings=self._settings, lease_name=self._lease_name))
         waiting: set[asyncio.Future[Any]] = {self._ready, self._exited}
         await asyncio.wait(waiting, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         answer = self._ready.result() if self._ready.done() else None
@@ -163,8 +164,13 @@ class Worker:
             with suppress(OSError):
                 self._teach()
             return
+        if isinstance(answer, Unfit):
+            why = answer.reason
+        elif self._exited.done():
+            why = _ending(self._exited.result())
+        else:
+            why = f"not ready in {START_SECONDS:.0f} s"
         self.kill("did not begin")
-        why = answer.reason if isinstance(answer, Unfit) else f"not ready in {START_SECONDS:.0f} s"
         raise RetryLater(f"worker {self.pid} cannot work: {why}")
 
     async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import faulthandler
 import hashlib
 import logging
@@ -26,6 +27,7 @@ from astropy.wcs import WCS
 
 from nightflow.config import Settings
 from nightflow.detector.master_frame import SaturatedPixels
+from nightflow.errors import RetryLater
 from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
@@ -429,6 +431,62 @@ def test_a_nursery_that_is_gone_is_said() -> None:
 
         pid = asyncio.run(main())
         wait_until(lambda: not is_there(pid), "the worker to end with it")
+
+
+def test_a_fork_that_is_refused_is_tried_again_later() -> None:
+    """For want of memory, or of processes that its user may have."""
+
+    def refuse_once() -> None:
+        fork = os.fork
+
+        def refusing() -> int:
+            os.fork = fork
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        os.fork = refusing
+
+    with Nursery(lambda connection: None, refuse_once) as nursery:
+
+        async def main() -> None:
+            with pytest.raises(RetryLater, match=r"no worker can be started now: Resource temporarily"):
+                await nursery.fork()
+            _, _, exited = await nursery.fork()
+            assert await asyncio.wait_for(exited, 10) == 0
+
+        asyncio.run(main())
+
+
+def test_a_worker_may_end_before_its_birth_is_heard_of() -> None:
+    with Nursery(lambda connection: None) as nursery:
+
+        async def main() -> None:
+            birth = asyncio.create_task(nursery.fork())
+            await asyncio.sleep(0)
+            time.sleep(0.5)  # both notes are there when the loop comes to listen
+            pid, _, exited = await asyncio.wait_for(birth, 10)
+            assert pid > 0
+            assert await asyncio.wait_for(exited, 10) == 0
+
+        asyncio.run(main())
+
+
+def test_a_worker_that_is_killed_before_it_begins_is_tried_again_later(settings: Settings) -> None:
+    class Late(Nursery):
+        async def fork(self) -> tuple[int, Connection, asyncio.Future[int]]:
+            pid, connection, exited = await super().fork()
+            self.kill(pid)
+            await exited
+            return pid, connection, exited
+
+    with Late(lambda connection: time.sleep(60)) as nursery:
+
+        async def main() -> None:
+            worker = Worker(nursery, settings, worker_name())
+            with pytest.raises(RetryLater, match=r"worker \d+ cannot work: was killed by SIGKILL"):
+                await worker.start()
+            assert not worker.alive
+
+        asyncio.run(main())
 
 
 def test_the_service_replaces_and_gives_up_and_goes_on(
