@@ -6,10 +6,10 @@ process. Whatever a worker remembers is told to the service when its exposure ha
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Any
 
 from nightflow.detector.persistence import SaturationMemory
@@ -90,15 +90,18 @@ class Lessons:
     """The service's collection: the newest of each kind, told to whoever has not heard it."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], Learned] = OrderedDict()
+        self._numbers = itertools.count(1)
+        self._kept: OrderedDict[tuple[object, ...], tuple[int, Learned]] = OrderedDict()
 
-    def add(self, lesson: Learned) -> None:
-        """Keep a lesson in the place of an older one; the oldest are forgotten."""
+    def add(self, lesson: Learned) -> int:
+        """Keep a lesson in the place of an older one, and return its number; the oldest are forgotten."""
         self._kept.pop(lesson.key, None)
-        self._kept[lesson.key] = lesson
+        number = next(self._numbers)
+        self._kept[lesson.key] = number, lesson
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+        return number
 
-    def all(self) -> Iterable[Learned]:
-        """Return what a new worker has to be told, the oldest first."""
-        return tuple(self._kept.values())
+    def all(self) -> dict[int, Learned]:
+        """Return what a new worker has to be told, by number, the oldest first."""
+        return dict(self._kept.values())

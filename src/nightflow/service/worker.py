@@ -121,7 +121,8 @@ class Worker:
         self._allowed = allowed_memory(settings)
         self._lease_name = lease_name
         self._lessons = lessons or Lessons()
-        self._heard: dict[tuple[object, ...], Learned] = {}
+        self._heard: set[int] = set()
+        """Numbers of the lessons that it knows."""
         self._numbers = itertools.count(1)
         self._jobs: dict[int, _Job] = {}
         self._leaving = False
@@ -195,10 +196,11 @@ class Worker:
 
     def _teach(self) -> None:
         """Tell it what others have learnt since."""
-        for lesson in self._lessons.all():
-            if self._heard.get(lesson.key) is not lesson:
-                self._heard[lesson.key] = lesson
+        lessons = self._lessons.all()
+        for number, lesson in lessons.items():
+            if number not in self._heard:
                 self._connection.send(lesson)
+        self._heard = set(lessons)
 
     async def leave(self, seconds: float) -> None:
         """Let it finish what it has in work, and end; end it after so many seconds."""
@@ -284,8 +286,7 @@ class Worker:
                 if message.task in self._jobs:
                     _note(self._jobs[message.task], message)
             case Learned():
-                self._lessons.add(message)
-                self._heard[message.key] = message
+                self._heard.add(self._lessons.add(message))
             case Settled():
                 job = self._jobs.get(message.task)
                 if job is not None and not job.settled.done():

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import errno
 import faulthandler
+import gc
 import hashlib
 import logging
 import os
@@ -693,13 +694,63 @@ def test_what_one_worker_learns_the_next_one_knows(
     assert seen.read_text() == "[132.8  11.8] (40, 32) [0 1 2]"
 
 
+def lessons_in_memory() -> int:
+    gc.collect()
+    return sum(isinstance(one, Learned) for one in gc.get_objects())
+
+
+def test_no_more_is_kept_of_what_a_worker_has_learnt_than_the_others_are_told(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker lives for nights, and each exposure teaches it something."""
+
+    def solve(work: Any, context: Any) -> dict[str, Any]:
+        for number in range(3 * KEPT if work.path.name == "a.fits" else 0):
+            saturated = SaturatedPixels(mjd_end=float(number), shape=(32, 40), index=np.arange(3))
+            context.saturation.remember(work.header, saturated)
+        return {}
+
+    step_of_straw(monkeypatch)
+    monkeypatch.setitem(reducer_module._WORKERS, "solve", solve)
+    before = lessons_in_memory()
+
+    async def use(worker: Worker) -> tuple[int, int]:
+        counted = []
+        for name in ("a.fits", "b.fits"):
+            await (await reduce(worker, leased(station, database, name))).rest
+            counted.append(lessons_in_memory() - before)
+        return counted[0], counted[1]
+
+    assert with_worker(settings, use) == (KEPT, KEPT)
+
+
+def test_a_lesson_is_told_once_and_its_successor_again(settings: Settings) -> None:
+    lessons = Lessons()
+    worker = Worker(None, settings, worker_name(), lessons)  # type: ignore[arg-type]
+    told: list[bytes] = []
+
+    class Pipe:
+        def send(self, message: Learned) -> None:
+            told.append(message.content)
+
+    worker._connection = Pipe()  # type: ignore[assignment]
+    lessons.add(Learned(memory="pointings", key=("M 67",), content=b"another one's"))
+    worker._take(Learned(memory="pointings", key=("M 44",), content=b"its own"))
+    for _ in range(2):
+        worker._teach()
+    assert told == [b"another one's"]
+    lessons.add(Learned(memory="pointings", key=("M 44",), content=b"a newer one"))
+    worker._teach()
+    assert told == [b"another one's", b"a newer one"]
+
+
 def test_lessons_are_bounded_and_the_newest_of_a_kind_counts() -> None:
     lessons = Lessons()
     for number in range(KEPT + 3):
         lessons.add(Learned(memory="saturation", key=(number,), content=b"old"))
     newest = Learned(memory="saturation", key=(10,), content=b"new")
     lessons.add(newest)
-    known = list(lessons.all())
+    known = list(lessons.all().values())
     assert len(known) == KEPT
     assert known[-1] is newest
     assert [lesson.content for lesson in known if lesson.key == (10,)] == [b"new"]
