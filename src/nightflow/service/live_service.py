@@ -118,7 +118,7 @@ class Reload(Protocol):
         """Set when somebody wants them."""
 
     def __call__(self, settings: Settings) -> tuple[Settings, Any]:
-        """Return settings and reducer that take the place of ``settings``; nothing is in work meanwhile.
+        """Return settings and reducer that take the place of ``settings``; called from a thread.
 
         Raises
         ------
@@ -232,24 +232,19 @@ class LiveService:
         if self._reload is None or not self._reload.asked.is_set():
             return
         self._reload.asked.clear()
-        async with self._leasing:
-            # Pixels of an exposure that is in work live in the old reducer.
-            while self._reducing and not self._stop.is_set():
-                await asyncio.sleep(POLL_SECONDS / 10)
-            if self._stop.is_set():
-                return
-            try:
-                settings, reducer = await asyncio.to_thread(self._reload, self._settings)
-            except NightflowError as error:
-                log.error("new settings not taken, the old ones stay: %s", error)
-                return
-            except Exception:  # the night goes on with what it has
-                log.exception("new settings not taken, the old ones stay")
-                return
-            self._settings, self._reducer = settings, reducer
-            self._generation += 1
-            if self._runs is not None:
-                self._runs.use(reducer)
+        try:
+            settings, reducer = await asyncio.to_thread(self._reload, self._settings)
+        except NightflowError as error:
+            log.error("new settings not taken, the old ones stay: %s", error)
+            return
+        except Exception:  # the night goes on with what it has
+            log.exception("new settings not taken, the old ones stay")
+            return
+        # What is in work goes on in its worker, with the reducer that it has there.
+        self._settings, self._reducer = settings, reducer
+        self._generation += 1
+        if self._runs is not None:
+            self._runs.use(reducer)
         sensor.look_at(_places(settings))
         log.info("new settings taken")
 
@@ -334,7 +329,7 @@ class LiveService:
                     await worker.leave(self._patience(LEAVE_SECONDS))
                     worker = None
                 else:
-                    await self._serve(number, worker)
+                    await self._serve(number, worker, generation)
             if worker is not None:
                 await worker.leave(self._patience(LEAVE_SECONDS))
                 worker = None
@@ -356,11 +351,15 @@ class LiveService:
         self._starting.answered()
         return worker
 
-    async def _serve(self, number: int, worker: LiveWorker) -> None:
+    async def _serve(self, number: int, worker: LiveWorker, generation: int) -> None:
         """Give a worker the next exposure, or wait for one."""
         exposure = await self._lease(number)
         if exposure is None:
             await self._nap(POLL_SECONDS)
+        elif generation != self._generation:  # new settings came meanwhile: it is the next worker's
+            assert exposure.id is not None
+            self._unsettled.add(exposure.id)
+            self._reducing.discard(exposure.id)
         else:
             await self._reduce(worker, exposure)
 
@@ -558,7 +557,7 @@ class LiveService:
         return time.monotonic() - self._last_busy >= self._until_idle
 
     async def _busy(self, sensor: Sensor) -> bool:
-        if self._reducing or self._behind or sensor.waiting > 0 or self._store.lasts:
+        if self._reducing or self._unsettled or self._behind or sensor.waiting > 0 or self._store.lasts:
             return True
         try:
             return await asyncio.to_thread(queue_length, self._database) > 0

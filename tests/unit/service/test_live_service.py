@@ -525,6 +525,68 @@ def test_new_settings_count_from_the_next_frame_on(
     assert counts(straw.database)[State.DONE] == 4
 
 
+def test_new_settings_do_not_wait_for_the_slowest_exposure(settings: Settings, straw: Straw) -> None:
+    two = settings.model_copy(update={"watch": settings.watch.model_copy(update={"workers": 2})})
+    longer = two.model_copy(update={"watch": two.watch.model_copy(update={"lease_seconds": 301.0})})
+    reload = Reloading(longer)
+    ids = enqueue(straw.database, 4)
+    others = threading.Event()
+    done: list[int] = []
+    in_time: list[bool] = []
+
+    def work(exposure_id: int) -> None:
+        if exposure_id == ids[0]:
+            reload.asked.set()
+            in_time.append(others.wait(5))
+            return
+        time.sleep(0.1)
+        done.append(exposure_id)
+        if len(done) == 3:
+            others.set()
+
+    straw.work = work
+    service = LiveService(
+        two, database=straw.database, reducer=None, workers=straw.new_worker, runs=straw,
+        stop=threading.Event(), until_idle=0.3, reload=reload,
+    )  # fmt: skip
+    asyncio.run(service.run())
+    assert in_time == [True]
+    assert straw.used == ["another reducer"]
+    assert counts(straw.database)[State.DONE] == 4
+
+
+def test_a_worker_of_the_old_settings_begins_no_frame_that_it_got_as_they_changed(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = settings.model_copy(update={"watch": settings.watch.model_copy(update={"lease_seconds": 301.0})})
+    reload = Reloading(longer)
+    leased: list[int] = []
+    seconds: list[float] = []
+
+    def lease_as_they_change(database: Database, *arguments: Any, **options: Any) -> Exposure | None:
+        exposure = lease(database, *arguments, **options)
+        if exposure is not None:
+            leased.append(exposure.id or 0)
+            if len(leased) == 1:
+                reload.asked.set()
+                time.sleep(0.5)
+        return exposure
+
+    monkeypatch.setattr(live_service, "lease", lease_as_they_change)
+    straw.work = lambda _: seconds.append(straw.workers[-1].settings.watch.lease_seconds)
+    [exposure_id] = enqueue(straw.database, 1)
+    service = LiveService(
+        settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=straw,
+        stop=threading.Event(), until_idle=0.3, reload=reload,
+    )  # fmt: skip
+    asyncio.run(service.run())
+    assert leased == [exposure_id, exposure_id]
+    assert seconds == [301.0]
+    exposure = get_exposure(straw.database, exposure_id)
+    assert exposure is not None
+    assert (exposure.state, exposure.attempts) == (State.DONE, 0)
+
+
 def test_fewer_workers_end_as_they_finish(settings: Settings, straw: Straw) -> None:
     two = settings.model_copy(update={"watch": settings.watch.model_copy(update={"workers": 2})})
     reload = Reloading(settings)
