@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from nightflow.config import Settings
@@ -29,6 +30,7 @@ from nightflow.service.instance_lock import InstanceLock, InstanceTaken
 from nightflow.service.leases import count_death, note_run, worker_name
 from nightflow.service.messages import BegunRun, Ended, RunFault
 from nightflow.service.outage import Outage
+from nightflow.service.process import in_daemon_thread
 from nightflow.service.turns import Turns
 from nightflow.service.worker import Reduced, WorkerDied
 from nightflow.store.database import Database
@@ -310,7 +312,7 @@ class LiveService:
             if reducer is not self._reducer:
                 reducer, housekeeping = self._reducer, self._housekeeping(self._reducer)
             try:
-                await asyncio.to_thread(housekeeping, _now())
+                await in_daemon_thread("housekeeping", partial(housekeeping, _now()))
             except NightflowError as error:
                 log.warning("housekeeping put off: %s", error)
             except Exception:  # the night goes on whatever is wrong with it

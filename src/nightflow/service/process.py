@@ -12,12 +12,15 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["run_in_thread", "set_by_hangup", "stopped_by_signals"]
+__all__ = ["in_daemon_thread", "run_in_thread", "set_by_hangup", "stopped_by_signals"]
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 def run_in_thread(main: Callable[[], Any]) -> None:
@@ -37,6 +40,24 @@ def run_in_thread(main: Callable[[], Any]) -> None:
         thread.join(0.2)
     if failures:
         raise failures[0]
+
+
+async def in_daemon_thread(name: str, work: Callable[[], _T]) -> _T:
+    """Return what is done in a thread of its own, for which the end of the process does not wait.
+
+    The threads of `asyncio.to_thread` are waited for, as long as they take, when the event loop ends.
+    """
+    future: Future[_T] = Future()
+    future.set_running_or_notify_cancel()  # who gives up waiting cannot cancel it: it may still say its end
+
+    def target() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # it is raised again where it is waited for
+            future.set_exception(error)
+
+    threading.Thread(target=target, name=name, daemon=True).start()
+    return await asyncio.wrap_future(future)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from nightflow.service.leases import worker_name
 from nightflow.service.live_service import LiveService
 from nightflow.service.messages import BegunRun, Ended, RunFault
 from nightflow.service.outage import Outage
+from nightflow.service.process import run_in_thread
 from nightflow.service.worker import Reduced, WorkerDied
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of, record_frames, settle_frame
@@ -190,6 +191,28 @@ def test_house_is_kept_whatever_goes_wrong_there(
     assert stop.is_set()
     assert "housekeeping put off: locked" in caplog.text
     assert "housekeeping failed; it is tried again" in caplog.text
+
+
+def test_a_stop_does_not_wait_for_housekeeping(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may build masters for minutes, or wait for a server that is told something."""
+    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.01)
+    stop, over = threading.Event(), threading.Event()
+
+    def housekeeping(now: datetime) -> None:
+        stop.set()
+        over.wait(60)
+
+    service = LiveService(
+        settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=None, stop=stop,
+        housekeeping=lambda reducer: housekeeping,
+    )  # fmt: skip
+    began = time.monotonic()
+    run_in_thread(service.run)
+    took = time.monotonic() - began
+    over.set()
+    assert took < 10
 
 
 def enqueue(database: Database, number: int) -> list[int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 
 import pytest
 
-from nightflow.service.process import run_in_thread, stopped_by_signals
+from nightflow.service.process import in_daemon_thread, run_in_thread, stopped_by_signals
 
 
 def test_the_first_signal_stops_in_order_and_the_handlers_come_back() -> None:
@@ -40,3 +41,25 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
     run_in_thread(main)
     assert seen == [before]
+
+
+def test_what_is_done_in_a_daemon_thread_returns_and_fails_as_if_it_were_done_here() -> None:
+    assert asyncio.run(in_daemon_thread("rooms", lambda: threading.current_thread().name)) == "rooms"
+    assert asyncio.run(in_daemon_thread("rooms", lambda: threading.current_thread().daemon))
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(in_daemon_thread("rooms", lambda: 1 / 0))
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_daemon_thread_that_nobody_waits_for_any_more_ends_in_silence() -> None:
+    go_on = threading.Event()
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(in_daemon_thread("late", go_on.wait), 0.05)
+
+    asyncio.run(give_up())
+    [late] = [thread for thread in threading.enumerate() if thread.name == "late"]
+    go_on.set()
+    late.join(5)
+    assert not late.is_alive()
