@@ -25,6 +25,8 @@ _HOURS = 3.0
 _FEWEST = 5
 """Zero points that tell what is usual."""
 _NAMED = 3
+_LATE = timedelta(minutes=2)
+"""How long after its moment a failure may come into the ledger: the store may be locked for 30 s."""
 
 
 class Alarms:
@@ -48,6 +50,8 @@ class Alarms:
         self._database = database
         self._tell = tell
         self._began = self._last = now
+        self._told_failures: set[tuple[int | None, datetime | None]] = set()
+        """Exposures that failed in the last minutes, and when."""
         self._missed = False
         self._low: set[Path] = set()
         self._told_zero_points: set[int] = set()
@@ -70,7 +74,9 @@ class Alarms:
         self._room()
 
     def _failed(self, now: datetime) -> None:
-        failed = failed_since(self._database, self._last)
+        recent = failed_since(self._database, max(self._began, self._last - _LATE))
+        failed = [one for one in recent if (one.id, one.done_at) not in self._told_failures]
+        self._told_failures = {(one.id, one.done_at) for one in recent}
         self._last = now
         if not failed:
             return

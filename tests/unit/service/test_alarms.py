@@ -16,8 +16,9 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.service.alarms import Alarms
 from nightflow.store.database import Database
 from nightflow.store.frames import record_frames
-from nightflow.store.ledger import receive, settle_exposure
+from nightflow.store.ledger import receive, requeue, settle_exposure
 from nightflow.store.models import State
+from nightflow.store.overview import failed_since
 from nightflow.store.records import MeasurementColumns, ReductionRecord
 from nightflow.store.writer import append
 from tests.unit.store.builders import columns, sha, stars
@@ -88,6 +89,44 @@ def test_frames_that_fail_are_told_once_and_together(tmp_path: Path, ledger: Dat
     assert "/incoming/bad1.fits: KeyError: 1" in text
     assert "and 2 more" in text
     assert watch.look(after(3)) == []
+
+
+def test_a_failure_that_is_committed_after_the_look_is_told_with_the_next_one(
+    tmp_path: Path, ledger: Database
+) -> None:
+    """Its moment is taken before it has its turn at the store, for which it may wait."""
+    watch = Watch(tmp_path, ledger)
+    fail(ledger, 1, 0.8)
+    assert [event for event, _ in watch.look(after(1))] == ["failed_frames"]
+    fail(ledger, 2, 0.7)
+    ((_, text),) = watch.look(after(2))
+    assert text.startswith("a frame failed")
+    assert "/incoming/bad2.fits" in text
+    assert watch.look(after(3)) == []
+
+
+def test_what_fails_once_more_is_told_once_more_and_nothing_older_than_the_service(
+    tmp_path: Path, ledger: Database
+) -> None:
+    fail(ledger, 0, -0.1)
+    watch = Watch(tmp_path, ledger)
+    fail(ledger, 1, 0.5)
+    assert len(watch.look(after(1))) == 1
+    (again,) = [one.id for one in failed_since(ledger, MIDNIGHT)]
+    assert again is not None
+    requeue(ledger, [again], now=after(1.1))
+    settle_exposure(ledger, again, State.FAILED, "KeyError: 1", now=after(1.2))
+    ((_, text),) = watch.look(after(2))
+    assert text.startswith("a frame failed")
+    assert "/incoming/bad1.fits" in text
+
+
+def test_what_was_told_is_remembered_no_longer_than_it_is_looked_at(tmp_path: Path, ledger: Database) -> None:
+    watch = Watch(tmp_path, ledger)
+    for number in range(8):
+        fail(ledger, number, number + 0.5)
+        assert len(watch.look(after(number + 1))) == 1
+    assert len(watch.alarms._told_failures) <= 3
 
 
 def test_a_night_without_frames_is_told_once(tmp_path: Path, ledger: Database) -> None:
