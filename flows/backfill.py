@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.form import with_form
 from flows.ingest import reduce_one
 from tasks.context import batch_reduction
 from tasks.select_backfill import select_backfill
@@ -37,9 +38,10 @@ def backfill_name() -> str:
     flow_run_name=backfill_name,
     persist_result=False,
 )
+@with_form
 async def backfill(
     since: Annotated[date | None, Field(description="First night, by its evening's date")] = None,
-    until: Annotated[date | None, Field(description="Last night")] = None,
+    until: Annotated[date | None, Field(description="Last night, likewise")] = None,
     night: Annotated[date | None, Field(description="This night only")] = None,
     path: Annotated[str, Field(description="Only files below this folder; new ones are received")] = "",
     force: Annotated[bool, Field(description="Also what nothing has changed for")] = False,

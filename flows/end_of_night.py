@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.form import with_form
 from tasks.conclude_night import conclude_night, which_nights
 from tasks.context import batch_reduction
 
@@ -37,6 +38,7 @@ def end_of_night_name() -> str:
     flow_run_name=end_of_night_name,
     persist_result=False,
 )
+@with_form
 async def end_of_night(
     night: Annotated[
         date | None, Field(description="Date of its evening; else each with frames that none has concluded")

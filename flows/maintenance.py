@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.form import with_form
 from tasks.maintain_store import maintain_store
 
 __all__ = ["maintenance"]
@@ -20,6 +21,7 @@ __all__ = ["maintenance"]
     description="Back the store up, delete what nobody reads, and check that rows agree with rows and files.",
     persist_result=False,
 )
+@with_form
 async def maintenance(
     keep_backups: Annotated[int, Field(description="Backups that stay; 0: make none", ge=0)] = 7,
     prune_days: Annotated[

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from pydantic import Field
 
+from flows.form import with_form
 from tasks.build_masters import build_all_masters
 from tasks.context import batch_reduction
 
@@ -28,16 +30,12 @@ def masters_name() -> str:
     flow_run_name=masters_name,
     persist_result=False,
 )
-async def build_masters(instrument: str = "", night: str = "") -> State[Any]:
-    """Build every master that the calibrations of the ledger allow; what exists is left as it is.
-
-    Parameters
-    ----------
-    instrument : str
-        Only this camera; empty: all.
-    night : str
-        Only calibrations of this night, as 2024-05-12; empty: all.
-    """
+@with_form
+async def build_masters(
+    instrument: Annotated[str, Field(description="Only this camera; empty: all")] = "",
+    night: Annotated[str, Field(description="Only of this night, as 2024-05-12; empty: all")] = "",
+) -> State[Any]:
+    """Build every master that the calibrations of the ledger allow; what exists is left as it is."""
     with batch_reduction():
         masters = await build_all_masters(instrument or None, night or None)
     kinds = Counter(f"{master['kind']} {master['state']}" for master in masters)

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.form import with_form
 from tasks.prefetch_catalog import prefetch_catalog
 
 __all__ = ["prefetch", "prefetch_name"]
@@ -28,6 +29,7 @@ def prefetch_name() -> str:
     flow_run_name=prefetch_name,
     persist_result=False,
 )
+@with_form
 async def prefetch(
     service: Annotated[str, Field(description="gaia, apass, panstarrs or sdss")] = "gaia",
     radius: Annotated[float, Field(description="Degrees around each target", gt=0, le=10)] = 0.5,

@@ -9,12 +9,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
+from flows.form import with_form
 from tasks.send_message import send_message
 
 __all__ = ["tell"]
 
 
 @flow(name="tell", description="Send a message by [notify] in the settings.", persist_result=False)
+@with_form
 async def tell(
     event: Annotated[str, Field(description="Kind of event: one kind is not told again at once")],
     text: Annotated[str, Field(description="What to say")],

@@ -78,6 +78,13 @@ PUBLISHED = [
     "grade_reason",
     "color_term_err",
     "zp_origin",
+    "wcs_n_expected",
+    "wcs_chance_matches",
+    "wcs_log_false_alarm",
+    "wcs_corner_rms_arcsec",
+    "wcs_corner_err_arcsec",
+    "wcs_distortion",
+    "hour_angle",
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prefect.cli.deploy._models import PrefectYamlModel
 from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
 
 from nightflow.config import Settings, load_settings
 from nightflow.service.prefect_runs import INGEST, LIVE
@@ -43,6 +44,17 @@ def test_each_entry_point_is_the_flow_it_says(configuration: dict[str, Any]) -> 
     assert set(configuration["parameters"]) <= set(flow.parameters.properties)
     assert configuration["description"]
     assert "nightflow" in configuration["tags"]
+
+
+@pytest.mark.parametrize("configuration", configurations(), ids=lambda one: one["name"])
+def test_each_field_of_a_form_says_what_it_means(configuration: dict[str, Any]) -> None:
+    if configuration["name"] == LIVE:
+        pytest.skip("started by the service, not by people")
+    flow = load_flow_from_entrypoint(configuration["entrypoint"], use_placeholder_flow=False)
+    fields = parameter_schema(flow).model_dump_for_openapi()["properties"]
+    assert fields
+    for name, field in fields.items():
+        assert len(field.get("description", "")) > 10, name
 
 
 def test_the_live_deployment_is_the_one_that_the_service_makes() -> None:

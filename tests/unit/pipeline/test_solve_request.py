@@ -41,7 +41,10 @@ def test_ladder_and_key_of_the_site_reach_the_solver(monkeypatch):
         raise NoSolution("looked")
 
     monkeypatch.setattr("nightflow.pipeline.solve.climb", climb)
-    monkeypatch.setattr("nightflow.pipeline.solve.solve_request", lambda *args: None)
+    request = SimpleNamespace(shape=(100, 100))
+    monkeypatch.setattr("nightflow.pipeline.solve.solve_request", lambda *args: request)
+    monkeypatch.setattr("nightflow.pipeline.solve.known_distortions", lambda *args: [])
+    monkeypatch.setattr("nightflow.pipeline.solve.replace", lambda request, **changes: request)
     site = Settings(astrometry={"ladder": ["hint", "nova"], "nova_key": "sesame", "nova_seconds": 7.0})
     context = SimpleNamespace(settings=site, catalogs=None, index_folders=[])
     work = SimpleNamespace(

@@ -18,6 +18,7 @@ def upgrade() -> None:
     """Add the columns; what was counted as attempts so far were deaths of the service."""
     op.add_column("exposure", sa.Column("service_deaths", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("exposure", sa.Column("queued_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute("UPDATE exposure SET queued_at = received_at")
     op.execute("UPDATE exposure SET service_deaths = attempts, attempts = 0 WHERE attempts > 0")
 
 
