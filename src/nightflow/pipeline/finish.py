@@ -82,7 +82,7 @@ def finish_night(
     Masters are built from all calibration frames of the night; each exposure whose masters, software or
     profile are not those of its last reduction is reduced again, in the order of kind, time and content, so
     that the result does not depend on the order in which the files landed. Frames of many stars teach the
-    distortion of their cameras, for frames reduced from then on. Then the night is solved for
+    distortion of their cameras, for the nights after it. Then the night is solved for
     extinction and colour terms, which frames with too few stars borrow. All its detections are given to
     their sources at once, bodies that move are found, the statistics of the sources that were seen are
     computed anew, and the report is written.
@@ -122,9 +122,6 @@ def finish_night(
         run = _both(run, reduce_all(reducer, exposures, progress=progress))
     step("distortion of the optics")
     optics = learn_optics(reducer.database, night)
-    if optics:
-        # What is held for its WCS, or has none that is verified, may have one with what was learned just now.
-        run = _both(run, reduce_all(reducer, exposures, progress=progress))
     step("extinction and colour terms")
     photometry = solve_photometry(reducer.database, reducer.context.catalogs, reducer.context.profiles, night)
     step("sources and what moves")

@@ -35,7 +35,8 @@ def known_distortions(
 ) -> tuple[Distortion, ...]:
     """Return what is known of a chip's distortion when a frame is solved, one for each parity.
 
-    It is that of the last night up to the frame's own which taught any; else of the first one after it.
+    It is that of the last night before the frame's own which taught any: the same for all frames of a night,
+    whenever they are reduced.
     """
     if header.mjd_mid is None:
         return ()

@@ -74,14 +74,18 @@ def teachers_up_to(database: Database, night: str, fewest_stars: int) -> dict[tu
 
 
 def distortion_of(database: Database, optics: str, parity: int, night: str) -> CameraDistortion | None:
-    """Return the row of the last night up to ``night``, else of the first one after it; None without any."""
-    same = select(CameraDistortion).where(
-        CameraDistortion.optics == optics, CameraDistortion.parity == parity
+    """Return the row of the last night before ``night``; None without any.
+
+    Neither the night itself nor a later one counts: what a frame gets does not depend on whether it was
+    reduced before or after the end of its night.
+    """
+    rows = select(CameraDistortion).where(
+        CameraDistortion.optics == optics,
+        CameraDistortion.parity == parity,
+        col(CameraDistortion.night) < night,
     )
-    when = col(CameraDistortion.night)
     with database.session() as session:
-        before = session.exec(same.where(when <= night).order_by(when.desc()).limit(1)).first()
-        return before or session.exec(same.where(when > night).order_by(when).limit(1)).first()
+        return session.exec(rows.order_by(col(CameraDistortion.night).desc()).limit(1)).first()
 
 
 def distortions_of_night(database: Database, night: str) -> list[CameraDistortion]:
