@@ -60,9 +60,9 @@ class _Candidate:
 def teachers_up_to(database: Database, night: str, fewest_stars: int) -> dict[tuple[str, int], list[Teacher]]:
     """Return (optics, parity) -> frames of ``fewest_stars`` or more in a verified WCS, in order of time.
 
-    Only chips that such frames of ``night`` itself show. Of each night up to it, a year back, ten frames at
-    most, evenly over the night, of the newest nights first, sixty in all; which ones depends on time and
-    content alone.
+    Only frames that were lent no distortion, for they would confirm it; and only chips that such frames of
+    ``night`` itself show. Of each night up to it, a year back, ten frames at most, evenly over the night, of
+    the newest nights first, sixty in all; which ones depends on time and content alone.
     """
     with database.session() as session:
         candidates = _candidates(session, night, fewest_stars)
@@ -154,6 +154,7 @@ def _candidates(session: Session, night: str, fewest_stars: int) -> dict[tuple[s
         .where(
             col(Reduction.current),
             col(Reduction.wcs_quality) == "verified",
+            col(Reduction.wcs_distortion).is_(None),
             col(Reduction.wcs_n_matched) >= fewest_stars,
             col(Frame.night) <= night,
             col(Frame.night) >= oldest,

@@ -41,13 +41,14 @@ def teach(database: Database, seeds: Sequence[int], *, day: int = 0, **changes: 
     """Reduce a frame for each seed, in this order; the time of each follows from its seed."""
     bent = float(changes.pop("bent", BENT))  # type: ignore[arg-type]
     quality = str(changes.pop("quality", "verified"))
+    lent = changes.pop("lent", None)
     solved = {"wcs_n_matched": 150, "parity": 1, "ra_center": 0.0, "dec_center": 0.0}
     for seed in seeds:
         mjd = MJD + day + seed / 1440.0
         frame = add_frame(database, f"{day}-{seed}{changes or ''}.fits", mjd_mid=mjd, **changes)
         append(
             database, frame,
-            record(f"{day}-{seed}", **solved, wcs_quality=quality),
+            record(f"{day}-{seed}", **solved, wcs_quality=quality, wcs_distortion=lent),
             columns(*stars(3), mjd=mjd), now=START,
             wcs_stars=WcsStarsRecord(optics=optics(header(**changes), SHAPE), stars=field(seed, bent)),
         )  # fmt: skip
@@ -154,6 +155,13 @@ def test_a_long_night_is_asked_evenly(database: Database) -> None:
 def test_what_is_not_verified_teaches_nothing(database: Database) -> None:
     teach(database, range(5), quality="provisional")
     assert learn_optics(database, NIGHT) == []
+
+
+def test_what_was_lent_a_distortion_teaches_none(database: Database) -> None:
+    teach(database, range(5))
+    (row,) = learn_optics(database, NIGHT)
+    teach(database, range(5), day=1, lent=row.fingerprint)
+    assert learn_optics(database, NEXT) == []
 
 
 def test_what_is_not_current_teaches_nothing(database: Database) -> None:
