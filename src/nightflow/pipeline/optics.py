@@ -11,7 +11,13 @@ from nightflow.astrometry.projection import to_plane
 from nightflow.instruments.header import FrameHeader
 from nightflow.nights import night_of
 from nightflow.store.database import Database
-from nightflow.store.distortions import Teacher, distortion_of, teachers_up_to, write_distortion
+from nightflow.store.distortions import (
+    Teacher,
+    distortion_of,
+    drop_distortions,
+    teachers_up_to,
+    write_distortion,
+)
 from nightflow.store.models import CameraDistortion
 
 __all__ = ["known_distortions", "learn_optics", "optics"]
@@ -48,17 +54,20 @@ def known_distortions(
 def learn_optics(database: Database, night: str) -> list[CameraDistortion]:
     """Let the frames of a night, and of those before it, teach the distortion of their chips.
 
+    A row that an earlier look at the night left, and that its frames no longer support, is deleted.
+
     Returns
     -------
     list of CameraDistortion
         The rows that are new or changed; again on an unchanged night there are none.
     """
-    changed = []
+    changed, kept = [], []
     for (key, parity), teachers in sorted(teachers_up_to(database, night, FEWEST_STARS).items()):
         ny, nx = json.loads(key)[-1]
         found = learn_distortion([_field(one, (ny, nx)) for one in teachers], (ny, nx), parity)
         if found is None:
             continue
+        kept.append((key, parity))
         row = CameraDistortion(
             optics=key,
             parity=parity,
@@ -76,6 +85,7 @@ def learn_optics(database: Database, night: str) -> list[CameraDistortion]:
         )
         if write_distortion(database, row):
             changed.append(row)
+    drop_distortions(database, night, kept)
     return changed
 
 

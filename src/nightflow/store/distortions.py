@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,8 +19,8 @@ from nightflow.store.database import Database
 from nightflow.store.models import CameraDistortion, Exposure, Frame, Reduction, State, WcsStars
 
 __all__ = [
-    "Teacher", "distortion_fingerprints", "distortion_of", "distortions_of_night", "fitted_stars",
-    "teachers_up_to", "write_distortion",
+    "Teacher", "distortion_fingerprints", "distortion_of", "distortions_of_night", "drop_distortions",
+    "fitted_stars", "teachers_up_to", "write_distortion",
 ]  # fmt: skip
 
 _OF_A_NIGHT = 10
@@ -122,6 +123,16 @@ def write_distortion(database: Database, row: CameraDistortion) -> bool:
         session.refresh(row)
         session.expunge(row)
     return True
+
+
+def drop_distortions(database: Database, night: str, kept: Collection[tuple[str, int]]) -> int:
+    """Delete the rows of a night but those of ``kept``, (optics, parity) each; return how many went."""
+    with database.write() as session:
+        rows = session.exec(select(CameraDistortion).where(CameraDistortion.night == night)).all()
+        gone = [row for row in rows if (row.optics, row.parity) not in kept]
+        for row in gone:
+            session.delete(row)
+    return len(gone)
 
 
 def fitted_stars(database: Database, reduction_id: int) -> WcsStars | None:

@@ -117,6 +117,22 @@ def test_a_frame_gets_what_earlier_nights_taught(database: Database) -> None:
     assert of_night == [[], [], [first.fingerprint], [second.fingerprint]]
 
 
+def test_what_is_no_longer_supported_goes(database: Database) -> None:
+    """All frames of the night are reduced again, to no verified WCS; the row of another night stays."""
+    teach(database, range(4))
+    teach(database, range(4), day=1)
+    (first,) = learn_optics(database, NIGHT)
+    (second,) = learn_optics(database, NEXT)
+    for frame in range(5, 9):
+        append(database, frame, record("again"), columns(*stars(3), mjd=MJD + 1), now=START)
+    assert learn_optics(database, NEXT) == []
+    (found,) = known_distortions(database, later(), SHAPE)
+    assert found.fingerprint == first.fingerprint != second.fingerprint
+    before = everything(database)
+    assert learn_optics(database, NEXT) == []
+    assert everything(database) == before
+
+
 @pytest.mark.parametrize(
     "other",
     [
