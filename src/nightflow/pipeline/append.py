@@ -89,7 +89,8 @@ def _record(work: Work, plan: str) -> ReductionRecord:
             str(work.solution.quality) if work.solution is not None else "none",
             work.excluded_targets,
             work.forced_targets,
-            _lent(work),
+            # Where none was lent, what was offered may still have led to other stars.
+            " ".join(work.offered),
             _sky_grid(work),
         ),
         masters=work.masters,

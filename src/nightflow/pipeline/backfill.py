@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from nightflow.nights import night_of
+from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.register import find_files, register
 from nightflow.pipeline.run import in_order
@@ -58,7 +59,8 @@ def select(
         for exposure_id, frame in exposures_with_frames(reducer.database)
         if (ids is None or exposure_id in ids) and _is_within(reducer, frame, first, last)
     ]
-    fresh = chosen if force else [one for one in chosen if not is_unchanged(reducer, one)]
+    offers = Offers(reducer.database)
+    fresh = chosen if force else [one for one in chosen if not is_unchanged(reducer, one, offers)]
     return in_order(reducer, fresh)
 
 

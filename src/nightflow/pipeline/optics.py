@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
 from nightflow.astrometry.distortion import FEWEST_STARS, Distortion, StarField, learn_distortion
 from nightflow.astrometry.projection import to_plane
-from nightflow.instruments.header import FrameHeader
+from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.nights import night_of
 from nightflow.store.database import Database
 from nightflow.store.distortions import (
     Teacher,
     distortion_of,
     drop_distortions,
+    offered_fingerprints,
     teachers_up_to,
     write_distortion,
 )
-from nightflow.store.models import CameraDistortion
+from nightflow.store.models import CameraDistortion, plain_text
+from nightflow.store.models import Frame as FrameRow
 
-__all__ = ["known_distortions", "learn_optics", "optics"]
+__all__ = ["Offers", "known_distortions", "learn_optics", "optics"]
+
+_Chip = tuple[str, str, str, str]
+"""Camera, chip, binning, readout mode."""
 
 
 def optics(header: FrameHeader, shape: tuple[int, int]) -> str:
@@ -49,6 +55,42 @@ def known_distortions(
     night = night_of(header.mjd_mid, header.longitude)
     rows = (distortion_of(database, optics(header, shape), parity, night) for parity in (1, -1))
     return tuple(_distortion(row) for row in rows if row is not None)
+
+
+class Offers:
+    """Which rows lights are offered, as far as the ledger tells; read once a camera and night, then kept.
+
+    The window that was read and the shape are not in the ledger: the rows of all of them stand here. One too
+    many makes a frame be looked at again in vain, and no more.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[tuple[str, str], dict[_Chip, list[str]]] = {}
+
+    def of(self, frames: Sequence[FrameRow]) -> list[str]:
+        """Return the fingerprints of what the frames of an exposure are offered, in order, each once."""
+        lights = [one for one in frames if one.kind == FrameKind.LIGHT and one.night]
+        return sorted({found for one in lights for found in self._of_camera(one).get(_chip_of_row(one), [])})
+
+    def _of_camera(self, frame: FrameRow) -> dict[_Chip, list[str]]:
+        key = frame.instrument, frame.night
+        if key not in self._known:
+            chips: dict[_Chip, list[str]] = {}
+            for optics_of_row, fingerprint in offered_fingerprints(self._database, *key):
+                chips.setdefault(_chip_of_optics(optics_of_row), []).append(fingerprint)
+            self._known[key] = chips
+        return self._known[key]
+
+
+def _chip_of_optics(text: str) -> _Chip:
+    """Return what of `optics` the ledger tells too, in the words of the ledger."""
+    instrument, detector, (x, y), readout_mode = json.loads(text)[:4]
+    return instrument, plain_text(detector), f"{x}x{y}", plain_text(readout_mode)
+
+
+def _chip_of_row(frame: FrameRow) -> _Chip:
+    return frame.instrument, frame.detector, frame.binning, frame.readout_mode
 
 
 def learn_optics(database: Database, night: str) -> list[CameraDistortion]:

@@ -20,7 +20,9 @@ from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import State
 from nightflow.store.overview import current_reduction
 
-__all__ = ["is_complete", "plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint"]
+__all__ = [
+    "is_complete", "plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint", "with_offered",
+]  # fmt: skip
 
 
 def plan_fingerprint(
@@ -106,6 +108,11 @@ def surroundings_fingerprint(plan: str, context: Context, instrument: str | None
     distortions = distortion_fingerprints(context.database, instrument) if instrument is not None else []
     known = [catalogs, index_files, calibrations, rejected, ladder, distortions]
     return _digest([plan, context.missing_calibration, *known])
+
+
+def with_offered(plan: str, offered: Sequence[str]) -> str:
+    """Return the fingerprint of a plan and of the distortions that frames are offered; without, its own."""
+    return _digest([plan, *offered]) if offered else plan
 
 
 def is_complete(database: Database, frames: Sequence[FrameRow]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,8 @@ from nightflow.pipeline.forced import forced
 from nightflow.pipeline.identify import Identified, check_calibration, check_content, identify_file
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
-from nightflow.pipeline.plan import is_complete, plan_fingerprint, surroundings_fingerprint
+from nightflow.pipeline.optics import Offers
+from nightflow.pipeline.plan import is_complete, plan_fingerprint, surroundings_fingerprint, with_offered
 from nightflow.pipeline.pointings import Pointings
 from nightflow.pipeline.products import write_products
 from nightflow.pipeline.settle import Verdict, verdict, worst_state
@@ -115,6 +116,8 @@ class _Opened:
     began: float
     path: str
     surroundings: str = ""
+    offered: list[str] | None = None
+    """Distortions that its frames are offered; None where it was not identified."""
 
 
 class Observer(Protocol):
@@ -213,14 +216,26 @@ class Reducer:
         frames = frames_of(self.database, exposure_id)
         return self.plan(frames[0].instrument if frames else None)
 
-    def conclusion_fingerprint(self, frames: list[FrameRow], state: str) -> str:
-        """Return what a conclusion rests on: the plan, and what is around where something is still wanting.
+    def conclusion_fingerprint(
+        self, frames: list[FrameRow], state: str, offered: Sequence[str] | None = None
+    ) -> str:
+        """Return what a conclusion rests on: the plan, the distortions that its frames are offered, and what
+        is around where something is still wanting.
 
         A held exposure, and one that ended without a verified WCS or a zero point, may fare better with
         another catalogue, index file or calibration.
+
+        Parameters
+        ----------
+        frames, state
+            Of the exposure.
+        offered : sequence of str, optional
+            See `nightflow.pipeline.optics.Offers`; without, what they are offered now.
         """
+        if offered is None:
+            offered = Offers(self.database).of(frames)
         instrument = frames[0].instrument if frames else None
-        plan = self.plan(instrument)
+        plan = with_offered(self.plan(instrument), offered)
         if state == State.HELD or not is_complete(self.database, frames):
             return surroundings_fingerprint(plan, self.context, instrument)
         return plan
@@ -251,9 +266,12 @@ class Reducer:
         check_content(path, exposure.sha256)
         profiles = list(self.context.profiles.values())
         identified = identify_file(path, profiles, max_pixels=self.settings.max_pixels)
-        with self._lock:
-            self._opened[exposure_id].surroundings = self._surroundings(identified)
         frame_ids = record_frames(self.database, exposure_id, identified.headers)
+        # Before a frame is solved: a row that is written meanwhile makes it be looked at again.
+        offered = Offers(self.database).of(frames_of(self.database, exposure_id))
+        with self._lock:
+            self._opened[exposure_id].offered = offered
+            self._opened[exposure_id].surroundings = self._surroundings(identified, offered)
         if identified.kind is not FrameKind.LIGHT:
             check_calibration(path, identified)
         self._take_up(exposure_id, path, identified, frame_ids)
@@ -369,6 +387,8 @@ class Reducer:
         exposure = self._exposure(exposure_id)
         frames = frames_of(self.database, exposure_id)
         found = self._worst(frames) if error is None else verdict(error)
+        opened = self._opened.get(exposure_id)
+        offered = opened.offered if opened is not None else None
         settled = settle_exposure(
             self.database,
             exposure_id,
@@ -377,7 +397,7 @@ class Reducer:
             now=self._clock(),
             waits_for=found.waits_for,
             **self._put_off(exposure.priority) if found.waits_for == "outside" else {},
-            plan_fingerprint=self.conclusion_fingerprint(frames, found.state),
+            plan_fingerprint=self.conclusion_fingerprint(frames, found.state, offered),
             worker=worker,
         )
         if settled:
@@ -439,12 +459,14 @@ class Reducer:
         """Return the frame's row of `nightflow frames`."""
         return next(iter(frame_rows(self.database, frame_id=frame_id)))
 
-    def _surroundings(self, identified: Identified) -> str:
+    def _surroundings(self, identified: Identified, offered: Sequence[str]) -> str:
         """Return what a frame that may have to wait began with; "" where nothing is waited for."""
         if self.context.missing_calibration != "hold" or identified.kind is not FrameKind.LIGHT:
             return ""
         instrument = identified.profile.name
-        return surroundings_fingerprint(self.plan(instrument), self.context, instrument)
+        return surroundings_fingerprint(
+            with_offered(self.plan(instrument), offered), self.context, instrument
+        )
 
     def _exposure(self, exposure_id: int) -> Exposure:
         exposure = get_exposure(self.database, exposure_id)

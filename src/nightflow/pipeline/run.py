@@ -10,6 +10,7 @@ from pathlib import Path
 from nightflow.errors import NightflowError
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.identify import identify_file
+from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.register import find_files, register
@@ -89,10 +90,11 @@ def reduce_all(
     outcomes: list[Outcome] = []
     busy: list[str] = []
     unchanged = 0
+    offers = Offers(reducer.database)
     free_dead_runs(reducer.database)
     for done, exposure_id in enumerate(in_order(reducer, exposure_ids), start=1):
         outcome = None
-        if is_duplicate(reducer, exposure_id) or (not force and is_unchanged(reducer, exposure_id)):
+        if is_duplicate(reducer, exposure_id) or (not force and is_unchanged(reducer, exposure_id, offers)):
             unchanged += 1
         elif take(reducer.database, exposure_id):
             outcome = _reduce(reducer, exposure_id)

@@ -40,6 +40,7 @@ def solve(work: Work, context: Context) -> dict[str, Any]:
     request = solve_request(work, context, work.measured.sources)
     known = known_distortions(context.database, work.header, request.shape)
     request = replace(request, distortions=known)
+    work.offered = tuple(one.fingerprint for one in known)
     try:
         solution = climb(
             request,

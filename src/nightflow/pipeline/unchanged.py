@@ -6,6 +6,7 @@ from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.master_plan import wanted_kinds
 from nightflow.pipeline.obtain import plan_for
+from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
 from nightflow.store.frames import frames_of
 from nightflow.store.ledger import TERMINAL
@@ -16,13 +17,21 @@ from nightflow.store.overview import current_reduction, get_exposure
 __all__ = ["is_duplicate", "is_unchanged", "planned_masters"]
 
 
-def is_unchanged(reducer: Reducer, exposure_id: int) -> bool:
+def is_unchanged(reducer: Reducer, exposure_id: int, offers: Offers | None = None) -> bool:
     """Return whether reducing an exposure again would give what the store has already.
 
     It would where the software and the camera's profile are those of the last time, and, for light frames,
-    the masters that would be chosen are those that were used. A failure is always worth another try; so is a
+    the masters that would be chosen are those that were used, and the distortions that they would be offered
+    those that they were. A failure is always worth another try; so is a
     frame that is held, or has no verified WCS or zero point, when catalogues, index files, calibrations or
     policy are not what they were.
+
+    Parameters
+    ----------
+    reducer : Reducer
+    exposure_id : int
+    offers : Offers, optional
+        The same one for many exposures, so that each camera's distortions are read once.
     """
     exposure = get_exposure(reducer.database, exposure_id)
     if is_duplicate(reducer, exposure_id):
@@ -30,7 +39,8 @@ def is_unchanged(reducer: Reducer, exposure_id: int) -> bool:
     if exposure is None or exposure.state not in TERMINAL or exposure.state == State.FAILED:
         return False
     frames = frames_of(reducer.database, exposure_id)
-    if exposure.plan_fingerprint != reducer.conclusion_fingerprint(frames, exposure.state):
+    offered = (offers or Offers(reducer.database)).of(frames)
+    if exposure.plan_fingerprint != reducer.conclusion_fingerprint(frames, exposure.state, offered):
         return False
     return all(_same_masters(reducer, frame) for frame in frames)
 

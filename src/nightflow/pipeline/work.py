@@ -85,6 +85,8 @@ class Work:
     """Kind -> fingerprint of the masters used."""
     measured: MeasuredFrame | None = None
     summary: FrameSummary | None = None
+    offered: tuple[str, ...] = ()
+    """Fingerprints of the distortions that its WCS might be lent."""
     solution: Solution | None = None
     calibration: FluxCalibration | None = None
     reference: str = ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import func
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
@@ -20,7 +21,7 @@ from nightflow.store.models import CameraDistortion, Exposure, Frame, Reduction,
 
 __all__ = [
     "Teacher", "distortion_fingerprints", "distortion_of", "distortions_of_night", "drop_distortions",
-    "fitted_stars", "teachers_up_to", "write_distortion",
+    "fitted_stars", "offered_fingerprints", "teachers_up_to", "write_distortion",
 ]  # fmt: skip
 
 _OF_A_NIGHT = 10
@@ -87,6 +88,34 @@ def distortion_of(database: Database, optics: str, parity: int, night: str) -> C
     )
     with database.session() as session:
         return session.exec(rows.order_by(col(CameraDistortion.night).desc()).limit(1)).first()
+
+
+def offered_fingerprints(database: Database, instrument: str, night: str) -> list[tuple[str, str]]:
+    """Return (optics, fingerprint) of the rows that `distortion_of` gives a camera's frames of a night."""
+    optics, parity = col(CameraDistortion.optics), col(CameraDistortion.parity)
+    last = (
+        columns(optics, parity, func.max(CameraDistortion.night).label("night"))
+        .where(
+            col(CameraDistortion.night) < night,
+            optics.startswith(f"[{json.dumps(instrument)},", autoescape=True),
+        )
+        .group_by(optics, parity)
+        .subquery()
+    )
+    rows = (
+        columns(optics, col(CameraDistortion.fingerprint))
+        .join(
+            last,
+            (optics == last.c.optics)
+            & (parity == last.c.parity)
+            & (col(CameraDistortion.night) == last.c.night),
+        )
+        .order_by(optics, parity)
+    )
+    with database.session() as session:
+        found = session.execute(rows).all()
+    # SQLite's LIKE knows no capitals.
+    return [(of, fingerprint) for of, fingerprint in found if _instrument(of) == instrument]
 
 
 def distortions_of_night(database: Database, night: str) -> list[CameraDistortion]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from nightflow.astrometry.projection import from_plane
 from nightflow.instruments.header import FrameHeader
 from nightflow.nights import night_of
-from nightflow.pipeline.optics import known_distortions, learn_optics, optics
+from nightflow.pipeline.optics import Offers, known_distortions, learn_optics, optics
 from nightflow.store.database import Database
+from nightflow.store.frames import frames_of
 from nightflow.store.records import WcsStarsRecord
 from nightflow.store.writer import append
 from tests.unit.store.builders import MJD, START, add_frame, columns, everything, header, record, sha, stars
@@ -133,6 +136,54 @@ def test_what_is_no_longer_supported_goes(database: Database) -> None:
     assert everything(database) == before
 
 
+def finish(database: Database, day: int) -> None:
+    """Reduce the frames of a night by what they are offered, then learn; two of five do better alone."""
+    mjd = MJD + day
+    offered = known_distortions(database, later(mjd_mid=mjd), SHAPE)
+    print_of_offer = offered[0].fingerprint if offered else ""
+    for seed in range(5):
+        name = f"{day}-{seed}.fits"
+        lent = print_of_offer if seed > 1 and print_of_offer else None
+        append(
+            database, add_frame(database, name, mjd_mid=mjd + seed / 1440.0),
+            record(
+                f"{name} {print_of_offer}", wcs_n_matched=150, parity=1, ra_center=0.0, dec_center=0.0,
+                wcs_quality="verified", wcs_distortion=lent,
+            ),
+            columns(*stars(3), mjd=mjd), now=START,
+            wcs_stars=WcsStarsRecord(optics=optics(header(), SHAPE), stars=field(10 * day + seed)),
+        )  # fmt: skip
+    learn_optics(database, night_of(mjd, header().longitude))
+
+
+def told(database: Database) -> tuple[list[Any], list[Any]]:
+    """Return the rows, and which one each frame was lent."""
+    with database.session() as session:
+        rows = session.execute(text("SELECT night, fingerprint, taught_by FROM camera_distortion ORDER BY 1"))
+        lent = session.execute(
+            text(
+                "SELECT sha256, wcs_distortion FROM reduction JOIN frame ON frame.id = frame_id "
+                "JOIN exposure ON exposure.id = exposure_id WHERE current ORDER BY 1"
+            )
+        )
+        return list(rows), list(lent)
+
+
+@pytest.mark.parametrize("first", [(1, 0, 2), (2, 1, 0), (0, 2, 1)])
+def test_order_of_nights_means_nothing(database: Database, tmp_path: Path, first: tuple[int, ...]) -> None:
+    """Finished in any order, then in that of time, they have what they have in the order of time alone."""
+    in_order = Database(f"sqlite:///{tmp_path}/other.sqlite")
+    in_order.upgrade()
+    for day in range(3):
+        finish(in_order, day)
+    for day in (*first, 0, 1, 2):
+        finish(database, day)
+    found, expected = told(database), told(in_order)
+    in_order.close()
+    assert found == expected
+    assert len({lent for _, lent in expected[1]}) == 3
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -198,6 +249,20 @@ def test_a_changed_lens_is_learned_anew(database: Database) -> None:
     corner = np.array([499.5]), np.array([399.5])
     edge = np.array([499.5]), np.array([0.0])
     assert np.hypot(*found.flattened(*corner)) / np.hypot(*corner) < np.hypot(*found.flattened(*edge)) / 499.5
+
+
+def test_what_the_ledger_tells_is_what_a_frame_is_offered(database: Database) -> None:
+    """Also where names hold what no database takes."""
+    for number, strange in enumerate(("", '"];\x00 drop table', "\ud800%_\\")):
+        same: dict[str, Any] = {"detector": f"chip{strange}", "readout_mode": strange, "binning": (2, 1)}
+        teach(database, range(3), **same)
+        learn_optics(database, NIGHT)
+        add_frame(database, f"later {number}", mjd_mid=MJD + 1, **same)
+        (frame,) = frames_of(database, 4 * (number + 1))
+        (offered,) = known_distortions(database, later(mjd_mid=MJD + 1, **same), SHAPE)
+        assert Offers(database).of([frame]) == [offered.fingerprint]
+        assert Offers(database).of([frame.model_copy(update={"binning": "1x1"})]) == []
+        assert Offers(database).of([frame.model_copy(update={"kind": "flat"})]) == []
 
 
 def test_text_of_a_header_is_text(database: Database) -> None:

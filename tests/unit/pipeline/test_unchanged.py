@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nightflow.catalogs.importer import import_catalog
 from nightflow.errors import FrameRejected, NoSolution
+from nightflow.pipeline import optics as optics_module
 from nightflow.pipeline import plan as plan_module
 from nightflow.pipeline.backfill import select
+from nightflow.pipeline.identify import identify_file
+from nightflow.pipeline.optics import optics
 from nightflow.pipeline.plan import is_complete
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.pipeline.run import reduce_paths
 from nightflow.pipeline.unchanged import is_unchanged
+from nightflow.store.distortions import write_distortion
 from nightflow.store.masters import masters, set_master_state
+from nightflow.store.models import CameraDistortion
 from nightflow.store.overview import current_reduction
 from tests.unit.pipeline.station import (
     PROFILE,
+    SHAPE,
     Station,
     entered,
     exposure,
@@ -125,6 +132,71 @@ def test_in_mid_night_more_calibrations_change_nothing(night: Station) -> None:
     night.calibrations("flat", 2, hours=4.0)
     report = run(night, definitive_masters=False)
     assert all(name.startswith("flat+4") for name in names(report))
+
+
+def learned(night: Station, evening: str, parity: int = 1, **other: str) -> None:
+    """Write down that a night taught the distortion of the lights' chip, or of another one."""
+    reducer = night.reducer()
+    (header,) = identify_file(night.raw / LIGHTS[0], list(reducer.context.profiles.values())).headers
+    header = replace(header, **other)
+    row = CameraDistortion(
+        optics=optics(header, SHAPE), parity=parity, night=evening, ny=SHAPE[0], nx=SHAPE[1], order=3,
+        a=[0.0] * 7, b=[0.0] * 7, n_frames=3, scatter_px=0.1, error_px=0.1, fingerprint=f"of {evening}",
+    )  # fmt: skip
+    assert write_distortion(reducer.database, row)
+
+
+def test_what_an_earlier_night_taught_since_reduces_again(night: Station) -> None:
+    """What their own night or a later one taught, or another chip, does not: they are not offered that."""
+    run(night)
+    for evening in ("2026-03-01", "2026-03-02"):
+        learned(night, evening)
+    learned(night, "2026-02-27", detector="other")
+    learned(night, "2026-02-27", readout_mode="mirrored")
+    learned(night, "2026-02-27", instrument="TinyCam")
+    assert run(night).outcomes == ()
+    learned(night, "2026-02-27")
+    assert names(run(night)) == LIGHTS
+    assert run(night).outcomes == ()
+    learned(night, "2026-02-26")
+    assert run(night).outcomes == ()
+    learned(night, "2026-02-28", parity=-1)
+    reducer = night.reducer()
+    assert [Path(exposure(reducer, one).path).name for one in select(reducer)] == LIGHTS
+
+
+def test_with_another_offer_it_is_another_reduction(night: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a frame that is better without: what it was offered may have led to other stars."""
+
+    def solve(work, context):
+        known = optics_module.known_distortions(context.database, work.header, SHAPE)
+        work.offered = tuple(one.fingerprint for one in known)
+        return {}
+
+    def version() -> int:
+        reducer = night.reducer()
+        light = entered(reducer, night.raw / "light-1.fits")
+        return current_reduction(reducer.database, only_frame(reducer, light).id or 0).version
+
+    monkeypatch.setitem(plan_steps(), "solve", solve)
+    run(night)
+    learned(night, "2026-02-27", detector="other")
+    run(night)
+    assert version() == 1
+    learned(night, "2026-02-27")
+    run(night)
+    assert version() == 2
+
+
+def test_distortions_are_read_once_for_all_frames(night: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(night)
+    asked = []
+    real = optics_module.offered_fingerprints
+    monkeypatch.setattr(
+        optics_module, "offered_fingerprints", lambda *one: asked.append(one[1:]) or real(*one)
+    )
+    assert run(night).unchanged == 8
+    assert asked == [("tinycam", "2026-03-01")]
 
 
 def test_a_rejected_master_is_replaced(night: Station) -> None:
