@@ -14,7 +14,6 @@ from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.work import Context
 from nightflow.software import software_fingerprint
 from nightflow.store.database import Database
-from nightflow.store.distortions import distortion_fingerprints
 from nightflow.store.masters import calibration_frames, masters
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import State
@@ -92,8 +91,9 @@ def reduction_fingerprint(
 def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:
     """Return the fingerprint of what a held exposure may be waiting for, beside its plan.
 
-    Catalogues, index files, the site's solver ladder, what is known of its camera's distortion, how many
-    calibration frames of it there are and which masters are rejected, and the policy on missing calibrations.
+    Catalogues, index files, the site's solver ladder, how many calibration frames of its camera there are and
+    which masters are rejected, and the policy on missing calibrations. What it is offered of its camera's
+    distortion is in the plan, see `with_offered`.
     """
     catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
     index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
@@ -105,8 +105,7 @@ def surroundings_fingerprint(plan: str, context: Context, instrument: str | None
     site = context.settings.astrometry
     ladder = [site.ladder, bool(site.nova_key.get_secret_value())]
     rejected = [row.fingerprint for row in masters(context.database, instrument=instrument, state="rejected")]
-    distortions = distortion_fingerprints(context.database, instrument) if instrument is not None else []
-    known = [catalogs, index_files, calibrations, rejected, ladder, distortions]
+    known = [catalogs, index_files, calibrations, rejected, ladder]
     return _digest([plan, context.missing_calibration, *known])
 
 

@@ -20,7 +20,7 @@ from nightflow.store.database import Database
 from nightflow.store.models import CameraDistortion, Exposure, Frame, Reduction, State, WcsStars
 
 __all__ = [
-    "Teacher", "distortion_fingerprints", "distortion_of", "distortions_of_night", "drop_distortions",
+    "Teacher", "distortion_of", "distortions_of_night", "drop_distortions",
     "fitted_stars", "offered_fingerprints", "teachers_up_to", "write_distortion",
 ]  # fmt: skip
 
@@ -123,13 +123,6 @@ def distortions_of_night(database: Database, night: str) -> list[CameraDistortio
     with database.session() as session:
         rows = select(CameraDistortion).where(CameraDistortion.night == night)
         return list(session.exec(rows.order_by(CameraDistortion.optics, col(CameraDistortion.parity))))
-
-
-def distortion_fingerprints(database: Database, instrument: str) -> list[str]:
-    """Return the fingerprints of all that is known of a camera's distortion, in order."""
-    with database.session() as session:
-        rows = session.exec(select(CameraDistortion.optics, CameraDistortion.fingerprint)).all()
-    return sorted(fingerprint for optics, fingerprint in rows if _instrument(optics) == instrument)
 
 
 def write_distortion(database: Database, row: CameraDistortion) -> bool:

@@ -165,6 +165,24 @@ def test_what_an_earlier_night_taught_since_reduces_again(night: Station) -> Non
     assert [Path(exposure(reducer, one).path).name for one in select(reducer)] == LIGHTS
 
 
+def test_what_is_held_is_tried_again_for_its_own_distortion_only(
+    night: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_wcs(work, context):
+        raise NoSolution("no WCS from 3 stars")
+
+    monkeypatch.setitem(plan_steps(), "solve", no_wcs)
+    run(night)
+    for evening in ("2026-03-01", "2026-03-02"):
+        learned(night, evening)
+    learned(night, "2026-02-27", detector="other")
+    assert run(night).outcomes == ()
+    learned(night, "2026-02-27")
+    assert names(run(night)) == LIGHTS
+    learned(night, "2026-02-26")
+    assert run(night).outcomes == ()
+
+
 def test_with_another_offer_it_is_another_reduction(night: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a frame that is better without: what it was offered may have led to other stars."""
 
