@@ -313,21 +313,23 @@ def _put_sources(
 
 def _is_better(where: dict[str, Any], stored: SourceRows, row: int, epoch: float) -> bool:
     """Return whether a night's place of a known source is to be written."""
-    there = (stored.ra[row], stored.dec[row], stored.n_position[row])
-    is_other = there != (where["ra"], where["dec"], where["n_position"])
+    there = (stored.ra[row], stored.dec[row], stored.epoch[row], stored.n_position[row])
+    is_other = there != (where["ra"], where["dec"], where["epoch"], where["n_position"])
     return bool(is_other and _decides(where, stored, row, epoch))
 
 
 def _decides(where: dict[str, Any], stored: SourceRows, row: int, epoch: float) -> bool:
     """Return whether it is this night that says where a source is.
 
-    It has more detections of it; or what is in the store is its own, of frames as they were before.
+    It has more detections of it, or as many and is the earlier one, so that it does not matter which of them
+    is finished first; or what is in the store is its own, of frames as they were before. Nights of one middle
+    are one night.
     """
     if not where["n_position"]:
         return False
     if stored.n_position[row] and abs(stored.epoch[row] - epoch) < _SAME_NIGHT:
         return True
-    return bool(where["n_position"] > stored.n_position[row])
+    return bool((where["n_position"], -epoch) > (stored.n_position[row], -stored.epoch[row]))
 
 
 _UNKNOWN: dict[str, Any] = {"pmra": 0.0, "pmdec": 0.0, "catalog": "", "catalog_id": ""}

@@ -106,6 +106,30 @@ def test_of_two_nights_the_one_with_more_detections_says_which(
     assert count(database, "source") == 2
 
 
+def places(database: Database) -> list[tuple[float, float, int]]:
+    with database.session() as session:
+        rows = session.execute(text("SELECT ra, epoch, n_position FROM source ORDER BY ra"))
+        return [tuple(row) for row in rows]
+
+
+def test_of_two_nights_with_as_many_the_earlier_one_says_which(
+    database: Database, catalogs: LocalCatalogs
+) -> None:
+    nights = [("Left", 0.0, NIGHT), ("Right", 2.0, "2026-03-02")]
+    found = []
+    for order in ((0, 1), (1, 0)):
+        with database.write() as session:
+            for table in ("measurement", "source", "reduction"):
+                session.execute(text(f"DELETE FROM {table}"))
+        for nearer, days, night in (nights[one] for one in order):
+            for number in range(3):
+                take(database, number, nearer, days=days)
+            put_in_order(database, catalogs, night)
+        found.append((stars(database), places(database)))
+        assert stars(database) == [("Alone", 0.0, 0.0), ("Left", *PM["Left"])]
+    assert found[0] == found[1]
+
+
 def test_where_the_catalogue_is_gone_names_stay(database: Database, tmp_path: Path) -> None:
     for number in range(4):
         take(database, number, "Right")
