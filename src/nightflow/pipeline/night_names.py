@@ -19,7 +19,7 @@ from nightflow.lightcurves.associate import associate, match_radius
 from nightflow.lightcurves.night import NONE
 from nightflow.store.database import Database
 from nightflow.store.models import Reduction
-from nightflow.store.night_association import CatalogStar
+from nightflow.store.night_association import NO_STAR, CatalogStar
 from nightflow.store.night_fields import ReducedFrame, StoredField
 
 __all__ = ["most_named", "night_names"]
@@ -41,8 +41,9 @@ def night_names(
     Returns
     -------
     dict of int to CatalogStar, or None
-        By the index of the source; those that no catalogue names are left out. None where a catalogue that
-        frames were measured against is no longer here.
+        By the index of the source; `NO_STAR` for one that no catalogue of its frames has. Those of which no
+        frame was measured against a catalogue are left out. None where a catalogue that frames were measured
+        against is no longer here.
     """
     votes: dict[int, Counter[CatalogStar]] = {}
     bounds = field.night.bounds()
@@ -58,9 +59,11 @@ def night_names(
             stars = _stars(catalogs, name, frame, field.night.ra[here], field.night.dec[here])
         except ConfigurationError:
             return None
+        for one in np.unique(source[here]).tolist():
+            votes.setdefault(one, Counter())
         for row, star in stars.items():
-            votes.setdefault(int(source[here[row]]), Counter())[star] += 1
-    return {one: most_named(counts) for one, counts in votes.items()}
+            votes[int(source[here[row]])][star] += 1
+    return {one: most_named(counts) if counts else NO_STAR for one, counts in votes.items()}
 
 
 def most_named(votes: Counter[CatalogStar]) -> CatalogStar:

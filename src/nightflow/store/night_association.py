@@ -35,6 +35,7 @@ from nightflow.store.sources import SourceRows, insert_sources, sources_around, 
 
 __all__ = [
     "NIGHT_ASSOCIATION",
+    "NO_STAR",
     "CatalogStar",
     "FieldSources",
     "Written",
@@ -116,6 +117,10 @@ class CatalogStar(NamedTuple):
         return {name: getattr(self, name) for name in _UNKNOWN}
 
 
+NO_STAR = CatalogStar(catalog="", catalog_id="", ra=0.0, dec=0.0, pmra=0.0, pmdec=0.0)
+"""What a source is that was looked for in a catalogue and stands in none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Written:
     """What was changed.
@@ -184,8 +189,8 @@ def write_association(
     now : datetime
         Aware.
     named : mapping of int to CatalogStar, optional
-        The stars that sources are, by their index in ``found``; without, new ones are what the sources were
-        that their detections belonged to, and known ones stay what they are.
+        The stars that sources are, or `NO_STAR`, by their index in ``found``. Of those that are not in it new
+        ones are what the sources were that their detections belonged to, and known ones stay what they are.
     """
     made_anew = sources.rows.ids[~sources.is_known]
     names = _names(session, field, found, made_anew, len(sources.known_ids))
@@ -273,8 +278,11 @@ def _put_sources(
     stored = sources.rows
     place = {one: row for row, one in enumerate(stored.ids.tolist())}
     pixels = healpix.pixel(found.ra, found.dec) if len(ids) else np.empty(0, np.int64)
-    catalogued = _catalog_entries(session, field, found) if named is None else _values(named)
-    known = [index for index in named or () if index < len(sources.known_ids)]
+    named = named or {}
+    fresh_ones = range(len(sources.known_ids), len(ids))
+    is_complete = all(index in named for index in fresh_ones if count[index])
+    catalogued = ({} if is_complete else _catalog_entries(session, field, found)) | _values(named)
+    known = [index for index in named if index < len(sources.known_ids)]
     entered = _entered(session, sources.known_ids[known])
     fresh: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
@@ -296,7 +304,7 @@ def _put_sources(
         anew = index >= len(sources.known_ids)
         if anew:
             identity = catalogued.get(index, _UNKNOWN)
-        elif named is not None and index in catalogued and _decides(where, stored, row, field.epoch):
+        elif index in named and _decides(where, stored, row, field.epoch):
             # The night that says where a source is says which star it is.
             identity = catalogued[index] if catalogued[index] != entered[one] else {}
         else:

@@ -37,25 +37,31 @@ def catalogs(tmp_path: Path) -> LocalCatalogs:
     for name, ra in places.items():
         pmra, pmdec = PM.get(name, (0.0, 0.0))
         lines.append(f"{name},{ra:.9f},{DEC},{pmra},{pmdec},12.0,{year}")
-    file = tmp_path / "stars.csv"
-    file.write_text("\n".join(lines) + "\n")
-    import_catalog(file, "mine", tmp_path / "catalogs")
+    for catalog, part in {"mine": lines, "bare": [lines[0], lines[-1]]}.items():
+        file = tmp_path / f"{catalog}.csv"
+        file.write_text("\n".join(part) + "\n")
+        import_catalog(file, catalog, tmp_path / "catalogs")
     return LocalCatalogs(tmp_path / "catalogs")
 
 
 def take(database: Database, number: int, nearer: str, *, days: float = 0.0) -> None:
-    """Append a frame on which the blend lies nearer to one of its stars, and is named after it."""
-    shift = 0.4 * EAST * (1 if nearer == "Left" else -1)
+    """Append a frame on which the blend lies nearer to one of its stars, and is named after it.
+
+    Or, measured against a catalogue that has neither, has no name.
+    """
+    shift = {"Left": 0.4, "Right": -0.4, "Neither": 0.0}[nearer] * EAST
+    catalog = "bare" if nearer == "Neither" else "mine"
+    pm = PM.get(nearer, (0.0, 0.0))
     identity = CatalogIdentity(
-        catalog="mine",
-        known=np.array([True, True]),
-        ids=np.array([nearer, "Alone"], object),
-        pmra=np.array([PM[nearer][0], 0.0]),
-        pmdec=np.array([PM[nearer][1], 0.0]),
+        catalog=catalog,
+        known=np.array([nearer in PM, True]),
+        ids=np.array([nearer if nearer in PM else "", "Alone"], object),
+        pmra=np.array([pm[0], 0.0]),
+        pmdec=np.array([pm[1], 0.0]),
     )
     mjd = MJD + days + number * 0.005
     chain = record(
-        scale=1.0, fwhm_px=3.0, wcs_rms_arcsec=0.2, ra_center=RA, dec_center=DEC, zp_catalog="mine"
+        scale=1.0, fwhm_px=3.0, wcs_rms_arcsec=0.2, ra_center=RA, dec_center=DEC, zp_catalog=catalog
     )
     frame = add_frame(database, f"{days}-{number}", mjd_mid=mjd, shape=(2048, 2048))
     places = np.array([RA + shift, RA + 0.05]), np.array([DEC, DEC])
@@ -128,6 +134,22 @@ def test_of_two_nights_with_as_many_the_earlier_one_says_which(
         found.append((stars(database), places(database)))
         assert stars(database) == [("Alone", 0.0, 0.0), ("Left", *PM["Left"])]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_where_the_night_that_decides_sees_no_star_there_is_none(
+    database: Database, catalogs: LocalCatalogs, order: tuple[int, int]
+) -> None:
+    """Whichever comes first; a frame that comes later may name the source until that night speaks again."""
+    nights = [(["Left"] * 3, 0.0, NIGHT), (["Neither"] * 5, 2.0, "2026-03-02")]
+    for seen, days, night in (nights[one] for one in order):
+        for number, nearer in enumerate(seen):
+            take(database, number, nearer, days=days)
+        put_in_order(database, catalogs, night)
+    put_in_order(database, catalogs, "2026-03-02")
+    assert stars(database) == [("", 0.0, 0.0), ("Alone", 0.0, 0.0)]
+    for _, _, night in nights:
+        assert put_in_order(database, catalogs, night).changed is False
 
 
 def test_where_the_catalogue_is_gone_names_stay(database: Database, tmp_path: Path) -> None:
