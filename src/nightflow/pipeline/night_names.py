@@ -6,6 +6,7 @@ Here all frames have a voice, so that it does not matter which came first.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
@@ -24,12 +25,14 @@ from nightflow.store.night_fields import ReducedFrame, StoredField
 
 __all__ = ["most_named", "night_names"]
 
+log = logging.getLogger(__name__)
+
 _AT_ONCE = 500
 
 
 def night_names(
     database: Database, catalogs: LocalCatalogs, field: StoredField, source: NDArray[np.intp]
-) -> dict[int, CatalogStar] | None:
+) -> dict[int, CatalogStar]:
     """Return the star that each source is, by the catalogue that its frames were measured against.
 
     Parameters
@@ -40,12 +43,14 @@ def night_names(
 
     Returns
     -------
-    dict of int to CatalogStar, or None
+    dict of int to CatalogStar
         By the index of the source; `NO_STAR` for one that no catalogue of its frames has. Those of which no
-        frame was measured against a catalogue are left out. None where a catalogue that frames were measured
-        against is no longer here.
+        frame was measured against a catalogue are left out. Frames whose catalogue is no longer here have no
+        voice, with a warning in the log; what they see is `NO_STAR` by no other frame's word.
     """
     votes: dict[int, Counter[CatalogStar]] = {}
+    unasked: set[int] = set()
+    gone: dict[str, list[str]] = {}
     bounds = field.night.bounds()
     with database.session() as session:
         used = _catalogs(session, field.frames)
@@ -57,13 +62,24 @@ def night_names(
             continue
         try:
             stars = _stars(catalogs, name, frame, field.night.ra[here], field.night.dec[here])
-        except ConfigurationError:
-            return None
+        except ConfigurationError as error:
+            gone.setdefault(str(error), []).append(frame.sha256[:12])
+            unasked.update(source[here].tolist())
+            continue
         for one in np.unique(source[here]).tolist():
             votes.setdefault(one, Counter())
         for row, star in stars.items():
             votes[int(source[here[row]])][star] += 1
-    return {one: most_named(counts) if counts else NO_STAR for one, counts in votes.items()}
+    for message, frames in gone.items():
+        log.warning(
+            "%s; %d of %d frames of a field have no voice in what its stars are called, the first of them %s",
+            message, len(frames), len(field.frames), frames[0],
+        )  # fmt: skip
+    return {
+        one: most_named(counts) if counts else NO_STAR
+        for one, counts in votes.items()
+        if counts or one not in unasked
+    }
 
 
 def most_named(votes: Counter[CatalogStar]) -> CatalogStar:

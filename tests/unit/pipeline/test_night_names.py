@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -157,6 +158,33 @@ def test_where_the_catalogue_is_gone_names_stay(database: Database, tmp_path: Pa
         take(database, number, "Right")
     put_in_order(database, LocalCatalogs(tmp_path / "none"))
     assert [row[0] for row in stars(database)] == ["Alone", "Right"]
+
+
+def test_where_one_frame_s_catalogue_is_gone_the_others_speak(
+    database: Database, catalogs: LocalCatalogs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Most of them, that is, and not the first one that had a name for it."""
+    for number, nearer in enumerate(["Neither", "Left", "Right", "Right"]):
+        take(database, number, nearer)
+    shutil.rmtree(tmp_path / "catalogs" / "bare")
+    put_in_order(database, catalogs)
+    assert stars(database) == [("Alone", 0.0, 0.0), ("Right", *PM["Right"])]
+    (said,) = [one.message for one in caplog.records if "no voice" in one.message]
+    assert "bare" in said
+    assert "1 of 4 frames" in said
+
+
+def test_what_only_others_miss_keeps_its_name(
+    database: Database, catalogs: LocalCatalogs, tmp_path: Path
+) -> None:
+    """The frame that named it cannot be asked: that the catalogue of the others lacks it is no proof."""
+    take(database, 0, "Left")
+    for number in range(1, 4):
+        take(database, number, "Neither")
+    shutil.rmtree(tmp_path / "catalogs" / "mine")
+    put_in_order(database, catalogs)
+    assert stars(database) == [("Alone", 0.0, 0.0), ("Left", *PM["Left"])]
+    assert put_in_order(database, catalogs).changed is False
 
 
 def test_stars_without_a_name_are_told_apart_by_their_place() -> None:
