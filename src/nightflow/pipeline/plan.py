@@ -80,7 +80,7 @@ def reduction_fingerprint(
     forced_targets : sequence of (ra, dec)
         Where targets were measured, detected or not.
     distortion : str
-        Fingerprint of the distortion that the WCS was lent; "" without one.
+        Fingerprints of the distortions that were offered for the WCS; "" without one.
     wcs : sequence of float
         What tells the WCS from another one, see `nightflow.astrometry.geometry.sky_grid`.
     """
