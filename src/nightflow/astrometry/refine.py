@@ -19,8 +19,8 @@ from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.catalogs.stars import ReferenceStars
 
 __all__ = [
-    "Contenders", "Fit", "contenders", "heldout_rms", "in_frame", "left_out_scatter", "radial_rms", "refine",
-    "refitted_without_folds", "residual_arcsec", "terms",
+    "Contenders", "Fit", "contenders", "heldout_rms", "in_frame", "left_out_scatter", "pairs", "radial_rms",
+    "refine", "refitted_without_folds", "residual_arcsec", "terms",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -183,9 +183,9 @@ def refine(
         the guess was wrong.
     """
     near = _near_frame(plate, request, stars, start_radius)
-    fit = _match(plate, request, near, start_radius, 0.5 * start_radius)
+    fit = pairs(plate, request, near, start_radius, 0.5 * start_radius)[0]
     for radius in _radii(start_radius, final_radius):
-        matched = _match(fit.plate, request, near, radius, fit.common_error)
+        matched = pairs(fit.plate, request, near, radius, fit.common_error)[0]
         if len(matched) < 3:
             return matched
         fit = _fit_on_the_way(matched, final_radius)
@@ -275,14 +275,15 @@ def _near_frame(
     )[1]
 
 
-def _match(
-    plate: Plate, request: SolveRequest, stars: ReferenceStars, radius: float, common_error: float
-) -> Fit:
+def pairs(
+    plate: Plate, request: SolveRequest, stars: ReferenceStars, radius: float, common_error: float = 0.0
+) -> tuple[Fit, NDArray[np.intp]]:
+    """Return the stars of a frame that lie within ``radius`` (pixels) of a catalogue star, and their rows."""
     chosen = contenders(plate, request, stars, radius, margin=radius)
     seen = np.column_stack([request.x[chosen.rows], request.y[chosen.rows]])
     seen_rows, refs = mutual_pairs(seen, chosen.predicted, radius)
     rows = chosen.rows[seen_rows]
-    return Fit(
+    fit = Fit(
         plate=plate,
         x=request.x[rows],
         y=request.y[rows],
@@ -294,6 +295,7 @@ def _match(
         radius=radius,
         common_error=common_error,
     )
+    return fit, rows
 
 
 def _same_stars(fit: Fit, other: Fit) -> bool:
@@ -371,14 +373,14 @@ def _common_error(residual: Array, error: Array) -> float:
 
 def _with_best_order(fit: Fit, request: SolveRequest, stars: ReferenceStars) -> Fit:
     """Fit with the order that stars left out of the fit support, and match anew until nothing changes."""
-    matched = _match(fit.plate, request, stars, fit.radius, fit.common_error)
+    matched = pairs(fit.plate, request, stars, fit.radius, fit.common_error)[0]
     if len(matched) < 3:
         return matched
     # the most flexible model says which stars are no outliers: a stiff one would say it of the corners
     order = _best_order(_fit_clipped(matched, _orders(len(matched), matched.plate)[-1]))
     for _ in range(_FINAL_ROUNDS):
         fit = _fit_clipped(matched, order)
-        again = _match(fit.plate, request, stars, fit.radius, fit.common_error)
+        again = pairs(fit.plate, request, stars, fit.radius, fit.common_error)[0]
         if len(again) < terms(order) + 1 or _same_stars(again, matched):
             break
         matched = again

@@ -14,9 +14,8 @@ from nightflow.astrometry.accept import match_radius_px
 from nightflow.astrometry.plate import Plate
 from nightflow.astrometry.projection import from_plane, to_plane
 from nightflow.astrometry.reference import reference_stars
-from nightflow.astrometry.refine import contenders, refine, terms
+from nightflow.astrometry.refine import contenders, pairs, refine, terms
 from nightflow.astrometry.scamp.frames import ChipFrame, Exposure
-from nightflow.astrometry.scamp.judge import pairs
 from nightflow.astrometry.scamp.ldac import LdacChip, chip_header
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.catalogs.stars import ReferenceStars

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nightflow.astrometry.accept import match_radius_px
 from nightflow.astrometry.plate import Plate
+from nightflow.astrometry.refine import pairs
 from nightflow.astrometry.scamp.chosen import Given
 from nightflow.astrometry.scamp.headers import wcs_of_head
-from nightflow.astrometry.scamp.judge import pairs
 from nightflow.astrometry.scamp.layout import plate_about
 from nightflow.astrometry.solution import SolveRequest
 from nightflow.catalogs.stars import ReferenceStars

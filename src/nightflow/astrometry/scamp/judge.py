@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.astrometry.accept import match_radius_px, solution_from
-from nightflow.astrometry.matching import mutual_pairs
 from nightflow.astrometry.plate import Plate
-from nightflow.astrometry.refine import Fit, contenders, radial_rms
+from nightflow.astrometry.refine import Fit, pairs, radial_rms
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.astrometry.verify import examine, faults
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["judge", "pairs"]
+__all__ = ["judge"]
 
 _CLIP = 4.0
 _RAYLEIGH_MEDIAN = 1.1774
@@ -76,28 +75,6 @@ def judge(
         fit.take(~unseen), request, stars, backend="scamp", quality=Quality.VERIFIED, heldout=heldout
     )
     return replace(solution, evidence=evidence, hypotheses=hypotheses)
-
-
-def pairs(
-    plate: Plate, request: SolveRequest, stars: ReferenceStars, radius: float
-) -> tuple[Fit, NDArray[np.intp]]:
-    """Return the stars of a chip that lie within ``radius`` (pixels) of a catalogue star, and their rows."""
-    chosen = contenders(plate, request, stars, radius, margin=radius)
-    seen = np.column_stack([request.x[chosen.rows], request.y[chosen.rows]])
-    seen_rows, refs = mutual_pairs(seen, chosen.predicted, radius)
-    rows = chosen.rows[seen_rows]
-    fit = Fit(
-        plate=plate,
-        x=request.x[rows],
-        y=request.y[rows],
-        flux=request.flux[rows],
-        error=request.position_errors()[rows],
-        ra=chosen.stars.ra[refs],
-        dec=chosen.stars.dec[refs],
-        mag=chosen.stars.brightness()[refs],
-        radius=radius,
-    )
-    return fit, rows
 
 
 def _matched(

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.astrometry.plate import plate_from_wcs
+from nightflow.astrometry.refine import pairs
 from nightflow.astrometry.scamp.frames import ChipAnswer, ChipFrame
-from nightflow.astrometry.scamp.judge import pairs
 from nightflow.catalogs.stars import ReferenceStars
 
 __all__ = ["Offsets", "offsets_of"]
