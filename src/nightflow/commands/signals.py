@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from nightflow.signal_handlers import signal_handlers
 
 __all__ = ["exit_on_signals"]
 
@@ -20,18 +21,9 @@ def exit_on_signals() -> Iterator[None]:
     An exit runs the blocks that end programs, remove folders and give back leases. A signal that is ignored
     already, as SIGHUP under nohup, stays so.
     """
-    if threading.current_thread() is not threading.main_thread():
+    handled = (number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL)
+    with signal_handlers(dict.fromkeys(handled, _exit)):
         yield
-        return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in before.items():
-        if handler is signal.SIG_DFL:
-            signal.signal(number, _exit)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _exit(number: int, _frame: object) -> None:

@@ -12,11 +12,11 @@ from astropy.time import Time
 from astropy.utils import iers
 
 from nightflow.doctor.finding import Finding, fault, fine, remark, warning
+from nightflow.epochs import mjd_of
 
 __all__ = ["check_clock", "check_tables"]
 
 _PATIENCE = 3.0
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _UPDATE = "pip install --upgrade astropy-iers-data"
 
 
@@ -47,7 +47,7 @@ def check_clock(now: datetime, synchronised: str | None = None) -> Iterator[Find
 
 def check_tables(now: datetime) -> Iterator[Finding]:
     """Look whether the installed tables of leap seconds and Earth rotation reach to this night."""
-    mjd = (now - _MJD_EPOCH).total_seconds() / 86400.0
+    mjd = mjd_of(now)
     expires = Time(iers.LeapSeconds.from_iers_leap_seconds(iers.IERS_LEAP_SECOND_FILE).expires)
     last = float(iers.IERS_A.open(iers.IERS_A_FILE)["MJD"].to_value("d").max())
     if mjd > expires.mjd:

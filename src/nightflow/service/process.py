@@ -16,6 +16,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from nightflow.signal_handlers import signal_handlers
+
 __all__ = ["in_daemon_thread", "run_in_thread", "set_by_hangup", "stopped_by_signals"]
 
 log = logging.getLogger(__name__)
@@ -63,10 +65,8 @@ async def in_daemon_thread(name: str, work: Callable[[], _T]) -> _T:
 @contextmanager
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """Let the first SIGTERM or SIGINT ask for an orderly stop, and a second one end the process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def on_signal(number: int, _frame: object) -> None:
         log.info("%s: finishing what is being reduced", signal.Signals(number).name)
@@ -74,23 +74,12 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(each, handler)
         stop.set()
 
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
+    with signal_handlers(dict.fromkeys(numbers, on_signal)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def set_by_hangup(asked: threading.Event) -> Iterator[None]:
     """Let SIGHUP, which would end the process, ask for new settings instead."""
-    if threading.current_thread() is not threading.main_thread():
+    with signal_handlers({signal.SIGHUP: lambda *_: asked.set()}):
         yield
-        return
-    before = signal.signal(signal.SIGHUP, lambda *_: asked.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
