@@ -16,13 +16,13 @@ from nightflow.detector.persistence import SaturationMemory
 from nightflow.pipeline.pointings import Pointings
 from nightflow.service.messages import Learned
 
-__all__ = ["Lessons", "TellingPointings", "TellingSaturation", "Told", "take_in"]
+__all__ = ["Lessons", "TellingPointings", "TellingSaturation", "Untold", "take_in"]
 
 KEPT = 32
 """Lessons that a new worker is told; of a mosaic more are worth little to it."""
 
 
-class Told:
+class Untold:
     """What was remembered since it was told last; safe for threads."""
 
     def __init__(self) -> None:
@@ -47,15 +47,15 @@ class Told:
 class TellingPointings(Pointings):
     """Notes what it remembers of its own frames."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, untold: Untold) -> None:
         super().__init__()
-        self._told = told
+        self._untold = untold
 
     def remember(self, instrument: str, detector: str, ra: float, dec: float, wcs: Any) -> None:
         """Keep a solution, and note it."""
         super().remember(instrument, detector, ra, dec, wcs)
         key = (instrument, detector, round(ra, 1), round(dec, 1))
-        self._told.note("pointings", key, instrument, detector, ra, dec, wcs)
+        self._untold.note("pointings", key, instrument, detector, ra, dec, wcs)
 
     def learn(self, *arguments: Any) -> None:
         """Keep a solution that another worker found."""
@@ -65,15 +65,15 @@ class TellingPointings(Pointings):
 class TellingSaturation(SaturationMemory):
     """Notes what it remembers of its own frames."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, untold: Untold) -> None:
         super().__init__()
-        self._told = told
+        self._untold = untold
 
     def remember(self, header: Any, saturated: Any) -> None:
         """Keep what an exposure saturated, and note it."""
         super().remember(header, saturated)
         key = (header.instrument, header.detector, saturated.mjd_end)
-        self._told.note("saturation", key, header, saturated)
+        self._untold.note("saturation", key, header, saturated)
 
     def learn(self, *arguments: Any) -> None:
         """Keep what an exposure saturated that another worker reduced."""

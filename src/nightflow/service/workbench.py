@@ -20,7 +20,7 @@ from nightflow.errors import NightflowError
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service.leases import act_as
-from nightflow.service.lessons import TellingPointings, TellingSaturation, Told, take_in
+from nightflow.service.lessons import TellingPointings, TellingSaturation, Untold, take_in
 from nightflow.service.messages import (
     Begin,
     Ended,
@@ -79,7 +79,7 @@ class _Bench:
         """Tasks in work whose exposure is settled."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="products")
         self._room = threading.BoundedSemaphore(FRAMES_BEHIND)
-        self._told = Told()
+        self._untold = Untold()
 
     async def work(self) -> None:
         threading.Thread(target=self._listen, args=(asyncio.get_running_loop(),), daemon=True).start()
@@ -88,7 +88,10 @@ class _Bench:
             act_as(begin.lease_name)
             self._name = begin.lease_name
             self._reducer = live_reducer(begin.settings, observer=self)
-            self._pointings, self._saturation = TellingPointings(self._told), TellingSaturation(self._told)
+            self._pointings, self._saturation = (
+                TellingPointings(self._untold),
+                TellingSaturation(self._untold),
+            )
             self._reducer.context = replace(
                 self._reducer.context, pointings=self._pointings, saturation=self._saturation
             )
@@ -142,7 +145,7 @@ class _Bench:
         except Exception as problem:
             log.exception("%s: not concluded", task.path)
             error = f"{type(problem).__name__}: {problem}"
-        for lesson in await asyncio.to_thread(self._told.take):
+        for lesson in await asyncio.to_thread(self._untold.take):
             self._say(lesson)
         self._numbers.pop(task.exposure_id, None)
         self._settled.discard(task.number)
