@@ -217,7 +217,7 @@ def _tell(finished: FinishedNight, fastest: float) -> None:
         )
     found = finished.sources
     console.print(
-        f"{found.n_sources} sources, {found.n_new} of them seen on no other night; "
+        f"{found.n_sources} sources, {found.n_only_tonight} of them seen on no other night; "
         f"{found.n_movers} bodies move; {found.n_loose} of {found.n_detections} detections belong to nothing",
         soft_wrap=True,
     )

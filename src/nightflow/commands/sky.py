@@ -320,7 +320,7 @@ def targets_import(
     file: Annotated[Path, typer.Argument(help="CSV of name, ra, dec and perhaps pmra, pmdec, type, notes.")],
     config: ConfigOption = None,
 ) -> None:
-    """Add many targets at once."""
+    """Add many targets at once: all of a file, or none."""
     with open_store(config) as (_, database):
         added = import_targets(database, file)
         for name in target_names(file):

@@ -34,8 +34,8 @@ class NightSources:
     ----------
     n_detections, n_loose : int
         Detections with a place on the sky, and those that belong to no source.
-    n_sources, n_new : int
-        Sources that were seen, and those that no other night knows.
+    n_sources, n_only_tonight : int
+        Sources that were seen, and those of them that no other night sees.
     n_movers : int
         Bodies that move.
     fastest : float
@@ -50,7 +50,7 @@ class NightSources:
     n_detections: int
     n_loose: int
     n_sources: int
-    n_new: int
+    n_only_tonight: int
     n_movers: int
     fastest: float
     fields: tuple[tuple[int, ...], ...]
@@ -61,10 +61,10 @@ class NightSources:
 class _FieldDone:
     n_detections: int
     n_loose: int
-    n_new: int
     fastest: float
     records: list[MoverRecord]
     source_ids: tuple[int, ...]
+    only_tonight: tuple[int, ...]
     lost_ids: tuple[int, ...]
     changed: bool
 
@@ -110,7 +110,7 @@ def associate(
         n_detections=sum(one.n_detections for one in fields),
         n_loose=sum(one.n_loose for one in fields),
         n_sources=len({one for done in fields for one in done.source_ids}),
-        n_new=sum(one.n_new for one in fields),
+        n_only_tonight=len({one for done in fields for one in done.only_tonight}),
         n_movers=len(records),
         fastest=min((one.fastest for one in fields), default=settings.fastest_arcsec_per_hour),
         fields=tuple(one.source_ids + one.lost_ids for one in fields),
@@ -171,10 +171,10 @@ def _field(
     return _FieldDone(
         n_detections=len(field.night),
         n_loose=int((found.source == NONE).sum()) - sum(len(body.rows) for body in found.bodies),
-        n_new=found.n_new,
         fastest=found.fastest,
         records=mover_records(field, found, targets),
         source_ids=written.source_ids,
+        only_tonight=written.only_tonight,
         lost_ids=written.lost_ids,
         changed=written.changed,
     )
@@ -184,10 +184,10 @@ def _nothing(settings: AssociationSettings) -> _FieldDone:
     return _FieldDone(
         n_detections=0,
         n_loose=0,
-        n_new=0,
         fastest=settings.fastest_arcsec_per_hour,
         records=[],
         source_ids=(),
+        only_tonight=(),
         lost_ids=(),
         changed=False,
     )

@@ -14,7 +14,7 @@ from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.missing import refuse
 from nightflow.software import SOFTWARE
 
-__all__ = ["FILTERS", "to_aavso"]
+__all__ = ["CODES", "FILTERS", "to_aavso"]
 
 FILTERS = {
     **{name: name for name in ("U", "B", "V", "R", "I", "J", "H", "K", "Y", "TG", "TB", "TR", "CV", "CR")},
@@ -33,6 +33,11 @@ FILTERS = {
     "zs": "ZS",
 }
 """Name of a filter here -> its code there."""
+
+CODES = frozenset(FILTERS.values()) | frozenset(
+    {"STU", "STV", "STB", "STY", "STHBW", "STHBN", "MA", "MB", "MI", "HAC", "GG", "GBP", "GRP", "RJ", "IJ"}
+)
+"""All codes that may be given; WebObs refuses the whole file for another."""
 
 _COLUMNS = "NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG,KNAME,KMAG,AMASS,GROUP,CHART,NOTES"
 _JD_OF_MJD = 2400000.5
@@ -55,7 +60,7 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
     observer : str
         The observer's code.
     code : str, optional
-        Code of the filter, where the name of ours tells none; see `FILTERS`.
+        Code of the filter, one of `CODES` in letters of either case, where the name of ours tells none.
 
     Returns
     -------
@@ -68,9 +73,11 @@ def to_aavso(curve: LightCurve, *, star: str, observer: str, code: str | None = 
     Raises
     ------
     ConfigurationError
-        The observer's code is none, the star's name too long, a filter without a code, or nothing is left.
+        The observer's code is none, the star's name too long, a filter without a code or with one that is
+        none, or nothing is left.
     """
     name = _NOT_PLAIN.sub(" ", star).strip()
+    code = None if code is None else code.upper()
     refuse([_fault_of_observer(observer), _fault_of_name(name), _fault_of_filters(curve, code)])
     lines = [*_records(curve, name, code)]
     if not lines:
@@ -92,7 +99,9 @@ def _fault_of_name(name: str) -> str:
 
 
 def _fault_of_filters(curve: LightCurve, code: str | None) -> str:
-    """Return which filters have no code; "" where all have, or one is given."""
+    """Return which filters have no code, or that the given one is none; "" where all is well."""
+    if code is not None and code not in CODES:
+        return f"--filter-code {code!r} is no code of the AAVSO: give one of {', '.join(sorted(CODES))}"
     used = {str(name) for name in curve["filter"][_usable(curve)]}
     unknown = [] if code else sorted(used - set(FILTERS))
     if not unknown:

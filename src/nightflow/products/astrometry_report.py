@@ -52,6 +52,7 @@ class ObservedPosition:
     ra_err, dec_err : float or None
         1 sigma, arcsec, ra with the cosine of the declination in it.
     mag, mag_err : float or None
+        The error holds that of the zero point, where it is known.
     band : str
         Of the magnitude.
     exptime : float or None

@@ -72,6 +72,7 @@ def _positions(body: ObservedMover) -> list[ObservedPosition]:
     centroid = np.nan_to_num(columns["position_err"].astype(float))
     wcs = np.nan_to_num(columns["wcs_rms_arcsec"].astype(float)) / np.sqrt(2.0)
     error = np.hypot(centroid, wcs)
+    mag_err = np.hypot(columns["mag_err"], np.nan_to_num(columns["zp_err"]))
     return [
         ObservedPosition(
             mjd_mid=float(columns["mjd_mid"][row]),
@@ -80,7 +81,7 @@ def _positions(body: ObservedMover) -> list[ObservedPosition]:
             ra_err=float(error[row]) or None,
             dec_err=float(error[row]) or None,
             mag=_known(columns["mag"][row]),
-            mag_err=_known(columns["mag_err"][row]),
+            mag_err=_known(mag_err[row]),
             band=str(columns["zp_band"][row] or columns["filter"][row]),
             exptime=float(columns["exptime"][row]),
             astrometric_catalog=str(columns["wcs_catalog"][row] or ""),

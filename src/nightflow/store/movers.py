@@ -79,7 +79,7 @@ class ObservedMover:
     mover : Mover
     columns : dict of str to ndarray, shape (n,)
         mjd_mid, exptime, ra, dec, position_err, mag, mag_err, filter, x, y, wcs_rms_arcsec,
-        wcs_catalog, zp_catalog, zp_band, path, in the order of time.
+        wcs_catalog, zp_catalog, zp_band, zp_err, path, in the order of time.
     """
 
     mover: Mover
@@ -195,7 +195,7 @@ def movers(database: Database, night: str | None = None) -> list[ObservedMover]:
 
 
 _COLUMNS = ("mjd_mid", "ra", "dec", "position_err", "mag", "mag_err", "filter", "x", "y")
-_OF_REDUCTION = ("wcs_rms_arcsec", "wcs_catalog", "zp_catalog", "zp_band")
+_OF_REDUCTION = ("wcs_rms_arcsec", "wcs_catalog", "zp_catalog", "zp_band", "zp_err")
 _TEXT = frozenset({"filter", "path", "wcs_catalog", "zp_catalog", "zp_band"})
 
 

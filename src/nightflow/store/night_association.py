@@ -80,13 +80,18 @@ class FieldSources:
         """Numbers of the known ones, in the order of `known`."""
         return self.rows.ids[self.is_known]
 
+    @property
+    def elsewhere(self) -> NDArray[np.bool_]:
+        """Whether other nights see each."""
+        return self.rows.n_obs > self.tonight
+
     def known(self) -> KnownSources:
         """Return their places."""
         stars = self.rows.in_catalog
         return KnownSources(
             ra=self.rows.ra[self.is_known],
             dec=self.rows.dec[self.is_known],
-            stands=(self.rows.n_obs > self.tonight)[self.is_known],
+            stands=self.elsewhere[self.is_known],
             star_ra=self.rows.ra[stars],
             star_dec=self.rows.dec[stars],
         )
@@ -131,8 +136,9 @@ class Written:
         Detections that belong to another source now, or to none, or to one for the first time.
     n_new, n_gone : int
         Sources that are new, and that are no longer.
-    source_ids, lost_ids : tuple of int
-        Sources that were seen; and those of other nights that this one saw before and no longer does.
+    source_ids, only_tonight, lost_ids : tuple of int
+        Sources that were seen; those of them that no other night sees; and those of other nights that this
+        one saw before and no longer does.
     changed : bool
         Whether a row was changed.
     """
@@ -141,6 +147,7 @@ class Written:
     n_new: int
     n_gone: int
     source_ids: tuple[int, ...]
+    only_tonight: tuple[int, ...]
     lost_ids: tuple[int, ...]
     changed: bool
 
@@ -210,6 +217,7 @@ def write_association(
         n_new=n_new,
         n_gone=len(gone),
         source_ids=tuple(ids[count > 0].tolist()),
+        only_tonight=tuple(np.setdiff1d(ids[count > 0], sources.rows.ids[sources.elsewhere]).tolist()),
         lost_ids=tuple(np.setdiff1d(before, np.append(gone, ids[count > 0])).tolist()),
         changed=bool(changed.any() or n_new or n_updated or len(gone) or n_attached),
     )
@@ -242,9 +250,8 @@ def _names(
 def _gone(sources: FieldSources, ids: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the numbers of sources that nothing belongs to any longer."""
     seen = set(ids[count > 0].tolist())
-    elsewhere = sources.rows.n_obs > sources.tonight
     left = [one in seen for one in sources.rows.ids.tolist()]
-    return sources.rows.ids[~elsewhere & ~np.array(left, bool)]
+    return sources.rows.ids[~sources.elsewhere & ~np.array(left, bool)]
 
 
 def _without_measurements(session: Session, gone: NDArray[np.int64]) -> NDArray[np.int64]:

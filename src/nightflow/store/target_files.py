@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from astropy import units as u
 from astropy.coordinates import Angle
@@ -11,7 +12,7 @@ from astropy.coordinates import Angle
 from nightflow.errors import ConfigurationError
 from nightflow.store.database import Database
 from nightflow.store.models import Target
-from nightflow.store.targets import add_target
+from nightflow.store.targets import add_target, add_targets, checked_target
 
 __all__ = ["import_ephemeris", "import_targets", "target_names"]
 
@@ -19,7 +20,7 @@ _OPTIONAL = {"pmra": 0.0, "pmdec": 0.0, "epoch": 2000.0}
 
 
 def import_targets(database: Database, path: Path) -> list[Target]:
-    """Enter the targets of a CSV file: name, ra, dec, and any of pmra, pmdec, epoch, type, notes.
+    """Enter all targets of a CSV file or none: name, ra, dec, and any of pmra, pmdec, epoch, type, notes.
 
     Right ascension and declination are degrees, or sexagesimal with colons (hours and degrees).
 
@@ -29,7 +30,8 @@ def import_targets(database: Database, path: Path) -> list[Target]:
         The file is not there, cannot be read or lacks a column, or a value is not a number; the message names
         the line.
     """
-    return [_add(database, path, line, row) for line, row in _rows(path, ("name", "ra", "dec"))]
+    rows = [_target(path, line, row) for line, row in _rows(path, ("name", "ra", "dec"))]
+    return add_targets(database, rows)
 
 
 def target_names(path: Path) -> list[str]:
@@ -59,16 +61,14 @@ def import_ephemeris(database: Database, name: str, path: Path, *, type: str = "
     return add_target(database, name, ephemeris=rows, type=type, notes=notes)
 
 
-def _add(database: Database, path: Path, line: int, row: dict[str, str]) -> Target:
-    pmra, pmdec, epoch = (
-        _number(path, line, row, key) if row.get(key) else default for key, default in _OPTIONAL.items()
-    )
-    ra, dec = _angle(path, line, row, "ra"), _angle(path, line, row, "dec")
-    kind, notes = row.get("type", ""), row.get("notes", "")
+def _target(path: Path, line: int, row: dict[str, str]) -> dict[str, Any]:
+    """Return the columns of a target."""
+    values: dict[str, Any] = {key: _angle(path, line, row, key) for key in ("ra", "dec")}
+    for key, default in _OPTIONAL.items():
+        values[key] = _number(path, line, row, key) if row.get(key) else default
+    values |= {key: row.get(key, "") for key in ("type", "notes")}
     try:
-        return add_target(
-            database, row["name"], ra, dec, pmra=pmra, pmdec=pmdec, epoch=epoch, type=kind, notes=notes
-        )
+        return checked_target(row["name"], **values)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}, line {line}: {error}") from error
 

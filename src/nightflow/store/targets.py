@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,8 +23,9 @@ from nightflow.store.database import Database
 from nightflow.store.models import Target, plain_text
 
 __all__ = [
-    "MAXIMUM_NAME", "TargetPlace", "add_target", "find_target", "list_targets", "position_at",
-    "remove_targets", "target_name", "target_named", "target_places", "targets_near",
+    "MAXIMUM_NAME", "TargetPlace", "add_target", "add_targets", "checked_target", "find_target",
+    "list_targets", "position_at", "remove_targets", "target_name", "target_named", "target_places",
+    "targets_near",
 ]  # fmt: skip
 
 _MAS_PER_DEGREE = 3.6e6
@@ -95,17 +96,59 @@ def add_target(
     ConfigurationError
         A value is not one that a place on the sky may have; the message names it.
     """
+    values = {"ra": ra, "dec": dec, "pmra": pmra, "pmdec": pmdec, "epoch": epoch, "ephemeris": ephemeris}
+    return add_targets(database, [{"name": name, "type": type, "notes": notes} | values])[0]
+
+
+def add_targets(database: Database, rows: Sequence[Mapping[str, Any]]) -> list[Target]:
+    """Enter all of these targets or, where one cannot be entered, none.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        By the names of the parameters of `add_target`.
+
+    Raises
+    ------
+    ConfigurationError
+        See `add_target`.
+    """
+    checked = [checked_target(**row) for row in rows]
+    with database.write() as session:
+        return [_enter(session, values) for values in checked]
+
+
+def checked_target(
+    name: str,
+    ra: float | None = None,
+    dec: float | None = None,
+    pmra: float = 0.0,
+    pmdec: float = 0.0,
+    epoch: float = 2000.0,
+    ephemeris: Sequence[Sequence[float]] | None = None,
+    **described: str,
+) -> dict[str, Any]:
+    """Return the columns of a target, see `add_target`, if they are right.
+
+    Raises
+    ------
+    ConfigurationError
+        See `add_target`.
+    """
     cleaned = target_name(name)
     rows = None if ephemeris is None else _sorted(ephemeris)
     _check(cleaned, ra, dec, (pmra, pmdec, epoch), rows)
     values = {"ra": ra, "dec": dec, "pmra": pmra, "pmdec": pmdec, "epoch": epoch, "ephemeris": rows}
-    with database.write() as session:
-        target = _by_name(session, cleaned) or Target(name=cleaned)
-        for key, value in {**values, "type": type, "notes": notes}.items():
-            setattr(target, key, value)
-        session.add(target)
-        session.flush()
-        return target
+    return {"name": cleaned} | values | described
+
+
+def _enter(session: Session, values: Mapping[str, Any]) -> Target:
+    target = _by_name(session, values["name"]) or Target(name=values["name"])
+    for key, value in values.items():
+        setattr(target, key, value)
+    session.add(target)
+    session.flush()
+    return target
 
 
 def target_name(name: str) -> str:

@@ -83,7 +83,8 @@ def test_again_changes_no_row(database: Database) -> None:
     before = everything(database)
     history = count(database, "source_history")
     again = put_in_order(database)
-    assert (again.changed, again.n_new) == (False, 0)
+    assert again.changed is False
+    assert (again.n_only_tonight, again.n_sources) == (first.n_only_tonight, first.n_only_tonight)
     assert [update_statistics(database, field) for field in again.fields] == [0]
     assert everything(database) == before
     assert count(database, "source_history") == history
@@ -126,7 +127,7 @@ def test_sources_of_other_nights_keep_their_numbers_and_what_they_lose_is_noted(
     known = {one for *_, one in sources_of(database)} - {None}
     append_frames(database, replace(first, n_frames=6), range(6), days=10.0)
     found = put_in_order(database, "2026-03-10")
-    assert (found.n_new, found.n_sources) == (0, 90)
+    assert (found.n_only_tonight, found.n_sources) == (0, 90)
     assert {one for *_, one in sources_of(database)} - {None} == known
     assert count(database, "source_history") == 0
     assert agrees(database)

@@ -77,6 +77,14 @@ def test_an_error_without_that_of_the_zero_point_says_so() -> None:
     assert ["MERR without the zero point's error" in row["NOTES"] for row in rows[:2]] == [True, False]
 
 
+def test_a_given_code_is_one_of_the_format() -> None:
+    assert {row["FILT"] for row in records(to_aavso(in_v(), star="R Cyg", observer="XYZ", code="cv"))} == {
+        "CV"
+    }
+    with pytest.raises(ConfigurationError, match=r"--filter-code 'XX' is no code of the AAVSO.*CV"):
+        to_aavso(in_v(), star="R Cyg", observer="XYZ", code="xx")
+
+
 def test_a_filter_without_a_code_is_not_guessed() -> None:
     with pytest.raises(ConfigurationError, match=r"filter 'Clear' has no code .*--filter-code, such as CV"):
         to_aavso(transit(), star="HAT-P-32", observer="XYZ")

@@ -149,11 +149,14 @@ def test_import_of_a_list(database: Database, tmp_path: Path) -> None:
         ("name,ra,dec\nA,1,2,3\n", "line 2: 4 values for 3 columns"),
     ],
 )
-def test_faults_of_a_list_are_named(database: Database, tmp_path: Path, text: str, message: str) -> None:
+def test_faults_of_a_list_are_named_and_nothing_of_it_is_entered(
+    database: Database, tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "targets.csv"
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=message):
         import_targets(database, path)
+    assert list_targets(database) == []
 
 
 def test_a_file_that_is_no_text_is_named(database: Database, tmp_path: Path) -> None:
