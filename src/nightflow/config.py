@@ -90,6 +90,11 @@ class WatchSettings(_Section):
     """A file whose length its headers do not tell is taken when its size has not changed for so long."""
     sweep_seconds: float = Field(30.0, gt=0)
     """How often folders are listed anew, for what the events did not tell."""
+    polling: Literal["auto", "always", "never"] = "auto"
+    """Which folders are listed every ``poll_seconds``, because no events come from there; auto: those on
+    file systems of a network (NFS, SMB, ...)."""
+    poll_seconds: float = Field(2.0, gt=0)
+    """At least ten times as long as the listing takes."""
     workers: int = Field(1, ge=1, le=8)
     """Exposures reduced at the same time, each by a process of its own."""
     memory_gb: float = Field(0.0, ge=0)

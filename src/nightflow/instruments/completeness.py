@@ -1,8 +1,8 @@
-"""Is a file that is landing already as long as its own headers say?
+"""Is a file that is landing already as long as its own headers say, and its data those that they sum up?
 
 The sensor asks this of every file it sees, often more than once, so the answer costs a few reads of header
-blocks (a gzip file is unpacked, without keeping anything). Nothing is judged but the length: a
-file that is complete may still be rejected for what stands in it.
+blocks (a gzip file is unpacked, without keeping anything; one with DATASUM cards is read once it has its
+length). Nothing else is judged: a file that is complete may still be rejected for what stands in it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from nightflow.instruments.data_sums import wrong_data_sums
 from nightflow.instruments.fits_layout import Layout, LayoutState, walk
 from nightflow.instruments.fits_source import FileSource, GzipSource, open_source
 
@@ -18,11 +19,12 @@ __all__ = ["Answer", "Completeness", "completeness"]
 
 
 class Completeness(StrEnum):
-    """What the headers say of the file's length."""
+    """What the headers say of the file's length and of the sum of its data."""
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
-    """Bytes are missing: still being written, or cut for good. Only time can tell which."""
+    """Bytes are missing or are not those that the headers sum up: still being written, or cut or damaged for
+    good. Only time can tell which."""
     UNKNOWN = "unknown"
     """The length cannot be told: no FITS file, or one that may still grow by extensions."""
 
@@ -46,7 +48,7 @@ _STATES = {
 
 
 def completeness(path: Path) -> Answer:
-    """Return whether all bytes that the headers of ``path`` declare are there.
+    """Return whether all bytes that the headers of ``path`` declare are there, and right as far as they tell.
 
     Raises
     ------
@@ -70,6 +72,9 @@ def _judge(layout: Layout, source: FileSource | GzipSource) -> Answer:
             state=Completeness.INCOMPLETE, reason="the headers announce an HDU that is not there yet"
         )
     if layout.state is LayoutState.WHOLE:
+        wrong = wrong_data_sums(source.content(), layout) if isinstance(source, FileSource) else {}
+        if wrong:
+            return Answer(state=Completeness.INCOMPLETE, reason="; ".join(wrong.values()))
         return Answer(
             state=Completeness.COMPLETE,
             reason=f"{len(layout.extents)} HDUs, {layout.declared} bytes, as the headers say",

@@ -24,8 +24,9 @@ from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
 from nightflow.errors import FrameHeld, FrameRejected
+from nightflow.instruments.data_sums import wrong_data_sums
 from nightflow.instruments.fits_layout import Extent, Layout, LayoutState, walk
-from nightflow.instruments.fits_source import largest_content, open_source, os_errors
+from nightflow.instruments.fits_source import FileSource, largest_content, open_source, os_errors
 from nightflow.instruments.pixels import check_pixels
 
 __all__ = [
@@ -65,12 +66,15 @@ class RawHeader:
         As in the file, that of the uncompressed image where the HDU is a compressed one.
     shape : tuple of int
         (ny, nx) of the image; () where the HDU holds none.
+    damage : str
+        Why its data are not those that its header sums up; "" where they are, or no card says.
     """
 
     hdu: int
     name: str
     header: fits.Header = field(repr=False)
     shape: tuple[int, ...]
+    damage: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +120,7 @@ def content_hash(path: Path) -> str:
 
 
 def read_headers(path: Path) -> list[RawHeader]:
-    """Return every HDU's header; no pixel is read.
+    """Return every HDU's header; pixels are only summed up, where a card says their sum.
 
     Raises
     ------
@@ -126,12 +130,14 @@ def read_headers(path: Path) -> list[RawHeader]:
         The file cannot be opened or read.
     """
     with _opened(path) as (hdus, layout):
+        damage = _damage(path, layout)
         return [
             RawHeader(
                 hdu=extent.index,
                 name=hdus[extent.index].name,
                 header=_mended(hdus[extent.index].header),
                 shape=extent.shape if extent.pixels else (),
+                damage=damage.get(extent.index, ""),
             )
             for extent in layout.extents
         ]
@@ -162,6 +168,12 @@ def read_readouts(path: Path, hdus: HduSelection = "first") -> list[Readout]:
         extents = {extent.index: extent for extent in layout.images}
         chosen = select_hdus(path, hdus, [(index, opened[index].name) for index in extents])
         return [_readout(path, opened[index], extents[index], primary) for index in chosen]
+
+
+def _damage(path: Path, layout: Layout) -> dict[int, str]:
+    """Return what is wrong with the data of each HDU; of a gzip file nothing: it has its own check sum."""
+    with open_source(path) as source:
+        return wrong_data_sums(source.content(), layout) if isinstance(source, FileSource) else {}
 
 
 @contextmanager

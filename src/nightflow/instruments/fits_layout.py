@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["BLOCK", "ByteSource", "Extent", "Layout", "LayoutState", "walk"]
+__all__ = ["BLOCK", "ByteSource", "Extent", "Layout", "LayoutState", "padded", "walk"]
 
 BLOCK = 2880
 CARD = 80
@@ -27,8 +27,8 @@ MAXIMUM_AXES = 999
 _INTEGER = re.compile(rb"^\s*'?\s*([+-]?\d{1,18})")
 _LOGICAL = re.compile(rb"^\s*'?\s*([TF])")
 _TEXT = re.compile(rb"^\s*'([^']*)'")
-_SIZE_KEYS = re.compile(
-    rb"^(SIMPLE|XTENSION|Z?BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|GROUPS|ZIMAGE|NEXTEND|EXTEND)\s*$"
+_KEYS = re.compile(
+    rb"^(SIMPLE|XTENSION|Z?BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|GROUPS|ZIMAGE|NEXTEND|EXTEND|DATASUM)\s*$"
 )
 
 
@@ -69,15 +69,19 @@ class Extent:
         the HDU is a compressed one; () where the HDU is no image.
     bitpix : int
         Of the image, uncompressed.
-    data_size : int
-        Bytes of data, without padding.
+    data_start, data_size : int
+        Where the data begins, and its bytes without padding.
+    data_sum : int or None
+        What DATASUM says; None where there is no such card, or no number in it.
     """
 
     index: int
     extension: str
     axes: tuple[int, ...]
     bitpix: int
+    data_start: int
     data_size: int
+    data_sum: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -151,16 +155,16 @@ def walk(source: ByteSource, *, maximum_size: int | None = None) -> Layout:
         found = _cards(header)
         cards = cards or found
         try:
-            extent = _extent(found, len(extents))
+            extent = _extent(found, len(extents), present + len(header))
         except ValueError as error:
             return _ended(extents, LayoutState.NOT_FITS, str(error), declared, present)
         extents.append(extent)
-        declared = present + len(header) + extent.data_size
-        present += len(header)
+        declared = extent.data_start + extent.data_size
+        present = extent.data_start
         if maximum_size is not None and declared > maximum_size:
             reason = f"HDU {extent.index} asks for {extent.data_size} bytes, at most {maximum_size} are taken"
             return _ended(extents, LayoutState.TOO_LARGE, reason, declared, present)
-        here = source.skip(_padded(extent.data_size))
+        here = source.skip(padded(extent.data_size))
         present += here
         if here < extent.data_size:
             reason = f"truncated: HDU {extent.index} declares {declared} bytes, {present} are present"
@@ -178,7 +182,8 @@ def _ended(extents: list[Extent], state: LayoutState, reason: str, declared: int
     return Layout(extents=tuple(extents), state=state, reason=reason, declared=declared, present=present)
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """Return the bytes that data of this size take in the file."""
     return -(-size // BLOCK) * BLOCK
 
 
@@ -221,11 +226,11 @@ def _has_end(block: bytes) -> bool:
 
 
 def _cards(header: bytes) -> dict[bytes, bytes]:
-    """Return the cards that say how large the data is: keyword -> text behind the equals sign."""
+    """Return the cards that say how large the data is and its sum: keyword -> text behind the equals sign."""
     cards: dict[bytes, bytes] = {}
     for at in range(0, len(header), CARD):
         card = header[at : at + CARD]
-        if card[8:9] == b"=" and (match := _SIZE_KEYS.match(card[:8])):
+        if card[8:9] == b"=" and (match := _KEYS.match(card[:8])):
             cards.setdefault(match[1], card[9:])
     return cards
 
@@ -255,7 +260,7 @@ def _axes(cards: dict[bytes, bytes], prefix: str) -> tuple[int, ...]:
     return axes
 
 
-def _extent(cards: dict[bytes, bytes], index: int) -> Extent:
+def _extent(cards: dict[bytes, bytes], index: int, data_start: int) -> Extent:
     """Return what one header declares (FITS Standard 4.0, equations 1, 2 and 4).
 
     Raises
@@ -280,7 +285,16 @@ def _extent(cards: dict[bytes, bytes], index: int) -> Extent:
         axes, bitpix = _axes(cards, "ZNAXIS"), _integer(cards, "ZBITPIX", bitpix)
     elif extension not in ("", "IMAGE"):
         axes = ()
-    return Extent(index=index, extension=extension, axes=axes, bitpix=bitpix, data_size=size)
+    data_sum = _INTEGER.match(cards.get(b"DATASUM", b""))
+    return Extent(
+        index=index,
+        extension=extension,
+        axes=axes,
+        bitpix=bitpix,
+        data_start=data_start,
+        data_size=size,
+        data_sum=None if data_sum is None else int(data_sum[1]),
+    )
 
 
 def _expects_more(primary: dict[bytes, bytes], found: int) -> bool:

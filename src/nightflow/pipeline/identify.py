@@ -132,7 +132,8 @@ def _normalised(path: Path, raw: RawHeader, profile: CameraProfile, primary: fit
     if len(raw.shape) != 2:
         raise FrameRejected(f"{path}: HDU {raw.hdu}: an image of {len(raw.shape)} axes; a readout has two")
     shape = (raw.shape[0], raw.shape[1])
-    return normalise(raw.header, profile, hdu=raw.hdu, shape=shape, primary_header=primary, path=path)
+    header = normalise(raw.header, profile, hdu=raw.hdu, shape=shape, primary_header=primary, path=path)
+    return replace(header, warnings=(*header.warnings, raw.damage)) if raw.damage else header
 
 
 def _chips(path: Path, readouts: Sequence[FrameHeader], profile: CameraProfile) -> tuple[FrameHeader, ...]:

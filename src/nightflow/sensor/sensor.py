@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from nightflow.errors import RetryLater
 from nightflow.instruments.completeness import Completeness
 from nightflow.instruments.completeness import completeness as completeness_of
 from nightflow.sensor.candidates import is_candidate
+from nightflow.sensor.silent import is_silent
 from nightflow.sensor.stability import StabilityTracker
 from nightflow.sensor.sweep import sweep
 from nightflow.sensor.watch import FolderWatcher, Hint
@@ -35,6 +36,8 @@ FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
 MINIMUM_PATIENCE_SECONDS = 10.0
 PATIENCE_IN_SETTLE_TIMES = 10.0
+POLL_PAUSE = 10.0
+"""Times that the listing of folders takes, until they are listed again."""
 
 
 class Registrar(Protocol):
@@ -63,7 +66,7 @@ class Places:
         Where files land; absolute.
     excluded : tuple of Path
         Folders inside them that hold no raw frames.
-    settle_seconds, sweep_seconds : float
+    settle_seconds, sweep_seconds, polling, poll_seconds
         See `nightflow.config.WatchSettings`.
     """
 
@@ -71,6 +74,8 @@ class Places:
     excluded: tuple[Path, ...] = ()
     settle_seconds: float = 1.0
     sweep_seconds: float = 30.0
+    polling: Literal["auto", "always", "never"] = "auto"
+    poll_seconds: float = 2.0
 
     @property
     def patience_seconds(self) -> float:
@@ -80,6 +85,12 @@ class Places:
     def hold(self, path: Path) -> bool:
         """Return whether a file lies in one of the folders."""
         return any(path.is_relative_to(folder) for folder in self.folders)
+
+    def polled(self) -> tuple[Path, ...]:
+        """Return the folders from which no events come, as things are now."""
+        if self.polling == "auto":
+            return tuple(folder for folder in self.folders if is_silent(folder))
+        return self.folders if self.polling == "always" else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +139,8 @@ class Sensor:
         self._registered: dict[Path, tuple[int, int, int]] = {}
         self._refused: dict[Path, _Refusal] = {}
         self._unreadable: dict[Path, str] = {}
-        self._next_sweep = clock()
+        self._next_sweep = self._next_poll = clock()
+        self._polled: tuple[Path, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -165,6 +177,8 @@ class Sensor:
             self._next_sweep = self._clock()
         if self._clock() >= self._next_sweep:
             self._sweep()
+        elif self._polled and self._clock() >= self._next_poll:
+            self._poll()
         for path in self._tracker.paths():
             self._look(path)
         for path in self._tracker.ready():
@@ -211,8 +225,25 @@ class Sensor:
         self._next_sweep = self._clock() + self._places.sweep_seconds
         for folder in self._places.folders:
             self._watcher.add(folder)
-            for path in sweep(folder, self._places.excluded):
-                self._notice(path)
+            self._list(folder)
+        polled = self._places.polled()
+        for folder in set(polled) - set(self._polled):
+            log.info(
+                "%s: listed every %g s, for no events come from there", folder, self._places.poll_seconds
+            )
+        self._polled = polled
+
+    def _poll(self) -> None:
+        begun = self._clock()
+        for folder in self._polled:
+            self._list(folder)
+        # A year of nights on a slow disk takes its time: no more than a tenth of all is spent on that.
+        pause = max(self._places.poll_seconds, POLL_PAUSE * (self._clock() - begun))
+        self._next_poll = self._clock() + pause
+
+    def _list(self, folder: Path) -> None:
+        for path in sweep(folder, self._places.excluded):
+            self._notice(path)
 
     def _notice(self, path: Path, *, closed: bool = False) -> None:
         """Begin to follow a file, unless it is known as it is."""

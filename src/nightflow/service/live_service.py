@@ -593,6 +593,8 @@ def _places(settings: Settings) -> Places:
         excluded=tuple(settings.resolve(folder).resolve() for folder in excluded),
         settle_seconds=settings.watch.settle_seconds,
         sweep_seconds=settings.watch.sweep_seconds,
+        polling=settings.watch.polling,
+        poll_seconds=settings.watch.poll_seconds,
     )
 
 

@@ -46,6 +46,21 @@ def test_pixels_come_with_their_header(station: Station, profiles) -> None:
     assert frame.raw_header["CHIP"] == "chip1"
 
 
+def test_data_that_are_not_those_that_were_written_are_told_with_the_frame(
+    station: Station, profiles
+) -> None:
+    path = station.frame("a.fits", chips=2)
+    with fits.open(path) as hdus:
+        hdus.writeto(path, overwrite=True, checksum=True)
+    assert all(header.warnings == () for header in identify_file(path, profiles).headers)
+    content = bytearray(path.read_bytes())
+    content[-2000] ^= 8
+    path.write_bytes(content)
+    one, two = identify_file(path, profiles).headers
+    assert one.warnings == ()
+    assert "HDU 2: its data sum to" in two.warnings[0]
+
+
 def test_a_cube_is_no_readout(station: Station, profiles) -> None:
     path = station.frame("cube.fits")
     with fits.open(path) as hdus:

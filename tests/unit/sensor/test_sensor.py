@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -293,6 +294,57 @@ def test_lost_events_bring_a_sweep(
     clock.now += 0.5
     sensor.turn()
     assert registrar.registered == [tmp_path / "a.fits"]
+
+
+def test_a_folder_without_events_is_listed_often(
+    tmp_path: Path, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    places = Places(folders=(tmp_path,), sweep_seconds=30.0, polling="always", poll_seconds=2.0)
+    sensor = Sensor(places, registrar=registrar, completeness=lambda _: Completeness.COMPLETE, clock=clock)
+    with caplog.at_level(logging.INFO):
+        sensor.turn()
+    assert f"{tmp_path}: listed every 2 s" in caplog.text
+    sensor.turn()
+    (tmp_path / "a.fits").write_bytes(b"end")
+    clock.now += 1.9
+    sensor.turn()
+    assert sensor.waiting == 0
+    clock.now += 0.2
+    sensor.turn()
+    assert sensor.waiting == 1
+
+
+def test_listing_takes_a_tenth_of_the_time_at_most(
+    tmp_path: Path, registrar: FakeRegistrar, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[float] = []
+
+    def slow_sweep(folder: Path, excluded: object) -> list[Path]:
+        listed.append(clock.now)
+        clock.now += 1.0
+        return []
+
+    monkeypatch.setattr(sensor_module, "sweep", slow_sweep)
+    places = Places(folders=(tmp_path,), sweep_seconds=1000.0, polling="always", poll_seconds=2.0)
+    sensor = Sensor(places, registrar=registrar, clock=clock)
+    sensor.turn()
+    while clock.now < 50:
+        sensor.turn()
+        clock.now += 0.25
+    pauses = [later - earlier for earlier, later in itertools.pairwise(listed[1:])]
+    assert len(pauses) >= 3
+    assert min(pauses) >= 10.0
+
+
+@pytest.mark.parametrize(("polling", "silent", "polled"), [
+    ("auto", True, True), ("auto", False, False), ("always", False, True), ("never", True, False),
+])  # fmt: skip
+def test_which_folders_are_polled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, polling: str, silent: bool, polled: bool
+) -> None:
+    monkeypatch.setattr(sensor_module, "is_silent", lambda folder: silent)
+    places = Places(folders=(tmp_path,), polling=polling)  # type: ignore[arg-type]
+    assert places.polled() == ((tmp_path,) if polled else ())
 
 
 def test_the_thread_sees_events_and_stops(tmp_path: Path, registrar: FakeRegistrar) -> None:
