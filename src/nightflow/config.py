@@ -52,6 +52,8 @@ class PathSettings(_Section):
     """Camera profiles of your own; they win over those that come with nightflow."""
     backups: Path = Path("backups")
     """Of the store, by the flow `maintenance`; a folder on another disk is the better one."""
+    logs: Path = Path("logs")
+    """Of `watch`, a file a night."""
 
 
 class RunSettings(_Section):
@@ -95,6 +97,8 @@ class WatchSettings(_Section):
     file systems of a network (NFS, SMB, ...)."""
     poll_seconds: float = Field(2.0, gt=0)
     """At least ten times as long as the listing takes."""
+    keep_logs_days: float = Field(90.0, ge=0)
+    """0: no log is written into files."""
     workers: int = Field(1, ge=1, le=8)
     """Exposures reduced at the same time, each by a process of its own."""
     memory_gb: float = Field(0.0, ge=0)

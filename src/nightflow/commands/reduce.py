@@ -24,12 +24,13 @@ from nightflow.commands.common import (
     settings_or_exit,
 )
 from nightflow.commands.signals import exit_on_signals
-from nightflow.config import load_settings
+from nightflow.config import Settings, load_settings
 from nightflow.errors import NightflowError
 from nightflow.pipeline.backfill import known_nights, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.run import RunReport, reduce_all, reduce_paths
+from nightflow.service.night_log import NightLog
 from nightflow.shown_url import shown_url
 from nightflow.store.models import State
 from nightflow.store.overview import nights
@@ -39,6 +40,7 @@ __all__ = ["backfill", "finish", "run", "watch"]
 _NO_FRAMES = 2
 _FEW_NIGHTS = 3
 """That are named one by one."""
+_LOG_LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
 class EngineName(StrEnum):
@@ -105,12 +107,22 @@ def watch(
     settings = settings_or_exit(config)
     folders = ", ".join(str(settings.resolve(folder)) for folder in settings.watch.folders)
     note(f"watching {folders}; ledger {shown_url(settings.store_url)}; Ctrl-C stops")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=_LOG_LINE)
+    if settings.watch.keep_logs_days:
+        logging.getLogger().addHandler(_night_log(settings))
     try:
         ended = live(settings, until_idle=until_idle, load=lambda: load_settings(config))
     except NightflowError as error:
         fail(str(error))
     console.print(_counted({str(state): number for state, number in ended.items()}))
+
+
+def _night_log(settings: Settings) -> NightLog:
+    longitude = None if settings.site is None else settings.site.longitude
+    folder = settings.resolve(settings.paths.logs)
+    handler = NightLog(folder, keep_days=settings.watch.keep_logs_days, longitude=longitude)
+    handler.setFormatter(logging.Formatter(_LOG_LINE))
+    return handler
 
 
 @exit_on_signals()
