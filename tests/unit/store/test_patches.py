@@ -12,6 +12,7 @@ from scipy.stats import chi2 as chi2_of
 from sqlalchemy import insert, text
 
 import nightflow.store.statistics as statistics
+import nightflow.store.statistics_references as references
 from nightflow.sphere import unit_vectors
 from nightflow.store import healpix
 from nightflow.store.database import Database
@@ -110,7 +111,7 @@ def add(database: Database, sky: Survey, exposures: Any, frames: Any, reductions
 def largest(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """What was computed at once, at most."""
     most = {"frames": 0, "references": 0, "sources": 0}
-    offsets, judged = statistics.field_offsets, statistics.judge
+    offsets, judged = references.field_offsets, statistics.judge
 
     def fitted(flux: np.ndarray, *others: Any) -> Any:
         most["frames"] = max(most["frames"], flux.shape[0])
@@ -121,7 +122,7 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         most["sources"] = max(most["sources"], len(stars))
         return judged(stars, *others)
 
-    monkeypatch.setattr(statistics, "field_offsets", fitted)
+    monkeypatch.setattr(references, "field_offsets", fitted)
     monkeypatch.setattr(statistics, "judge", of_stars)
     return most
 
@@ -129,7 +130,7 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 def test_a_long_chain_takes_no_more_at_once_than_a_short_one(
     sqlite_url: str, largest: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "_REFERENCES", 20)
+    monkeypatch.setattr(references, "_REFERENCES", 20)
     monkeypatch.setattr(statistics, "sky_patches", partial(sky_patches, most_pointings=15))
     sky = survey(10, 3)
     database = Database(sqlite_url)
