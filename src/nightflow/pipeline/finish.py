@@ -136,8 +136,20 @@ def finish_night(
     for field in sources.fields:
         update_statistics(reducer.database, field)
     step("report")
-    graded = grade_night(frame_rows(reducer.database, night=night), reducer.context.profiles)
-    rows = with_verdicts(graded)
+    return FinishedNight(
+        night=night,
+        masters=(*(row for row in masters if row["kind"] not in SKY_KINDS), *sky),
+        run=run,
+        optics=tuple(optics),
+        photometry=photometry,
+        sources=sources,
+        **_report(reducer, night),
+    )
+
+
+def _report(reducer: Reducer, night: str) -> dict[str, Any]:
+    """Judge the frames, write the report, and return what `FinishedNight` has of it."""
+    rows = with_verdicts(grade_night(frame_rows(reducer.database, night=night), reducer.context.profiles))
     record_verdicts(reducer.database, rows)
     pointing = pointing_rows(solved_frames(reducer.database, night))
     folder = reducer.settings.resolve(reducer.settings.paths.products) / night
@@ -150,19 +162,13 @@ def finish_night(
         ]
     except OSError as error:
         raise ConfigurationError(f"{folder}: the report cannot be written: {error}") from error
-    return FinishedNight(
-        night=night,
-        masters=(*(row for row in masters if row["kind"] not in SKY_KINDS), *sky),
-        run=run,
-        optics=tuple(optics),
-        photometry=photometry,
-        sources=sources,
-        rows=tuple(rows),
-        pointing=tuple(summarise_pointing(pointing)),
-        table=table,
-        figure=figure,
-        changed=any(written),
-    )
+    return {
+        "rows": tuple(rows),
+        "pointing": tuple(summarise_pointing(pointing)),
+        "table": table,
+        "figure": figure,
+        "changed": any(written),
+    }
 
 
 def _write_pointing(folder: Path, rows: list[dict[str, Any]], night: str) -> list[bool]:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from nightflow.errors import ConfigurationError, RetryLater
-from nightflow.service.instance_lock import InstanceTaken, only_instance
+from nightflow.service.instance_lock import InstanceTaken, lock_holder, only_instance
 from nightflow.store.database import Database
 from tests.unit.store.conftest import *  # noqa: F403  (a Postgres)
 
@@ -125,4 +125,4 @@ def test_the_end_bears_a_connection_that_is_lost(empty_postgres: str) -> None:
     with Database(empty_postgres) as first, only_instance(first):
         cut_off(empty_postgres)
     with Database(empty_postgres) as second, only_instance(second):
-        pass
+        assert lock_holder(second) is not None

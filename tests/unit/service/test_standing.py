@@ -83,9 +83,11 @@ def test_a_service_that_died_and_one_that_hangs(settings: Settings, ledger: Data
 def test_looking_does_not_keep_a_service_from_starting(settings: Settings, ledger: Database) -> None:
     stop = threading.Event()
 
+    seen: list[object] = []
+
     def look() -> None:
         while not stop.is_set():
-            lock_holder(ledger)
+            seen.append(lock_holder(ledger))
 
     with only_instance(ledger):
         pass
@@ -98,6 +100,7 @@ def test_looking_does_not_keep_a_service_from_starting(settings: Settings, ledge
     finally:
         stop.set()
         looker.join()
+    assert len(seen) > 1
 
 
 def test_the_service_gives_signs_while_it_lives(
