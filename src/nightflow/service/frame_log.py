@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nightflow.store.database import Database
@@ -16,22 +18,34 @@ __all__ = ["frame_lines", "log_exposure"]
 
 log = logging.getLogger("nightflow.frames")
 
+_OF_THE_EXPOSURE = ("identify", "conclude")
+_OF_A_FRAME = ("append", "settle")
+"""Steps whose seconds no reduction can tell: it is written by the first of them."""
+Taken = Mapping[tuple[str, int], float]
+"""Step and row (of a frame, or of the exposure) -> seconds."""
 
-def log_exposure(database: Database, exposure_id: int, seconds: float) -> None:
+
+def log_exposure(
+    database: Database, exposure_id: int, seconds: float, taken: Taken = MappingProxyType({})
+) -> None:
     """Log how an exposure ended, one line a frame.
 
     Parameters
     ----------
     seconds : float
         From its lease to its end.
+    taken : mapping
+        How long each step took, by step and row: the frame's, or the exposure's.
     """
     exposure = get_exposure(database, exposure_id)
     if exposure is not None:
-        for line in frame_lines(database, exposure, seconds):
+        for line in frame_lines(database, exposure, seconds, taken):
             log.log(logging.ERROR if exposure.state == "failed" else logging.INFO, "%s", line)
 
 
-def frame_lines(database: Database, exposure: Exposure, seconds: float) -> list[str]:
+def frame_lines(
+    database: Database, exposure: Exposure, seconds: float, taken: Taken = MappingProxyType({})
+) -> list[str]:
     """Return ``key=value`` lines; a file without frames has one."""
     assert exposure.id is not None
     whole = {"file": Path(exposure.path).name, "exposure": exposure.id}
@@ -49,8 +63,13 @@ def frame_lines(database: Database, exposure: Exposure, seconds: float) -> list[
             "seconds": seconds,
         }
         assert frame.id is not None
-        lines.append(_line(facts | _measures(database, frame.id) | {"reason": frame.reason}))
+        own = _seconds(taken, _OF_THE_EXPOSURE, exposure.id) | _seconds(taken, _OF_A_FRAME, frame.id)
+        lines.append(_line(facts | _measures(database, frame.id) | own | {"reason": frame.reason}))
     return lines
+
+
+def _seconds(taken: Taken, steps: Sequence[str], row: int) -> dict[str, float]:
+    return {f"{step}_s": taken[step, row] for step in steps if (step, row) in taken}
 
 
 def _measures(database: Database, frame_id: int) -> dict[str, Any]:

@@ -435,8 +435,9 @@ class LiveService:
         started = time.monotonic()
         renewal = asyncio.create_task(self._keep_lease(exposure.id))
         try:
-            await self._to_its_end(worker, exposure, exposure.id)
-            await asyncio.to_thread(log_exposure, self._database, exposure.id, time.monotonic() - started)
+            taken = await self._to_its_end(worker, exposure, exposure.id)
+            seconds = time.monotonic() - started
+            await asyncio.to_thread(log_exposure, self._database, exposure.id, seconds, taken)
         except NightflowError as error:  # the store: handed back as soon as it answers
             self._unsettled.add(exposure.id)
             await self._nap(self._store.failed(error))
@@ -446,15 +447,23 @@ class LiveService:
             self._reducing.discard(exposure.id)
             await _cancelled([renewal])
 
-    async def _to_its_end(self, worker: LiveWorker, exposure: Exposure, exposure_id: int) -> None:
-        """Let a worker reduce an exposure until it is settled; what is left is done behind."""
+    async def _to_its_end(
+        self, worker: LiveWorker, exposure: Exposure, exposure_id: int
+    ) -> dict[tuple[str, int], float]:
+        """Let a worker reduce an exposure until it is settled; what is left is done behind.
+
+        Returns
+        -------
+        dict
+            How long each step took, by step and row.
+        """
         run = await self._run_of(exposure)
         try:
             reduced = await worker.reduce(exposure_id, exposure.path, run)
         except WorkerDied as died:
             self._do_behind(self._end_run(run, RunFault(away=False, message=str(died))))
             await asyncio.to_thread(self._count_death, exposure, exposure_id, died)
-            return
+            return {}
         except asyncio.CancelledError:
             self._do_behind(self._end_run(run, RunFault(away=False, message="its service stopped")))
             raise
@@ -466,6 +475,7 @@ class LiveService:
         self._do_behind(self._see_to_the_rest(exposure, exposure_id, run, reduced))
         if run is not None:
             await asyncio.to_thread(note_run, self._database, exposure_id, run.id)
+        return reduced.taken
 
     async def _run_of(self, exposure: Exposure) -> BegunRun | None:
         """Return the run of an exposure, if there is a server; showing it never decides about it."""

@@ -72,10 +72,13 @@ class Reduced:
         None where it was not settled; ``rest`` tells why.
     rest : awaitable of Ended
         What is done on it after it was settled: products, its run. Raises `WorkerDied`.
+    taken : dict
+        Step and row (of a frame, or of the exposure) -> seconds, of the steps that have ended.
     """
 
     outcome: Outcome | None
     rest: Awaitable[Ended]
+    taken: dict[tuple[str, int], float] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,6 +90,8 @@ class _Job:
     ended: asyncio.Future[Ended]
     steps: dict[tuple[str, int], float] = field(default_factory=dict)
     """Step and row -> when it began."""
+    taken: dict[tuple[str, int], float] = field(default_factory=dict)
+    """Step and row -> how long it took."""
     last_step: float = 0.0
     unwritten: set[int] = field(default_factory=set)
 
@@ -192,7 +197,7 @@ class Worker:
         with suppress(OSError):  # it is dead: the watch sees it
             self._teach()
             self._connection.send(Task(number=number, exposure_id=exposure_id, path=path, run=run))
-        return Reduced(await job.settled, job.ended)
+        return Reduced(await job.settled, job.ended, job.taken)
 
     def _teach(self) -> None:
         """Tell it what others have learnt since."""
@@ -313,7 +318,8 @@ def _note(job: _Job, step: Step) -> None:
     if step.begins:
         job.steps[step.name, step.row] = now
         return
-    job.steps.pop((step.name, step.row), None)
+    key = step.name, step.row
+    job.taken[key] = now - job.steps.pop(key, now)
     if step.name == "append":
         job.unwritten.add(step.row)
     elif step.name == "products":

@@ -80,6 +80,17 @@ def test_each_chip_of_a_mosaic_has_its_line(database: Database) -> None:
     assert ["state=done" in lines[0], 'state=held seconds=1.000 reason="no flat"' in lines[1]] == [True, True]
 
 
+def test_steps_that_no_reduction_can_tell_are_those_of_the_service(database: Database) -> None:
+    with database.write() as session:
+        exposure = add_exposure(session, State.DONE)
+        for number in (1, 2):
+            add_frame(session, exposure, detector=str(number), hdu=number)
+    taken = {("identify", 1): 0.5, ("conclude", 1): 0.25, ("append", 1): 1.0, ("append", 2): 2.0}
+    first, second = frame_lines(database, exposure, 4.0, taken)
+    assert first.endswith("identify_s=0.500 conclude_s=0.250 append_s=1.000")
+    assert second.endswith("identify_s=0.500 conclude_s=0.250 append_s=2.000")
+
+
 def test_a_file_without_frames_has_one_line_with_the_reason(database: Database) -> None:
     with database.write() as session:
         exposure = add_exposure(session, State.REJECTED, "d1047.fits: no pixels")
