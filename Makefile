@@ -9,7 +9,7 @@ export DO_NOT_TRACK = 1
 # Thread pools inside numpy and numba fight with our own processes for two cores.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help setup demo test test-system lint format bench bench-store soak lock clean
+.PHONY: help setup demo test test-system lint format bench bench-live bench-store soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -44,6 +44,9 @@ format: $(STAMP) ## let ruff format and sort imports
 
 bench: $(STAMP) ## timings beside the peers; JSON under benchmarks/results
 	$(BIN)/python -m benchmarks
+
+bench-live: $(STAMP) ## seconds from closed file to rows, server and watcher running (CASE=, OPTIONS=); 75 minutes, 20 GB
+	$(BIN)/python -m benchmarks.live $(CASE) $(OPTIONS)
 
 bench-store: $(STAMP) ## the store with 2 and with 20 million measurements; half an hour, 15 GB of disk
 	$(BIN)/python -m benchmarks.store_growth

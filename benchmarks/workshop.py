@@ -73,10 +73,13 @@ class Workshop:
     Parameters
     ----------
     scale : Scale
+    plan : NightPlan, optional
+        Of the night; by default that of `night_plan`.
     """
 
-    def __init__(self, scale: Scale) -> None:
+    def __init__(self, scale: Scale, plan: NightPlan | None = None) -> None:
         self.scale = scale
+        self._plan = plan or night_plan(scale)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -105,7 +108,7 @@ class Workshop:
     @cached_property
     def night(self) -> Night:
         """The night whose frames are used."""
-        return prepare_night(night_plan(self.scale))
+        return prepare_night(self._plan)
 
     def files(self, kind: str, count: int) -> list[Path]:
         """Return the first ``count`` raw files of a kind, written when they are asked for."""

@@ -1,4 +1,4 @@
-"""Programs that the demo starts: a Prefect server and the watcher, both on this machine only."""
+"""Programs that the demo and the benchmarks start: a Prefect server and the watcher, on this machine only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from nightflow.config import DEFAULT_FILE, Settings
 from nightflow.errors import NightflowError
 
-__all__ = ["count_runs", "prefect_server", "wait_for", "watcher"]
+__all__ = ["count_runs", "prefect_server", "program", "running", "wait_for", "watcher"]
 
 _SERVER_PATIENCE = 120.0
 _STOP_PATIENCE = 15.0
@@ -25,15 +25,25 @@ _POLL = 0.3
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """Run a Prefect server with an SQLite database and a home of its own; give its API's address."""
+def prefect_server(home: Path, database: str = "") -> Iterator[str]:
+    """Run a Prefect server with a home of its own; give its API's address.
+
+    Parameters
+    ----------
+    home : Path
+        Made.
+    database : str
+        URL of its database; an SQLite file in its home where there is none.
+    """
     home.mkdir(parents=True)
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
-    command = [_program("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [program("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     # The pages ask port 4200 unless they are told where they come from.
     environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": url}
-    with _process(command, home / "server.log", environment) as process:
+    if database:
+        environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database
+    with running(command, home / "server.log", environment) as process:
         wait_for(lambda: _is_healthy(url), process, home / "server.log", _SERVER_PATIENCE)
         yield url
 
@@ -42,9 +52,9 @@ def prefect_server(home: Path) -> Iterator[str]:
 def watcher(settings: Settings, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run `nightflow watch` on the settings."""
     config = settings.root / DEFAULT_FILE
-    command = [_program("nightflow"), "watch", "--config", str(config)]
+    command = [program("nightflow"), "watch", "--config", str(config)]
     environment = {"PREFECT_API_URL": url, "PREFECT_HOME": str(settings.root / "prefect")}
-    with _process(command, settings.root / "watch.log", environment) as process:
+    with running(command, settings.root / "watch.log", environment) as process:
         yield process
 
 
@@ -72,7 +82,7 @@ def wait_for(
         time.sleep(_POLL)
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Return a program of this environment, whatever PATH says."""
     return str(Path(sys.executable).parent / name)
 
@@ -84,7 +94,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _process(
+def running(
     command: Sequence[str], log: Path, environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program, its output in a file; it is asked to stop in the end, and killed if it will not."""

@@ -28,14 +28,14 @@ STUBBORN = [
 def test_a_program_is_ended(tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_STOP_PATIENCE", 1.0)
     log = tmp_path / "log"
-    with processes._process(command, log, {}) as process:
+    with processes.running(command, log, {}) as process:
         processes.wait_for(lambda: "here" in log.read_text(), process, log, 20)
         assert process.poll() is None
     assert process.poll() is not None
 
 
 def test_an_error_inside_ends_it_too(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), processes._process(SLEEPER, tmp_path / "log", {}) as process:
+    with pytest.raises(ZeroDivisionError), processes.running(SLEEPER, tmp_path / "log", {}) as process:
         raise ZeroDivisionError
     assert process.poll() is not None
 
@@ -44,7 +44,7 @@ def test_a_program_that_ends_early_is_named_with_its_log(tmp_path: Path) -> None
     log = tmp_path / "server.log"
     command = [sys.executable, "-c", "raise SystemExit(3)"]
     with (
-        processes._process(command, log, {}) as process,
+        processes.running(command, log, {}) as process,
         pytest.raises(NightflowError, match=r"ended with 3; see .*server\.log"),
     ):
         processes.wait_for(lambda: False, process, log, 20)
@@ -53,7 +53,7 @@ def test_a_program_that_ends_early_is_named_with_its_log(tmp_path: Path) -> None
 def test_patience_ends(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     with (
-        processes._process(SLEEPER, log, {}) as process,
+        processes.running(SLEEPER, log, {}) as process,
         pytest.raises(NightflowError, match=r"not done after 0 s; see .*server\.log"),
     ):
         processes.wait_for(lambda: False, process, log, 0.2)

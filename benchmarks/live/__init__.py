@@ -1,0 +1,1 @@
+"""The live service under a real Prefect server: from a closed file to its rows in the store."""
