@@ -25,7 +25,7 @@ from nightflow.store.database import Database
 from nightflow.store.models import Exposure
 from nightflow.store.overview import counts, queue_length
 
-__all__ = ["Rig", "prefect_database"]
+__all__ = ["Rig", "prefect_database", "steps_of"]
 
 WARM_UP = 6
 """Frames that are reduced before the clock runs."""
@@ -145,7 +145,7 @@ class Rig:
 
     def times(self, closed: Mapping[str, float]) -> list[FrameTimes]:
         """Return what ledger and log say of the frames that landed, in the order in which they did."""
-        steps = _steps(self.log.read_text(errors="replace"))
+        steps = steps_of(self.log.read_text(errors="replace"))
         with Database(self.settings.store_url) as database, database.session() as session:
             columns = select(Exposure.path, Exposure.received_at, Exposure.done_at, Exposure.state)
             rows = {Path(row[0]).name: row[1:] for row in session.exec(columns.order_by(col(Exposure.id)))}
@@ -198,15 +198,12 @@ def _settings(root: Path, workshop: Workshop) -> Settings:
     return settings
 
 
-def _steps(log: str) -> dict[str, dict[str, float]]:
+def steps_of(log: str) -> dict[str, dict[str, float]]:
     """Return the seconds of each step by file, from the service's lines."""
     found = {}
     for line in log.splitlines():
-        words = (
-            dict(word.split("=", 1) for word in shlex.split(line) if "=" in word) if " file=" in line else {}
-        )
-        if "file" in words:
-            found[words["file"]] = {
-                key[:-2]: float(value) for key, value in words.items() if key.endswith("_s")
-            }
+        if " file=" in line:
+            words = dict(word.split("=", 1) for word in shlex.split(line) if "=" in word)
+            seconds = {key.removesuffix("_s"): words[key] for key in words if key.endswith("_s")}
+            found[words["file"]] = {step: float(value) for step, value in seconds.items()}
     return found

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from nightflow.cli import app
 from nightflow.config import Settings
+from nightflow.service.prefect_environment import SERVER
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 UNITS = sorted((DEPLOYMENTS / "systemd").glob("*.service"))
@@ -84,6 +85,14 @@ def test_prefect_never_shares_the_database_of_the_light_curves() -> None:
     theirs = services["prefect"]["environment"]["PREFECT_API_DATABASE_CONNECTION_URL"]
     assert ours.split("@")[1] != theirs.split("@")[1]
     assert "${NIGHTFLOW_DB_PASSWORD" in ours
+
+
+def test_servers_write_the_events_of_runs_together() -> None:
+    composed = compose()["services"]["prefect"]["environment"]
+    lines = (DEPLOYMENTS / "systemd" / "prefect-server.service").read_text().splitlines()
+    for name, value in SERVER.items():
+        assert composed[name] == value
+        assert f"Environment={name}={value}" in lines
 
 
 def test_the_example_has_every_section_and_no_other() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from nightflow.config import DEFAULT_FILE, Settings
 from nightflow.errors import NightflowError
+from nightflow.service.prefect_environment import SERVER
 
 __all__ = ["count_runs", "prefect_server", "program", "running", "wait_for", "watcher"]
 
@@ -40,7 +41,7 @@ def prefect_server(home: Path, database: str = "") -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     command = [program("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     # The pages ask port 4200 unless they are told where they come from.
-    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": url}
+    environment = {**SERVER, "PREFECT_HOME": str(home), "PREFECT_SERVER_UI_API_URL": url}
     if database:
         environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database
     with running(command, home / "server.log", environment) as process:
