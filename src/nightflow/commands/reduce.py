@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
@@ -38,6 +39,8 @@ from nightflow.store.overview import nights
 __all__ = ["backfill", "finish", "run", "watch"]
 
 _NO_FRAMES = 2
+_BEHIND = 15
+"""Niceness of a backfill, that of the worker's unit: the live service goes first where both want a core."""
 _FEW_NIGHTS = 3
 """That are named one by one."""
 _LOG_LINE = "%(asctime)s %(levelname)s %(message)s"
@@ -144,6 +147,7 @@ def backfill(
     Exits with 2 where the ledger has no frame of the night, with 1 where a frame failed.
     """
     settings = settings_or_exit(config)
+    os.nice(_BEHIND)
     try:
         reducer = batch_reducer(settings)
         first, last, only = (_date(text) for text in (since, until, night))

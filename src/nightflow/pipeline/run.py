@@ -92,9 +92,11 @@ def reduce_all(
     unchanged = 0
     offers = Offers(reducer.database)
     free_dead_runs(reducer.database)
+    began = datetime.now(UTC)
     for done, exposure_id in enumerate(in_order(reducer, exposure_ids), start=1):
         outcome = None
-        if is_duplicate(reducer, exposure_id) or (not force and is_unchanged(reducer, exposure_id, offers)):
+        known = not force and is_unchanged(reducer, exposure_id, offers)
+        if known or is_duplicate(reducer, exposure_id) or _is_settled_since(reducer, exposure_id, began):
             unchanged += 1
         elif take(reducer.database, exposure_id):
             outcome = _reduce(reducer, exposure_id)
@@ -104,6 +106,13 @@ def reduce_all(
         if progress is not None:
             progress(done, len(exposure_ids), outcome)
     return RunReport(outcomes=tuple(outcomes), unchanged=unchanged, busy=tuple(busy))
+
+
+def _is_settled_since(reducer: Reducer, exposure_id: int, moment: datetime) -> bool:
+    """Return whether another process, the live service say, has done since what was to be done here."""
+    exposure = get_exposure(reducer.database, exposure_id)
+    assert exposure is not None
+    return exposure.done_at is not None and exposure.done_at > moment
 
 
 def _reduce(reducer: Reducer, exposure_id: int) -> Outcome:

@@ -421,6 +421,7 @@ class LiveService:
             but=in_work | self._finishing,
             suspects=not in_work,
             patient=self._turns.patient(now),
+            leave_batches=True,
         )
 
     async def _nap(self, seconds: float) -> None:

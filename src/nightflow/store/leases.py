@@ -15,7 +15,8 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, update
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database
@@ -32,6 +33,9 @@ RISE = 5
 RISES = 4
 """Steps at most: then a backfill is as urgent as the first redo, and the older one comes first."""
 
+BATCH_AFTER = timedelta(minutes=2)
+"""After which what a batch has queued is anybody's, unless one is at work: it lists all files first."""
+
 
 def lease(
     database: Database,
@@ -42,6 +46,7 @@ def lease(
     but: Collection[int] = (),
     suspects: bool = True,
     patient: datetime | None = None,
+    leave_batches: bool = False,
 ) -> Exposure | None:
     """Take the most urgent exposure that is ready: by priority, then by age; suspects come last.
 
@@ -65,6 +70,9 @@ def lease(
     patient : datetime, optional
         One that has waited since then or longer (since it was queued, or was due again) goes before live
         ones, this once.
+    leave_batches : bool
+        Leave to a batch (`run`, `backfill`) what it has queued, as long as one is at work: else two processes
+        reduce it, and what is live waits for both.
 
     Returns
     -------
@@ -74,6 +82,8 @@ def lease(
     free = and_(_ready(now), col(Exposure.id).not_in(list(but)))
     if not suspects:
         free = and_(free, col(Exposure.service_deaths) < SUSPECT_AFTER)
+    if leave_batches:
+        free = and_(free, ~_of_a_batch(now, worker))
     return _take(database, free, _urgency(now, patient), worker, now, seconds)
 
 
@@ -139,8 +149,7 @@ def release(
 
 def _urgency(now: datetime, patient: datetime | None) -> list[ColumnElement[Any]]:
     """Return by what exposures are ordered, the most urgent first."""
-    since = col(Exposure.retry_at), col(Exposure.queued_at), col(Exposure.received_at)
-    waits_since = func.coalesce(*since, type_=UtcDateTime)
+    waits_since = _waits_since()
     urgency: list[ColumnElement[Any]] = [case((col(Exposure.service_deaths) >= SUSPECT_AFTER, 1), else_=0)]
     is_live = col(Exposure.priority) < Priority.REDO
     if patient is not None:
@@ -153,6 +162,21 @@ def _urgency(now: datetime, patient: datetime | None) -> list[ColumnElement[Any]
     urgency.append(case((is_live, col(Exposure.priority)), (aged < Priority.REDO, Priority.REDO), else_=aged))
     urgency.append(case((is_live, col(Exposure.received_at)), else_=waits_since))
     return [*urgency, cast(ColumnElement[Any], col(Exposure.id))]
+
+
+def _waits_since() -> ColumnElement[datetime]:
+    since = col(Exposure.retry_at), col(Exposure.queued_at), col(Exposure.received_at)
+    return func.coalesce(*since, type_=UtcDateTime)
+
+
+def _of_a_batch(now: datetime, worker: str) -> ColumnElement[bool]:
+    """Return whether an exposure was queued by a batch that is listing its files, or reducing them."""
+    other = aliased(Exposure)
+    at_work = exists().where(
+        col(other.state) == State.REDUCING, col(other.leased_by) != worker, col(other.lease_until) > now
+    )
+    queued = and_(col(Exposure.state) == State.RECEIVED, col(Exposure.priority) >= Priority.BACKFILL)
+    return and_(queued, or_(_waits_since() > now - BATCH_AFTER, at_work))
 
 
 def _ready(now: datetime) -> ColumnElement[bool]:

@@ -82,8 +82,9 @@ def test_a_run_that_stops_early_leaves_the_files_of_the_one_that_stands(dome: Ob
     assert product.read_bytes() == before
 
 
-def test_backfill_selects_by_night(dome: Observatory) -> None:
+def test_backfill_selects_by_night(dome: Observatory, niced: list[int]) -> None:
     assert "0 exposures would be reduced" in dome("backfill", "--dry-run").stdout
+    assert niced == [15], "behind the live service"
     forced = dome("backfill", "--night", "2025-10-24", "--force", "--dry-run")
     assert f"{LIGHTS + CALIBRATIONS} exposures would be reduced" in forced.stdout
     other = dome("backfill", "--since", "2025-10-25", "--force", "--dry-run")

@@ -16,6 +16,7 @@ from nightflow.pipeline.reducer import Outcome
 from nightflow.pipeline.run import in_order, reduce_all, reduce_paths
 from nightflow.pipeline.run_lease import free_dead_runs, take
 from nightflow.store.leases import lease_exposure
+from nightflow.store.ledger import settle_exposure
 from nightflow.store.models import State
 from tests.unit.pipeline.station import Station, entered, exposure, reduced, steps_of_straw
 
@@ -83,6 +84,22 @@ def test_what_another_process_reduces_is_left_to_it(station: Station) -> None:
     report = reduce_paths(reducer, [station.raw])
     assert report.busy == (str(busy),)
     assert [Path(outcome.path).name for outcome in report.outcomes] == ["free.fits"]
+
+
+def test_what_another_process_did_meanwhile_is_not_done_once_more(station: Station) -> None:
+    reducer = station.reducer()
+    paths = [station.frame("first.fits"), station.frame("second.fits", hours=1)]
+    first, second = (entered(reducer, path) for path in paths)
+
+    def live_service(done: int, total: int, outcome: Outcome | None) -> None:
+        if done == 1:
+            settle_exposure(reducer.database, second, State.REJECTED, "no stars", now=datetime.now(UTC))
+
+    report = reduce_all(reducer, [first, second], force=True, progress=live_service)
+    assert [outcome.exposure_id for outcome in report.outcomes] == [first]
+    assert (report.unchanged, exposure(reducer, second).state) == (1, State.REJECTED)
+    again = reduce_all(reducer, [second], force=True)
+    assert [outcome.exposure_id for outcome in again.outcomes] == [second]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(1), MemoryError()])

@@ -129,3 +129,20 @@ def test_processes_that_race_get_each_exposure_once(database: Database) -> None:
     ids = [_receive(database, f"{number}") for number in range(60)]
     taken = in_processes(_take_all, [(database.url, f"worker-{number}") for number in range(3)])
     assert sorted(one for part in taken for one in part) == ids
+
+
+def test_what_a_batch_queued_is_left_to_it_as_long_as_one_is_at_work(database: Database) -> None:
+    def take(at: float) -> int | None:
+        taken = lease(database, "watch:a:1", now=later(at), seconds=60.0, leave_batches=True)
+        return None if taken is None else taken.id
+
+    first, second = (_receive(database, name, Priority.BACKFILL) for name in ("first", "second"))
+    live, redo = _receive(database, "live"), _receive(database, "redo", Priority.REDO)
+    begun, until = 100.0, 1000.0
+    assert (take(begun), take(begun), take(begun)) == (live, redo, None), "it lists its files"
+    batch = lease_exposure(database, first, "run:a:2", now=later(begun), seconds=until - begun)
+    assert batch is not None
+    for one in (live, redo):
+        settle_exposure(database, one, State.DONE, "", now=later(begun))
+    assert take(until - 1.0) is None, "it is at work"
+    assert {take(until + 1.0), take(until + 2.0)} == {first, second}, "it is gone"
