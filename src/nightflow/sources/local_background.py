@@ -14,6 +14,8 @@ __all__ = ["local_background"]
 _CLIP_SIGMA = 3.0
 _CLIP_ROUNDS = 3
 _FEWEST_PIXELS = 12
+_PLACES = 512
+"""Whose rings are sorted at a time: they stay in the cache."""
 
 
 def local_background(
@@ -49,34 +51,51 @@ def local_background(
     dy, dx = ring_offsets(inner, outer)
     level, error = np.zeros(len(x)), np.full(len(x), np.nan)
     row, column = np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)
-    _clipped_means(data, mask, row, column, dy, dx, level, error)
+    for first in range(0, len(x), _PLACES):
+        part = slice(first, first + _PLACES)
+        rings = np.full((len(row[part]), len(dy)), np.nan, data.dtype)
+        counts = _gather(data, mask, row[part], column[part], dy, dx, rings)
+        # numpy sorts several times as fast as numba; what was masked is NaN, and goes to the end.
+        rings.sort(axis=1)
+        _clipped_means(rings, counts, level[part], error[part])
     return level, error
 
 
 @numba.njit(nogil=True, cache=True)
-def _clipped_means(
+def _gather(
     data: NDArray[np.float32],
     mask: NDArray[np.bool_],
     row: NDArray[np.intp],
     column: NDArray[np.intp],
     dy: NDArray[np.intp],
     dx: NDArray[np.intp],
-    level: NDArray[np.float64],
-    error: NDArray[np.float64],
-) -> None:
-    """Write the clipped mean of each place's ring, and its error, where enough pixels are left."""
+    rings: NDArray[np.float32],
+) -> NDArray[np.intp]:
+    """Write the pixels of each place's ring that count into a row, and return how many they are."""
     ny, nx = data.shape
-    values = np.empty(len(dy), np.float64)
+    counts = np.zeros(len(row), np.intp)
     for place in range(len(row)):
         count = 0
         for offset in range(len(dy)):
             y, x = row[place] + dy[offset], column[place] + dx[offset]
             if 0 <= y < ny and 0 <= x < nx and not mask[y, x] and not np.isnan(data[y, x]):
-                values[count] = data[y, x]
+                rings[place, count] = data[y, x]
                 count += 1
-        if count >= _FEWEST_PIXELS:
-            ring = values[:count]
-            ring.sort()
+        counts[place] = count
+    return counts
+
+
+@numba.njit(nogil=True, cache=True)
+def _clipped_means(
+    rings: NDArray[np.float32],
+    counts: NDArray[np.intp],
+    level: NDArray[np.float64],
+    error: NDArray[np.float64],
+) -> None:
+    """Write the clipped mean of each ascending ring, and its error, where enough pixels are left."""
+    for place in range(len(counts)):
+        if counts[place] >= _FEWEST_PIXELS:
+            ring = rings[place, : counts[place]].astype(np.float64)
             level[place], error[place] = _mean_and_error(ring[_kept(ring)])
 
 
