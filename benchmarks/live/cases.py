@@ -21,6 +21,8 @@ MOST_ORCHESTRATION = 0.5
 MOST_QUEUED = 5
 MOST_GROWTH = 0.05
 MOST_WORSE = 0.25
+LONGEST_BACKFILL = 5.0
+"""Seconds a frame, after which something is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +179,8 @@ def _backfill_beside_live(workshop: Workshop, frames: int, cadence: float, optio
         rig.delivery.stock(archive, options.backfill)
         before = rig.known()
         with rig.backfill(archive) as backfill:
-            closed = rig.deliver_beside(backfill, "beside", cadence)
+            most = int(options.backfill * LONGEST_BACKFILL / cadence) + 60
+            closed = rig.deliver_beside(backfill, "beside", cadence, most)
         rig.wait_until_settled(before + options.backfill + len(closed))
         beside = rig.times(closed)
     figures: dict[str, Any] = {

@@ -124,9 +124,23 @@ class Rig:
         """Let so many frames land; return when each was closed, by name."""
         return self.delivery.land(name, cadence, lambda landed: self._serves() and landed < frames)
 
-    def deliver_beside(self, other: subprocess.Popen[bytes], name: str, cadence: float) -> dict[str, float]:
-        """Let frames land as long as another program runs; return when each was closed, by name."""
-        return self.delivery.land(name, cadence, lambda _: self._serves() and other.poll() is None)
+    def deliver_beside(
+        self, other: subprocess.Popen[bytes], name: str, cadence: float, most: int
+    ) -> dict[str, float]:
+        """Let frames land as long as another program runs; return when each was closed, by name.
+
+        Raises
+        ------
+        NightflowError
+            It runs still when so many have landed.
+        """
+
+        def another(landed: int) -> bool:
+            if landed == most and other.poll() is None:
+                raise NightflowError(f"{other.args!r} runs still after {most} frames every {cadence:g} s")
+            return self._serves() and other.poll() is None
+
+        return self.delivery.land(name, cadence, another)
 
     def wait_until_settled(self, expected: int) -> None:
         """Wait until so many exposures stand in the ledger and none is in the queue; not for ever."""
