@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["FrameTimes", "deepest", "depths", "growth", "latencies", "percentiles", "summary", "worse_by"]
 
 CHAIN = ("identify", "calibrate", "measure", "solve", "flux", "append")
-"""Steps that are work on the frame; all else between closing and rows is orchestration."""
+"""Steps that are work on the frame; all else between closing and rows, waiting too, is orchestration."""
 _WARMING, _WINDOW = 0.1, 0.2
 """Of a run: what is left out at its begin, and the length of what is compared at both ends."""
 

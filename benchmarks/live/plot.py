@@ -20,6 +20,8 @@ __all__ = ["plot"]
 _COLORS = ("#0072B2", "#D55E00")
 _GREY = "0.6"
 _MIB = 2**20
+_BAR = 0.4
+"""Height of a step's bar: two runs stand one above the other."""
 
 
 def plot(name: str, run: Run, path: Path) -> None:
@@ -27,14 +29,19 @@ def plot(name: str, run: Run, path: Path) -> None:
     rows = 3 if run.memory else 2
     figure = Figure(figsize=(9.0, 2.6 * rows), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False, width_ratios=(3, 1))
-    for color, (label, frames) in zip(_COLORS, run.panels.items(), strict=False):
+    for number, (label, frames) in enumerate(run.panels.items()):
+        color = _COLORS[number]
         _frames(panels[0, 0], frames, label, color)
         _distribution(panels[0, 1], frames, color)
         _queue(panels[1, 0], frames, label, color)
-        _steps(panels[1, 1], frames, color)
+        _steps(panels[1, 1], frames, number)
     for label, (times, values) in run.memory.items():
         _memory(panels[2, 0], times, values, label)
         panels[2, 1].axis("off")
+    # At the end: from then on an axis does not follow what is drawn into it.
+    for axes in panels[:, 0]:
+        axes.set_ylim(bottom=0.0)
+    panels[0, 1].set_xlim(left=0.0)
     panels[0, 0].legend(loc="upper right", fontsize=8)
     figure.suptitle(f"{name}: a file is closed, its rows are committed ({_size(run)})", fontsize=11)
     figure.savefig(path, dpi=120)
@@ -50,7 +57,6 @@ def _frames(axes: Axes, frames: list[FrameTimes], label: str, color: str) -> Non
     minutes = (np.array([one.closed for one in settled]) - frames[0].closed) / 60.0
     axes.plot(minutes, [one.latency for one in settled], ".", ms=4, color=color, label=label)
     axes.set(xlabel="minutes", ylabel="closed to rows (s)")
-    axes.set_ylim(bottom=0.0)
 
 
 def _distribution(axes: Axes, frames: list[FrameTimes], color: str) -> None:
@@ -60,22 +66,21 @@ def _distribution(axes: Axes, frames: list[FrameTimes], color: str) -> None:
     for key in ("p50", "p95", "p99"):
         axes.axvline(found[key], ls=":", lw=0.8, color=color)
     axes.set(xlabel="closed to rows (s)", ylabel="share of frames", ylim=(0.0, 1.02))
-    axes.set_xlim(left=0.0)
 
 
 def _queue(axes: Axes, frames: list[FrameTimes], label: str, color: str) -> None:
     times = np.arange(frames[0].closed, frames[-1].closed + 1.0, 1.0)
     axes.plot((times - frames[0].closed) / 60.0, depths(frames, times), lw=0.8, color=color, label=label)
     axes.set(xlabel="minutes", ylabel="files closed, not settled")
-    axes.set_ylim(bottom=0.0)
 
 
-def _steps(axes: Axes, frames: list[FrameTimes], color: str) -> None:
+def _steps(axes: Axes, frames: list[FrameTimes], number: int) -> None:
     known = [one for one in frames if one.orchestration is not None]
     names = ("orchestration", *(known[0].steps if known else ()))
     for row, step in enumerate(names):
         seconds = [one.orchestration if step == "orchestration" else one.steps.get(step) for one in known]
-        axes.barh(row, np.median([one for one in seconds if one is not None]), color=color, alpha=0.6)
+        median = np.median([one for one in seconds if one is not None])
+        axes.barh(row + _BAR * number, median, height=_BAR, color=_COLORS[number])
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.set(xlabel="median (s)")
 
@@ -85,5 +90,4 @@ def _memory(axes: Axes, times: list[float], values: list[int], label: str) -> No
         minutes = (np.array(times) - times[0]) / 60.0
         axes.plot(minutes, np.array(values) / _MIB, lw=0.6, color=_GREY, label=label)
     axes.set(xlabel="minutes", ylabel="memory (MiB)")
-    axes.set_ylim(bottom=0.0)
     axes.legend(loc="lower right", fontsize=8)
