@@ -45,7 +45,7 @@ format: $(STAMP) ## let ruff format and sort imports
 bench: $(STAMP) ## timings beside the peers; JSON under benchmarks/results
 	$(BIN)/python -m benchmarks
 
-bench-live: $(STAMP) ## seconds from closed file to rows, server and watcher running (CASE=, OPTIONS=); 75 minutes, 20 GB
+bench-live: $(STAMP) ## seconds from closed file to rows, server and watcher running (CASE=, OPTIONS=); 75 min, 20 GB, Postgres installed
 	$(BIN)/python -m benchmarks.live $(CASE) $(OPTIONS)
 
 bench-store: $(STAMP) ## the store with 2 and with 20 million measurements; half an hour, 15 GB of disk

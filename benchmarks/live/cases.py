@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.live.delivery import live_plan, live_scale
 from benchmarks.live.figures import FrameTimes, depths, growth, summary, worse_by
 from benchmarks.live.memory import sampled_memory
-from benchmarks.live.rig import Rig, prefect_database
+from benchmarks.live.prefect_database import prefect_database
+from benchmarks.live.rig import Rig
 from benchmarks.workshop import Workshop
 
 __all__ = ["CASES", "Bar", "Case", "Options", "Run", "Workshops"]

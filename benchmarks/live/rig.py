@@ -10,12 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
 from sqlmodel import col, select
 
 from benchmarks.live.delivery import CALIBRATIONS, Delivery, templates
 from benchmarks.live.figures import FrameTimes
-from benchmarks.stores import Postgres
 from benchmarks.workshop import CATALOG, Workshop
 from nightflow.catalogs.importer import import_catalog
 from nightflow.config import DEFAULT_FILE, Settings, load_settings
@@ -25,7 +23,7 @@ from nightflow.store.database import Database
 from nightflow.store.models import Exposure
 from nightflow.store.overview import counts, queue_length
 
-__all__ = ["Rig", "prefect_database", "steps_of"]
+__all__ = ["Rig", "steps_of"]
 
 WARM_UP = 6
 """Frames that are reduced before the clock runs."""
@@ -45,23 +43,6 @@ _PATIENCE = 300.0
 """Seconds that what is left in the queue may take after the last frame has landed, and one more for each."""
 _LAST_WORDS = 3000
 """Characters of the service's log that come with an error."""
-
-
-@contextmanager
-def prefect_database(kind: str) -> Iterator[str]:
-    """Give the URL of an empty database for Prefect: "" for an SQLite file of its own.
-
-    Raises
-    ------
-    Skipped
-        The Postgres wheel is not installed.
-    """
-    if kind == "sqlite":
-        yield ""
-        return
-    with Postgres.started() as server:
-        url = make_url(server.new_database()).set(drivername="postgresql+asyncpg")
-        yield url.render_as_string(hide_password=False)
 
 
 @dataclass(frozen=True)
@@ -93,7 +74,7 @@ class Rig:
         spacing : float
             Seconds between the times in the frames' headers.
         database : str
-            Of the Prefect server; see `prefect_database`.
+            Of the Prefect server; see `benchmarks.live.prefect_database`.
         """
         made = templates(workshop)
         calibrations = [path for kind, count in CALIBRATIONS.items() for path in workshop.files(kind, count)]
