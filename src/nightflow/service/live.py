@@ -11,10 +11,11 @@ from nightflow.config import Settings
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.touched import BetterMasters
 from nightflow.service.alarms import Alarms
+from nightflow.service.collaborators import Runs
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.leases import free_dead_leases, service_tag, worker_name
 from nightflow.service.lessons import Lessons
-from nightflow.service.live_service import LiveService, Runs
+from nightflow.service.live_service import LiveService
 from nightflow.service.notify import Notifier
 from nightflow.service.nursery import Nursery
 from nightflow.service.prefect_environment import prepare_environment

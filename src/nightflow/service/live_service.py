@@ -17,13 +17,13 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from nightflow.config import Settings
 from nightflow.errors import NightflowError, RetryLater
-from nightflow.pipeline.reducer import Outcome
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Places, Sensor
+from nightflow.service.collaborators import LiveWorker, Reload, Runs, Workers
 from nightflow.service.frame_log import log_exposure
 from nightflow.service.heartbeat import beat, heartbeat_file
 from nightflow.service.instance_lock import InstanceLock, InstanceTaken
@@ -40,7 +40,7 @@ from nightflow.store.ledger import TERMINAL
 from nightflow.store.models import Exposure
 from nightflow.store.overview import get_exposure, queue_length
 
-__all__ = ["LiveService", "Runs"]
+__all__ = ["LiveService"]
 
 log = logging.getLogger(__name__)
 
@@ -58,75 +58,6 @@ BEAT_SECONDS = 5.0
 """How often the service gives a sign of life."""
 HOUSEKEEPING_SECONDS = 60.0
 """How often nights that are over are looked at for better masters."""
-
-
-class Runs(Protocol):
-    """Shows exposures as runs of a workflow server."""
-
-    async def connect(self) -> bool:
-        """Look for the server and prepare it; return whether it is there."""
-
-    async def keep_connected(self) -> None:
-        """Look for the server from time to time while it is away; never ends."""
-
-    async def begin(self, exposure: Exposure) -> BegunRun | None:
-        """Begin the run of an exposure, which a worker executes; None where the server is away."""
-
-    async def end(self, run: BegunRun, fault: RunFault | None = None) -> None:
-        """Take note that a run is not executed any more, and what kept it from its end."""
-
-    def remember(self, outcome: Outcome) -> None:
-        """Take note of an exposure that was reduced without the server."""
-
-    def use(self, reducer: Any) -> None:
-        """Let the runs that begin from now on go by this reducer's plans."""
-
-    def announce(self, event: str, text: str) -> None:
-        """Show something that a person should know."""
-
-
-class Workers(Protocol):
-    """Makes a worker that works with these settings; it is yet to be started."""
-
-    def __call__(self, settings: Settings) -> LiveWorker: ...
-
-
-class LiveWorker(Protocol):
-    """See `nightflow.service.worker.Worker`."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can be given an exposure."""
-
-    @property
-    def outgrown(self) -> bool:
-        """Whether it had better be replaced."""
-
-    async def start(self) -> None:
-        """Make it ready."""
-
-    async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:
-        """Reduce an exposure; return when it is settled."""
-
-    async def leave(self, seconds: float) -> None:
-        """Let it finish, for so long, and end."""
-
-
-class Reload(Protocol):
-    """Gives the settings as they are now; see `LiveService`."""
-
-    @property
-    def asked(self) -> threading.Event:
-        """Set when somebody wants them."""
-
-    def __call__(self, settings: Settings) -> tuple[Settings, Any]:
-        """Return settings and reducer that take the place of ``settings``; called from a thread.
-
-        Raises
-        ------
-        NightflowError
-            They are wrong: those that there are stay.
-        """
 
 
 class LiveService:
