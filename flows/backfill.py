@@ -16,7 +16,7 @@ from pydantic import Field
 from flows.form import with_form
 from flows.ingest import reduce_one
 from tasks.context import batch_reduction
-from tasks.select_backfill import select_backfill
+from tasks.select_backfill import list_backfill, select_backfill
 
 __all__ = ["backfill", "backfill_batch", "backfill_name", "batches"]
 
@@ -25,10 +25,13 @@ BATCH = 50
 
 
 def backfill_name() -> str:
-    """Return the name of a run: which nights or files, and whether it is only a plan."""
+    """Return the name of a run: which nights, files or camera, and whether it is only a plan."""
     asked = runtime.flow_run.parameters
     nights = asked.get("night") or f"{asked.get('since') or ''}..{asked.get('until') or ''}".strip(".")
-    what = " ".join(str(part) for part in (nights, asked.get("path")) if part) or "everything"
+    what = (
+        " ".join(str(part) for part in (nights, asked.get("path"), asked.get("camera")) if part)
+        or "everything"
+    )
     return f"{'plan' if asked.get('dry_run') else 'backfill'} {what}"
 
 
@@ -40,16 +43,19 @@ def backfill_name() -> str:
 )
 @with_form
 async def backfill(
-    since: Annotated[date | None, Field(description="First night, by its evening's date")] = None,
-    until: Annotated[date | None, Field(description="Last night, likewise")] = None,
-    night: Annotated[date | None, Field(description="This night only")] = None,
+    since: Annotated[date | None, Field(description="First night, by the date of its evening")] = None,
+    until: Annotated[date | None, Field(description="Last night, by the date of its evening")] = None,
+    night: Annotated[date | None, Field(description="This night only, by the date of its evening")] = None,
     path: Annotated[str, Field(description="Only files below this folder; new ones are received")] = "",
-    force: Annotated[bool, Field(description="Also what nothing has changed for")] = False,
-    dry_run: Annotated[bool, Field(description="List the exposures and reduce nothing")] = False,
+    camera: Annotated[
+        str, Field(description="Only this camera, by the name of its profile; empty: all")
+    ] = "",
+    force: Annotated[bool, Field(description="Also exposures for which nothing has changed")] = False,
+    dry_run: Annotated[bool, Field(description="Only list what would be reduced; off: reduce it")] = False,
 ) -> State[Any]:
     """Choose exposures and reduce them, a batch a run."""
     with batch_reduction():
-        chosen = await select_backfill(since, until, night, path or None, force)
+        chosen = await select_backfill(since, until, night, path or None, camera or None, force)
         if dry_run:
             return await planned(chosen)
         ended: Counter[str] = Counter()
@@ -60,9 +66,8 @@ async def backfill(
 
 async def planned(chosen: Sequence[int]) -> State[Any]:
     """List what would be reduced, and return the final state of a backfill that is only a plan."""
-    message = f"{len(chosen)} exposures would be reduced"
-    rows = [{"exposure": exposure_id} for exposure_id in chosen]
-    await acreate_table_artifact(rows, key="backfill-plan", description=message)
+    message = f"{len(chosen)} exposures would be reduced; nothing was, for dry_run is on"
+    await acreate_table_artifact(await list_backfill(chosen), key="backfill-plan", description=message)
     return Completed(name="Planned", message=message)
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from datetime import date
+from typing import Any
 
 from prefect import task
 
 from tasks.context import current_reducer
 from tasks.options import STEP
 
-__all__ = ["select_backfill"]
+__all__ = ["list_backfill", "select_backfill"]
 
 
 @task(name="select", **STEP)
 async def select_backfill(
-    since: date | None, until: date | None, night: date | None, path: str | None, force: bool
+    since: date | None,
+    until: date | None,
+    night: date | None,
+    path: str | None,
+    camera: str | None,
+    force: bool,
 ) -> list[int]:
     """Return the exposures of the ledger, or newly found below ``path``, that ought to be reduced.
 
@@ -26,6 +33,19 @@ async def select_backfill(
     """
     from nightflow.pipeline.backfill import select
 
-    return await asyncio.to_thread(
-        select, current_reducer(), since=since, until=until, night=night, path=path, force=force
-    )
+    bounds = {"since": since, "until": until, "night": night, "path": path, "camera": camera}
+    return await asyncio.to_thread(select, current_reducer(), **bounds, force=force)
+
+
+@task(name="list", **STEP)
+async def list_backfill(exposure_ids: Collection[int]) -> list[dict[str, Any]]:
+    """Return what a person wants to know of exposures that are to be reduced, a row a frame.
+
+    Raises
+    ------
+    RetryLater
+        The store is locked or away.
+    """
+    from nightflow.pipeline.backfill import planned_frames
+
+    return await asyncio.to_thread(planned_frames, current_reducer(), exposure_ids)

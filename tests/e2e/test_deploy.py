@@ -50,7 +50,7 @@ def test_pool_queues_deployments_schedules_and_automations(tmp_path: Path, prefe
     assert (crons["prefetch"], crons["maintenance"]) == (["12 13 * * *"], ["42 13 * * *"])
     # The form of the backfill: a date is asked for as a date, with what it means.
     since = deployments["backfill"]["parameter_openapi_schema"]["properties"]["since"]
-    assert since["description"] == "First night, by its evening's date"
+    assert since["description"] == "First night, by the date of its evening"
     queues = httpx.post(f"{prefect_server.url}/work_pools/nightflow/queues/filter", json={}).json()
     assert {one["name"]: one["priority"] for one in queues} == pytest.approx(
         {"night": 1, "day": 10} | {one["name"]: one["priority"] for one in queues if one["name"] == "default"}

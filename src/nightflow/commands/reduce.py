@@ -139,6 +139,7 @@ def backfill(
     path: Annotated[
         Path | None, typer.Option(help="Only files under this path; new ones are received.")
     ] = None,
+    camera: Annotated[str | None, typer.Option(help="This camera only, by the name of its profile.")] = None,
     force: Annotated[bool, typer.Option(help="Also exposures for which nothing has changed.")] = False,
     dry_run: Annotated[bool, typer.Option(help="List what would be reduced, and reduce nothing.")] = False,
 ) -> None:
@@ -151,7 +152,7 @@ def backfill(
     try:
         reducer = batch_reducer(settings)
         first, last, only = (_date(text) for text in (since, until, night))
-        chosen = select(reducer, first, last, only, str(path) if path else None, force)
+        chosen = select(reducer, first, last, only, str(path) if path else None, force, camera=camera)
         if only is not None and not chosen and only.isoformat() not in (known := known_nights(reducer)):
             _refuse_night(only.isoformat(), known)
         if dry_run:

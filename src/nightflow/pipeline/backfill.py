@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
+from nightflow.errors import ConfigurationError
 from nightflow.nights import night_of
 from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
@@ -13,8 +16,12 @@ from nightflow.pipeline.run import in_order
 from nightflow.pipeline.unchanged import is_unchanged
 from nightflow.store.frames import exposures_with_frames
 from nightflow.store.models import Frame, Priority
+from nightflow.store.overview import frame_rows
 
-__all__ = ["known_nights", "select"]
+__all__ = ["PLANNED", "known_nights", "planned_frames", "select"]
+
+PLANNED = ("file", "kind", "object", "filter", "night", "state", "reason")
+"""Columns of the list of a backfill that is only a plan."""
 
 
 def select(
@@ -24,6 +31,8 @@ def select(
     night: date | None = None,
     path: str | None = None,
     force: bool = False,
+    *,
+    camera: str | None = None,
 ) -> list[int]:
     """Return the exposures to be reduced again, calibrations first, then lights in order of time.
 
@@ -38,12 +47,18 @@ def select(
         Only files under this path; those that the ledger does not know are received.
     force : bool
         Also those for which nothing has changed.
+    camera : str, optional
+        This camera only, by the name of its profile.
 
     Raises
     ------
     ConfigurationError
-        ``path`` does not exist.
+        ``path`` does not exist, or no profile has the name of ``camera``.
     """
+    if camera and camera not in (profiles := reducer.context.profiles):
+        raise ConfigurationError(
+            f"camera {camera!r}: no profile has this name; there are {', '.join(profiles)}"
+        )
     if path:
         now = datetime.now(UTC)
         received = [
@@ -57,11 +72,20 @@ def select(
     chosen = [
         exposure_id
         for exposure_id, frame in exposures_with_frames(reducer.database)
-        if (ids is None or exposure_id in ids) and _is_within(reducer, frame, first, last)
+        if (ids is None or exposure_id in ids)
+        and (not camera or (frame is not None and frame.instrument == camera))
+        and _is_within(reducer, frame, first, last)
     ]
     offers = Offers(reducer.database)
     fresh = chosen if force else [one for one in chosen if not is_unchanged(reducer, one, offers)]
     return in_order(reducer, fresh)
+
+
+def planned_frames(reducer: Reducer, exposure_ids: Collection[int]) -> list[dict[str, Any]]:
+    """Return one row a frame of these exposures, with the columns of `PLANNED`, for a person to read."""
+    wanted = set(exposure_ids)
+    rows = [row for row in frame_rows(reducer.database) if row["exposure_id"] in wanted]
+    return [{"file": Path(row["path"]).name} | {name: row[name] for name in PLANNED[1:]} for row in rows]
 
 
 def known_nights(reducer: Reducer) -> list[str]:

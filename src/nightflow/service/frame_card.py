@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ PICTURE_PIXELS = 384
 """Longer side of the embedded picture: about 15 kB, so that a night of cards stays small."""
 JPEG_QUALITY = 80
 
-_SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+!|~&:@$^\"']")
+_SPECIAL = re.compile(f"[{re.escape(string.punctuation)}]")
+"""All that Markdown lets be escaped: what is harmless in one place begins a list or a link in another."""
 
 
 def frame_card(summary: Mapping[str, Any], thumbnail: Path | None = None) -> str:
@@ -39,7 +41,11 @@ def frame_card(summary: Mapping[str, Any], thumbnail: Path | None = None) -> str
         parts.append(f"![the frame]({picture_uri(thumbnail)})")
     rows = [(label, text) for label, text in _measures(summary) if text]
     if rows:
-        parts.append("\n".join(["| | |", "|---|---|", *(f"| {label} | {text} |" for label, text in rows)]))
+        parts.append(
+            "\n".join(
+                ["| Measure | Value |", "|---|---|", *(f"| {label} | {text} |" for label, text in rows)]
+            )
+        )
     return "\n\n".join(parts)
 
 
@@ -55,9 +61,12 @@ def card_key(frame_id: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown and HTML show as it is."""
+    """Return text that Markdown shows as it is, in one line.
+
+    By backslashes: Prefect's pages show HTML's character references as they are written.
+    """
     line = "".join(char if char.isprintable() else " " for char in text)
-    return _SPECIAL.sub(lambda match: f"&#{ord(match.group())};", line)
+    return _SPECIAL.sub(r"\\\g<0>", line)
 
 
 def picture_uri(path: Path) -> str:

@@ -268,7 +268,8 @@ def frame_rows(
     Returns
     -------
     list of dict
-        With the keys of `FRAME_COLUMNS` and ``reduction_id``; None is null. Times are ISO 8601 in UTC.
+        With the keys of `FRAME_COLUMNS`, ``exposure_id`` and ``reduction_id``; None is null. Times are ISO
+        8601 in UTC.
     """
     statement = (
         select(Exposure, Frame, Reduction)
@@ -290,8 +291,8 @@ def _exposures(session: Session, condition: ColumnElement[bool]) -> list[Exposur
 
 
 def _frame_row(exposure: Exposure, frame: Frame | None, reduction: Reduction | None) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys((*FRAME_COLUMNS, "reduction_id"))
-    row |= {"path": exposure.path, "hdu": 0, "kind": "unknown"}
+    row: dict[str, Any] = dict.fromkeys((*FRAME_COLUMNS, "exposure_id", "reduction_id"))
+    row |= {"exposure_id": exposure.id, "path": exposure.path, "hdu": 0, "kind": "unknown"}
     if frame is not None:
         row |= {name: getattr(frame, name) for name in _FROM_FRAME}
         row["night"] = frame.night or None

@@ -47,6 +47,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         assert in_batch(), "dawn flats would change nothing"
         return list(range(120))
 
+    async def planned(exposure_ids: list[int]) -> list[dict[str, Any]]:
+        return [{"file": f"{one}.fits"} for one in exposure_ids]
+
     async def reduce_one(exposure_id: int, *, name_the_run: bool) -> Any:
         assert not name_the_run
         assert in_batch(), "an evening's light would be reduced with the masters of that evening"
@@ -57,6 +60,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         seen.tables.setdefault(key, []).append(rows)
 
     monkeypatch.setattr(backfill_module, "select_backfill", select)
+    monkeypatch.setattr(backfill_module, "list_backfill", planned)
     monkeypatch.setattr(backfill_module, "reduce_one", reduce_one)
     monkeypatch.setattr(backfill_module, "acreate_table_artifact", table)
     monkeypatch.setattr(backfill_module, "backfill_batch", backfill_module.backfill_batch.fn)
@@ -65,7 +69,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_all_that_is_chosen_is_reduced_a_batch_a_run(world: SimpleNamespace) -> None:
     state = asyncio.run(backfill.fn(path="/archive", force=True))
-    assert world.asked == (None, None, None, "/archive", True)
+    assert world.asked == (None, None, None, "/archive", None, True)
     assert world.reduced == list(range(120))
     assert [len(rows) for rows in world.tables["backfill-batch"]] == [BATCH, BATCH, 20]
     assert state.message == "120 done"
@@ -92,7 +96,7 @@ def test_masters_are_built_by_the_reducer_of_batches(monkeypatch: pytest.MonkeyP
 def test_a_dry_run_lists_and_reduces_nothing(world: SimpleNamespace) -> None:
     state = asyncio.run(backfill.fn(dry_run=True))
     assert world.reduced == []
-    assert len(world.tables["backfill-plan"][0]) == 120
+    assert [row["file"] for row in world.tables["backfill-plan"][0]] == [f"{one}.fits" for one in range(120)]
     assert state.name == "Planned"
 
 
@@ -103,6 +107,7 @@ def test_a_dry_run_lists_and_reduces_nothing(world: SimpleNamespace) -> None:
         ({"night": "2024-05-12", "dry_run": True}, "plan 2024-05-12"),
         ({"since": "2024-05-01", "until": "2024-05-12"}, "backfill 2024-05-01..2024-05-12"),
         ({"path": "/archive"}, "backfill /archive"),
+        ({"night": "2024-05-12", "camera": "nickel"}, "backfill 2024-05-12 nickel"),
     ],
 )
 def test_the_run_is_named_by_what_was_asked(

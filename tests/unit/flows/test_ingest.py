@@ -109,7 +109,7 @@ def test_a_light_takes_all_steps_in_order(reducer: Straw, cards: dict[str, str])
     assert reducer.story == [(7, step) for step in (*STEPS, "products")]
     assert reducer.settled == {7: None}
     assert reducer.concluded == [None]
-    assert "PG1323-086" in cards["frame-7"]
+    assert "PG1323\\-086" in cards["frame-7"]
 
 
 @pytest.mark.parametrize("kind", ["bias", "dark", "flat", "unknown"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightflow.errors import ConfigurationError
-from nightflow.pipeline.backfill import select
+from nightflow.pipeline.backfill import planned_frames, select
 from nightflow.pipeline.run import reduce_paths
 from tests.unit.pipeline.station import PROFILE, Station, exposure, steps_of_straw
 
@@ -82,3 +82,17 @@ def test_garbage_has_no_night(nights: Station) -> None:
 def test_a_path_that_is_not_there(nights: Station) -> None:
     with pytest.raises(ConfigurationError, match="nowhere"):
         chosen(nights, path=str(nights.raw / "nowhere"))
+
+
+def test_a_camera_by_the_name_of_its_profile(nights: Station) -> None:
+    assert chosen(nights, SECOND, camera="tinycam", force=True) == ["second", "third"]
+    with pytest.raises(ConfigurationError, match=r"camera 'tiny'.*there are .*tinycam"):
+        chosen(nights, camera="tiny")
+
+
+def test_a_plan_names_the_files(nights: Station) -> None:
+    reducer = nights.reducer()
+    rows = planned_frames(reducer, select(reducer, night=SECOND, force=True))
+    assert [(row["file"], row["kind"], row["night"], row["state"]) for row in rows] == [
+        ("second.fits", "light", "2026-03-02", "done")
+    ]

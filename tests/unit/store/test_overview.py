@@ -49,7 +49,7 @@ def test_garbage_has_one_row_with_hdu_0(database: Database) -> None:
     exposure_id = _receive(database, "/data/picture.fits")
     settle_exposure(database, exposure_id, State.REJECTED, "a PNG, not FITS", now=later(1))
     (row,) = frame_rows(database)
-    assert tuple(row) == (*FRAME_COLUMNS, "reduction_id")
+    assert tuple(row) == (*FRAME_COLUMNS, "exposure_id", "reduction_id")
     assert (row["hdu"], row["kind"], row["state"], row["reason"]) == (
         0,
         "unknown",
