@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, runtime
@@ -59,29 +60,30 @@ async def backfill(
         if dry_run:
             return await planned(chosen)
         ended: Counter[str] = Counter()
-        for batch in batches(chosen, BATCH):
-            ended.update(await backfill_batch(batch))
+        parts = list(batches(chosen, BATCH))
+        for number, batch in enumerate(parts, start=1):
+            ended.update(await backfill_batch(batch, number=number, of=len(parts)))
     return summarised(ended)
 
 
 async def planned(chosen: Sequence[int]) -> State[Any]:
     """List what would be reduced, and return the final state of a backfill that is only a plan."""
-    message = f"{len(chosen)} exposures would be reduced; nothing was, for dry_run is on"
+    message = f"exposures that would be reduced: {len(chosen)}; none was, for dry_run is on"
     await acreate_table_artifact(await list_backfill(chosen), key="backfill-plan", description=message)
     return Completed(name="Planned", message=message)
 
 
-@flow(name="backfill-batch", flow_run_name="exposures {exposure_ids[0]} ...", persist_result=False)
-async def backfill_batch(exposure_ids: list[int]) -> dict[str, int]:
+@flow(name="backfill-batch", flow_run_name="batch {number} of {of}", persist_result=False)
+async def backfill_batch(exposure_ids: list[int], number: int, of: int) -> dict[str, int]:
     """Reduce some exposures, one after another; return how many ended in each state."""
     outcomes = [await reduce_one(exposure_id, name_the_run=False) for exposure_id in exposure_ids]
     await acreate_table_artifact(
         [
             {
-                "file": outcome.path,
+                "file": Path(outcome.path).name,
                 "state": outcome.state,
-                "reason": outcome.reason,
                 "seconds": round(outcome.seconds, 2),
+                "reason": outcome.reason,
             }
             for outcome in outcomes
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from prefect import flow, runtime
@@ -23,7 +24,7 @@ __all__ = ["concluded", "end_of_night", "end_of_night_name"]
 
 ASKED_AGAIN_SECONDS = 60.0
 """How often it is looked whether the last frames are through."""
-_SHOWN = ("path", "object", "filter", "fwhm_px", "zp", "grade", "verdict", "why")
+_SHOWN = ("object", "filter", "fwhm_px", "zp", "grade", "verdict", "why")
 
 
 def end_of_night_name() -> str:
@@ -75,7 +76,7 @@ async def _conclude(night: str) -> State[Any]:
     if finished is None:
         return Completed(message=f"the ledger has no frame of the night {night}")
     await acreate_table_artifact(
-        [{key: row.get(key) for key in _SHOWN} for row in finished.rows],
+        [{"file": Path(row["path"]).name} | {key: row.get(key) for key in _SHOWN} for row in finished.rows],
         key="night",
         description=f"night {finished.night}",
     )

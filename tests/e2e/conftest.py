@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from nightflow.simulate import NightPlan, write_night
+from tests.e2e.observatory import SETTINGS, Observatory
 
 BIN = Path(sys.executable).parent
 SERVER_START_SECONDS = 90
@@ -46,9 +47,10 @@ class Server:
                     "127.0.0.1",
                     "--port",
                     str(self.port),
-                    "--no-ui",
                 ],
-                env=clean_environment() | {"PREFECT_HOME": str(self.home)},
+                # Its pages run in the browser and ask there for what they show.
+                env=clean_environment()
+                | {"PREFECT_HOME": str(self.home), "PREFECT_SERVER_UI_API_URL": self.url},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -130,21 +132,67 @@ class Watcher:
             self.process.wait(10)
 
 
+@contextlib.contextmanager
+def watcher_of(root: Path, settings: str) -> Iterator[Watcher]:
+    """A watcher of ``incoming`` in this folder, yet to be started; in the end it is killed if it runs."""
+    (root / "incoming").mkdir()
+    (root / "nightflow.toml").write_text(settings)
+    watcher = Watcher(root=root, environment=clean_environment() | {"PREFECT_HOME": str(root / "prefect")})
+    try:
+        yield watcher
+    finally:
+        watcher.kill()
+
+
 @pytest.fixture
 def new_watcher(tmp_path: Path, prefect_server: Server) -> Iterator[Callable[[str], Watcher]]:
-    """Makes a watcher of a folder with these settings; it is killed in the end if it still runs."""
-    made: list[Watcher] = []
+    """Makes a watcher with these settings."""
+    with contextlib.ExitStack() as made:
+        yield lambda settings: made.enter_context(watcher_of(tmp_path, settings))
 
-    def make(settings: str) -> Watcher:
-        (tmp_path / "incoming").mkdir()
-        (tmp_path / "nightflow.toml").write_text(settings)
-        environment = clean_environment() | {"PREFECT_HOME": str(tmp_path / "prefect")}
-        made.append(Watcher(root=tmp_path, environment=environment))
-        return made[-1]
 
-    yield make
-    for watcher in made:
-        watcher.kill()
+@pytest.fixture
+def open_observatory(
+    new_watcher: Callable[[str], Watcher], prefect_server: Server, small_night: Path
+) -> Callable[[str], Observatory]:
+    """Makes an observatory that treats missing calibrations this way."""
+
+    def make(missing_calibration: str) -> Observatory:
+        settings = SETTINGS.format(missing_calibration=missing_calibration, url=prefect_server.url)
+        return Observatory(new_watcher(settings), small_night)
+
+    return make
+
+
+def deploy(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+    """Let `nightflow deploy` bring a server up to date by the settings in a folder."""
+    environment = clean_environment() | {"PREFECT_HOME": str(folder / "home"), "PREFECT_API_URL": url}
+    command = [BIN / "nightflow", "deploy", "--config", str(folder / "nightflow.toml")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@contextlib.contextmanager
+def pool_worker(root: Path, url: str, pool: str = "nightflow") -> Iterator[subprocess.Popen[bytes]]:
+    """A process that executes the runs of a work pool, by the settings in a folder."""
+    environment = clean_environment() | {
+        "PREFECT_HOME": str(root / "worker"),
+        "PREFECT_API_URL": url,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "NIGHTFLOW_CONFIG": str(root / "nightflow.toml"),
+    }
+    with (root / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [BIN / "prefect", "worker", "start", "--pool", pool, "--type", "process"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
 
 
 def clean_environment() -> dict[str, str]:

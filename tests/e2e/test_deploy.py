@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import BIN, Server, clean_environment
+from tests.e2e.conftest import Server, deploy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("prefect-server"), pytest.mark.timeout(280)]
 
@@ -17,12 +16,6 @@ SETTINGS = """
 latitude = 28.76
 longitude = -17.88
 """
-
-
-def deploy(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
-    environment = clean_environment() | {"PREFECT_HOME": str(folder / "home"), "PREFECT_API_URL": url}
-    command = [BIN / "nightflow", "deploy", "--config", str(folder / "nightflow.toml")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_pool_queues_deployments_schedules_and_automations(tmp_path: Path, prefect_server: Server) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,85 +15,16 @@ from typing import Any
 import pytest
 
 from nightflow.errors import NightflowError
-from nightflow.store.database import Database
 from nightflow.store.leases import lease_exposure
 from nightflow.store.ledger import requeue
 from nightflow.store.models import State
-from nightflow.store.overview import counts, frame_rows, get_exposure, queue_length
-from tests.e2e.conftest import BIN, Server, Watcher, clean_environment, wait_until
+from nightflow.store.overview import counts, get_exposure
+from tests.e2e.conftest import Server, clean_environment, wait_until
+from tests.e2e.observatory import Observatory
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("prefect-server"), pytest.mark.timeout(240)]
 
 DEPLOYMENT = {"name": {"any_": ["live"]}}
-SETTINGS = """
-[watch]
-missing_calibration = "{missing_calibration}"
-settle_seconds = 0.5
-sweep_seconds = 5.0
-lease_seconds = 60.0
-
-[prefect]
-api_url = "{url}"
-probe_seconds = 1.0
-"""
-
-
-class Observatory:
-    """A watcher, its folder and its ledger."""
-
-    def __init__(self, watcher: Watcher, night: Path) -> None:
-        self.watcher = watcher
-        self.incoming = watcher.root / "incoming"
-        self.database = Database(f"sqlite:///{watcher.root / 'nightflow.sqlite'}")
-        self._night = night
-        self._import_catalog()
-
-    def frames(self, *kinds: str) -> list[Path]:
-        return sorted(path for kind in kinds for path in (self._night / "raw").glob(f"*-{kind}*.fits"))
-
-    def deliver(self, *files: Path) -> None:
-        for file in files:
-            shutil.copy(file, self.incoming)
-
-    def settled(self, number: int) -> bool:
-        """Whether so many exposures are in the ledger and all are terminal."""
-        try:
-            return sum(counts(self.database).values()) == number and queue_length(self.database) == 0
-        except NightflowError:
-            return False  # the service has not made the tables yet
-
-    def knows(self, name: str) -> bool:
-        """Whether a file of this name is in the ledger."""
-        try:
-            return name in self.rows()
-        except NightflowError:
-            return False  # the service has not made the tables yet
-
-    def rows(self) -> dict[str, dict[str, Any]]:
-        return {Path(row["path"]).name: row for row in frame_rows(self.database)}
-
-    def query(self, statement: str) -> list[Any]:
-        connection = sqlite3.connect(self.watcher.root / "nightflow.sqlite")
-        try:
-            return connection.execute(statement).fetchall()
-        finally:
-            connection.close()
-
-    def _import_catalog(self) -> None:
-        arguments = ["catalog", "import", str(self._night / "catalog.csv"), "--name", "field"]
-        environment = clean_environment() | {"NIGHTFLOW_CONFIG": str(self.watcher.root / "nightflow.toml")}
-        subprocess.run([BIN / "nightflow", *arguments], check=True, env=environment, timeout=60)
-
-
-@pytest.fixture
-def open_observatory(
-    new_watcher: Callable[[str], Watcher], prefect_server: Server, small_night: Path
-) -> Callable[[str], Observatory]:
-    def make(missing_calibration: str) -> Observatory:
-        settings = SETTINGS.format(missing_calibration=missing_calibration, url=prefect_server.url)
-        return Observatory(new_watcher(settings), small_night)
-
-    return make
 
 
 def test_a_night_lands_and_is_seen(
