@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from nightflow import __version__
 from nightflow.commands.late import LateCommand
+from nightflow.offline import stay_offline
 
 __all__ = ["COMMANDS", "app"]
 
@@ -166,16 +167,6 @@ def _main(
     ] = False,
 ) -> None:
     """Hold the options of the program itself, and set up what every command needs."""
-    _stay_offline()
+    stay_offline()
     # It tells of every connection that no migration is due.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def _stay_offline() -> None:
-    """Let astropy fetch nothing: the dome may have no network, and what it needs came with the packages."""
-    from astropy.utils import data, iers  # a third of a second, which help need not wait for
-
-    iers.conf.auto_download = False
-    iers.conf.iers_degraded_accuracy = "ignore"
-    iers.conf.auto_max_age = None
-    data.conf.allow_internet = False
