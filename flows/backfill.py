@@ -5,35 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from pydantic import Field
 
+from flows.batch import BATCH, show_batch, summarised
 from flows.form import with_form
 from flows.ingest import reduce_one
+from flows.share import reduce_together
 from tasks.context import batch_reduction
 from tasks.select_backfill import list_backfill, select_backfill
+from tasks.share import calibrations_apart
 
 __all__ = ["backfill", "backfill_batch", "backfill_name", "batches"]
-
-BATCH = 50
-"""Exposures of one run: enough to be quick, few enough to read."""
 
 
 def backfill_name() -> str:
     """Return the name of a run: which nights, files or camera, and whether it is only a plan."""
     asked = runtime.flow_run.parameters
     nights = asked.get("night") or f"{asked.get('since') or ''}..{asked.get('until') or ''}".strip(".")
-    what = (
-        " ".join(str(part) for part in (nights, asked.get("path"), asked.get("camera")) if part)
-        or "everything"
-    )
-    return f"{'plan' if asked.get('dry_run') else 'backfill'} {what}"
+    what = (str(part) for part in (nights, asked.get("path"), asked.get("camera")) if part)
+    return f"{'plan' if asked.get('dry_run') else 'backfill'} {' '.join(what) or 'everything'}"
 
 
 @flow(
@@ -53,17 +49,20 @@ async def backfill(
     ] = "",
     force: Annotated[bool, Field(description="Also exposures for which nothing has changed")] = False,
     dry_run: Annotated[bool, Field(description="Only list what would be reduced; off: reduce it")] = False,
+    helpers: Annotated[
+        int, Field(description="Other workers of the pool that shall take their share", ge=0, le=64)
+    ] = 0,
 ) -> State[Any]:
     """Choose exposures and reduce them, a batch a run."""
     with batch_reduction():
         chosen = await select_backfill(since, until, night, path or None, camera or None, force)
         if dry_run:
             return await planned(chosen)
-        ended: Counter[str] = Counter()
-        parts = list(batches(chosen, BATCH))
-        for number, batch in enumerate(parts, start=1):
-            ended.update(await backfill_batch(batch, number=number, of=len(parts)))
-    return summarised(ended)
+        if not helpers:
+            return summarised(await reduce_alone(chosen))
+        # Others need what calibrations say; they take no time.
+        calibrations, others = await calibrations_apart(chosen)
+        return summarised(await reduce_alone(calibrations) + await reduce_together(others, helpers))
 
 
 async def planned(chosen: Sequence[int]) -> State[Any]:
@@ -73,33 +72,22 @@ async def planned(chosen: Sequence[int]) -> State[Any]:
     return Completed(name="Planned", message=message)
 
 
+async def reduce_alone(exposure_ids: Sequence[int]) -> Counter[str]:
+    """Reduce exposures in this process, a batch a run; return how many ended in each state."""
+    ended: Counter[str] = Counter()
+    parts = list(batches(exposure_ids, BATCH))
+    for number, batch in enumerate(parts, start=1):
+        ended.update(await backfill_batch(batch, number=number, of=len(parts)))
+    return ended
+
+
 @flow(name="backfill-batch", flow_run_name="batch {number} of {of}", persist_result=False)
 async def backfill_batch(exposure_ids: list[int], number: int, of: int) -> dict[str, int]:
     """Reduce some exposures, one after another; return how many ended in each state."""
-    outcomes = [await reduce_one(exposure_id, name_the_run=False) for exposure_id in exposure_ids]
-    await acreate_table_artifact(
-        [
-            {
-                "file": Path(outcome.path).name,
-                "state": outcome.state,
-                "seconds": round(outcome.seconds, 2),
-                "reason": outcome.reason,
-            }
-            for outcome in outcomes
-        ],
-        key="backfill-batch",
-        description=f"{len(outcomes)} exposures",
-    )
-    return dict(Counter(outcome.state for outcome in outcomes))
+    return await show_batch([await reduce_one(one, name_the_run=False) for one in exposure_ids])
 
 
 def batches(exposure_ids: Sequence[int], size: int) -> Iterator[list[int]]:
     """Cut a list into parts of at most ``size``, in order."""
     for start in range(0, len(exposure_ids), size):
         yield list(exposure_ids[start : start + size])
-
-
-def summarised(ended: Counter[str]) -> State[Any]:
-    """Return the final state of a backfill: failed where one of its exposures did."""
-    message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items())) or "nothing to reduce"
-    return Failed(message=message) if ended["failed"] else Completed(message=message)

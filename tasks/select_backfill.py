@@ -33,8 +33,7 @@ async def select_backfill(
     """
     from nightflow.pipeline.backfill import select
 
-    bounds = {"since": since, "until": until, "night": night, "path": path, "camera": camera}
-    return await asyncio.to_thread(select, current_reducer(), **bounds, force=force)
+    return await asyncio.to_thread(select, current_reducer(), since, until, night, path, force, camera=camera)
 
 
 @task(name="list", **STEP)

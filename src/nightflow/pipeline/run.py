@@ -132,6 +132,14 @@ def in_order(reducer: Reducer, exposure_ids: Sequence[int]) -> list[int]:
     return sorted(exposure_ids, key=lambda exposure_id: (*_rank(reducer, exposure_id), exposure_id))
 
 
+def calibrations_apart(reducer: Reducer, exposure_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return what others need, that is calibrations, and the rest; each in the order given."""
+    first_light = _ORDER[FrameKind.LIGHT]
+    needed = [one for one in exposure_ids if _kind_and_time(reducer, one)[0] < first_light]
+    known = set(needed)
+    return needed, [one for one in exposure_ids if one not in known]
+
+
 def _rank(reducer: Reducer, exposure_id: int) -> tuple[int, float, str]:
     return (*_kind_and_time(reducer, exposure_id), _content(reducer, exposure_id))
 

@@ -1,21 +1,24 @@
-"""The leases of `nightflow run`: taken exposure by exposure, and free again when the process is gone."""
+"""The leases of `nightflow run` and of backfills: taken one by one, free again when the process is gone."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from sqlmodel import col, select
 
 from nightflow.store.database import Database
-from nightflow.store.leases import lease_exposure, release
+from nightflow.store.leases import lease, lease_exposure, release
 from nightflow.store.ledger import TERMINAL, requeue
 from nightflow.store.models import Exposure, Priority, State
 
-__all__ = ["free_dead_runs", "hand_back", "run_worker", "take"]
+__all__ = ["free_dead_runs", "hand_back", "queue_for_backfill", "run_worker", "take", "take_queued"]
 
 _SECONDS = 3600.0
+_AT_ONCE = 1000
+"""Exposures that one statement names."""
 _PREFIX = f"run:{socket.gethostname()}:"
 
 
@@ -24,6 +27,21 @@ def take(database: Database, exposure_id: int) -> bool:
     now = datetime.now(UTC)
     requeue(database, [exposure_id], states=TERMINAL, priority=Priority.BACKFILL, now=now)
     return lease_exposure(database, exposure_id, run_worker(), now=now, seconds=_SECONDS) is not None
+
+
+def queue_for_backfill(database: Database, exposure_ids: Collection[int]) -> None:
+    """Put exposures into the ledger's queue, from which each process that helps takes one after another."""
+    for start in range(0, len(exposure_ids), _AT_ONCE):
+        part = list(exposure_ids)[start : start + _AT_ONCE]
+        requeue(database, part, priority=Priority.BACKFILL, now=datetime.now(UTC))
+
+
+def take_queued(database: Database) -> int | None:
+    """Lease what has waited longest of what is queued for a backfill; None where nothing waits."""
+    free_dead_runs(database)
+    now = datetime.now(UTC)
+    taken = lease(database, run_worker(), now=now, seconds=_SECONDS, least=Priority.BACKFILL)
+    return taken.id if taken is not None else None
 
 
 def hand_back(database: Database, exposure_id: int) -> None:

@@ -47,6 +47,7 @@ def lease(
     suspects: bool = True,
     patient: datetime | None = None,
     leave_batches: bool = False,
+    least: int = Priority.LIVE,
 ) -> Exposure | None:
     """Take the most urgent exposure that is ready: by priority, then by age; suspects come last.
 
@@ -73,13 +74,15 @@ def lease(
     leave_batches : bool
         Leave to a batch (`run`, `backfill`) what it has queued, as long as one is at work: else two processes
         reduce it, and what is live waits for both.
+    least : int
+        Only of this priority, or less urgent.
 
     Returns
     -------
     Exposure or None
         Now in state ``reducing``; None where nothing is ready.
     """
-    free = and_(_ready(now), col(Exposure.id).not_in(list(but)))
+    free = and_(_ready(now), col(Exposure.id).not_in(list(but)), col(Exposure.priority) >= least)
     if not suspects:
         free = and_(free, col(Exposure.service_deaths) < SUSPECT_AFTER)
     if leave_batches:

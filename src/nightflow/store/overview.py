@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,12 +68,20 @@ _AT_ONCE = 500
 _ENDED_BADLY = (State.FAILED, State.REJECTED, State.HELD)
 
 
-def counts(database: Database) -> dict[State, int]:
-    """Return the number of exposures in each state, zeros included."""
+def counts(database: Database, exposure_ids: Sequence[int] | None = None) -> dict[State, int]:
+    """Return the number of exposures, of all or of these, in each state, zeros included."""
+    statement = select(Exposure.state, func.count()).group_by(col(Exposure.state))
+    if exposure_ids is None:
+        statements = [statement]
+    else:
+        blocks = (exposure_ids[at : at + _AT_ONCE] for at in range(0, len(exposure_ids), _AT_ONCE))
+        statements = [statement.where(col(Exposure.id).in_(block)) for block in blocks]
+    found: Counter[State] = Counter()
     with database.session() as session:
-        rows = session.exec(select(Exposure.state, func.count()).group_by(col(Exposure.state))).all()
-    found = dict(rows)
-    return {state: found.get(state, 0) for state in State}
+        for one in statements:
+            for state, number in session.exec(one).all():
+                found[State(state)] += number
+    return {state: found[state] for state in State}
 
 
 def queue_length(database: Database) -> int:

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flows.backfill as backfill_module
+import flows.batch as batch_module
 import flows.masters as masters_module
 import tasks.context as context
-from flows.backfill import BATCH, backfill, backfill_name, batches, summarised
+from flows.backfill import backfill, backfill_name, batches
+from flows.batch import BATCH, summarised
 
 
 @given(st.lists(st.integers()), st.integers(1, 60))
@@ -63,6 +65,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(backfill_module, "list_backfill", planned)
     monkeypatch.setattr(backfill_module, "reduce_one", reduce_one)
     monkeypatch.setattr(backfill_module, "acreate_table_artifact", table)
+    monkeypatch.setattr(batch_module, "acreate_table_artifact", table)
     monkeypatch.setattr(backfill_module, "backfill_batch", backfill_module.backfill_batch.fn)
     return seen
 
@@ -73,6 +76,24 @@ def test_all_that_is_chosen_is_reduced_a_batch_a_run(world: SimpleNamespace) -> 
     assert world.reduced == list(range(120))
     assert [len(rows) for rows in world.tables["backfill-batch"]] == [BATCH, BATCH, 20]
     assert state.message == "120 done"
+
+
+def test_with_helpers_calibrations_are_done_before_they_are_called(
+    world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def apart(exposure_ids: list[int]) -> tuple[list[int], list[int]]:
+        return exposure_ids[:20], exposure_ids[20:]
+
+    async def together(exposure_ids: list[int], helpers: int) -> Counter[str]:
+        assert in_batch()
+        assert world.reduced == list(range(20))
+        assert (exposure_ids, helpers) == (list(range(20, 120)), 3)
+        return Counter(done=99, held=1)
+
+    monkeypatch.setattr(backfill_module, "calibrations_apart", apart)
+    monkeypatch.setattr(backfill_module, "reduce_together", together)
+    state = asyncio.run(backfill.fn(helpers=3))
+    assert state.message == "119 done, 1 held"
 
 
 def test_masters_are_built_by_the_reducer_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,44 @@
+"""Exposures that are reduced one after another in one run, and how that is shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+if TYPE_CHECKING:
+    from nightflow.pipeline.reducer import Outcome
+
+__all__ = ["BATCH", "show_batch", "summarised"]
+
+BATCH = 50
+"""Exposures of one run: enough to be quick, few enough to read."""
+
+
+async def show_batch(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """List what became of the exposures of a run; return how many ended in each state."""
+    await acreate_table_artifact(
+        [
+            {
+                "file": Path(outcome.path).name,
+                "state": outcome.state,
+                "seconds": round(outcome.seconds, 2),
+                "reason": outcome.reason,
+            }
+            for outcome in outcomes
+        ],
+        key="backfill-batch",
+        description=f"{len(outcomes)} exposures",
+    )
+    return dict(Counter(outcome.state for outcome in outcomes))
+
+
+def summarised(ended: Counter[str]) -> State[Any]:
+    """Return the final state of a backfill: failed where one of its exposures did."""
+    message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items())) or "nothing to reduce"
+    return Failed(message=message) if ended["failed"] else Completed(message=message)

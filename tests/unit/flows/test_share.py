@@ -1,0 +1,117 @@
+"""A backfill of which several workers take their share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+import flows.batch as batch_module
+import flows.share as share_module
+import tasks.context as context
+from flows.batch import BATCH
+from flows.share import SHARE, reduce_together, share
+from nightflow.store.models import State
+
+N = 70
+N_ELSEWHERE = 20
+"""Exposures that a helper takes, and has not done when this process is through with its own."""
+
+
+class Ledger:
+    """A queue, what a helper has of it, and how each exposure ended."""
+
+    def __init__(self) -> None:
+        self.waiting: list[int] = []
+        self.elsewhere: list[int] = []
+        self.done: list[int] = []
+        self.helpers = 0
+
+    async def queue(self, exposure_ids: Sequence[int]) -> None:
+        self.waiting = list(exposure_ids)
+
+    async def call(self, name: str, timeout: float) -> None:
+        assert (name, timeout) == (SHARE, 0)
+        assert self.waiting, "a helper that finds nothing goes home"
+        self.helpers += 1
+        self.elsewhere, self.waiting = self.waiting[:N_ELSEWHERE], self.waiting[N_ELSEWHERE:]
+
+    async def take(self) -> int | None:
+        return self.waiting.pop(0) if self.waiting else None
+
+    async def reduce(self, exposure_id: int, *, name_the_run: bool) -> Any:
+        assert not name_the_run
+        self.done.append(exposure_id)
+        return SimpleNamespace(path=f"/raw/{exposure_id}.fits", state="done", reason="", seconds=0.1)
+
+    async def states(self, exposure_ids: Sequence[int]) -> dict[State, int]:
+        states = {State.DONE: len(self.done), State.REDUCING: len(self.elsewhere)}
+        if self.elsewhere:
+            self.done.append(self.elsewhere.pop())
+        return states
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    made = Ledger()
+
+    async def table(rows: list[dict[str, Any]], key: str, description: str) -> None:
+        assert len(rows) <= BATCH
+        assert "/" not in rows[0]["file"]
+
+    monkeypatch.setattr(share_module, "queue", made.queue)
+    monkeypatch.setattr(share_module, "arun_deployment", made.call)
+    monkeypatch.setattr(share_module, "next_queued", made.take)
+    monkeypatch.setattr(share_module, "reduce_one", made.reduce)
+    monkeypatch.setattr(share_module, "states_of", made.states)
+    monkeypatch.setattr(share_module, "share_batch", share_module.share_batch.fn)
+    monkeypatch.setattr(share_module, "LOOKED_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(batch_module, "acreate_table_artifact", table)
+    return made
+
+
+def test_what_others_have_in_hand_is_waited_for(ledger: Ledger) -> None:
+    ended = asyncio.run(reduce_together(range(N), helpers=1))
+    assert ended == {"done": N}
+    assert sorted(ledger.done) == list(range(N))
+    assert ledger.helpers == 1
+
+
+def test_a_helper_that_cannot_be_called_is_done_without(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(name: str, timeout: float) -> None:
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(share_module, "arun_deployment", away)
+    assert asyncio.run(reduce_together(range(N), helpers=2)) == {"done": N}
+    assert ledger.done == list(range(N))
+
+
+def test_others_that_went_away_are_not_waited_for_without_end(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stuck(exposure_ids: Sequence[int]) -> dict[State, int]:
+        return {State.DONE: N - 1, State.REDUCING: 1}
+
+    monkeypatch.setattr(share_module, "states_of", stuck)
+    monkeypatch.setattr(share_module, "PATIENCE_SECONDS", 0.0)
+    assert asyncio.run(reduce_together(range(N), helpers=0)) == {"done": N - 1, "reducing": 1}
+
+
+def test_a_share_ends_with_the_queue_and_is_a_batch(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.waiting = list(range(N))
+    in_batch: list[bool] = []
+    monkeypatch.setattr(
+        share_module,
+        "reduce_one",
+        lambda one, **kwargs: (in_batch.append(context._in_batch.get()), ledger.reduce(one, **kwargs))[1],
+    )
+    state = asyncio.run(share.fn())
+    assert state.message == f"{N} done"
+    assert ledger.done == list(range(N))
+    assert all(in_batch), "an evening's light would be reduced with the masters of that evening"
