@@ -9,7 +9,7 @@ export DO_NOT_TRACK = 1
 # Thread pools inside numpy and numba fight with our own processes for two cores.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help setup demo test test-system lint format bench bench-live bench-store soak lock clean
+.PHONY: help setup demo test test-system lint format bench bench-live bench-store bench-pools soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -50,6 +50,9 @@ bench-live: $(STAMP) ## seconds from closed file to rows, server and watcher run
 
 bench-store: $(STAMP) ## the store with 2 and with 20 million measurements; half an hour, 15 GB of disk
 	$(BIN)/python -m benchmarks.store_growth
+
+bench-pools: $(STAMP) ## a night reduced by one and by two workers of a pool; needs two cores to itself
+	$(BIN)/python -m benchmarks.pools
 
 soak: $(STAMP) ## long runs: kills, loads
 	$(BIN)/python -m pytest -m soak -n 0
