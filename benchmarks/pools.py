@@ -129,9 +129,10 @@ def reduce_night(root: Path, night: Path, store_url: str, n_workers: int) -> Nig
         api = running.enter_context(prefect_server(root / "prefect"))
         environment = _environment(root, api)
         subprocess.run([BIN / "nightflow", "deploy"], env=environment, check=True, stdout=subprocess.DEVNULL)
-        for core in sorted(os.sched_getaffinity(0))[:n_workers]:
+        workers = "work_pools/nightflow/workers/filter"
+        for number, core in enumerate(sorted(os.sched_getaffinity(0))[:n_workers], start=1):
             running.enter_context(_worker(root, environment, core))
-        _wait(lambda: len(_ask(api, "work_pools/nightflow/workers/filter", {})) == n_workers)
+            _wait(lambda number=number: len(_ask(api, workers, {})) == number)
         run = _backfill(api, {"path": str(night / "raw"), "helpers": n_workers - 1, "dry_run": False})
         return Night(
             seconds=run["total_run_time"],
@@ -177,7 +178,8 @@ def _worker(root: Path, environment: dict[str, str], core: int) -> Iterator[None
 def _backfill(api: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """Start a backfill as its form does; return its run when it has ended."""
     [deployment] = _ask(api, "deployments/filter", {"deployments": {"name": {"any_": ["backfill"]}}})
-    run = _ask(api, f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
+    asked = {"parameters": parameters, "idempotency_key": "the only one"}
+    run = _ask(api, f"deployments/{deployment['id']}/create_flow_run", asked)
     ended = {"id": {"any_": [run["id"]]}, "state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
     _wait(lambda: bool(_ask(api, "flow_runs/filter", {"flow_runs": ended})))
     return _ask(api, "flow_runs/filter", {"flow_runs": ended})[0]
@@ -197,9 +199,13 @@ def _shares(api: str) -> list[list[str]]:
 
 
 def _ask(api: str, what: str, content: dict[str, Any]) -> Any:
-    answer = httpx.post(f"{api}/{what}", json=content, timeout=60)
-    answer.raise_for_status()
-    return answer.json()
+    """Ask the server; again where it is busy, as it says when its SQLite file is locked."""
+    while True:
+        answer = httpx.post(f"{api}/{what}", json=content, timeout=120)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            answer.raise_for_status()
+            return answer.json()
+        time.sleep(1)
 
 
 def _wait(condition: Callable[[], bool]) -> None:

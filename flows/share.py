@@ -52,8 +52,8 @@ async def reduce_together(exposure_ids: Sequence[int], helpers: int) -> Counter[
         How many of the exposures are in each state, whoever reduced them.
     """
     await queue(exposure_ids)
-    for _ in range(helpers):
-        await _call_helper()
+    for number in range(1, helpers + 1):
+        await _call_helper(f"share {number} of {helpers} helpers")
     changed = time.monotonic()
     before: Counter[str] = Counter()
     while True:
@@ -67,10 +67,10 @@ async def reduce_together(exposure_ids: Sequence[int], helpers: int) -> Counter[
         await asyncio.sleep(LOOKED_AFTER_SECONDS)
 
 
-async def _call_helper() -> None:
+async def _call_helper(name: str) -> None:
     """Ask for one more share; without it the backfill takes longer, and that is all."""
     try:
-        await arun_deployment(SHARE, timeout=0)
+        await arun_deployment(SHARE, flow_run_name=name, timeout=0)
     except (httpx.HTTPError, PrefectException) as error:
         log.warning("no helper, is %s deployed? %s: %s", SHARE, type(error).__name__, error)
 

@@ -34,8 +34,8 @@ class Ledger:
     async def queue(self, exposure_ids: Sequence[int]) -> None:
         self.waiting = list(exposure_ids)
 
-    async def call(self, name: str, timeout: float) -> None:
-        assert (name, timeout) == (SHARE, 0)
+    async def call(self, name: str, flow_run_name: str, timeout: float) -> None:
+        assert (name, flow_run_name, timeout) == (SHARE, "share 1 of 1 helpers", 0)
         assert self.waiting, "a helper that finds nothing goes home"
         self.helpers += 1
         self.elsewhere, self.waiting = self.waiting[:N_ELSEWHERE], self.waiting[N_ELSEWHERE:]
@@ -84,7 +84,7 @@ def test_what_others_have_in_hand_is_waited_for(ledger: Ledger) -> None:
 def test_a_helper_that_cannot_be_called_is_done_without(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def away(name: str, timeout: float) -> None:
+    async def away(name: str, **_: Any) -> None:
         raise httpx.ConnectError("refused")
 
     monkeypatch.setattr(share_module, "arun_deployment", away)
