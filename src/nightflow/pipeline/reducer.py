@@ -132,6 +132,9 @@ class Observer(Protocol):
     def settled(self, outcome: Outcome) -> None:
         """Take note of how an exposure ended; the ledger says it by now."""
 
+    def exhausted(self, step: str, error: MemoryError) -> None:
+        """Take note that there was not enough memory for a step; where this returns, the frame has failed."""
+
 
 class Reducer:
     """Everything one process needs to reduce exposures; safe for threads that work on different ones.
@@ -422,6 +425,9 @@ class Reducer:
         self._observer.began(step, exposure_id, row)
         try:
             yield
+        except MemoryError as error:
+            self._observer.exhausted(step, error)
+            raise
         finally:
             self._observer.ended(step, exposure_id, row)
 

@@ -8,6 +8,7 @@ from nightflow.config import Settings
 from nightflow.pipeline.reducer import Outcome
 
 __all__ = [
+    "OUT_OF_MEMORY",
     "Begin",
     "BegunRun",
     "Ended",
@@ -20,6 +21,10 @@ __all__ = [
     "Task",
     "Unfit",
 ]
+
+
+OUT_OF_MEMORY = 72
+"""Exit status of a worker that was refused memory; no signal's, nor one that Python gives by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

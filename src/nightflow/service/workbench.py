@@ -22,6 +22,7 @@ from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.service.leases import act_as
 from nightflow.service.lessons import TellingPointings, TellingSaturation, Untold, take_in
 from nightflow.service.messages import (
+    OUT_OF_MEMORY,
     Begin,
     Ended,
     Learned,
@@ -122,6 +123,11 @@ class _Bench:
         number = self._task_of(outcome.exposure_id)
         self._settled.add(number)
         self._say(Settled(task=number, outcome=outcome))
+
+    def exhausted(self, step: str, error: MemoryError) -> None:
+        """End at once: what was refused here a new worker may have, which has learnt nothing yet."""
+        log.error("%s: not enough memory: %s", step, error)
+        os._exit(OUT_OF_MEMORY)
 
     def _task_of(self, exposure_id: int) -> int:
         """Return the task that has an exposure in work; 0, which is none, where it has ended."""

@@ -19,6 +19,7 @@ from nightflow.pipeline.reducer import Outcome
 from nightflow.service.lessons import Lessons
 from nightflow.service.memory import memory_of, memory_of_the_machine
 from nightflow.service.messages import (
+    OUT_OF_MEMORY,
     Begin,
     BegunRun,
     Ended,
@@ -94,6 +95,11 @@ class _Job:
     """Step and row -> how long it took."""
     last_step: float = 0.0
     unwritten: set[int] = field(default_factory=set)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the worker has said that it is at it."""
+        return self.last_step > self.since
 
     def current(self, now: float) -> tuple[str, float]:
         """Return the step that has lasted longest, and how long [s]."""
@@ -187,6 +193,8 @@ class Worker:
         WorkerDied
             It ended before.
         """
+        if self._watching.done():  # while the exposure was leased: nobody would tell of its end any more
+            raise WorkerDied(f"before it began: worker {self.pid} had ended", guilty=False)
         loop = asyncio.get_running_loop()
         now = time.monotonic()
         job = _Job(since=now, settled=loop.create_future(), ended=loop.create_future(), last_step=now)
@@ -258,7 +266,8 @@ class Worker:
             step, seconds = job.current(now)
             died = WorkerDied(
                 f"{step}, after {seconds:.1f} s: worker {self.pid} {cause}",
-                guilty=self._guilty,
+                # One that the worker had not begun dies of another that it had not ended.
+                guilty=self._guilty and (job.begun or len(self._jobs) == 1),
                 unwritten=job.unwritten if self._settings.watch.products else set(),
             )
             for future in (job.settled, job.ended):
@@ -331,6 +340,8 @@ def _limit(limits: StepLimits, step: str) -> float:
 
 
 def _ending(status: int) -> str:
+    if status == OUT_OF_MEMORY:
+        return "was refused the memory that it needs"
     if status == -signal.SIGKILL:
         return "was killed by SIGKILL (out of memory? see dmesg)"
     if status < 0:

@@ -33,6 +33,7 @@ from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.service import live_service
+from nightflow.service import workbench as workbench_module
 from nightflow.service import worker as worker_module
 from nightflow.service.leases import worker_name
 from nightflow.service.lessons import KEPT, Lessons
@@ -192,6 +193,44 @@ def test_a_worker_killed_in_a_step_is_seen_with_the_step(
     with_worker(settings, use)
 
 
+def test_a_worker_that_died_while_an_exposure_was_leased_for_it_says_so(
+    station: Station, settings: Settings, database: Database
+) -> None:
+    """Nobody watches it any more: who waited for it would wait for ever."""
+
+    async def use(worker: Worker) -> None:
+        os.kill(worker.pid, signal.SIGKILL)
+        while worker.alive or not worker._watching.done():
+            await asyncio.sleep(0.01)
+        with pytest.raises(WorkerDied, match="had ended") as died:
+            await reduce(worker, leased(station, database))
+        assert not died.value.guilty
+
+    with_worker(settings, use)
+
+
+def test_an_exposure_that_was_not_begun_does_not_answer_for_the_products_of_another(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any, **__: Any) -> dict[str, str]:
+        time.sleep(0.5)  # until the next one is given to it
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    step_of_straw(monkeypatch)
+    monkeypatch.setattr(Reducer, "products", die)
+    monkeypatch.setattr(workbench_module, "BEHIND", 0)
+    first, second = (leased(station, database, name) for name in ("a.fits", "b.fits"))
+
+    async def use(worker: Worker) -> None:
+        assert (await reduce(worker, first)).outcome is not None
+        with pytest.raises(WorkerDied, match="was killed by SIGKILL") as died:
+            await reduce(worker, second)
+        assert not died.value.guilty
+
+    with_worker(settings, use)
+
+
 def test_a_crash_of_a_library_is_named(
     station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +242,31 @@ def test_a_crash_of_a_library_is_named(
         assert died.value.guilty
 
     with_worker(settings, use)
+
+
+def test_a_worker_that_is_refused_memory_ends_and_its_exposure_is_tried_again(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame that has failed would wait for a person; a new worker has learnt nothing, and may have more."""
+    refused = station.root / "refused"
+
+    def want(work: Any) -> None:
+        if not refused.exists():
+            refused.touch()
+            np.empty(2**50)
+
+    step_of_straw(monkeypatch, measure=want)
+    exposure = leased(station, database)
+
+    async def use(worker: Worker) -> None:
+        with pytest.raises(WorkerDied, match=r"^measure, .* was refused the memory that it needs$") as died:
+            await reduce(worker, exposure)
+        assert died.value.guilty
+
+    with_worker(settings, use)
+    kept = get_exposure(database, exposure.id or 0)
+    assert kept is not None
+    assert kept.state == State.REDUCING, "for the service to hand it to another worker"
 
 
 def test_a_step_that_hangs_is_really_ended(
