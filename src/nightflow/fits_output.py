@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from astropy.io import fits
 
-__all__ = ["card", "printable", "replacing"]
+__all__ = ["card", "printable", "remove_leftovers", "replacing"]
+
+_LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_LEFT_AFTER = timedelta(hours=1)
+"""Without a change, after which a temporary file is nobody's who still writes."""
 
 
 def printable(text: str) -> str:
@@ -57,6 +63,29 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, now: datetime) -> int:
+    """Remove the temporary files below a folder whose writers were killed; return how many.
+
+    Parameters
+    ----------
+    folder : Path
+        Of products or masters; it may be absent.
+    now : datetime
+        Aware. What was changed within the last hour stays: somebody may be writing it.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to.
+    """
+    last = (now - _LEFT_AFTER).timestamp()
+    found = [path for path in folder.rglob(".*.tmp") if _LEFTOVER.fullmatch(path.name)]
+    left = [path for path in found if path.is_file() and path.lstat().st_mtime < last]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
 
 
 def _flush(path: Path) -> None:

@@ -1,9 +1,11 @@
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
 
-from nightflow.fits_output import card, printable, replacing
+from nightflow.fits_output import card, printable, remove_leftovers, replacing
 
 
 def test_nothing_is_there_before_the_end_and_all_of_it_after(tmp_path: Path) -> None:
@@ -29,6 +31,20 @@ def test_an_error_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_goes_when_it_is_old(tmp_path: Path) -> None:
+    night = tmp_path / "products" / "2026-01-01"
+    night.mkdir(parents=True)
+    old, fresh, foreign = night / f".{'a' * 32}.tmp", night / f".{'b' * 32}.tmp", night / ".notes.tmp"
+    for path in (old, fresh, foreign):
+        path.write_text("half")
+        os.utime(path, (1e9, 1e9))
+    os.utime(fresh, (1e9 + 3000, 1e9 + 3000))
+    now = datetime.fromtimestamp(1e9 + 3601, UTC)
+    assert remove_leftovers(tmp_path / "products", now) == 1
+    assert sorted(night.iterdir()) == sorted([fresh, foreign])
+    assert remove_leftovers(tmp_path / "absent", now) == 0
 
 
 def test_the_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:

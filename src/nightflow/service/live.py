@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from nightflow.config import Settings
+from nightflow.fits_output import remove_leftovers
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.touched import BetterMasters
 from nightflow.service.alarms import Alarms
@@ -85,7 +86,7 @@ def _watch(
     signals = stopped_by_signals(stop), set_by_hangup(reload.asked)
     lessons = Lessons()
     with database, only_instance(database) as lock, signals[0], signals[1]:
-        _inherit(database)
+        _inherit(settings, database)
         reducer = live_reducer(settings)
         runs = _prefect_runs(settings, reducer)
         notifier = Notifier(settings.notify, told=Told(told_file(settings.root)))
@@ -143,9 +144,15 @@ def _execution(settings: Settings) -> Callable[[Reducer], Execute] | None:
     return RunExecutor
 
 
-def _inherit(database: Database) -> None:
-    """Take over what a service that died had in work."""
-    left = free_dead_leases(database, datetime.now(UTC))
+def _inherit(settings: Settings, database: Database) -> None:
+    """Take over what a service that died had in work, and remove what it had half written."""
+    now = datetime.now(UTC)
+    for folder in (settings.paths.products, settings.paths.masters):
+        try:
+            remove_leftovers(settings.resolve(folder), now)
+        except OSError as error:
+            log.warning("half-written files stay in %s: %s", folder, error)
+    left = free_dead_leases(database, now)
     if left.queued:
         log.info("%d exposures were left by a service that died; they are queued again", len(left.queued))
     for exposure_id in left.failed:

@@ -12,6 +12,7 @@ from nightflow.config import Settings
 from nightflow.doctor.finding import Level
 from nightflow.doctor.store_check import check_consistency
 from nightflow.errors import NightflowError
+from nightflow.fits_output import remove_leftovers
 from nightflow.store.backup import backup
 from nightflow.store.database import Database
 from nightflow.store.housekeeping import prune, vacuum
@@ -55,6 +56,7 @@ def maintain(
     if keep_backups:
         folder = settings.resolve(settings.paths.backups)
         steps.append(("backup", lambda: _backup(database, folder, now, keep_backups)))
+    steps.append(("tidy", lambda: _tidy(settings, now)))
     steps.append(("prune", lambda: _prune(database, now, prune_days)))
     if shrink or database.is_postgres:
         steps.append(("vacuum", lambda: _vacuum(database)))
@@ -82,6 +84,12 @@ def _backup(database: Database, folder: Path, now: datetime, keep: int) -> str:
         one.unlink()
     gone = f"; {len(old)} older deleted" if old else ""
     return f"{file}: {size / _MEGABYTE:.1f} MB{gone}"
+
+
+def _tidy(settings: Settings, now: datetime) -> str:
+    folders = (settings.paths.products, settings.paths.masters)
+    gone = sum(remove_leftovers(settings.resolve(folder), now) for folder in folders)
+    return f"{gone} half-written files of processes that were killed deleted"
 
 
 def _prune(database: Database, now: datetime, days: float) -> str:

@@ -40,7 +40,7 @@ def states(rows: list[dict[str, str]]) -> dict[str, str]:
 
 def test_every_step_is_done_and_says_what(settings: Settings, store: Database) -> None:
     rows = maintain(settings, store, now=NOON, shrink=True)
-    assert states(rows) == dict.fromkeys(("backup", "prune", "vacuum", "check"), "done")
+    assert states(rows) == dict.fromkeys(("backup", "tidy", "prune", "vacuum", "check"), "done")
     said = {row["step"]: row["what"] for row in rows}
     # Of three versions the current one and the one before it stay.
     assert said["prune"] == "5 measurements of 1 superseded reductions deleted"
@@ -75,7 +75,7 @@ def test_a_backup_that_fails_deletes_none_and_keeps_nothing_from_being_done(
     maintain(settings, store, now=NOON, keep_backups=1)
     (settings.root / "backups" / "store-20260602T120000.sqlite").write_text("in the way")
     rows = maintain(settings, store, now=NOON + timedelta(days=1), keep_backups=1)
-    assert states(rows) == {"backup": "failed", "prune": "done", "check": "done"}
+    assert states(rows) == {"backup": "failed", "tidy": "done", "prune": "done", "check": "done"}
     assert "is there already" in rows[0]["what"]
     assert (settings.root / "backups" / "store-20260601T120000.sqlite").exists()
 
