@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import wait_until
+from tests.faults.mounts import insert, unmount
 from tests.faults.site import Site
 
 __all__ = ["CASES", "Case"]
@@ -110,6 +114,38 @@ def folder_made_anew(site: Site, light: Path) -> None:
     wait_until(lambda: f"{site.disk}: it is there (again)" in site.log, 30, "the folder to be found")
 
 
+def events_overflow(site: Site, light: Path) -> None:
+    """More happens than the system keeps for a watcher that is not looking; the light's own event is lost."""
+    assert site.process is not None
+    room = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    site.process.send_signal(signal.SIGSTOP)
+    try:
+        for number in range(room // 3 + 1):  # each is created, opened and closed, and goes
+            name = site.incoming / f"{number}.part"
+            name.touch()
+            name.unlink()
+        site.deliver(light)
+    finally:
+        site.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: "more files landed at once than the system tells of" in site.log, 60, "the loss")
+
+
+def card_pulled_and_put_back(site: Site, light: Path) -> None:
+    """A card is in, is pulled out, gets the light while it is away, and is put in again."""
+    content = site.root / "content"
+    content.mkdir()
+    if not insert(content, site.card):
+        shutil.copy(light, site.card)
+        pytest.skip("this process may not mount anything")
+    told = f"{site.card}: it is there (again)"
+    wait_until(lambda: told in site.log, 30, "the card to be found")
+    unmount(site.card)
+    wait_until(lambda: site.log.count(told) == 2, 30, "the empty slot to be found")
+    shutil.copy(light, content)
+    assert insert(content, site.card)
+    wait_until(lambda: site.log.count(told) == 3, 30, "the card to be found again")
+
+
 CASES = (
     Case("truncated then completed", truncated_then_completed, ("rejected", "done")),
     Case("slow write", slow_write),
@@ -119,4 +155,6 @@ CASES = (
     Case("deleted while queued", deleted_while_queued),
     Case("unreadable", unreadable),
     Case("folder removed and made anew", folder_made_anew),
+    Case("folder unmounted and mounted again", card_pulled_and_put_back),
+    Case("inotify overflow", events_overflow),
 )

@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,35 +17,79 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tests.e2e.conftest import BIN, clean_environment, wait_until
+from tests.faults.mounts import unmount
 
 SETTINGS = """
 [watch]
-folders = ["incoming", "disk/incoming"]
+folders = ["incoming", "disk/incoming", "card"]
 settle_seconds = 0.5
 sweep_seconds = 2.0
+{watch}
 
+[run]
+products = false
+
+[store]
+url = "{url}"
+"""
+NO_PREFECT = """
 [prefect]
 enabled = false
 """
+RIGGED = Path(__file__).with_name("rigged.py")
 _TERMINAL = ("done", "held", "rejected", "failed", "duplicate")
+_WATCH = (sys.executable, str(RIGGED), "watch")
 Rows = dict[tuple[str, str, int], tuple[int | None, float | None]]
 """File, kind and number of a measurement -> its source and magnitude."""
 
 
 class Site:
-    """One store with its watcher; frames are those of a simulated night."""
+    """One store with its watcher; frames are those of a simulated night.
 
-    def __init__(self, root: Path, night: Path, url: str = "") -> None:
+    Parameters
+    ----------
+    root, night : Path
+        Folder of the site, and of the simulated night.
+    url : str
+        Of the store.
+    watch : str
+        Further lines of the section ``[watch]``.
+    sections : str
+        Further sections of the settings.
+    environment : mapping, optional
+        Variables of the watcher's environment.
+    command : sequence of str
+        What the watcher is started through, as `nice`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        night: Path,
+        url: str = "sqlite:///nightflow.sqlite",
+        *,
+        watch: str = "",
+        sections: str = NO_PREFECT,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (),
+    ) -> None:
         self.root = root
         self.incoming = root / "incoming"
         self.disk = root / "disk/incoming"
+        self.card = root / "card"
         self.settings = root / "nightflow.toml"
+        self.strikes = root / "strikes"
         self.night = night
         self.process: subprocess.Popen[bytes] | None = None
-        for folder in (self.incoming, self.disk):
+        self.command_before = command
+        self.environment = {"FAULTS_STRIKES": str(self.strikes), **(environment or {})}
+        for folder in (self.incoming, self.disk, self.card, self.strikes):
             folder.mkdir(parents=True)
-        self.settings.write_text(SETTINGS + (f'\n[store]\nurl = "{url}"\n' if url else ""))
-        self.engine = create_engine(url or f"sqlite:///{root / 'nightflow.sqlite'}", poolclass=NullPool)
+        self.settings.write_text(SETTINGS.format(watch=watch, url=url) + sections)
+        self.engine = create_engine(
+            url.replace("sqlite:///", f"sqlite:///{root}/"),
+            poolclass=NullPool,
+        )
         self._take_catalog(night / "catalogs")
 
     def _take_catalog(self, made: Path) -> None:
@@ -71,14 +116,22 @@ class Site:
             check=check,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=300,
         )
+
+    def strike(self, *names: str) -> None:
+        """Let a worker be struck at a step, once each, never the same exposure twice; see `rigged`."""
+        for name in names:
+            (self.strikes / name).touch()
+
+    def struck(self, name: str) -> bool:
+        return (self.strikes / f"{name}.struck").exists()
 
     def start(self) -> None:
         with (self.root / "watch.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._as_anybody(), BIN / "nightflow", "watch", "--config", self.settings],
-                env=clean_environment(),
+                [*self.command_before, *self._as_anybody(), *_WATCH, "--config", self.settings],
+                env=clean_environment() | self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -97,6 +150,12 @@ class Site:
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
+
+    def close(self) -> None:
+        """Leave nothing behind that goes on, or that is mounted."""
+        self.kill()
+        while self.card.is_mount():
+            unmount(self.card)
 
     def workers(self) -> list[int]:
         """Return the processes of its workers: the children of its nursery, which is its child."""
@@ -132,6 +191,10 @@ class Site:
     def wait_for(self, name: str, *states: str, seconds: float = 90) -> None:
         """Wait until the exposures of this name are in these states."""
         wait_until(lambda: self.states(name) == [*states], seconds, f"{name} to be {states}")
+
+    def tells(self, text: str, times: int = 1, seconds: float = 300) -> None:
+        """Wait until the watcher's log has this, so often."""
+        wait_until(lambda: self.log.count(text) >= times, seconds, f"{text!r} in the log, {times} times")
 
     def wait_until_settled(self, names: list[str], seconds: float = 120) -> None:
         """Wait until each of these files is done and nothing is in work."""
@@ -176,10 +239,17 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def check_night(site: Site, undisturbed: Rows, curves: Rows) -> None:
-    """Nothing lost, nothing doubled, every frame terminal, and the light curves of the undisturbed night."""
+def check_night(site: Site, undisturbed: Rows, curves: Rows, but: Sequence[str] = ()) -> None:
+    """Nothing lost, nothing doubled, every frame terminal, and the light curves of the undisturbed night.
+
+    Parameters
+    ----------
+    but : sequence of str
+        Names of frames that may be held.
+    """
     assert site.query(f"SELECT path, state FROM exposure WHERE state NOT IN {_TERMINAL}") == []
-    assert site.query("SELECT path, reason FROM exposure WHERE state IN ('failed', 'held')") == []
+    kept = site.query("SELECT path, reason FROM exposure WHERE state IN ('failed', 'held')")
+    assert [row for row in kept if Path(row[0]).name not in but] == []
     doubled = "SELECT frame_id FROM reduction WHERE current GROUP BY frame_id HAVING count(*) > 1"
     assert site.query(doubled) == []
     assert different(undisturbed, curves) == []

@@ -1,0 +1,68 @@
+"""`nightflow`, with workers that can be struck at a step: a program of its own.
+
+In the folder FAULTS_STRIKES a file `<fault>-<when>-<step>` arms a strike: the first exposure that comes to
+that step meets it, unless it has met another one, and the file's name gets `.struck` at its end.
+
+kill: SIGKILL; memory: the process is refused any more memory during the step. `when` is before or after it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from nightflow.cli import app
+from nightflow.pipeline.reducer import Reducer
+
+STRIKES = Path(os.environ["FAULTS_STRIKES"])
+
+
+class Rig:
+    """Wraps the steps of a reducer; what is in work is one exposure at a time."""
+
+    def __init__(self) -> None:
+        self._exposure = 0
+
+    def wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def method(reducer: Reducer, row: int, *arguments: Any, **options: Any) -> Any:
+            if name == "identify":
+                self._exposure = row
+            step = arguments[0] if name == "perform" else name
+            if self._met(f"kill-before-{step}"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self._met(f"memory-before-{step}"):
+                refuse_memory()
+            result = original(reducer, row, *arguments, **options)
+            if self._met(f"kill-after-{step}"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return method
+
+    def _met(self, strike: str) -> bool:
+        armed, met = STRIKES / strike, STRIKES / f"exposure-{self._exposure}"
+        if not armed.exists() or met.exists():
+            return False
+        met.touch()
+        armed.rename(STRIKES / f"{strike}.struck")
+        return True
+
+
+def refuse_memory() -> None:
+    """Let this process have no more memory than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+if __name__ == "__main__":
+    rig = Rig()
+    for name in ("identify", "perform", "settle_frame", "conclude", "products"):
+        setattr(Reducer, name, rig.wrapped(name, getattr(Reducer, name)))
+    app()

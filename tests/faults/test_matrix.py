@@ -1,0 +1,64 @@
+"""The table of faults in docs/operations.md is that of the cases that there are."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.faults.cases import CASES
+from tests.faults.service_cases import AT_FIRST, MEANWHILE
+from tests.faults.soak import RESULTS
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "operations.md"
+NIGHT = "test_night"
+
+
+def marked(module: ModuleType) -> list[str]:
+    """Return the faults that a module's tests bear as their marks."""
+    return [
+        mark.args[0]
+        for name, test in vars(module).items()
+        if name.startswith("test_")
+        for mark in getattr(test, "pytestmark", [])
+        if mark.name == "fault"
+    ]
+
+
+def tried() -> set[tuple[str, str]]:
+    """Return fault and module of each case."""
+    shared = [*(case.name for case in CASES), *AT_FIRST, *MEANWHILE]
+    soaks = [path.stem for path in HERE.glob("test_soak_*.py")]
+    alone = [(name, stem) for stem in soaks for name in marked(import_module(f"tests.faults.{stem}"))]
+    assert len(alone) == len(set(alone)), "a fault is marked twice"
+    return {(name, NIGHT) for name in shared} | set(alone)
+
+
+def table() -> list[tuple[str, ...]]:
+    lines = PAGE.read_text().split("| fault |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+
+
+def test_the_table_names_all_faults_and_where_each_is_tried() -> None:
+    told = {(name, module) for name, *modules in table() for module in modules if module}
+    assert told == tried()
+
+
+def test_there_are_at_least_thirty_faults_each_named_once() -> None:
+    names = [name for name, *_ in table()]
+    assert len(names) == len(set(names)) >= 30
+
+
+def test_a_soak_of_every_fault_is_kept_and_has_lost_and_doubled_nothing() -> None:
+    if not RESULTS.exists():
+        pytest.skip("no soak has been run yet")
+    kept = json.loads(RESULTS.read_text())
+    soaks = {name for name, module in tried() if module != NIGHT}
+    assert kept.keys() == soaks
+    passed = {name: row for name, row in kept.items() if row["outcome"] == "passed"}
+    assert all(row["lost"] == row["doubled"] == 0 and row["worst_mmag"] < 0.1 for row in passed.values())
+    assert not [name for name, row in kept.items() if row["outcome"] == "failed"]
