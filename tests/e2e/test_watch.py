@@ -180,6 +180,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.fault("Prefect server killed before a run", "Prefect server killed during a run")
 def test_deaths_of_service_and_server_lose_and_double_nothing(
     open_observatory: Callable[[str], Observatory], prefect_server: Server
 ) -> None:

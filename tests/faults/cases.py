@@ -85,7 +85,7 @@ def changed_content(site: Site, light: Path) -> None:
 def deleted_while_queued(site: Site, light: Path) -> None:
     target = site.incoming / light.name
     shutil.copy2(light, target)
-    wait_until(lambda: site.states(light.name), 60, f"{light.name} to be received")
+    wait_until(lambda: site.states(light.name), 240, f"{light.name} to be received")
     target.unlink()
     time.sleep(6)
     shutil.copy2(light, target)
@@ -98,7 +98,7 @@ def unreadable(site: Site, light: Path) -> None:
     hidden.chmod(0)
     target = hidden.rename(site.incoming / light.name)
     said = f"{light.name}: cannot be read: Permission denied; it is taken when it can be read"
-    wait_until(lambda: said in site.log, 40, "the unreadable file to be told")
+    site.tells(said)
     assert site.states(light.name) == []
     time.sleep(6)  # for the next sign of life
     assert "Permission denied" in site.command("status").stdout
@@ -108,15 +108,17 @@ def unreadable(site: Site, light: Path) -> None:
 def folder_made_anew(site: Site, light: Path) -> None:
     """A disk that goes and comes back: its folder is another one then."""
     site.disk.rename(site.root / "disk/gone")
-    wait_until(lambda: f"{site.disk}: no events from here" in site.log, 30, "the loss to be told")
+    site.tells(f"{site.disk}: no events from here")
     site.disk.mkdir()
     shutil.copy(light, site.disk)
-    wait_until(lambda: f"{site.disk}: it is there (again)" in site.log, 30, "the folder to be found")
+    site.tells(f"{site.disk}: it is there (again)")
 
 
 def events_overflow(site: Site, light: Path) -> None:
     """More happens than the system keeps for a watcher that is not looking; the light's own event is lost."""
     assert site.process is not None
+    told = "more files landed at once than the system tells of"
+    before = site.log.count(told)
     room = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     site.process.send_signal(signal.SIGSTOP)
     try:
@@ -127,7 +129,7 @@ def events_overflow(site: Site, light: Path) -> None:
         site.deliver(light)
     finally:
         site.process.send_signal(signal.SIGCONT)
-    wait_until(lambda: "more files landed at once than the system tells of" in site.log, 60, "the loss")
+    site.tells(told, times=before + 1)
 
 
 def card_pulled_and_put_back(site: Site, light: Path) -> None:
@@ -138,12 +140,12 @@ def card_pulled_and_put_back(site: Site, light: Path) -> None:
         shutil.copy(light, site.card)
         pytest.skip("this process may not mount anything")
     told = f"{site.card}: it is there (again)"
-    wait_until(lambda: told in site.log, 30, "the card to be found")
+    site.tells(told)
     unmount(site.card)
-    wait_until(lambda: site.log.count(told) == 2, 30, "the empty slot to be found")
+    site.tells(told, times=2)
     shutil.copy(light, content)
     assert insert(content, site.card)
-    wait_until(lambda: site.log.count(told) == 3, 30, "the card to be found again")
+    site.tells(told, times=3)
 
 
 CASES = (

@@ -7,8 +7,6 @@ import struct
 import subprocess
 from pathlib import Path
 
-import pytest
-
 __all__ = ["SteppedClock"]
 
 # What Python, SQLite and the libraries ask for the time of day. Clocks that only measure are left alone, as
@@ -55,7 +53,7 @@ time_t time(time_t *where) {
 
 
 class SteppedClock:
-    """Skips the test where there is no C compiler.
+    """Made by a C compiler: ask first whether there is one (`can_be_made`).
 
     Attributes
     ----------
@@ -64,14 +62,17 @@ class SteppedClock:
     """
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which("cc") is None:
-            pytest.skip("no C compiler (cc) to make a clock with that can be set")
         source, library = folder / "clock.c", folder / "clock.so"
         self._file = folder / "clock.step"
         source.write_text(SOURCE)
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True, timeout=60)
         self.set(0)
         self.environment = {"LD_PRELOAD": str(library), "FAULTS_CLOCK": str(self._file)}
+
+    @staticmethod
+    def can_be_made() -> bool:
+        """Return whether there is a C compiler."""
+        return shutil.which("cc") is not None
 
     def set(self, seconds: int) -> None:
         """Let it show so many seconds more than the true time."""

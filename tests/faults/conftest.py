@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 from nightflow.simulate import NightPlan, write_night
+from nightflow.simulate.plan import CameraPlan
 from tests.faults.site import Rows, Site
 from tests.faults.soak import Soak
 
 N_LIGHTS = 14
+CAMERA = CameraPlan(shape=(576, 576), cosmic_rate=12.0)
 
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a simulated night: 11 calibrations and fourteen lights."""
     folder = tmp_path_factory.mktemp("faults-night")
-    write_night(NightPlan.small(n_lights=N_LIGHTS), folder)
+    write_night(NightPlan.small(n_lights=N_LIGHTS, camera=CAMERA), folder)
     return folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["insert", "small_disk", "unmount"]
+__all__ = ["insert", "is_mounted", "small_disk", "unmount"]
 
 
 def insert(card: Path, folder: Path) -> bool:
@@ -30,6 +30,12 @@ def _mount(*arguments: str) -> bool:
 def unmount(folder: Path) -> None:
     """Unmount, whoever still looks into it."""
     subprocess.run(["umount", "-l", folder], check=True, capture_output=True, timeout=20)
+
+
+def is_mounted(folder: Path) -> bool:
+    """Return whether something is mounted there; `Path.is_mount` does not see a folder of the same disk."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return str(folder.resolve()) in [line.split()[4] for line in mounts]
 
 
 @contextmanager

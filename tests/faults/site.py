@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tests.e2e.conftest import BIN, clean_environment, wait_until
-from tests.faults.mounts import unmount
+from tests.faults.clock import SteppedClock
+from tests.faults.mounts import is_mounted, unmount
 
 SETTINGS = """
 [watch]
@@ -82,6 +83,7 @@ class Site:
         self.night = night
         self.process: subprocess.Popen[bytes] | None = None
         self.command_before = command
+        self.clock: SteppedClock | None = None
         self.environment = {"FAULTS_STRIKES": str(self.strikes), **(environment or {})}
         for folder in (self.incoming, self.disk, self.card, self.strikes):
             folder.mkdir(parents=True)
@@ -119,6 +121,11 @@ class Site:
             timeout=300,
         )
 
+    def live_by(self, clock: SteppedClock) -> None:
+        """Let the watcher see the time of this clock, from its next start on."""
+        self.clock = clock
+        self.environment |= clock.environment
+
     def strike(self, *names: str) -> None:
         """Let a worker be struck at a step, once each, never the same exposure twice; see `rigged`."""
         for name in names:
@@ -154,7 +161,7 @@ class Site:
     def close(self) -> None:
         """Leave nothing behind that goes on, or that is mounted."""
         self.kill()
-        while self.card.is_mount():
+        while is_mounted(self.card):
             unmount(self.card)
 
     def workers(self) -> list[int]:
@@ -188,7 +195,7 @@ class Site:
         rows = self.look("SELECT state FROM exposure WHERE path LIKE :path ORDER BY id", path=f"%/{name}")
         return [state for (state,) in rows]
 
-    def wait_for(self, name: str, *states: str, seconds: float = 90) -> None:
+    def wait_for(self, name: str, *states: str, seconds: float = 240) -> None:
         """Wait until the exposures of this name are in these states."""
         wait_until(lambda: self.states(name) == [*states], seconds, f"{name} to be {states}")
 
@@ -196,7 +203,7 @@ class Site:
         """Wait until the watcher's log has this, so often."""
         wait_until(lambda: self.log.count(text) >= times, seconds, f"{text!r} in the log, {times} times")
 
-    def wait_until_settled(self, names: list[str], seconds: float = 120) -> None:
+    def wait_until_settled(self, names: list[str], seconds: float = 240) -> None:
         """Wait until each of these files is done and nothing is in work."""
 
         def settled() -> bool:

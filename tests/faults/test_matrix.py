@@ -16,24 +16,31 @@ from tests.faults.soak import RESULTS
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "operations.md"
 NIGHT = "test_night"
+ELSEWHERE = {
+    f"tests.{place.replace('/', '.')}": place
+    for place in ("e2e/test_watch", "unit/service/test_worker", "unit/astrometry/test_solve_field")
+}
+"""Tests of real processes that stand where what they test does."""
 
 
 def marked(module: ModuleType) -> list[str]:
     """Return the faults that a module's tests bear as their marks."""
     return [
-        mark.args[0]
+        fault
         for name, test in vars(module).items()
         if name.startswith("test_")
         for mark in getattr(test, "pytestmark", [])
         if mark.name == "fault"
+        for fault in mark.args
     ]
 
 
 def tried() -> set[tuple[str, str]]:
     """Return fault and module of each case."""
     shared = [*(case.name for case in CASES), *AT_FIRST, *MEANWHILE]
-    soaks = [path.stem for path in HERE.glob("test_soak_*.py")]
-    alone = [(name, stem) for stem in soaks for name in marked(import_module(f"tests.faults.{stem}"))]
+    places = [path.stem for path in HERE.glob("test_soak_*.py")]
+    modules = {f"tests.faults.{place}": place for place in places} | ELSEWHERE
+    alone = [(name, place) for module, place in modules.items() for name in marked(import_module(module))]
     assert len(alone) == len(set(alone)), "a fault is marked twice"
     return {(name, NIGHT) for name in shared} | set(alone)
 
@@ -57,7 +64,7 @@ def test_a_soak_of_every_fault_is_kept_and_has_lost_and_doubled_nothing() -> Non
     if not RESULTS.exists():
         pytest.skip("no soak has been run yet")
     kept = json.loads(RESULTS.read_text())
-    soaks = {name for name, module in tried() if module != NIGHT}
+    soaks = {name for name, place in tried() if place.startswith("test_soak")}
     assert kept.keys() == soaks
     passed = {name: row for name, row in kept.items() if row["outcome"] == "passed"}
     assert all(row["lost"] == row["doubled"] == 0 and row["worst_mmag"] < 0.1 for row in passed.values())

@@ -16,10 +16,11 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from tests.faults.cases import CASES, Case
+from tests.faults.clock import SteppedClock
 from tests.faults.service_cases import AT_FIRST, FIRST_OF_CASES, MEANWHILE, STRIKES
 from tests.faults.site import Rows, Site, check_night, different
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @dataclass
@@ -56,6 +57,8 @@ def disturbed(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     site = Site(tmp_path_factory.mktemp("disturbed"), night)
     told = DisturbedNight(site)
     frames, lights = site.frames("bias", "dark", "flat", "light"), site.frames("light")
+    if SteppedClock.can_be_made():
+        site.live_by(SteppedClock(site.root))
     site.strike(*STRIKES)
     site.start()
     try:

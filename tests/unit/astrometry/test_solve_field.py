@@ -121,6 +121,7 @@ def test_nonsense_instead_of_a_wcs(request_, catalogs, install, scratch, tmp_pat
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.fault("solver hung")
 def test_hung_program_leaves_neither_child_nor_file_and_the_next_rung_is_tried(
     catalogs, install, scratch, tmp_path
 ):

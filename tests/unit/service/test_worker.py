@@ -269,6 +269,7 @@ def test_a_worker_that_is_refused_memory_ends_and_its_exposure_is_tried_again(
     assert kept.state == State.REDUCING, "for the service to hand it to another worker"
 
 
+@pytest.mark.fault("worker hung")
 def test_a_step_that_hangs_is_really_ended(
     station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
