@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -88,9 +89,13 @@ class Soak:
     def keep(self, name: str) -> None:
         """Write the outcome down, beside those of other cases."""
         self.outcome.seconds = round(time.monotonic() - self.began, 1)
-        kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        kept[name] = asdict(self.outcome)
-        RESULTS.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
+        with (RESULTS.parent.parent / "__init__.py").open() as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # other soaks may end at the same time
+            kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+            kept[name] = asdict(self.outcome)
+            whole = RESULTS.with_suffix(".tmp")
+            whole.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
+            whole.replace(RESULTS)
 
 
 def figures(expected: Rows, found: Rows) -> tuple[int, int, float]:
