@@ -7,11 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from tests.faults.cases import CASES
 from tests.faults.service_cases import AT_FIRST, MEANWHILE
-from tests.faults.soak import RESULTS
+from tests.faults.site import Rows, different
+from tests.faults.soak import RESULTS, figures
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "operations.md"
@@ -61,11 +60,18 @@ def test_there_are_at_least_thirty_faults_each_named_once() -> None:
 
 
 def test_a_soak_of_every_fault_is_kept_and_has_lost_and_doubled_nothing() -> None:
-    if not RESULTS.exists():
-        pytest.skip("no soak has been run yet")
     kept = json.loads(RESULTS.read_text())
     soaks = {name for name, place in tried() if place.startswith("test_soak")}
     assert kept.keys() == soaks
     passed = {name: row for name, row in kept.items() if row["outcome"] == "passed"}
     assert all(row["lost"] == row["doubled"] == 0 and row["worst_mmag"] < 0.1 for row in passed.values())
     assert not [name for name, row in kept.items() if row["outcome"] == "failed"]
+
+
+def test_what_is_lost_doubled_or_another_magnitude_is_seen() -> None:
+    kept, lost, doubled = (("light.fits", "aperture", number) for number in range(3))
+    expected: Rows = {kept: (7, 15.0), lost: (8, 16.0)}
+    found: Rows = {kept: (7, 15.0002), doubled: (8, 16.0)}
+    assert figures(expected, found) == (1, 1, 0.2)
+    assert len(different(expected, found)) == 3
+    assert different(expected, {kept: (7, 15.00005), lost: (8, 16.0)}) == []

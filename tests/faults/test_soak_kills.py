@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -89,14 +90,16 @@ def test_out_of_memory(soak: Soak) -> None:
     """The kernel ends what wants too much: a worker, and neither the service nor its nursery."""
     with memory_group() as group:
         site = soak.site(command=("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"))
-        times = counted(3)
+        times, lights = counted(3), iter(site.frames("light"))
         site.start()
         service = site.process
-        coming = deliver_slowly(site, 1.0)
+        site.deliver(*site.frames("bias", "dark", "flat"), next(lights))
         begin(site)
         for number in range(times):
-            squeeze(group, lambda: site.log.count("was killed by SIGKILL") > number)  # noqa: B023
-        coming.join()
+            site.deliver(*islice(lights, 4))
+            squeeze(group)
+            site.tells("was killed by SIGKILL", times=number + 1)
+        site.deliver(*lights)
         assert site.process is service
         soak.conclude(site, count=times)
 
@@ -128,20 +131,27 @@ def limit_of(group: Path) -> Path:
     return old if old.parent.parent.name == "memory" else group / "memory.max"
 
 
-def squeeze(group: Path, told: object) -> None:
-    """Take away memory until the kernel ends something, and give it back."""
-    limit = limit_of(group)
-    free = "-1" if limit.name == "memory.limit_in_bytes" else "max"
-    deadline = time.monotonic() + 90
-    assert callable(told)
-    megabytes = 2000
-    while not told():
-        assert time.monotonic() < deadline, f"nothing was ended at {megabytes} MB"
+def squeeze(group: Path) -> None:
+    """Take away memory, bit by bit, until the kernel ends something; then give it back."""
+    limit, step = limit_of(group), 4 * 2**20
+    old = limit.name == "memory.limit_in_bytes"
+    events = group / ("memory.oom_control" if old else "memory.events")
+    before = ended_by_kernel(events)
+    most = int((group / ("memory.usage_in_bytes" if old else "memory.current")).read_text())
+    deadline = time.monotonic() + PATIENCE
+    while ended_by_kernel(events) == before:
+        assert time.monotonic() < deadline, f"nothing was ended at {most / 1e6:.0f} MB"
         with suppress(OSError):  # so much is in use and cannot be taken
-            limit.write_text(str(megabytes * 2**20))
-            megabytes -= 20
+            limit.write_text(str(most))
+            most -= step
         time.sleep(0.1)
-    limit.write_text(free)
+    limit.write_text("-1" if old else "max")
+
+
+def ended_by_kernel(events: Path) -> int:
+    return next(
+        int(line.split()[1]) for line in events.read_text().splitlines() if line.startswith("oom_kill ")
+    )
 
 
 @pytest.mark.fault("solver hung")
