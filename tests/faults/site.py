@@ -118,7 +118,7 @@ class Site:
             check=check,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,
         )
 
     def live_by(self, clock: SteppedClock) -> None:
