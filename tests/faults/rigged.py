@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from nightflow.cli import app
+from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reducer import Reducer
 
 STRIKES = Path(os.environ["FAULTS_STRIKES"])
+WANTED = 2**30
+"""Bytes; more than a process has lying about."""
 
 
 class Rig:
@@ -36,14 +39,24 @@ class Rig:
             step = arguments[0] if name == "perform" else name
             if self._met(f"kill-before-{step}"):
                 os.kill(os.getpid(), signal.SIGKILL)
-            if self._met(f"memory-before-{step}"):
-                refuse_memory()
             result = original(reducer, row, *arguments, **options)
             if self._met(f"kill-after-{step}"):
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 
         return method
+
+    def starved(self, step: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap what a step does, so that it wants more than it may have."""
+
+        @wraps(original)
+        def work(*arguments: Any) -> Any:
+            if self._met(f"memory-before-{step}"):
+                refuse_memory()
+                bytearray(WANTED)
+            return original(*arguments)
+
+        return work
 
     def _met(self, strike: str) -> bool:
         armed, met = STRIKES / strike, STRIKES / f"exposure-{self._exposure}"
@@ -65,4 +78,6 @@ if __name__ == "__main__":
     rig = Rig()
     for name in ("identify", "perform", "settle_frame", "conclude", "products"):
         setattr(Reducer, name, rig.wrapped(name, getattr(Reducer, name)))
+    steps = reducer_module._WORKERS
+    steps.update({step: rig.starved(step, work) for step, work in steps.items()})
     app()

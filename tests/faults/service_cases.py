@@ -165,8 +165,8 @@ def killed_at_each_step(site: Site) -> None:
 
 
 def out_of_memory(site: Site) -> None:
-    said = "was refused the memory that it needs"
-    site.tells(said)
+    """The worker says it itself: its service may be killed at that moment."""
+    site.tells("measure: not enough memory")
 
 
 AT_FIRST: dict[str, Callable[[Site], None]] = {
