@@ -14,6 +14,7 @@ from nightflow.astrometry.solution import SolveRequest
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
+from tests.soak import keep_figures
 from tests.unit.astrometry.synthetic import SCALE, make_request, make_stars, make_wcs, random_request
 from tests.unit.astrometry.torture import Sky
 
@@ -77,8 +78,10 @@ def test_a_few_are_refused(kind):
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_are_refused(kind):
-    assert accepted(kind, range(EACH), SIZES) == []
+def test_all_are_refused(kind, request):
+    false = accepted(kind, range(EACH), SIZES)
+    keep_figures(request, "astrometry_soak.json", {"lists": EACH, "false": len(false)})
+    assert false == []
 
 
 def test_the_same_frames_are_solved_at_their_own_scale():

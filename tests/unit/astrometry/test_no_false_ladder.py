@@ -18,6 +18,7 @@ from nightflow.catalogs.local import LocalCatalogs
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
+from tests.soak import keep_figures
 from tests.unit.astrometry.synthetic import make_request, make_stars, make_wcs, random_request, worst_error
 
 pytestmark = [
@@ -141,8 +142,10 @@ def test_a_few_are_refused(kind, catalogs):
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_60_are_refused(kind, catalogs):
-    assert accepted(kind, range(EACH), catalogs, 20.0) == []
+def test_all_60_are_refused(kind, catalogs, request):
+    false = accepted(kind, range(EACH), catalogs, 20.0)
+    keep_figures(request, "astrometry_soak.json", {"lists": EACH, "false": len(false)})
+    assert false == []
 
 
 @pytest.mark.parametrize("rung", ["hint", "astrometry_net", "solve_field"])
