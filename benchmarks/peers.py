@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 from importlib import metadata
 from pathlib import Path
 
 from benchmarks.harness import Skipped
+from nightflow.external import run_bounded
 
 __all__ = [
     "ASTROSCRAPPY", "CCDPROC_COMBINE", "PHOTUTILS_BACKGROUND_FILTER", "PHOTUTILS_DEBLEND",
@@ -117,27 +116,13 @@ def run(command: list[str], folder: Path) -> str:
     ------
     RuntimeError
         It failed; the message ends with what it said.
-    subprocess.TimeoutExpired
-        It ran too long; it was ended with all that it had started.
+    ProgramError
+        It ran too long or was killed; nothing that it had started is left.
     """
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, complaint = process.communicate(timeout=_LONGEST)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise
-    if process.returncode != 0:
-        last = (complaint or said).strip()[-300:]
-        raise RuntimeError(f"{Path(command[0]).name} ended with status {process.returncode}: {last}")
-    return said
+    ended = run_bounded(command, seconds=_LONGEST, folder=folder)
+    if ended.status != 0:
+        raise RuntimeError(f"{Path(command[0]).name} ended with status {ended.status}: {ended.last_words}")
+    return ended.stdout
 
 
 def solve_field_config(folder: Path, index_folder: Path) -> Path:

@@ -7,7 +7,6 @@ program of its own that is needed for building only: solving needs the finished 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import ConfigurationError, NightflowError
+from nightflow.external import ProgramError, run_bounded
 from nightflow.fits_output import replacing
 
 __all__ = ["PROGRAM", "build_index", "index_command"]
@@ -132,20 +132,11 @@ def _star_table(stars: ReferenceStars) -> Table:
 
 def _run(command: Sequence[str], folder: Path, time_limit: float) -> None:
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            timeout=time_limit,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise NightflowError(f"{command[0]}: not done after {time_limit:g} s; give it fewer stars") from error
-    if done.returncode != 0 or not (folder / "index.fits").is_file():
-        last_words = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise NightflowError(f"{command[0]}: exit status {done.returncode}: {last_words}")
+        done = run_bounded(command, seconds=time_limit, folder=folder)
+    except ProgramError as error:
+        raise NightflowError(f"{error}; fewer stars take less time and memory") from error
+    if done.status != 0 or not (folder / "index.fits").is_file():
+        raise NightflowError(f"{command[0]}: exit status {done.status}: {done.last_words}")
 
 
 def _install(made: Path, output: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,15 +69,13 @@ def test_success_without_a_file_is_a_failure(tmp_path: Path) -> None:
         build_index(random_stars(50), tmp_path / "i.fits", 50.0, program=program(tmp_path, "true"))
 
 
-def test_time_limit_ends_the_program(tmp_path: Path) -> None:
-    with pytest.raises(NightflowError, match=r"not done after 0\.2 s"):
-        build_index(
-            random_stars(50),
-            tmp_path / "i.fits",
-            50.0,
-            program=program(tmp_path, "exec sleep 60"),
-            time_limit=0.2,
-        )
+def test_time_limit_ends_the_program_and_its_children(tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    slow = program(tmp_path, f"(trap '' TERM; sleep 0.8; touch '{left}') & sleep 60")
+    with pytest.raises(NightflowError, match=r"builder did not end in 0\.2 s.*fewer stars"):
+        build_index(random_stars(50), tmp_path / "i.fits", 50.0, program=slow, time_limit=0.2)
+    time.sleep(0.9)
+    assert not left.exists()
 
 
 def test_old_index_stays_when_the_new_one_fails(tmp_path: Path) -> None:
