@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,10 +27,12 @@ def mutual_pairs(seen: Array, predicted: Array, radius: float) -> tuple[NDArray[
     nobody = np.empty(0, np.intp)
     if not len(seen) or not len(predicted):
         return nobody, nobody
-    distance, nearest_seen = cKDTree(seen).query(predicted, distance_upper_bound=radius)
-    _, nearest_predicted = cKDTree(predicted).query(seen)
+    distance, nearest_seen = _tree(seen).query(predicted, distance_upper_bound=radius)
     rows = np.flatnonzero(np.isfinite(distance))
-    rows = rows[nearest_predicted[nearest_seen[rows]] == rows]
+    if not len(rows):
+        return nobody, nobody
+    back = _tree(predicted).query(seen[nearest_seen[rows]], distance_upper_bound=radius)[1]
+    rows = rows[back == rows]
     return nearest_seen[rows].astype(np.intp), rows.astype(np.intp)
 
 
@@ -84,8 +87,8 @@ def vote_shift(seen: Array, predicted: Array, *, limit: float, radius: float) ->
     offsets, star = offsets[within], star[within]
     if not len(offsets):
         return None
-    neighbours = cKDTree(offsets).query_ball_point(offsets, radius)
-    support = np.array([len(np.unique(star[rows])) for rows in neighbours])
+    neighbours = _tree(offsets).query_ball_point(offsets, radius)
+    support = _support(neighbours, star)
     best = int(np.argmax(support))
     mean = offsets[neighbours[best]].mean(axis=0)
     far = np.hypot(*(offsets - mean).T) > 2.0 * radius
@@ -96,3 +99,15 @@ def vote_shift(seen: Array, predicted: Array, *, limit: float, radius: float) ->
         runner_up=int(support[far].max(initial=0)),
         tried=len(offsets),
     )
+
+
+def _support(neighbours: Sequence[list[int]], star: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return how many different stars each list of pairs holds."""
+    owner = np.repeat(np.arange(len(neighbours)), [len(rows) for rows in neighbours])
+    pairs = owner * (int(star.max()) + 1) + star[np.concatenate(list(neighbours))]
+    return np.bincount(np.unique(pairs) // (int(star.max()) + 1), minlength=len(neighbours))
+
+
+def _tree(points: Array) -> cKDTree:
+    """Return a tree that is soon built: of some hundred points, asked once."""
+    return cKDTree(points, balanced_tree=False, compact_nodes=False)

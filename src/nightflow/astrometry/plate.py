@@ -7,7 +7,7 @@ distortion follows Shupe et al. 2005 (SIP): ``(xi, eta) = CD (u + A(u, v), v + B
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,9 +148,9 @@ class Plate:
     def distortion(self, u: Array, v: Array) -> tuple[Array, Array]:
         """Return A and B (pixels) at offsets of (u, v) pixels from the reference pixel."""
         du, dv = np.zeros_like(u), np.zeros_like(v)
-        for (p, q), a, b in zip(sip_powers(self.sip_order), self.a, self.b, strict=True):
-            term = u**p * v**q
-            du, dv = du + a * term, dv + b * term
+        for term, a, b in zip(_monomials(u, v, self.sip_order), self.a, self.b, strict=True):
+            du += a * term
+            dv += b * term
         return du, dv
 
     def _undistorted(self, u_seen: Array, v_seen: Array) -> tuple[Array, Array]:
@@ -251,6 +251,16 @@ def pixel_grid(shape: tuple[int, int]) -> tuple[Array, Array]:
     return x.ravel(), y.ravel()
 
 
+def _monomials(u: Array, v: Array, order: int) -> Iterator[Array]:
+    """Yield u^p v^q in the order of `sip_powers`; products, for a power takes ten times as long."""
+    u_powers, v_powers = [np.ones_like(u)], [np.ones_like(v)]
+    for _ in range(order):
+        u_powers.append(u_powers[-1] * u)
+        v_powers.append(v_powers[-1] * v)
+    for p, q in sip_powers(order):
+        yield u_powers[p] * v_powers[q]
+
+
 def _matrix(order: int, powers: Sequence[tuple[int, int]], coefficients: Array) -> tuple[Array, Array]:
     """Return the coefficients (2, n) as two matrices, whose element (p, q) belongs to u^p v^q."""
     matrices = np.zeros((2, order + 1, order + 1))
@@ -278,7 +288,7 @@ def _polynomial_fit(
 ) -> Callable[[Array, Array], _Parameters]:
     """Return what fits a polynomial in (u, v), which are pixel offsets divided by ``unit``."""
     powers = sip_powers(order)
-    inverse = _solver(np.column_stack([np.ones_like(u), u, v, *(u**p * v**q for p, q in powers)]) * root)
+    inverse = _solver(np.column_stack([np.ones_like(u), u, v, *_monomials(u, v, order)]) * root)
     units = np.array([unit ** (p + q) for p, q in powers]).reshape(-1, 1)
 
     def fit(xi: Array, eta: Array) -> _Parameters:

@@ -29,10 +29,12 @@ def to_plane(ra: Array, dec: Array, ra0: float, dec0: float) -> tuple[Array, Arr
         Degrees, towards east and north; NaN for what lies 90 degrees away or more.
     """
     d_ra, dec_r, dec0_r = np.radians(ra - ra0), np.radians(dec), np.radians(dec0)
-    cosine = np.sin(dec_r) * np.sin(dec0_r) + np.cos(dec_r) * np.cos(dec0_r) * np.cos(d_ra)
+    north, equator = np.sin(dec_r), np.cos(dec_r)
+    towards = equator * np.cos(d_ra)
+    cosine = north * np.sin(dec0_r) + towards * np.cos(dec0_r)
     cosine = np.where(cosine > 1e-6, cosine, np.nan)
-    xi = np.cos(dec_r) * np.sin(d_ra) / cosine
-    eta = (np.sin(dec_r) * np.cos(dec0_r) - np.cos(dec_r) * np.sin(dec0_r) * np.cos(d_ra)) / cosine
+    xi = equator * np.sin(d_ra) / cosine
+    eta = (north * np.cos(dec0_r) - towards * np.sin(dec0_r)) / cosine
     return np.degrees(xi), np.degrees(eta)
 
 
