@@ -29,7 +29,11 @@ __all__ = ["solve_header"]
 
 MINIMUM_SUPPORT = 3
 _SHIFT_LIMIT_ARCSEC = 180.0
+_SHIFT_LIMIT = 0.05
+"""In units of the frame's smaller side; the larger of the two counts, so that coarse cameras have one too."""
 _SUPPORT_RADIUS_ARCSEC = 2.0
+_SUPPORT_RADIUS_PX = 0.6
+"""The larger of the two counts, as for left-out stars of a verified solution."""
 _MAGNITUDE_SCATTER = 0.5
 _CATALOG_STARS = 60
 _CHANCE_LIMIT = 1e-3
@@ -127,7 +131,7 @@ def _solve_trusted(
 def _solve_by_shift(
     plate: Plate, request: SolveRequest, catalogs: LocalCatalogs, settings: AstrometrySettings
 ) -> Solution:
-    shift_limit = _SHIFT_LIMIT_ARCSEC / plate.scale
+    shift_limit = _shift_limit_px(plate.scale, request.shape)
     margin = shift_limit / float(np.hypot(*request.shape))
     stars = stars_on_frame(plate, request, catalogs, settings, margin=margin, minimum=MINIMUM_SUPPORT)
     # brightness decides with so few stars: those of unknown brightness cannot take part
@@ -137,8 +141,9 @@ def _solve_by_shift(
     best, rival = _best_two(_candidates(request, predicted, stars, plate.scale, offsets))
     if best is None:
         raise NoSolution(
-            f'no shift within {_SHIFT_LIMIT_ARCSEC:.0f}" brings {MINIMUM_SUPPORT} of {len(stars)} stars of '
-            f'{stars.catalog} onto detections within {_SUPPORT_RADIUS_ARCSEC:.0f}" at consistent brightness'
+            f'no shift within {shift_limit * plate.scale:.0f}" brings {MINIMUM_SUPPORT} of {len(stars)} '
+            f"stars of {stars.catalog} onto detections within "
+            f'{_support_radius_px(plate.scale) * plate.scale:.3g}" at consistent brightness'
         )
     if rival is not None and len(rival.seen) >= len(best.seen):
         raise NoSolution(
@@ -167,6 +172,16 @@ def _solve_by_shift(
     return replace(solution, hypotheses=len(offsets))
 
 
+def _shift_limit_px(scale: float, shape: tuple[int, int]) -> float:
+    """Return how far (pixels) the header may be off where a pixel has ``scale`` arcsec."""
+    return max(_SHIFT_LIMIT_ARCSEC / scale, _SHIFT_LIMIT * min(shape))
+
+
+def _support_radius_px(scale: float) -> float:
+    """Return within how many pixels of each other stars must agree on a shift."""
+    return max(_SUPPORT_RADIUS_ARCSEC / scale, _SUPPORT_RADIUS_PX)
+
+
 def _proposals(
     request: SolveRequest, predicted: NDArray[np.float64], shift_limit: float
 ) -> NDArray[np.float64]:
@@ -185,7 +200,7 @@ def _candidates(
 ) -> list[_Candidate]:
     """Return each proposed shift that enough stars support."""
     seen = np.column_stack([request.x, request.y])
-    radius = _SUPPORT_RADIUS_ARCSEC / scale
+    radius = _support_radius_px(scale)
     magnitude = -2.5 * np.log10(np.maximum(request.flux, 1e-6))
     found = []
     for offset in offsets:
@@ -257,7 +272,7 @@ def _chance(
     faintest = float(magnitude[best.seen].max()) + _MAGNITUDE_SCATTER
     wanted = stars.brightness()[best.stars] - zero_point
     alike = np.abs(magnitude[None, :] - wanted[:, None]) <= _MAGNITUDE_SCATTER
-    cell = np.pi * (_SUPPORT_RADIUS_ARCSEC / scale) ** 2 / area
+    cell = np.pi * _support_radius_px(scale) ** 2 / area
     p = np.clip(alike.sum(axis=1), 1, 1.0 / cell) * cell
     further = len(best.seen) - 1
     searched = min(np.pi * shift_limit**2 / area, 1.0)
@@ -275,5 +290,5 @@ def _fit(plate: Plate, best: _Candidate, request: SolveRequest, stars: Reference
         ra=stars.ra[best.stars],
         dec=stars.dec[best.stars],
         mag=stars.brightness()[best.stars],
-        radius=_SUPPORT_RADIUS_ARCSEC / plate.scale,
+        radius=_support_radius_px(plate.scale),
     )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 
 from nightflow.astrometry.header import solve_header
 from nightflow.astrometry.solution import Quality, SolveRequest
@@ -17,13 +18,15 @@ SHAPE = (1024, 1024)
 SCALE = 0.37
 SETTINGS = AstrometrySettings(scale=SCALE, trust_header="scale_rotation", ladder=["header"])
 TRUE = make_wcs(200.0, -8.8, scale=SCALE, rotation=178.0, shape=SHAPE)
+COARSE = 20.0
+"""Arcsec per pixel of a wide-field camera, on which 2" are a tenth of a pixel and 180" are nine."""
 MAGNITUDES = np.array([12.1, 13.4, 13.9, 14.6])
 
 
-def standards(n: int) -> ReferenceStars:
+def standards(n: int, true: WCS = TRUE) -> ReferenceStars:
     x = np.array([120.0, 560.0, 700.0, 240.0])[:n]
     y = np.array([700.0, 450.0, 830.0, 160.0])[:n]
-    ra, dec = TRUE.all_pix2world(x, y, 0)
+    ra, dec = true.all_pix2world(x, y, 0)
     return ReferenceStars(
         catalog="standards",
         ra=ra,
@@ -36,17 +39,19 @@ def standards(n: int) -> ReferenceStars:
     )
 
 
-def frame(n: int, others: int, *, seed: int = 1, position_error: float = 1.0) -> SolveRequest:
+def frame(
+    n: int, others: int, *, seed: int = 1, position_error: float = 1.0, true: WCS = TRUE, scale: float = SCALE
+) -> SolveRequest:
     """Return a frame with ``n`` standards and ``others`` fainter stars; the header is 40 px off."""
     rng = np.random.default_rng(seed)
-    stars = standards(n)
-    x, y = TRUE.all_world2pix(stars.ra, stars.dec, 0)
+    stars = standards(n, true)
+    x, y = true.all_world2pix(stars.ra, stars.dec, 0)
     x = np.concatenate([x + rng.normal(0, position_error, n), rng.uniform(0, 1023, others)])
     y = np.concatenate([y + rng.normal(0, position_error, n), rng.uniform(0, 1023, others)])
     magnitude = np.concatenate([MAGNITUDES[:n], rng.uniform(14.5, 19.0, others)])
     magnitude = magnitude + rng.normal(0, 0.05, len(magnitude))
     order = np.argsort(magnitude)
-    header_wcs = TRUE.deepcopy()
+    header_wcs = true.deepcopy()
     header_wcs.wcs.crpix += [33.0, -24.0]
     return SolveRequest(
         x=x[order],
@@ -56,7 +61,7 @@ def frame(n: int, others: int, *, seed: int = 1, position_error: float = 1.0) ->
         ra=None,
         dec=None,
         hint_error=1.0,
-        scale=SCALE,
+        scale=scale,
         scale_tolerance=0.05,
         parity=0,
         epoch=2024.0,
@@ -77,6 +82,31 @@ def test_shift_from_four_standards(catalogs, seed):
     assert worst_error(solution.wcs, TRUE, SHAPE) < 2.0
     assert np.isnan(solution.heldout_rms_arcsec)
     assert "no claim on positions" in solution.warnings[0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_coarse_camera_is_off_by_as_many_pixels(tmp_path, seed):
+    """41 pixels are 820", and a tenth of a pixel of noise puts stars more than 2" apart."""
+    true = make_wcs(200.0, -8.8, scale=COARSE, rotation=178.0, shape=SHAPE)
+    request = frame(4, 60, seed=seed, position_error=0.1, true=true, scale=COARSE)
+    solution = solve_header(request, store(tmp_path, standards(4, true)), SETTINGS)
+    assert solution.quality is Quality.PROVISIONAL
+    assert solution.n_matched == 4
+    assert worst_error(solution.wcs, true, SHAPE) < 0.3 * COARSE
+
+
+def test_no_false_alarm_of_a_coarse_camera(tmp_path):
+    true = make_wcs(200.0, -8.8, scale=COARSE, rotation=178.0, shape=SHAPE)
+    catalogs, found = store(tmp_path, standards(4, true)), []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        request = frame(0, 150, seed=seed, true=true, scale=COARSE)
+        request = replace(request, flux=np.sort(10 ** (2.5 + rng.exponential(0.6, 150)))[::-1])
+        try:
+            found.append(solve_header(request, catalogs, SETTINGS))
+        except NoSolution:
+            continue
+    assert found == []
 
 
 def test_three_standards_are_enough(tmp_path):
