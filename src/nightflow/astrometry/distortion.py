@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nightflow.astrometry.plate import Plate, fit_plate, pixel_grid, sip_powers
+from nightflow.astrometry.plate import Plate, fit_plate, pixel_grid, polynomials, sip_powers
 
 __all__ = ["Distortion", "StarField", "bent", "learn_distortion", "straight"]
 
@@ -82,7 +82,9 @@ class Distortion:
     ----------
     shape, parity, order, a, b
         (ny, nx) of the chip; +1 as on the sky, -1 mirrored; SIP polynomials about the middle of the chip, in
-        the order of `nightflow.astrometry.plate.sip_powers`.
+        the order of `nightflow.astrometry.plate.sip_powers`. Two linear terms follow where the chip lies so
+        far off the axis that its pixels have not the same scale both ways: six stars can tell a turned frame
+        from a shifted one, but not that.
     n_frames : int
         That taught it.
     scatter_px : float
@@ -108,7 +110,7 @@ class Distortion:
 
     def flattened(self, u: Array, v: Array) -> tuple[Array, Array]:
         """Return offsets from the middle of the chip (pixels) as they were without the distortion."""
-        du, dv = _polynomials(u, v, self.order, self.a, self.b)
+        du, dv = polynomials(u, v, self.order, self.a, self.b)
         return u + du, v + dv
 
 
@@ -149,7 +151,9 @@ def learn_distortion(fields: Iterable[StarField], shape: tuple[int, int], parity
     if float(np.max(np.hypot(*bends.T))) <= max(_SIGNIFICANT * error, _LEAST):
         return None
     units = np.array([unit ** (p + q) for p, q in sip_powers(order)])
-    a, b = terms.T / units
+    stretch, apart = _stretch(frames, order, terms, shape, unit)
+    scatter = float(np.hypot(scatter, apart))
+    a, b = np.hstack([(np.eye(2) + stretch) @ (terms.T / units), stretch]) if apart else terms.T / units
     return Distortion(
         shape=shape,
         parity=parity,
@@ -195,31 +199,42 @@ def straight(plate: Plate, shape: tuple[int, int]) -> Plate:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Stars at (u, v) and by how much a frame's linear model misses them, shape (n, 2); pixels."""
+    """Stars at (u, v) and by how much a frame's linear model misses them, shape (n, 2); pixels.
+
+    ``cd`` is that model: sky per pixel, shape (2, 2).
+    """
 
     u: Array
     v: Array
     off: Array
+    cd: Array
+
+    def take(self, rows: NDArray[np.bool_]) -> _Frame:
+        return _Frame(self.u[rows], self.v[rows], self.off[rows], self.cd)
 
 
 def _displaced(field: StarField, unit: float) -> _Frame:
     """Return a frame in pixels: the sky less what is linear, outliers left out."""
     for _ in range(_ROUNDS):
-        flat, residual = _flattened(field, unit)
+        flat, residual, cd = _flattened(field, unit)
         good = _not_outlying(residual)
         field, flat = field.take(good), flat[good]
         if good.all():
             break
-    return _Frame(field.u, field.v, flat - np.column_stack([field.u, field.v]))
+    return _Frame(field.u, field.v, flat - np.column_stack([field.u, field.v]), cd)
 
 
-def _flattened(field: StarField, unit: float) -> tuple[Array, Array]:
-    """Return where the sky would be without distortion, and what a frame's own fit leaves of it; pixels."""
+def _flattened(field: StarField, unit: float) -> tuple[Array, Array, Array]:
+    """Return where the sky would be without distortion, what a frame's own fit leaves of it, and that.
+
+    The first two in pixels, the last as sky per pixel, shape (2, 2).
+    """
     design = np.column_stack([_affine(field.u, field.v, unit), _basis(field.u, field.v, _ALONE, unit)])
     sky = np.column_stack([field.xi, field.eta])
     solved = np.linalg.lstsq(design, sky, rcond=None)[0]
-    to_pixels = np.linalg.inv(solved[1:3].T / unit)
-    return (sky - solved[0]) @ to_pixels.T, (sky - design @ solved) @ to_pixels.T
+    cd = solved[1:3].T / unit
+    to_pixels = np.linalg.inv(cd)
+    return (sky - solved[0]) @ to_pixels.T, (sky - design @ solved) @ to_pixels.T, np.asarray(cd, np.float64)
 
 
 def _alike(frames: Sequence[_Frame], shape: tuple[int, int], unit: float) -> tuple[list[_Frame], float]:
@@ -259,6 +274,38 @@ def _bends(
     return _off_affine(u, v, basis @ terms, unit), float(np.sqrt(variance[corners].max()))
 
 
+def _stretch(
+    frames: Sequence[_Frame], order: int, terms: Array, shape: tuple[int, int], unit: float
+) -> tuple[Array, float]:
+    """Return the linear terms that frames share, shape (2, 2), and their scatter (pixels) in a corner.
+
+    Both are 0 where the terms do not stand out of their error, as on the axis.
+    """
+    stretches = np.stack([_stretch_of(one, order, terms, unit) for one in frames])
+    stretch = np.median(stretches, axis=0)
+    half = 0.5 * np.array([[shape[1], shape[0]], [-shape[1], shape[0]]], float)
+    spread = _MAD_TO_SIGMA * np.median(np.abs((stretches - stretch) @ half.T), axis=0)
+    scatter = float(np.max(np.hypot(*spread)))
+    error = scatter * float(np.sqrt(0.5 * np.pi / len(frames)))
+    if float(np.max(np.hypot(*(stretch @ half.T)))) <= max(_SIGNIFICANT * error, _LEAST):
+        return np.zeros((2, 2)), 0.0
+    return stretch, scatter
+
+
+def _stretch_of(frame: _Frame, order: int, terms: Array, unit: float) -> Array:
+    """Return what is neither turn nor scale in how a frame's pixels lie on the sky, the higher terms apart.
+
+    M = R (1 + stretch), where R is a similarity: the polar decomposition.
+    """
+    seen = np.column_stack([frame.u, frame.v])
+    flat = seen + _basis(frame.u, frame.v, order, unit) @ terms
+    design = np.column_stack([np.ones(len(flat)), flat])
+    linear = frame.cd @ np.linalg.lstsq(design, seen + frame.off, rcond=None)[0][1:3].T
+    squares, axes = np.linalg.eigh(linear.T @ linear)
+    lengths = np.sqrt(squares / np.sqrt(np.prod(squares)))
+    return np.asarray((axes * lengths) @ axes.T - np.eye(2), np.float64)
+
+
 def _best_order(frames: Sequence[_Frame], orders: Sequence[int], unit: float) -> int:
     """Return the lowest order that no higher one beats on stars left out of the fit."""
     best, least = orders[0], _left_out(frames, orders[0], unit)
@@ -290,8 +337,7 @@ def _fold(frame: _Frame, unit: float) -> NDArray[np.intp]:
 
 
 def _without(frames: Sequence[_Frame], fold: int, unit: float) -> list[_Frame]:
-    kept = [_fold(one, unit) != fold for one in frames]
-    return [_Frame(one.u[rows], one.v[rows], one.off[rows]) for one, rows in zip(frames, kept, strict=True)]
+    return [one.take(_fold(one, unit) != fold) for one in frames]
 
 
 def _joint(frames: Sequence[_Frame], order: int, unit: float) -> Array:
@@ -333,16 +379,6 @@ def _off_affine(u: Array, v: Array, values: Array, unit: float) -> Array:
     """Return columns less the affine model that follows them best."""
     design = _affine(u, v, unit)
     return np.asarray(values - design @ np.linalg.lstsq(design, values, rcond=None)[0], np.float64)
-
-
-def _polynomials(
-    u: Array, v: Array, order: int, a: Sequence[float], b: Sequence[float]
-) -> tuple[Array, Array]:
-    du, dv = np.zeros_like(u), np.zeros_like(v)
-    for (p, q), one, other in zip(sip_powers(order), a, b, strict=True):
-        term = u**p * v**q
-        du, dv = du + one * term, dv + other * term
-    return du, dv
 
 
 def _parity(plate: Plate) -> int:

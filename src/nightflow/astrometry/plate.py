@@ -8,7 +8,7 @@ distortion follows Shupe et al. 2005 (SIP): ``(xi, eta) = CD (u + A(u, v), v + B
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.wcs import WCS, Sip
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nightflow.astrometry.projection import from_plane, to_plane
 
-__all__ = ["Plate", "fit_plate", "pixel_grid", "plate_from_wcs", "sip_powers"]
+__all__ = ["Plate", "fit_plate", "pixel_grid", "plate_from_wcs", "polynomials", "sip_powers"]
 
 Array = NDArray[np.float64]
 _Parameters = tuple[Array, Array, Array]
@@ -28,6 +28,7 @@ _CONVERGED = 1e-6
 """Pixels."""
 _INVERSE_PRECISION = 0.005
 """Pixels to which the inverse polynomials that are written follow the distortion."""
+_LINEAR = [(1, 0), (0, 1)]
 _HIGHEST_INVERSE = 9
 """The SIP convention knows no higher order."""
 
@@ -52,7 +53,8 @@ class Plate:
     order : int
         0 similarity, 1 affine, 2 or more with SIP polynomials of that order.
     a, b : ndarray, shape (len(sip_powers(sip_order)),)
-        SIP coefficients in the order of `sip_powers`.
+        SIP coefficients in the order of `sip_powers`. Those of a distortion that was given may end with two
+        linear ones, of u and v: what off-axis optics stretch one way more than the other.
     given : int
         Order of a distortion that was given, not fitted, where ``order`` is 0 or 1; else 0. It belongs to the
         pixel (x0, y0).
@@ -113,6 +115,8 @@ class Plate:
             (ny, nx) of the frame. With it a distorted solution holds the inverse polynomials (AP, BP), for
             readers that do not invert A and B themselves.
         """
+        if len(self.a) > len(sip_powers(self.sip_order)):
+            return self._with_linear_terms_in_cd().to_wcs(shape)
         wcs = WCS(naxis=2)
         suffix = "-SIP" if self.sip_order >= 2 else ""
         wcs.wcs.ctype = [f"RA---TAN{suffix}", f"DEC--TAN{suffix}"]
@@ -147,11 +151,14 @@ class Plate:
 
     def distortion(self, u: Array, v: Array) -> tuple[Array, Array]:
         """Return A and B (pixels) at offsets of (u, v) pixels from the reference pixel."""
-        du, dv = np.zeros_like(u), np.zeros_like(v)
-        for term, a, b in zip(_monomials(u, v, self.sip_order), self.a, self.b, strict=True):
-            du += a * term
-            dv += b * term
-        return du, dv
+        return polynomials(u, v, self.sip_order, self.a, self.b)
+
+    def _with_linear_terms_in_cd(self) -> Plate:
+        """Return the same plate as the SIP convention wants it."""
+        both = np.stack([self.a, self.b])
+        shape = np.eye(2) + both[:, -2:]
+        a, b = np.linalg.solve(shape, both[:, :-2])
+        return replace(self, cd=self.cd @ shape, a=a, b=b)
 
     def _undistorted(self, u_seen: Array, v_seen: Array) -> tuple[Array, Array]:
         """Invert the distortion by fixed-point iteration; NaN where it does not converge."""
@@ -165,6 +172,18 @@ class Plate:
                     break
             converged = step < 1e-2
         return np.where(converged, self.x0 + u, np.nan), np.where(converged, self.y0 + v, np.nan)
+
+
+def polynomials(
+    u: Array, v: Array, order: int, a: Sequence[float] | Array, b: Sequence[float] | Array
+) -> tuple[Array, Array]:
+    """Return the values of two polynomials of SIP; linear terms may follow the others, see `Plate`."""
+    du, dv = np.zeros_like(u), np.zeros_like(v)
+    powers = [*sip_powers(order), *_LINEAR][: len(a)]
+    for term, one, other in zip(_monomials(u, v, powers), a, b, strict=True):
+        du += one * term
+        dv += other * term
+    return du, dv
 
 
 def fit_plate(
@@ -251,22 +270,22 @@ def pixel_grid(shape: tuple[int, int]) -> tuple[Array, Array]:
     return x.ravel(), y.ravel()
 
 
-def _monomials(u: Array, v: Array, order: int) -> Iterator[Array]:
-    """Yield u^p v^q in the order of `sip_powers`; products, for a power takes ten times as long."""
-    u_powers, v_powers = [np.ones_like(u)], [np.ones_like(v)]
-    for _ in range(order):
-        u_powers.append(u_powers[-1] * u)
-        v_powers.append(v_powers[-1] * v)
-    for p, q in sip_powers(order):
-        yield u_powers[p] * v_powers[q]
-
-
 def _matrix(order: int, powers: Sequence[tuple[int, int]], coefficients: Array) -> tuple[Array, Array]:
     """Return the coefficients (2, n) as two matrices, whose element (p, q) belongs to u^p v^q."""
     matrices = np.zeros((2, order + 1, order + 1))
     for (p, q), values in zip(powers, coefficients.T, strict=True):
         matrices[:, p, q] = values
     return matrices[0], matrices[1]
+
+
+def _monomials(u: Array, v: Array, powers: Sequence[tuple[int, int]]) -> Iterator[Array]:
+    """Yield u^p v^q; by products, for a power takes ten times as long."""
+    u_powers, v_powers = [np.ones_like(u)], [np.ones_like(v)]
+    for _ in range(max((p + q for p, q in powers), default=0)):
+        u_powers.append(u_powers[-1] * u)
+        v_powers.append(v_powers[-1] * v)
+    for p, q in powers:
+        yield u_powers[p] * v_powers[q]
 
 
 def _similarity_fit(u: Array, v: Array, root: Array, sign: float) -> Callable[[Array, Array], _Parameters]:
@@ -288,7 +307,7 @@ def _polynomial_fit(
 ) -> Callable[[Array, Array], _Parameters]:
     """Return what fits a polynomial in (u, v), which are pixel offsets divided by ``unit``."""
     powers = sip_powers(order)
-    inverse = _solver(np.column_stack([np.ones_like(u), u, v, *_monomials(u, v, order)]) * root)
+    inverse = _solver(np.column_stack([np.ones_like(u), u, v, *_monomials(u, v, powers)]) * root)
     units = np.array([unit ** (p + q) for p, q in powers]).reshape(-1, 1)
 
     def fit(xi: Array, eta: Array) -> _Parameters:
