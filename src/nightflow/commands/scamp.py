@@ -25,14 +25,16 @@ from nightflow.commands.common import (
 )
 from nightflow.commands.signals import exit_on_signals
 from nightflow.config import Settings
-from nightflow.pipeline.joint_solution import Joint, learned_layout, rewrite_products, solve_jointly
+from nightflow.pipeline.joint_solution import Joint, learned_layout, solve_jointly
+from nightflow.pipeline.joint_update import Update, update_store
+from nightflow.pipeline.reducer import Reducer
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Exposure
 
 __all__ = ["scamp"]
 
 _COLUMNS = (
-    "path", "detector", "wcs_quality", "n_scamp", "wcs_n_matched", "wcs_rms_arcsec",
+    "path", "detector", "wcs_quality", "in_store", "n_scamp", "wcs_n_matched", "wcs_rms_arcsec",
     "wcs_heldout_rms_arcsec", "ra_center", "dec_center", "scale", "rotation", "reason",
 )  # fmt: skip
 
@@ -60,7 +62,12 @@ def scamp(
     ] = None,
     detections: Annotated[Detections, typer.Option(help="Whose detections SCAMP gets.")] = Detections.OWN,
     update: Annotated[
-        bool, typer.Option("--update", help="Write the WCS into the headers of the reduced frames.")
+        bool,
+        typer.Option(
+            "--update",
+            help="Reduce exposures again where this WCS is better than the one they have: rows, light "
+            "curves, reduced frames.",
+        ),
     ] = False,
     learn: Annotated[
         Path | None,
@@ -71,7 +78,7 @@ def scamp(
 ) -> None:
     """Solve all chips of exposures together with SCAMP; each chip's WCS is verified on stars left out of it.
 
-    Exits with 1 where a chip is refused. The ledger stays as it is.
+    Exits with 1 where a chip is refused. Without --update the store stays as it is.
     """
     with open_store(config) as (settings, database):
         chosen = [only_exposure(database, name) for name in dict.fromkeys(exposures)]
@@ -89,14 +96,22 @@ def scamp(
             if learn is not None:
                 layout = learned_layout(joint)
                 write_named(learn, lambda path: write_layout(path, layout))
-            rewritten = rewrite_products(context, joint) if update else []
+            updated = _updated(reducer, joint) if update else None
         except OSError as error:
             fail(f"{error.filename or 'a file'}: cannot be written: {error.strerror or error}")
         finally:
             reducer.database.close()
     rows = [_row(path, answer) for path, answer in zip(joint.paths, joint.together.answers, strict=True)]
+    if updated is not None:
+        for row, standing in zip(rows, updated.standings, strict=True):
+            row |= {"in_store": standing.backend or "none", "reason": standing.reason}
     print_rows(rows, _COLUMNS, output)
-    _tell(joint, rewritten, update)
+    _tell(joint, updated)
+
+
+def _updated(reducer: Reducer, joint: Joint) -> Update:
+    with console.status("reducing again"):
+        return update_store(reducer, joint)
 
 
 def _folder(settings: Settings, exposure: Exposure, database: Any) -> Path:
@@ -128,7 +143,7 @@ def _row(path: Path, answer: ChipAnswer) -> dict[str, Any]:
     }
 
 
-def _tell(joint: Joint, rewritten: list[Path], update: bool) -> None:
+def _tell(joint: Joint, updated: Update | None) -> None:
     for line in joint.left_out:
         note(f"not measured: {line}")
     refused = [answer for answer in joint.together.answers if answer.solution is None]
@@ -137,7 +152,10 @@ def _tell(joint: Joint, rewritten: list[Path], update: bool) -> None:
     if joint.together.stopped:
         note(joint.together.stopped)
     note(f"files in {joint.files[0].parent}")
-    if update:
-        note(f"{len(rewritten)} reduced frames have the new WCS")
+    if updated is not None:
+        taken = sum(standing.taken for standing in updated.standings)
+        note(f"{taken} chips have the new WCS in the store, {len(updated.products)} in their reduced frames")
+        if taken:
+            note("`nightflow finish NIGHT` puts the sources of the night where these say")
     if refused or joint.left_out:
         raise typer.Exit(1)

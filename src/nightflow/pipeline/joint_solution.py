@@ -1,6 +1,7 @@
 """All chips of exposures, or all frames of a field, solved together by SCAMP, on request.
 
-The pixels are calibrated and measured again, held frames too; nothing is written to the ledger.
+The pixels are calibrated and measured again, held frames too; nothing is written to the ledger here, see
+`nightflow.pipeline.joint_update`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 import numpy as np
 from astropy.io import fits
 
-from nightflow.astrometry.scamp.frames import ChipAnswer, ChipFrame, Together
+from nightflow.astrometry.scamp.frames import ChipFrame, Together
 from nightflow.astrometry.scamp.frames import Exposure as Solved
 from nightflow.astrometry.scamp.layout import Placed, learn_layout, read_layout
 from nightflow.astrometry.scamp.offsets import Offsets
@@ -27,20 +28,19 @@ from nightflow.astrometry.wcs_header import wcs_from_text
 from nightflow.errors import ConfigurationError, FrameHeld, FrameRejected, NoSolution
 from nightflow.external import ProgramError, scratch_folder
 from nightflow.instruments.header import FrameHeader, FrameKind
-from nightflow.instruments.profile import CameraProfile
+from nightflow.instruments.profile import AstrometrySettings, CameraProfile
 from nightflow.pipeline.calibrate import calibrate
 from nightflow.pipeline.identify import identify_file
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.solve import solve_request
 from nightflow.pipeline.work import Context, Work
-from nightflow.products.new_wcs import replace_wcs
-from nightflow.products.scamp_folder import chip_offsets, quality_cards, write_scamp_folder
+from nightflow.products.scamp_folder import chip_offsets, write_scamp_folder
 from nightflow.report.offsets_plot import offsets_png
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Exposure
 from nightflow.store.overview import current_reduction
 
-__all__ = ["Detector", "Joint", "file_stem", "learned_layout", "rewrite_products", "solve_jointly"]
+__all__ = ["Detector", "Joint", "file_stem", "learned_layout", "solve_jointly"]
 
 Detector = Literal["own", "source-extractor"]
 
@@ -72,6 +72,8 @@ class Joint:
         What was written.
     left_out : tuple of str
         Chips that could not be measured, and why.
+    settings : AstrometrySettings
+        By whose bar they were judged.
     """
 
     exposures: tuple[Solved, ...]
@@ -81,6 +83,7 @@ class Joint:
     paths: tuple[Path, ...]
     files: tuple[Path, ...]
     left_out: tuple[str, ...]
+    settings: AstrometrySettings
 
 
 def solve_jointly(
@@ -152,6 +155,7 @@ def solve_jointly(
         paths=tuple(Path(exposure.path) for exposure, *_ in measured),
         files=tuple(files),
         left_out=tuple(left_out),
+        settings=profile.astrometry,
     )
 
 
@@ -175,37 +179,6 @@ def learned_layout(joint: Joint) -> dict[str, fits.Header]:
     if not best:
         raise NoSolution("no chip was solved that could show a layout")
     return learn_layout(best, *middle_of(list(best.values())))
-
-
-def rewrite_products(context: Context, joint: Joint) -> list[Path]:
-    """Write the new WCS into the headers of the reduced frames that are there; return those.
-
-    Raises
-    ------
-    OSError
-        One cannot be read or written.
-    """
-    written = []
-    products = context.settings.resolve(context.settings.paths.products)
-    for answer, offsets, (exposure_id, frame_id) in zip(
-        joint.together.answers, joint.offsets, joint.frames, strict=True
-    ):
-        if answer.solution is None:
-            continue
-        cards = quality_cards(answer, offsets, joint.together.degree, context.clock())
-        for path in sorted(products.glob(f"*/*-e{exposure_id}-f{frame_id}.fits*")):
-            replace_wcs(path, answer.solution.wcs, cards, _history(answer))
-            written.append(path)
-    return written
-
-
-def _history(answer: ChipAnswer) -> str:
-    assert answer.solution is not None
-    found = answer.solution
-    return (
-        f"scamp: {found.quality}, {found.n_matched} stars, rms {found.rms_arcsec:.3f} arcsec, "
-        f"left-out stars {found.heldout_rms_arcsec:.3f} arcsec"
-    )
 
 
 def _identified(

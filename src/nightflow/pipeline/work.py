@@ -46,6 +46,8 @@ class Context:
         Last verified solutions.
     saturation : SaturationMemory
         What the last exposures saturated.
+    joint : dict of int to Solution
+        Row of a frame -> the solution that it has together with others: it takes the place of the ladder's.
     quota : Quota or None
         Of the products; None: no bound.
     clock : callable
@@ -61,6 +63,7 @@ class Context:
     definitive_masters: bool
     pointings: Pointings
     saturation: SaturationMemory = field(default_factory=SaturationMemory)
+    joint: dict[int, Solution] = field(default_factory=dict)
     quota: Quota | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 

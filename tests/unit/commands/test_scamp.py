@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,14 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
+from sqlmodel import col, select
 from typer.testing import CliRunner
 
+from nightflow.astrometry.wcs_header import wcs_from_text, wcs_to_text
 from nightflow.cli import app
 from nightflow.simulate import CameraPlan, FieldPlan, NightPlan, write_mosaic
+from nightflow.store.database import Database
+from nightflow.store.models import Exposure, Frame, Reduction
 from tests.unit.commands.conftest import NIGHT, Observatory
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("commands")]
@@ -93,13 +98,42 @@ def test_two_chips_together(mosaic: Observatory, tmp_path: Path, detections: str
     assert len((out / "scamp_coord.txt").read_text().splitlines()) > 60
 
 
-def test_the_wcs_goes_into_the_reduced_frames(dome: Observatory) -> None:
+def store(dome: Observatory) -> Database:
+    return Database(f"sqlite:///{dome.root}/nightflow.sqlite")
+
+
+def reductions(dome: Observatory, light: str) -> list[Reduction]:
+    """Return all versions of a light's chips."""
+    with closing(store(dome)) as database, database.session() as session:
+        rows = (
+            select(Reduction)
+            .join(Frame, col(Frame.id) == Reduction.frame_id)
+            .join(Exposure, col(Exposure.id) == Frame.exposure_id)
+            .where(col(Exposure.path).endswith(light))
+            .order_by(col(Frame.detector), col(Reduction.version))
+        )
+        return list(session.exec(rows))
+
+
+def spoil(dome: Observatory, light: str) -> None:
+    """Let the store hold a WCS that is believed, and a pixel off in the corners, as its stars there say."""
+    with closing(store(dome)) as database, database.write() as session:
+        for row in reductions(dome, light):
+            wcs = wcs_from_text(row.wcs)
+            wcs.wcs.cd = wcs.wcs.cd * 1.003
+            kept = session.get_one(Reduction, row.id)
+            kept.wcs, kept.wcs_corner_rms_arcsec = wcs_to_text(wcs), 2.5
+
+
+def test_a_better_wcs_goes_into_the_store(dome: Observatory) -> None:
     light = lights(dome)[1]
+    spoil(dome, light)
     products = sorted(dome.products.glob(f"{Path(light).stem}-*.fits"))
     assert len(products) == 2
     pixels = [fits.getdata(path, ext=("UNCERT", 1)).copy() for path in products]
-    done = dome("scamp", light, "--update", "--learn", str(dome.root / "cameras.ahead"))
+    done = dome("scamp", light, "--update", "--learn", str(dome.root / "cameras.ahead"), "--format", "json")
     assert done.exit_code == 0, done.output
+    assert [(row["in_store"], row["reason"]) for row in json.loads(done.stdout)] == [("scamp", "")] * 2
     for path, before in zip(products, pixels, strict=True):
         with fits.open(path, checksum=True) as hdus:
             header = hdus[0].header
@@ -108,11 +142,34 @@ def test_the_wcs_goes_into_the_reduced_frames(dome: Observatory) -> None:
             assert any("scamp: verified" in line for line in header["HISTORY"])
             assert worst_error(dome, light, header["NFDETECT"], header) < 0.3
             np.testing.assert_array_equal(hdus["UNCERT"].data, before)
+    rows = reductions(dome, light)
+    assert [(row.version, row.current) for row in rows] == [(1, False), (2, True)] * 2
+    for chip, row in zip(("CCD1", "CCD2"), rows[1::2], strict=True):
+        assert (row.wcs_backend, row.wcs_quality) == ("scamp", "verified")
+        assert worst_error(dome, light, chip, wcs_from_text(row.wcs).to_header(relax=True)) < 0.3
+        assert row.zp is not None
     (folder,) = dome.products.glob("scamp-*")
     assert (folder / "CCD2_img.head").is_file()
     learned = (dome.root / "cameras.ahead").read_text()
     assert learned.count("END\n") == 2
     assert learned.count("EXTNAME = 'CCD") == 2
+    again = dome("run", str(dome.raw))
+    assert again.exit_code == 0, again.output
+    assert reductions(dome, light) == rows
+
+
+def test_a_wcs_that_is_no_better_changes_nothing(dome: Observatory) -> None:
+    """The camera's optics are straight: each chip's own stars have said all there is to say."""
+    light = lights(dome)[1]
+    before = reductions(dome, light)
+    files = {path: path.read_bytes() for path in dome.products.glob(f"{Path(light).stem}-*")}
+    done = dome("scamp", light, "--update", "--format", "json")
+    assert done.exit_code == 0, done.output
+    for row, kept in zip(json.loads(done.stdout), before, strict=True):
+        assert row["in_store"] == kept.wcs_backend != "scamp"
+        assert row["reason"].endswith(f"{kept.wcs_backend} stands")
+    assert reductions(dome, light) == before
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_frames_of_a_field_together(mosaic: Observatory, tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ def test_ladder_and_key_of_the_site_reach_the_solver(monkeypatch):
     monkeypatch.setattr("nightflow.pipeline.solve.known_distortions", lambda *args: [])
     monkeypatch.setattr("nightflow.pipeline.solve.replace", lambda request, **changes: request)
     site = Settings(astrometry={"ladder": ["hint", "nova"], "nova_key": "sesame", "nova_seconds": 7.0})
-    context = SimpleNamespace(settings=site, catalogs=None, index_folders=[], database=None)
+    context = SimpleNamespace(settings=site, catalogs=None, index_folders=[], database=None, joint={})
     work = SimpleNamespace(
+        frame_id=1,
         header=None,
         frame=object(),
         measured=SimpleNamespace(sources=None),

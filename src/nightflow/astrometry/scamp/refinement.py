@@ -1,21 +1,24 @@
-"""`scamp` in a ladder: what another rung has found, refined; where SCAMP is not clearly better, it stands."""
+"""What another rung has found, and what SCAMP makes of it: where SCAMP is not clearly better, it stands."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
+from astropy.wcs import WCS
+
 from nightflow.astrometry.accept import WALL_OVER_CPU
 from nightflow.astrometry.scamp.degrees import best_of, central_plate, residuals_of_others
-from nightflow.astrometry.scamp.frames import ChipFrame, Exposure, Together
+from nightflow.astrometry.scamp.frames import ChipAnswer, ChipFrame, Exposure, Together
 from nightflow.astrometry.scamp.together import solve_together
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
+from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.external import ProgramError, scratch_folder
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["refined"]
+__all__ = ["objection", "refined"]
 
 
 def refined(
@@ -44,9 +47,9 @@ def refined(
     if found is None:
         return _as_it_was(solution, answer.reason)
     if solution.quality is Quality.VERIFIED:
-        objection = _objection(solution, found, request, together, settings)
-        if objection:
-            return _as_it_was(solution, f"{objection}: {solution.backend} stands")
+        said = objection(solution.wcs, _corner_error(solution), answer, request, together.stars, settings)
+        if said:
+            return _as_it_was(solution, f"{said}: {solution.backend} stands")
     return replace(found, warnings=solution.warnings)
 
 
@@ -54,25 +57,41 @@ def _as_it_was(solution: Solution, why: str) -> Solution:
     return replace(solution, warnings=(*solution.warnings, f"scamp: {why}"))
 
 
-def _objection(
-    solution: Solution,
-    found: Solution,
+def objection(
+    wcs: WCS,
+    corner_error: float,
+    answer: ChipAnswer,
     request: SolveRequest,
-    together: Together,
+    stars: ReferenceStars,
     settings: AstrometrySettings,
 ) -> str:
-    """Return what speaks against SCAMP's solution in place of a verified one; "" where nothing does."""
+    """Return what speaks against SCAMP's answer in place of a verified WCS; "" where nothing does.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        That stands.
+    corner_error : float
+        How far off its worst corner may be, arcsec.
+    answer : ChipAnswer
+        Verified, too.
+    request : SolveRequest
+        All stars of the chip.
+    stars : ReferenceStars
+        What SCAMP was given.
+    """
+    assert answer.solution is not None
     # the same stars for both; the rung was fitted to them, SCAMP was not: the doubt is in the rung's favour
-    used, stars = together.answers[0].used, together.stars
+    stars = stars.at_epoch(request.epoch)
     residuals = [
-        residuals_of_others(central_plate(one.wcs, request.shape), request, used, stars, settings)
-        for one in (solution, found)
+        residuals_of_others(central_plate(one, request.shape), request, answer.used, stars, settings)
+        for one in (wcs, answer.solution.wcs)
     ]
     if best_of(residuals) == 0:
         return "no clear gain on the stars it was not given"
-    before, after = _corner_error(solution), _corner_error(found)
-    if not after <= before:
-        return f'corners would be good to {after:.3f}" instead of {before:.3f}"'
+    after = _corner_error(answer.solution)
+    if not after <= corner_error:
+        return f'corners would be good to {after:.3f}" instead of {corner_error:.3f}"'
     return ""
 
 

@@ -1,0 +1,173 @@
+"""What SCAMP says of frames, into the store: where it is better than what they have, they are reduced again.
+
+A reduction is made of its WCS: places, sources, zero point, light curves. So a better one is no change of a
+row, but a new version of it all; the old one stays, no longer current.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightflow.astrometry.scamp.frames import ChipAnswer
+from nightflow.astrometry.scamp.offsets import Offsets
+from nightflow.astrometry.scamp.refinement import objection
+from nightflow.astrometry.solution import Quality, Solution, SolveRequest
+from nightflow.astrometry.wcs_header import wcs_from_text, wcs_to_text
+from nightflow.pipeline.joint_solution import Joint
+from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.run import reduce_all
+from nightflow.products.new_wcs import replace_wcs
+from nightflow.products.scamp_folder import quality_cards
+from nightflow.store.models import Reduction
+from nightflow.store.overview import current_reduction
+
+__all__ = ["Standing", "Update", "update_store"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Which WCS a chip has in the store now.
+
+    Attributes
+    ----------
+    backend : str
+        What found it: "scamp" for a joint solution; "" without a WCS.
+    taken : bool
+        Whether it is the joint solution.
+    reason : str
+        Why it is another one; "" where it is not.
+    """
+
+    backend: str
+    taken: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What became of the chips.
+
+    Attributes
+    ----------
+    standings : tuple of Standing
+        In the order of the answers.
+    products : tuple of Path
+        Reduced frames whose headers hold the joint solution.
+    """
+
+    standings: tuple[Standing, ...]
+    products: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chip:
+    """A chip of a joint solution, with all that belongs to it."""
+
+    answer: ChipAnswer
+    request: SolveRequest
+    offsets: Offsets
+    exposure_id: int
+    frame_id: int
+
+
+def update_store(reducer: Reducer, joint: Joint) -> Update:
+    """Reduce exposures again of which a chip has a better WCS together than by itself, and with that.
+
+    A verified WCS stands unless the joint one is clearly better on stars that SCAMP was not given, and no
+    worse in the corners, see `nightflow.astrometry.scamp.refinement.objection`.
+
+    Raises
+    ------
+    OSError
+        A reduced frame cannot be read or written.
+    """
+    chips = _chips(joint)
+    objections = [_objection_to(reducer, joint, chip) for chip in chips]
+    better = [chip for chip, said in zip(chips, objections, strict=True) if not said]
+    _reduce_again(reducer, better)
+    standings = tuple(_standing(reducer, chip, said) for chip, said in zip(chips, objections, strict=True))
+    taken = [chip for chip, standing in zip(chips, standings, strict=True) if standing.taken]
+    products = [path for chip in taken for path in _say_in_products(reducer, chip, joint.together.degree)]
+    return Update(standings=standings, products=tuple(products))
+
+
+def _chips(joint: Joint) -> list[_Chip]:
+    requests = [chip.request for exposure in joint.exposures for chip in exposure.chips]
+    return [
+        _Chip(answer=answer, request=request, offsets=offsets, exposure_id=exposure_id, frame_id=frame_id)
+        for answer, request, offsets, (exposure_id, frame_id) in zip(
+            joint.together.answers, requests, joint.offsets, joint.frames, strict=True
+        )
+    ]
+
+
+def _objection_to(reducer: Reducer, joint: Joint, chip: _Chip) -> str:
+    """Return why a chip keeps the WCS that it has; "" where the joint one is better."""
+    if chip.answer.solution is None:
+        return chip.answer.reason
+    if not chip.frame_id:
+        return "the store has no row of it; `nightflow run` makes one"
+    reduction = current_reduction(reducer.database, chip.frame_id)
+    if reduction is None or reduction.wcs_quality != Quality.VERIFIED:
+        return ""
+    said = objection(
+        wcs_from_text(reduction.wcs),
+        _corner_error(reduction),
+        chip.answer,
+        chip.request,
+        joint.together.stars,
+        joint.settings,
+    )
+    return f"{said}: {reduction.wcs_backend} stands" if said else ""
+
+
+def _corner_error(reduction: Reduction) -> float:
+    """Return how far off the worst corner of a frame may be, arcsec."""
+    if reduction.wcs_corner_err_arcsec is None:
+        return math.inf
+    return math.hypot(reduction.wcs_corner_rms_arcsec or 0.0, reduction.wcs_corner_err_arcsec)
+
+
+def _reduce_again(reducer: Reducer, better: list[_Chip]) -> None:
+    joint = reducer.context.joint
+    joint.update({chip.frame_id: _solution(chip) for chip in better})
+    try:
+        reduce_all(reducer, list(dict.fromkeys(chip.exposure_id for chip in better)), force=True)
+    finally:
+        joint.clear()
+
+
+def _standing(reducer: Reducer, chip: _Chip, said: str) -> Standing:
+    reduction = current_reduction(reducer.database, chip.frame_id) if chip.frame_id else None
+    backend = (reduction.wcs_backend or "") if reduction is not None else ""
+    if said:
+        return Standing(backend=backend, taken=False, reason=said)
+    if reduction is None or reduction.wcs != wcs_to_text(_solution(chip).wcs):
+        reason = "it was not reduced again: `nightflow frames` says why, or another process has it"
+        return Standing(backend=backend, taken=False, reason=reason)
+    return Standing(backend=backend, taken=True)
+
+
+def _say_in_products(reducer: Reducer, chip: _Chip, degree: int) -> list[Path]:
+    """Write into the headers of a chip's reduced frames how good its joint solution is; return those."""
+    written = []
+    products = reducer.settings.resolve(reducer.settings.paths.products)
+    cards = quality_cards(chip.answer, chip.offsets, degree, reducer.context.clock())
+    for path in sorted(products.glob(f"*/*-e{chip.exposure_id}-f{chip.frame_id}.fits*")):
+        replace_wcs(path, _solution(chip).wcs, cards, _history(_solution(chip)))
+        written.append(path)
+    return written
+
+
+def _solution(chip: _Chip) -> Solution:
+    assert chip.answer.solution is not None
+    return chip.answer.solution
+
+
+def _history(found: Solution) -> str:
+    return (
+        f"scamp: {found.quality}, {found.n_matched} stars, rms {found.rms_arcsec:.3f} arcsec, "
+        f"left-out stars {found.heldout_rms_arcsec:.3f} arcsec"
+    )
