@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from typer.testing import CliRunner
 from nightflow.astrometry.wcs_header import wcs_from_text, wcs_to_text
 from nightflow.cli import app
 from nightflow.simulate import CameraPlan, FieldPlan, NightPlan, write_mosaic
-from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, Reduction
 from tests.unit.commands.conftest import NIGHT, Observatory
 
@@ -98,13 +96,9 @@ def test_two_chips_together(mosaic: Observatory, tmp_path: Path, detections: str
     assert len((out / "scamp_coord.txt").read_text().splitlines()) > 60
 
 
-def store(dome: Observatory) -> Database:
-    return Database(f"sqlite:///{dome.root}/nightflow.sqlite")
-
-
 def reductions(dome: Observatory, light: str) -> list[Reduction]:
     """Return all versions of a light's chips."""
-    with closing(store(dome)) as database, database.session() as session:
+    with dome.database as database, database.session() as session:
         rows = (
             select(Reduction)
             .join(Frame, col(Frame.id) == Reduction.frame_id)
@@ -117,7 +111,7 @@ def reductions(dome: Observatory, light: str) -> list[Reduction]:
 
 def spoil(dome: Observatory, light: str) -> None:
     """Let the store hold a WCS that is believed, and a pixel off in the corners, as its stars there say."""
-    with closing(store(dome)) as database, database.write() as session:
+    with dome.database as database, database.write() as session:
         for row in reductions(dome, light):
             wcs = wcs_from_text(row.wcs)
             wcs.wcs.cd = wcs.wcs.cd * 1.003
