@@ -166,6 +166,21 @@ def test_a_wcs_that_is_no_better_changes_nothing(dome: Observatory) -> None:
     assert {path: path.read_bytes() for path in files} == files
 
 
+def test_a_chip_without_a_wcs_gets_one(dome: Observatory) -> None:
+    """The other frame shows where it lies beside its neighbour."""
+    light = lights(dome)[1]
+    with dome.database as database, database.write() as session:
+        kept = session.get_one(Reduction, reductions(dome, light)[1].id)
+        kept.wcs, kept.wcs_quality, kept.wcs_backend = "", "none", None
+    done = dome("scamp", *lights(dome), "--update", "--format", "json")
+    assert done.exit_code == 0, done.output
+    (row,) = (row for row in json.loads(done.stdout) if row["in_store"] == "scamp")
+    assert (row["path"], row["detector"], row["reason"]) == (light, "CCD2", "")
+    new = reductions(dome, light)[-1]
+    assert (new.current, new.wcs_backend, new.wcs_quality) == (True, "scamp", "verified")
+    assert worst_error(dome, light, "CCD2", wcs_from_text(new.wcs).to_header(relax=True)) < 0.3
+
+
 def test_frames_of_a_field_together(mosaic: Observatory, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = mosaic("scamp", *lights(mosaic), "--out", str(out), "--format", "json")
