@@ -54,7 +54,7 @@ bench-store: $(STAMP) ## the store with 2 and with 20 million measurements; half
 bench-pools: $(STAMP) ## a night reduced by one and by two workers of a pool; needs two cores to itself
 	$(BIN)/python -m benchmarks.pools
 
-soak: $(STAMP) ## long runs: kills, loads
+soak: $(STAMP) ## long runs: kills, loads, hard frames and hopeless ones; some keep JSON under benchmarks/results
 	$(BIN)/python -m pytest -m soak -n 0
 
 lock: ## resolve pyproject.toml anew and write requirements.lock
