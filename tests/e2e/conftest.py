@@ -50,7 +50,11 @@ class Server:
                 ],
                 # Its pages run in the browser and ask there for what they show.
                 env=clean_environment()
-                | {"PREFECT_HOME": str(self.home), "PREFECT_SERVER_UI_API_URL": self.url},
+                | {
+                    "PREFECT_HOME": str(self.home),
+                    "PREFECT_SERVER_UI_API_URL": self.url,
+                    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
+                },
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

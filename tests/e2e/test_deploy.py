@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.conftest import Server, deploy
+from tests.e2e.conftest import Server, deploy, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("prefect-server"), pytest.mark.timeout(280)]
 
@@ -51,6 +51,14 @@ def test_pool_queues_deployments_schedules_and_automations(tmp_path: Path, prefe
     automations = [one["name"] for one in prefect_server.find("automations")]
     ours = sorted(name for name in automations if name.startswith("nightflow: "))
     assert ours == ["nightflow: failed frames", "nightflow: no frame at night", "nightflow: zero point fell"]
+    names = {one["id"]: one["name"] for one in deployments.values()}
+
+    def scheduled() -> set[str]:
+        runs = prefect_server.find("flow_runs", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
+        return {names[one["deployment_id"]] for one in runs if one["deployment_id"] in names}
+
+    # By Prefect's own scheduler: libraries that do not go with it leave the deployments as they are.
+    wait_until(lambda: scheduled() >= {"prefetch", "maintenance", "end-of-night"}, 60, "scheduled runs")
 
 
 def test_without_a_server_it_says_how_to_get_one(tmp_path: Path) -> None:
