@@ -216,7 +216,11 @@ def test_every_real_file_is_complete_and_holds_pixels(shared_data: Path) -> None
     paths = [path for path in sorted(shared_data.rglob("*")) if path.suffix in (".gz", ".fz", ".fits")]
     assert len(paths) == 130
     for path in paths[::6]:
-        assert completeness(path).state is Completeness.COMPLETE, path
+        answer = completeness(path)
+        # Its pixels were cut out of a larger frame, whose sum stayed in the header.
+        stale = path.name == "rotation.fits"
+        assert answer.state is (Completeness.UNKNOWN if stale else Completeness.COMPLETE), path
+        assert ("DATASUM" in answer.reason) is stale
         (readout,) = read_readouts(path)
         check_pixels(readout.data, path)
         with fits.open(path) as hdus:

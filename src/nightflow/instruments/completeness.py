@@ -23,10 +23,11 @@ class Completeness(StrEnum):
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
-    """Bytes are missing or are not those that the headers sum up: still being written, or cut or damaged for
-    good. Only time can tell which."""
+    """Bytes are missing: still being written, or cut for good. Only time can tell which."""
     UNKNOWN = "unknown"
-    """The length cannot be told: no FITS file, or one that may still grow by extensions."""
+    """The length cannot be told: no FITS file, or one that may still grow by extensions. Or it is right, but
+    the data are not those that the headers sum up: not yet all there, damaged, or changed by a program that
+    left the sum as it was (PANOPTES has such files)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def _judge(layout: Layout, source: FileSource | GzipSource) -> Answer:
     if layout.state is LayoutState.WHOLE:
         wrong = wrong_data_sums(source.content(), layout) if isinstance(source, FileSource) else {}
         if wrong:
-            return Answer(state=Completeness.INCOMPLETE, reason="; ".join(wrong.values()))
+            return Answer(state=Completeness.UNKNOWN, reason="; ".join(wrong.values()))
         return Answer(
             state=Completeness.COMPLETE,
             reason=f"{len(layout.extents)} HDUs, {layout.declared} bytes, as the headers say",

@@ -9,10 +9,10 @@ The rules, in order:
 1. whole by its own headers, and its writer has closed it: ready at once;
 2. whole by its own headers, but nobody said that it was closed: ready when nothing changed for a moment,
    because Windows and some file servers set the final length before the first byte is there;
-3. length unknown (compressed, or no FITS file at all): ready when nothing changed for ``settle_seconds``;
-4. shorter than its headers say, or with other data than they sum up: not ready; handed over all the same
-   when nothing changed for ``patience_seconds``, so that a file whose copying died is rejected with a reason
-   and not forgotten.
+3. length unknown (no FITS file at all), or the data are not those that DATASUM sums up: ready when nothing
+   changed for ``settle_seconds``;
+4. shorter than its headers say: not ready; handed over all the same when nothing changed for
+   ``patience_seconds``, so that a file whose copying died is rejected with a reason and not forgotten.
 """
 
 from __future__ import annotations

@@ -325,6 +325,7 @@ def test_listing_takes_a_tenth_of_the_time_at_most(
         return []
 
     monkeypatch.setattr(sensor_module, "sweep", slow_sweep)
+    monkeypatch.setattr(sensor_module, "TURN_SECONDS", 0.001)
     places = Places(folders=(tmp_path,), sweep_seconds=1000.0, polling="always", poll_seconds=2.0)
     sensor = Sensor(places, registrar=registrar, clock=clock)
     sensor.turn()
