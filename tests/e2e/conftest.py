@@ -53,7 +53,7 @@ class Server:
                 | {
                     "PREFECT_HOME": str(self.home),
                     "PREFECT_SERVER_UI_API_URL": self.url,
-                    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
+                    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "10",
                 },
                 stdout=log,
                 stderr=subprocess.STDOUT,
