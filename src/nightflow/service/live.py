@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from nightflow.config import Settings
 from nightflow.fits_output import remove_leftovers
 from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.run_lease import free_dead_runs
 from nightflow.pipeline.touched import BetterMasters
 from nightflow.service.alarms import Alarms
 from nightflow.service.collaborators import Runs
@@ -126,6 +127,8 @@ def _keep_house(reducer: Reducer, alarms: Alarms, notifier: Notifier) -> Callabl
     notifier.use(reducer.settings.notify)
 
     def keep(now: datetime) -> None:
+        if freed := free_dead_runs(reducer.database):
+            log.info("%d exposures were left by a run or backfill that died; they are queued again", freed)
         alarms.look(now)
         notifier.catch_up()
         masters.queue(now)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 
 from nightflow.config import Settings
 from nightflow.errors import ConfigurationError
-from nightflow.service import live
+from nightflow.service import live, live_service
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.live import watch
 from nightflow.store.database import Database
@@ -53,6 +56,24 @@ def test_what_a_dead_service_held_is_reduced(settings: Settings, tmp_path: Path)
         receive(database, str(file), "0" * 64, 8, now=now)
         assert lease(database, "watch:dome:4711", now=now, seconds=3600) is not None
     ended = watch(settings, until_idle=0.5)
+    assert (ended[State.REDUCING], ended[State.REJECTED]) == (0, 1)
+
+
+def test_what_a_backfill_held_that_died_meanwhile_is_reduced(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the service would leave to it, for an hour, what it has queued."""
+    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.2)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    file = tmp_path / "elsewhere.fits"
+    file.write_bytes(b"no frame")
+    now = datetime.now(UTC)
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        receive(database, str(file), "0" * 64, 8, now=now)
+        assert lease(database, f"run:{socket.gethostname()}:{dead.pid}", now=now, seconds=3600) is not None
+    ended = watch(settings, until_idle=2.0)
     assert (ended[State.REDUCING], ended[State.REJECTED]) == (0, 1)
 
 
