@@ -43,6 +43,9 @@ _STRANGE = 5.0
 _ALIKE = 0.3
 _SIGNIFICANT = 3.0
 """Errors by which the distortion must stand out somewhere on the chip."""
+_REFRACTION = 1e-3
+"""The air squeezes the sky along the vertical by 2.8e-4 (sec^2 z - 1), half of which is a stretch: so much 70
+degrees from the zenith. It turns with the hour angle, and is no part of the optics."""
 _LEAST = 0.05
 """Pixels; what bends less is not worth lending."""
 _MAD_TO_SIGMA = 1.4826
@@ -153,6 +156,7 @@ def learn_distortion(fields: Iterable[StarField], shape: tuple[int, int], parity
     units = np.array([unit ** (p + q) for p, q in sip_powers(order)])
     stretch, apart = _stretch(frames, order, terms, shape, unit)
     scatter = float(np.hypot(scatter, apart))
+    error = float(np.hypot(error, apart * np.sqrt(0.5 * np.pi / len(frames))))
     a, b = np.hstack([(np.eye(2) + stretch) @ (terms.T / units), stretch]) if apart else terms.T / units
     return Distortion(
         shape=shape,
@@ -279,7 +283,7 @@ def _stretch(
 ) -> tuple[Array, float]:
     """Return the linear terms that frames share, shape (2, 2), and their scatter (pixels) in a corner.
 
-    Both are 0 where the terms do not stand out of their error, as on the axis.
+    Both are 0 where the terms do not stand out of their error, or are no more than refraction makes.
     """
     stretches = np.stack([_stretch_of(one, order, terms, unit) for one in frames])
     stretch = np.median(stretches, axis=0)
@@ -287,7 +291,8 @@ def _stretch(
     spread = _MAD_TO_SIGMA * np.median(np.abs((stretches - stretch) @ half.T), axis=0)
     scatter = float(np.max(np.hypot(*spread)))
     error = scatter * float(np.sqrt(0.5 * np.pi / len(frames)))
-    if float(np.max(np.hypot(*(stretch @ half.T)))) <= max(_SIGNIFICANT * error, _LEAST):
+    stands_out = float(np.max(np.hypot(*(stretch @ half.T)))) > max(_SIGNIFICANT * error, _LEAST)
+    if not stands_out or float(np.abs(np.linalg.eigvalsh(stretch)).max()) <= _REFRACTION:
         return np.zeros((2, 2)), 0.0
     return stretch, scatter
 

@@ -179,7 +179,9 @@ def polynomials(
 ) -> tuple[Array, Array]:
     """Return the values of two polynomials of SIP; linear terms may follow the others, see `Plate`."""
     du, dv = np.zeros_like(u), np.zeros_like(v)
-    powers = [*sip_powers(order), *_LINEAR][: len(a)]
+    powers = list(sip_powers(order))
+    if len(a) != len(powers):
+        powers += _LINEAR
     for term, one, other in zip(_monomials(u, v, powers), a, b, strict=True):
         du += one * term
         dv += other * term

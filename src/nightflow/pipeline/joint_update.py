@@ -20,6 +20,7 @@ from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.run import reduce_all
 from nightflow.products.new_wcs import replace_wcs
 from nightflow.products.scamp_folder import quality_cards
+from nightflow.store.frames import frames_of
 from nightflow.store.models import Reduction
 from nightflow.store.overview import current_reduction
 
@@ -84,7 +85,7 @@ def update_store(reducer: Reducer, joint: Joint) -> Update:
         A reduced frame cannot be read or written.
     """
     chips = _chips(joint)
-    objections = [_objection_to(reducer, joint, chip) for chip in chips]
+    objections = _with_mates(reducer, chips, [_objection_to(reducer, joint, chip) for chip in chips])
     better = [chip for chip, said in zip(chips, objections, strict=True) if not said]
     _reduce_again(reducer, better)
     standings = tuple(_standing(reducer, chip, said) for chip, said in zip(chips, objections, strict=True))
@@ -121,6 +122,21 @@ def _objection_to(reducer: Reducer, joint: Joint, chip: _Chip) -> str:
         joint.settings,
     )
     return f"{said}: {reduction.wcs_backend} stands" if said else ""
+
+
+def _with_mates(reducer: Reducer, chips: list[_Chip], objections: list[str]) -> list[str]:
+    """Return the objections, and one to each chip whose exposure would lose what SCAMP said of another one.
+
+    All chips of an exposure are reduced together, and the ladder cannot find again what only SCAMP found.
+    """
+    better = {chip.frame_id for chip, said in zip(chips, objections, strict=True) if not said}
+    lost: dict[int, str] = {}
+    for exposure_id in {chip.exposure_id for chip in chips if chip.frame_id in better}:
+        for mate in frames_of(reducer.database, exposure_id):
+            reduction = current_reduction(reducer.database, mate.id or 0)
+            if mate.id not in better and reduction is not None and reduction.wcs_backend == "scamp":
+                lost[exposure_id] = f"detector {mate.detector} would lose the joint WCS that it has"
+    return [said or lost.get(chip.exposure_id, "") for chip, said in zip(chips, objections, strict=True)]
 
 
 def _corner_error(reduction: Reduction) -> float:

@@ -181,6 +181,22 @@ def test_a_chip_without_a_wcs_gets_one(dome: Observatory) -> None:
     assert worst_error(dome, light, "CCD2", wcs_from_text(new.wcs).to_header(relax=True)) < 0.3
 
 
+def test_a_chip_keeps_what_only_scamp_said_of_it_when_its_neighbour_could_gain(dome: Observatory) -> None:
+    """All chips of an exposure are reduced together, and the ladder would find another WCS for it."""
+    light = lights(dome)[1]
+    with dome.database as database, database.write() as session:
+        first, second = (session.get_one(Reduction, row.id) for row in reductions(dome, light))
+        first.wcs_backend = "scamp"
+        second.wcs, second.wcs_quality, second.wcs_backend = "", "none", None
+    before = reductions(dome, light)
+    done = dome("scamp", *lights(dome), "--update", "--format", "json")
+    assert done.exit_code == 0, done.output
+    rows = {row["detector"]: row for row in json.loads(done.stdout) if row["path"] == light}
+    assert rows["CCD2"]["reason"] == "detector CCD1 would lose the joint WCS that it has"
+    assert rows["CCD1"]["in_store"] == "scamp"
+    assert reductions(dome, light) == before
+
+
 def test_frames_of_a_field_together(mosaic: Observatory, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = mosaic("scamp", *lights(mosaic), "--out", str(out), "--format", "json")
