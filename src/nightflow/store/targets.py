@@ -96,24 +96,12 @@ def add_target(
     ConfigurationError
         A value is not one that a place on the sky may have; the message names it.
     """
-    values = {"ra": ra, "dec": dec, "pmra": pmra, "pmdec": pmdec, "epoch": epoch, "ephemeris": ephemeris}
-    return add_targets(database, [{"name": name, "type": type, "notes": notes} | values])[0]
+    checked = checked_target(name, ra, dec, pmra, pmdec, epoch, ephemeris, type=type, notes=notes)
+    return add_targets(database, [checked])[0]
 
 
-def add_targets(database: Database, rows: Sequence[Mapping[str, Any]]) -> list[Target]:
-    """Enter all of these targets or, where one cannot be entered, none.
-
-    Parameters
-    ----------
-    rows : sequence of mappings
-        By the names of the parameters of `add_target`.
-
-    Raises
-    ------
-    ConfigurationError
-        See `add_target`.
-    """
-    checked = [checked_target(**row) for row in rows]
+def add_targets(database: Database, checked: Sequence[Mapping[str, Any]]) -> list[Target]:
+    """Enter all of these targets, as `checked_target` returns them, or none."""
     with database.write() as session:
         return [_enter(session, values) for values in checked]
 
