@@ -45,6 +45,7 @@ __all__ = [
     "MasterSet",
     "Step",
     "calibrate",
+    "flag_raw",
     "prepare_for_master",
 ]
 
@@ -137,6 +138,19 @@ def prepare_for_master(
     if kind not in (BIAS, DARK, FLAT):
         raise ValueError(f"no master is made of {kind} frames")
     return _run(frame, kind, profile, masters or MasterSet())
+
+
+def flag_raw(frame: Frame) -> Frame:
+    """Flag what raw counts saturated, of any kind of frame, on the trimmed grid; nothing else is done.
+
+    Raises
+    ------
+    ValueError
+        A frame that is not raw.
+    """
+    done = frame.header.steps_done
+    frame = frame if "saturation" in done else flag_saturation(frame)
+    return frame if "trim" in done else trim(frame)
 
 
 def _run(

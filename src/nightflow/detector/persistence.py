@@ -18,7 +18,7 @@ from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader
 
-__all__ = ["SaturationMemory", "flag_persistence", "saturated_pixels"]
+__all__ = ["SaturatedPixels", "SaturationMemory", "flag_persistence", "recent_window", "saturated_pixels"]
 
 _SECONDS_A_DAY = 86400.0
 _SLACK = 1.0
@@ -32,6 +32,12 @@ def saturated_pixels(frame: Frame) -> SaturatedPixels | None:
     ny, nx = frame.data.shape
     index = np.flatnonzero(frame.flags & int(Flag.SATURATED)).astype(np.int32)
     return SaturatedPixels(mjd_end=_begin_and_end(frame.header)[1], shape=(ny, nx), index=index)
+
+
+def recent_window(header: FrameHeader, seconds: float) -> tuple[float, float]:
+    """Return between which times (MJD) exposures ended that may still glow in this one."""
+    begin = _begin_and_end(header)[0]
+    return begin - seconds / _SECONDS_A_DAY, begin + _SLACK / _SECONDS_A_DAY
 
 
 def flag_persistence(frame: Frame, earlier: Sequence[SaturatedPixels], seconds: float) -> Frame:
@@ -66,8 +72,12 @@ def flag_persistence(frame: Frame, earlier: Sequence[SaturatedPixels], seconds: 
 
 def _begin_and_end(header: FrameHeader) -> tuple[float, float]:
     assert header.mjd_mid is not None
-    half = header.exptime / 2 / _SECONDS_A_DAY
+    half = _half_in_days(header.exptime)
     return header.mjd_mid - half, header.mjd_mid + half
+
+
+def _half_in_days(exptime: float) -> float:
+    return exptime / 2 / _SECONDS_A_DAY
 
 
 def _is_recent(earlier: SaturatedPixels, begin: float, seconds: float) -> bool:
@@ -91,7 +101,7 @@ class SaturationMemory:
     """
 
     def __init__(self, exposures: int = 32, detectors: int = 64) -> None:
-        self._exposures = exposures
+        self.exposures = exposures
         self._detectors = detectors
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, str], dict[float, SaturatedPixels]] = OrderedDict()
@@ -105,6 +115,11 @@ class SaturationMemory:
             kept = self._kept.get((header.instrument, header.detector), {})
             return tuple(kept[end] for end in sorted(kept) if end <= begin)
 
+    def knows(self, instrument: str, detector: str, mjd_mid: float, exptime: float) -> bool:
+        """Return whether it is kept what an exposure saturated."""
+        with self._lock:
+            return mjd_mid + _half_in_days(exptime) in self._kept.get((instrument, detector), {})
+
     def remember(self, header: FrameHeader, saturated: SaturatedPixels) -> None:
         """Keep what an exposure saturated."""
         key = (header.instrument, header.detector)
@@ -113,7 +128,7 @@ class SaturationMemory:
             self._kept.move_to_end(key)
             kept.pop(saturated.mjd_end, None)
             kept[saturated.mjd_end] = saturated
-            for end in [*kept][: -self._exposures]:
+            for end in [*kept][: -self.exposures]:
                 del kept[end]
             while len(self._kept) > self._detectors:
                 self._kept.popitem(last=False)

@@ -19,6 +19,7 @@ from nightflow.masters.photon_transfer import doubts
 from nightflow.pipeline.identify import read_frame
 from nightflow.pipeline.master_plan import policy_of, wanted_kinds
 from nightflow.pipeline.obtain import obtain
+from nightflow.pipeline.persistence import saturated_before
 from nightflow.pipeline.work import Context, Work
 from nightflow.store.frames import get_frame
 
@@ -36,8 +37,7 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
         A master that the profile requires is missing, and the policy is to wait for it.
     """
     frame = read_frame(work.path, work.header)
-    earlier = context.saturation.earlier(work.header)
-    masters = replace(MasterSet.of(_masters(work, context)), saturated_before=earlier)
+    masters = replace(MasterSet.of(_masters(work, context)), saturated_before=saturated_before(work, context))
     work.masters = masters.fingerprints
     work.warnings.extend(_wrong_conversion(work.header, masters.flat or masters.bias))
     work.frame = run_chain(frame, work.profile, masters, context.settings.engine)

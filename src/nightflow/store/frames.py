@@ -21,11 +21,15 @@ __all__ = [
     "exposures_with_frames",
     "fail_frames",
     "finite",
+    "frames_between",
     "frames_of",
     "get_frame",
     "record_frames",
     "settle_frame",
 ]
+
+_LONGEST = 1.0
+"""Days; no exposure is longer. The index of times bounds what is looked at."""
 
 
 def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameHeader]) -> list[int]:
@@ -114,6 +118,45 @@ def frames_of(database: Database, exposure_id: int) -> list[Frame]:
     with database.session() as session:
         frames = select(Frame).where(Frame.exposure_id == exposure_id)
         return list(session.exec(frames.order_by(col(Frame.hdu), col(Frame.id))))
+
+
+def frames_between(
+    database: Database, header: FrameHeader, begin: float, end: float, *, limit: int, but: int
+) -> list[Frame]:
+    """Return the last frames of a detector, of any kind, whose exposure ended in a span of time.
+
+    Parameters
+    ----------
+    header : FrameHeader
+        Whose detector.
+    begin, end : float
+        MJD.
+    limit : int
+    but : int
+        An exposure that does not count; nor do copies of others.
+
+    Returns
+    -------
+    list of Frame
+        In order of time.
+    """
+    ended = col(Frame.mjd_mid) + col(Frame.exptime) / (2 * 86400.0)
+    statement = (
+        select(Frame)
+        .join(Exposure, col(Exposure.id) == col(Frame.exposure_id))
+        .where(
+            col(Frame.mjd_mid).between(begin - _LONGEST, end),
+            ended.between(begin, end),
+            Frame.instrument == header.instrument,
+            Frame.detector == plain_text(header.detector),
+            Frame.exposure_id != but,
+            col(Exposure.state) != State.DUPLICATE,
+        )
+        .order_by(col(Frame.mjd_mid).desc())
+        .limit(limit)
+    )
+    with database.session() as session:
+        return list(session.exec(statement))[::-1]
 
 
 def exposures_with_frames(database: Database) -> list[tuple[int, Frame | None]]:

@@ -82,6 +82,24 @@ def test_what_one_exposure_saturated_is_flagged_in_the_next_whatever_is_reduced_
     assert ghosts(seen[-1]) == []
 
 
+def test_what_was_saturated_before_a_restart_is_read_again(station: Station, seen: list[np.ndarray]) -> None:
+    """One exposure reduced again by itself has the mask that it has in its night."""
+    early = with_saturated(station.frame("early.fits"), 5, 6)
+    flat = with_saturated(station.frame("flat.fits", kind="flat", hours=2 * MINUTE), 8, 9)
+    again = station.frame("again.fits", hours=4 * MINUTE)
+    for path in (flat, early, again):
+        reduced(station_reducer(station, 300.0), path)
+    assert [ghosts(flags) for flags in seen] == [[], [[5, 6], [8, 9]]]
+    reducer = station_reducer(station, 300.0)
+    reduced(reducer, station.frame("after.fits", hours=4.5 * MINUTE))
+    early.unlink()
+    reduced(reducer, station.frame("known.fits", hours=4.7 * MINUTE))
+    assert [ghosts(flags) for flags in seen[2:]] == [[[5, 6], [8, 9]]] * 2
+    outcome = reduced(station_reducer(station, 300.0), station.frame("last.fits", hours=4.9 * MINUTE))
+    assert ghosts(seen[-1]) == [[8, 9]]
+    assert "what early.fits saturated is not flagged" in outcome.reason
+
+
 def test_nothing_is_kept_where_it_is_off(station: Station, seen: list[np.ndarray]) -> None:
     reducer = station_reducer(station, 0.0)
     reduced(reducer, with_saturated(station.frame("early.fits"), 5, 6))
