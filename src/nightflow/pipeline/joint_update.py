@@ -55,7 +55,7 @@ class Update:
     standings : tuple of Standing
         In the order of the answers.
     products : tuple of Path
-        Reduced frames whose headers hold the joint solution.
+        Reduced frames, written again, whose headers hold the joint solution.
     """
 
     standings: tuple[Standing, ...]
@@ -77,7 +77,8 @@ def update_store(reducer: Reducer, joint: Joint) -> Update:
     """Reduce exposures again of which a chip has a better WCS together than by itself, and with that.
 
     A verified WCS stands unless the joint one is clearly better on stars that SCAMP was not given, and no
-    worse in the corners, see `nightflow.astrometry.scamp.refinement.objection`.
+    worse in the corners, see `nightflow.astrometry.scamp.refinement.objection`. One whose distortion other
+    frames lent stands: SCAMP knows that of these frames only.
 
     Raises
     ------
@@ -87,10 +88,14 @@ def update_store(reducer: Reducer, joint: Joint) -> Update:
     chips = _chips(joint)
     objections = _with_mates(reducer, chips, [_objection_to(reducer, joint, chip) for chip in chips])
     better = [chip for chip, said in zip(chips, objections, strict=True) if not said]
-    _reduce_again(reducer, better)
+    written = _reduce_again(reducer, better)
     standings = tuple(_standing(reducer, chip, said) for chip, said in zip(chips, objections, strict=True))
-    taken = [chip for chip, standing in zip(chips, standings, strict=True) if standing.taken]
-    products = [path for chip in taken for path in _say_in_products(reducer, chip, joint.together.degree)]
+    products = []
+    for chip, standing in zip(chips, standings, strict=True):
+        path = written.get(chip.frame_id)
+        if standing.taken and path is not None:
+            _say_in_product(reducer, chip, path, joint.together.degree)
+            products.append(path)
     return Update(standings=standings, products=tuple(products))
 
 
@@ -113,6 +118,8 @@ def _objection_to(reducer: Reducer, joint: Joint, chip: _Chip) -> str:
     reduction = current_reduction(reducer.database, chip.frame_id)
     if reduction is None or reduction.wcs_quality != Quality.VERIFIED:
         return ""
+    if reduction.wcs_distortion:
+        return f"other frames lent their distortion: {reduction.wcs_backend} stands"
     said = objection(
         wcs_from_text(reduction.wcs),
         _corner_error(reduction),
@@ -146,13 +153,23 @@ def _corner_error(reduction: Reduction) -> float:
     return math.hypot(reduction.wcs_corner_rms_arcsec or 0.0, reduction.wcs_corner_err_arcsec)
 
 
-def _reduce_again(reducer: Reducer, better: list[_Chip]) -> None:
+def _reduce_again(reducer: Reducer, better: list[_Chip]) -> dict[int, Path]:
+    """Reduce the chips' exposures; return row of a frame -> reduced frame, as far as that was written now."""
+    written: dict[int, Path] = {}
+
+    def products(frame_id: int) -> None:
+        path = reducer.products(frame_id).get("reduced")
+        if path is not None:
+            written[frame_id] = Path(path)
+
     joint = reducer.context.joint
     joint.update({chip.frame_id: _solution(chip) for chip in better})
+    exposures = list(dict.fromkeys(chip.exposure_id for chip in better))
     try:
-        reduce_all(reducer, list(dict.fromkeys(chip.exposure_id for chip in better)), force=True)
+        reduce_all(reducer, exposures, force=True, products=products)
     finally:
         joint.clear()
+    return written
 
 
 def _standing(reducer: Reducer, chip: _Chip, said: str) -> Standing:
@@ -166,15 +183,10 @@ def _standing(reducer: Reducer, chip: _Chip, said: str) -> Standing:
     return Standing(backend=backend, taken=True)
 
 
-def _say_in_products(reducer: Reducer, chip: _Chip, degree: int) -> list[Path]:
-    """Write into the headers of a chip's reduced frames how good its joint solution is; return those."""
-    written = []
-    products = reducer.settings.resolve(reducer.settings.paths.products)
+def _say_in_product(reducer: Reducer, chip: _Chip, path: Path, degree: int) -> None:
+    """Write into the header of a chip's reduced frame how good its joint solution is."""
     cards = quality_cards(chip.answer, chip.offsets, degree, reducer.context.clock())
-    for path in sorted(products.glob(f"*/*-e{chip.exposure_id}-f{chip.frame_id}.fits*")):
-        replace_wcs(path, _solution(chip).wcs, cards, _history(_solution(chip)))
-        written.append(path)
-    return written
+    replace_wcs(path, _solution(chip).wcs, cards, _history(_solution(chip)))
 
 
 def _solution(chip: _Chip) -> Solution:

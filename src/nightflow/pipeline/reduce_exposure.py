@@ -11,7 +11,10 @@ from nightflow.errors import RetryLater
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.reducer import Outcome, Reducer
 
-__all__ = ["reduce_exposure"]
+__all__ = ["Products", "reduce_exposure"]
+
+Products = Callable[[int], object]
+"""What is done with a frame whose rows are in the store."""
 
 _T = TypeVar("_T")
 _TRIES = 3
@@ -23,7 +26,7 @@ def reduce_exposure(
     exposure_id: int,
     worker: str | None = None,
     *,
-    products: Callable[[int], object] | None = None,
+    products: Products | None = None,
 ) -> Outcome:
     """Take one exposure from its file to a terminal state; no error gets out of here but a broken store's.
 
@@ -47,9 +50,7 @@ def reduce_exposure(
     return reducer.conclude(exposure_id, worker=worker)
 
 
-def _reduce_frame(
-    reducer: Reducer, frame_id: int, steps: tuple[str, ...], products: Callable[[int], object]
-) -> None:
+def _reduce_frame(reducer: Reducer, frame_id: int, steps: tuple[str, ...], products: Products) -> None:
     try:
         for step in steps:
             _patiently(partial(reducer.perform, frame_id, step))

@@ -11,7 +11,7 @@ from nightflow.errors import NightflowError
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.identify import identify_file
 from nightflow.pipeline.optics import Offers
-from nightflow.pipeline.reduce_exposure import reduce_exposure
+from nightflow.pipeline.reduce_exposure import Products, reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.register import find_files, register
 from nightflow.pipeline.run_lease import free_dead_runs, hand_back, run_worker, take
@@ -72,7 +72,12 @@ def reduce_paths(
 
 
 def reduce_all(
-    reducer: Reducer, exposure_ids: Sequence[int], *, force: bool = False, progress: Progress | None = None
+    reducer: Reducer,
+    exposure_ids: Sequence[int],
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+    products: Products | None = None,
 ) -> RunReport:
     """Reduce exposures of the ledger: calibrations first, then lights in order of time.
 
@@ -86,6 +91,8 @@ def reduce_all(
         Also those for which nothing has changed.
     progress : callable, optional
         Told after each.
+    products : callable, optional
+        See `reduce_exposure`.
     """
     outcomes: list[Outcome] = []
     busy: list[str] = []
@@ -99,7 +106,7 @@ def reduce_all(
         if known or is_duplicate(reducer, exposure_id) or _is_settled_since(reducer, exposure_id, began):
             unchanged += 1
         elif take(reducer.database, exposure_id):
-            outcome = _reduce(reducer, exposure_id)
+            outcome = _reduce(reducer, exposure_id, products)
             outcomes.append(outcome)
         else:
             busy.append(str(_path(reducer, exposure_id)))
@@ -115,9 +122,9 @@ def _is_settled_since(reducer: Reducer, exposure_id: int, moment: datetime) -> b
     return exposure.done_at is not None and exposure.done_at > moment
 
 
-def _reduce(reducer: Reducer, exposure_id: int) -> Outcome:
+def _reduce(reducer: Reducer, exposure_id: int, products: Products | None) -> Outcome:
     try:
-        return reduce_exposure(reducer, exposure_id, run_worker())
+        return reduce_exposure(reducer, exposure_id, run_worker(), products=products)
     except BaseException:
         # Interrupted, or the store broke: whoever comes next shall not wait for the lease to end.
         hand_back(reducer.database, exposure_id)

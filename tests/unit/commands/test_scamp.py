@@ -14,8 +14,11 @@ from astropy.wcs import WCS
 from sqlmodel import col, select
 from typer.testing import CliRunner
 
+from nightflow.astrometry.solution import Solution
 from nightflow.astrometry.wcs_header import wcs_from_text, wcs_to_text
 from nightflow.cli import app
+from nightflow.errors import NoSolution
+from nightflow.pipeline import solve
 from nightflow.simulate import CameraPlan, FieldPlan, NightPlan, write_mosaic
 from nightflow.store.models import Exposure, Frame, Reduction
 from tests.unit.commands.conftest import NIGHT, Observatory
@@ -166,19 +169,58 @@ def test_a_wcs_that_is_no_better_changes_nothing(dome: Observatory) -> None:
     assert {path: path.read_bytes() for path in files} == files
 
 
-def test_a_chip_without_a_wcs_gets_one(dome: Observatory) -> None:
-    """The other frame shows where it lies beside its neighbour."""
+def test_a_chip_that_the_ladder_cannot_solve_gets_a_wcs(
+    dome: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other frame shows where it lies beside its neighbour; that keeps what it has."""
+
+    def nothing(*_: object, **__: object) -> Solution:
+        raise NoSolution("no rung has an answer", [])
+
     light = lights(dome)[1]
     with dome.database as database, database.write() as session:
         kept = session.get_one(Reduction, reductions(dome, light)[1].id)
         kept.wcs, kept.wcs_quality, kept.wcs_backend = "", "none", None
+    neighbour = reductions(dome, light)[0]
+    monkeypatch.setattr(solve, "climb", nothing)
     done = dome("scamp", *lights(dome), "--update", "--format", "json")
     assert done.exit_code == 0, done.output
     (row,) = (row for row in json.loads(done.stdout) if row["in_store"] == "scamp")
     assert (row["path"], row["detector"], row["reason"]) == (light, "CCD2", "")
-    new = reductions(dome, light)[-1]
+    chips = reductions(dome, light)
+    new = chips[-1]
     assert (new.current, new.wcs_backend, new.wcs_quality) == (True, "scamp", "verified")
     assert worst_error(dome, light, "CCD2", wcs_from_text(new.wcs).to_header(relax=True)) < 0.3
+    assert [row for row in chips if row.current and row.frame_id == neighbour.frame_id] == [neighbour]
+    (product,) = (path for path in dome.products.glob(f"{Path(light).stem}-*-f{neighbour.frame_id}.fits"))
+    assert "WCS_V" not in fits.getheader(product)
+
+
+def test_without_products_those_of_an_older_version_stay_as_they_were(dome: Observatory) -> None:
+    light = lights(dome)[1]
+    spoil(dome, light)
+    settings = dome.root / "nightflow.toml"
+    settings.write_text(settings.read_text().replace("[run]\n", "[run]\nproducts = false\n"))
+    files = {path: path.read_bytes() for path in dome.products.glob(f"{Path(light).stem}-*")}
+    done = dome("scamp", light, "--update", "--format", "json")
+    assert done.exit_code == 0, done.output
+    assert [row["in_store"] for row in json.loads(done.stdout)] == ["scamp"] * 2
+    assert "2 chips have the new WCS in the store, 0 in their reduced frames" in done.stderr
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_a_distortion_that_other_frames_lent_stands(dome: Observatory) -> None:
+    light = lights(dome)[1]
+    spoil(dome, light)
+    with dome.database as database, database.write() as session:
+        for row in reductions(dome, light):
+            session.get_one(Reduction, row.id).wcs_distortion = "0" * 64
+    before = reductions(dome, light)
+    done = dome("scamp", light, "--update", "--format", "json")
+    assert done.exit_code == 0, done.output
+    for answer, row in zip(json.loads(done.stdout), before, strict=True):
+        assert answer["reason"] == f"other frames lent their distortion: {row.wcs_backend} stands"
+    assert reductions(dome, light) == before
 
 
 def test_a_chip_keeps_what_only_scamp_said_of_it_when_its_neighbour_could_gain(dome: Observatory) -> None:

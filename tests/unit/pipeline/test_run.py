@@ -109,7 +109,7 @@ def test_an_interrupted_run_hands_its_exposure_back(
     reducer = station.reducer()
     path = station.frame("light.fits")
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise interruption
 
     with monkeypatch.context() as patch:
