@@ -6,6 +6,9 @@ from pathlib import Path
 
 __all__ = ["memory_of", "memory_of_the_machine"]
 
+_MEMBERSHIPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
+
 
 def memory_of(pid: int) -> int | None:
     """Return the bytes that only this process holds in memory; None where nobody tells (only Linux does).
@@ -16,9 +19,9 @@ def memory_of(pid: int) -> int | None:
 
 
 def memory_of_the_machine() -> int | None:
-    """Return the bytes that there are for all processes, of the machine or the container; None: unknown."""
-    known = [_kibibytes(Path("/proc/meminfo"), "MemTotal:"), _limit_of_the_container()]
-    return min((one for one in known if one is not None), default=None)
+    """Return the bytes that there are for all processes of machine, container or service; None: unknown."""
+    total = _kibibytes(Path("/proc/meminfo"), "MemTotal:")
+    return min([*_limits_of_groups(), *([] if total is None else [total])], default=None)
 
 
 def _kibibytes(file: Path, key: str) -> int | None:
@@ -29,8 +32,31 @@ def _kibibytes(file: Path, key: str) -> int | None:
         return None
 
 
-def _limit_of_the_container() -> int | None:
+def _limits_of_groups() -> list[int]:
+    """Return what bounds the control groups that this process is in, and those above them.
+
+    A container is one; so is a service that systemd gives a MemoryMax.
+    """
     try:
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # no container, or "max"
+        lines = _MEMBERSHIPS.read_text().splitlines()
+    except OSError:  # no Linux
+        return []
+    limits = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            root, name = _GROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = _GROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        path = root / group.lstrip("/")
+        limits += [_bytes(one / name) for one in (path, *path.parents) if one.is_relative_to(root)]
+    return [limit for limit in limits if limit is not None]
+
+
+def _bytes(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # not there, or "max"
         return None
