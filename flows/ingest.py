@@ -17,7 +17,7 @@ from tasks.append import append
 from tasks.calibrate import calibrate
 from tasks.flux import flux
 from tasks.identify import identify
-from tasks.lease import give_back, lease, not_taken
+from tasks.lease import give_back, lease, lease_kept, not_taken
 from tasks.measure import measure
 from tasks.products import products
 from tasks.publish import publish
@@ -64,7 +64,8 @@ async def reduce_one(exposure_id: int, *, name_the_run: bool = True) -> Outcome:
     if worker is None:
         return await asyncio.to_thread(not_taken, exposure_id)
     try:
-        return await reduce_leased(exposure_id, worker, name_the_run=name_the_run)
+        with lease_kept(exposure_id):
+            return await reduce_leased(exposure_id, worker, name_the_run=name_the_run)
     except BaseException:
         # Cancelled, or the store broke: whoever comes next shall not wait for the lease to end.
         give_back(exposure_id)

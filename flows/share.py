@@ -29,7 +29,7 @@ SHARE = "backfill-share/share"
 LOOKED_AFTER_SECONDS = 1.0
 """How often it is looked whether others are through with what they have in hand."""
 PATIENCE_SECONDS = 900.0
-"""How long nothing may change in the hands of others: a machine that went away keeps its lease for long."""
+"""How long nothing may change in the hands of others: a machine that went away keeps its lease for less."""
 
 
 @flow(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from prefect import task
 
-from nightflow.pipeline.run_lease import hand_back
+from nightflow.pipeline.run_lease import hand_back, kept
 from nightflow.service.leases import hold
 from nightflow.store.models import State
 from nightflow.store.overview import get_exposure
@@ -17,7 +18,7 @@ from tasks.options import STEP
 if TYPE_CHECKING:
     from nightflow.pipeline.reducer import Outcome
 
-__all__ = ["BUSY", "give_back", "lease", "not_taken"]
+__all__ = ["BUSY", "give_back", "lease", "lease_kept", "not_taken"]
 
 BUSY = "busy"
 """State of an outcome: another process has the exposure, and this run did nothing."""
@@ -40,6 +41,11 @@ async def lease(exposure_id: int) -> str | None:
         The store is locked or away.
     """
     return await asyncio.to_thread(hold, current_reducer().database, exposure_id)
+
+
+def lease_kept(exposure_id: int) -> AbstractContextManager[None]:
+    """Prolong a lease while the block runs; what the live service holds it prolongs itself."""
+    return kept(current_reducer().database, exposure_id)
 
 
 def give_back(exposure_id: int) -> None:

@@ -14,7 +14,7 @@ from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reduce_exposure import Products, reduce_exposure
 from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.register import find_files, register
-from nightflow.pipeline.run_lease import free_dead_runs, hand_back, run_worker, take
+from nightflow.pipeline.run_lease import free_dead_runs, hand_back, kept, run_worker, take
 from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Priority, State
@@ -124,7 +124,8 @@ def _is_settled_since(reducer: Reducer, exposure_id: int, moment: datetime) -> b
 
 def _reduce(reducer: Reducer, exposure_id: int, products: Products | None) -> Outcome:
     try:
-        return reduce_exposure(reducer, exposure_id, run_worker(), products=products)
+        with kept(reducer.database, exposure_id):
+            return reduce_exposure(reducer, exposure_id, run_worker(), products=products)
     except BaseException:
         # Interrupted, or the store broke: whoever comes next shall not wait for the lease to end.
         hand_back(reducer.database, exposure_id)

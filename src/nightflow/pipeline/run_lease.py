@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlmodel import col, select
 
+from nightflow.errors import NightflowError
 from nightflow.store.database import Database
-from nightflow.store.leases import lease, lease_exposure, release
+from nightflow.store.leases import lease, lease_exposure, release, renew
 from nightflow.store.ledger import TERMINAL, requeue
 from nightflow.store.models import Exposure, Priority, State
 
-__all__ = ["free_dead_runs", "hand_back", "queue_for_backfill", "run_worker", "take", "take_queued"]
+__all__ = ["free_dead_runs", "hand_back", "kept", "queue_for_backfill", "run_worker", "take", "take_queued"]
 
-_SECONDS = 3600.0
+log = logging.getLogger(__name__)
+
+_SECONDS = 600.0
+"""Of a lease that is not prolonged: so long a machine that has vanished keeps what it had in hand."""
 _AT_ONCE = 1000
 """Exposures that one statement names."""
 _PREFIX = f"run:{socket.gethostname()}:"
@@ -42,6 +49,30 @@ def take_queued(database: Database) -> int | None:
     now = datetime.now(UTC)
     taken = lease(database, run_worker(), now=now, seconds=_SECONDS, least=Priority.BACKFILL)
     return taken.id if taken is not None else None
+
+
+@contextmanager
+def kept(database: Database, exposure_id: int) -> Iterator[None]:
+    """Prolong the lease of this process on an exposure, as often as need be, while the block runs."""
+    ended = threading.Event()
+    keeper = threading.Thread(target=_prolong, args=(database, exposure_id, ended), daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        keeper.join()
+
+
+def _prolong(database: Database, exposure_id: int, ended: threading.Event) -> None:
+    while not ended.wait(_SECONDS / 3):
+        try:
+            held = renew(database, exposure_id, run_worker(), now=datetime.now(UTC), seconds=_SECONDS)
+        except NightflowError as error:
+            log.warning("lease of exposure %d not prolonged: %s", exposure_id, error)
+        else:
+            if not held:
+                return  # settled, or somebody else's: `Reducer.conclude` looks at that
 
 
 def hand_back(database: Database, exposure_id: int) -> None:
