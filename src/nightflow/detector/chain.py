@@ -141,7 +141,9 @@ def prepare_for_master(
 
 
 def flag_raw(frame: Frame) -> Frame:
-    """Flag what raw counts saturated, of any kind of frame, on the trimmed grid; nothing else is done.
+    """Flag what raw counts saturated, on the trimmed grid; the counts are not calibrated.
+
+    What is beyond the range of a curve of linearity is not known here.
 
     Raises
     ------

@@ -138,14 +138,15 @@ class SaturatedPixels:
 
     Attributes
     ----------
-    mjd_end : float
-        UTC, when the exposure ended.
+    mjd_begin, mjd_end : float
+        UTC, when the exposure began and ended.
     shape : tuple of int
         (ny, nx) of the trimmed frame.
     index : ndarray of int32, shape (n,)
         Into the flattened frame.
     """
 
+    mjd_begin: float
     mjd_end: float
     shape: tuple[int, int]
     index: NDArray[np.int32] = field(repr=False)

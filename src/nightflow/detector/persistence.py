@@ -18,26 +18,21 @@ from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader
 
-__all__ = ["SaturatedPixels", "SaturationMemory", "flag_persistence", "recent_window", "saturated_pixels"]
+__all__ = ["SLACK", "SaturationMemory", "flag_persistence", "saturated_pixels", "shutter_times"]
 
 _SECONDS_A_DAY = 86400.0
-_SLACK = 1.0
+SLACK = 1.0
 """Seconds by which an exposure may seem to begin before the one before it ended: headers round."""
 
 
 def saturated_pixels(frame: Frame) -> SaturatedPixels | None:
-    """Return what a calibrated frame saturated; None where its time is unknown."""
+    """Return what a frame saturated; None where its time is unknown, or no pixel was looked at."""
     if frame.header.mjd_mid is None or frame.flags is None:
         return None
     ny, nx = frame.data.shape
     index = np.flatnonzero(frame.flags & int(Flag.SATURATED)).astype(np.int32)
-    return SaturatedPixels(mjd_end=_begin_and_end(frame.header)[1], shape=(ny, nx), index=index)
-
-
-def recent_window(header: FrameHeader, seconds: float) -> tuple[float, float]:
-    """Return between which times (MJD) exposures ended that may still glow in this one."""
-    begin = _begin_and_end(header)[0]
-    return begin - seconds / _SECONDS_A_DAY, begin + _SLACK / _SECONDS_A_DAY
+    begin, end = shutter_times(frame.header.mjd_mid, frame.header.exptime)
+    return SaturatedPixels(mjd_begin=begin, mjd_end=end, shape=(ny, nx), index=index)
 
 
 def flag_persistence(frame: Frame, earlier: Sequence[SaturatedPixels], seconds: float) -> Frame:
@@ -58,7 +53,7 @@ def flag_persistence(frame: Frame, earlier: Sequence[SaturatedPixels], seconds: 
         return frame.after("persistence: not done", "persistence: the time of the exposure is unknown")
     if not earlier:
         return frame.after("persistence: not done", "persistence: no earlier exposure is known")
-    begin = _begin_and_end(frame.header)[0]
+    begin, _ = shutter_times(frame.header.mjd_mid, frame.header.exptime)
     counted = [one for one in earlier if one.shape == frame.data.shape and _is_recent(one, begin, seconds)]
     flags = flag_plane(frame)
     for one in counted:
@@ -70,19 +65,15 @@ def flag_persistence(frame: Frame, earlier: Sequence[SaturatedPixels], seconds: 
     )
 
 
-def _begin_and_end(header: FrameHeader) -> tuple[float, float]:
-    assert header.mjd_mid is not None
-    half = _half_in_days(header.exptime)
-    return header.mjd_mid - half, header.mjd_mid + half
-
-
-def _half_in_days(exptime: float) -> float:
-    return exptime / 2 / _SECONDS_A_DAY
+def shutter_times(mjd_mid: float, exptime: float) -> tuple[float, float]:
+    """Return when an exposure of ``exptime`` seconds began and ended, MJD."""
+    half = exptime / 2 / _SECONDS_A_DAY
+    return mjd_mid - half, mjd_mid + half
 
 
 def _is_recent(earlier: SaturatedPixels, begin: float, seconds: float) -> bool:
     age = (begin - earlier.mjd_end) * _SECONDS_A_DAY
-    return -_SLACK <= age <= seconds
+    return earlier.mjd_begin < begin and -SLACK <= age <= seconds
 
 
 class SaturationMemory:
@@ -100,7 +91,7 @@ class SaturationMemory:
         Kept; the one that was heard of least recently is forgotten first.
     """
 
-    def __init__(self, exposures: int = 32, detectors: int = 64) -> None:
+    def __init__(self, exposures: int = 32, detectors: int = 256) -> None:
         self.exposures = exposures
         self._detectors = detectors
         self._lock = threading.Lock()
@@ -110,18 +101,18 @@ class SaturationMemory:
         """Return what exposures before this one saturated on its detector, in order of time."""
         if header.mjd_mid is None:
             return ()
-        begin = _begin_and_end(header)[0] + _SLACK / _SECONDS_A_DAY
+        begin, _ = shutter_times(header.mjd_mid, header.exptime)
+        latest = begin + SLACK / _SECONDS_A_DAY
         with self._lock:
             kept = self._kept.get((header.instrument, header.detector), {})
-            return tuple(kept[end] for end in sorted(kept) if end <= begin)
-
-    def knows(self, instrument: str, detector: str, mjd_mid: float, exptime: float) -> bool:
-        """Return whether it is kept what an exposure saturated."""
-        with self._lock:
-            return mjd_mid + _half_in_days(exptime) in self._kept.get((instrument, detector), {})
+            return tuple(kept[end] for end in sorted(kept) if end <= latest and kept[end].mjd_begin < begin)
 
     def remember(self, header: FrameHeader, saturated: SaturatedPixels) -> None:
-        """Keep what an exposure saturated."""
+        """Keep what an exposure saturated that was reduced here."""
+        self.learn(header, saturated)
+
+    def learn(self, header: FrameHeader, saturated: SaturatedPixels) -> None:
+        """Keep what an exposure saturated, whoever knows it."""
         key = (header.instrument, header.detector)
         with self._lock:
             kept = self._kept.setdefault(key, {})

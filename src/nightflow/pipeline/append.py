@@ -92,6 +92,7 @@ def _record(work: Work, plan: str) -> ReductionRecord:
             # Where none was lent, what was offered may still have led to other stars.
             " ".join(work.offered),
             _sky_grid(work),
+            work.persistence,
         ),
         masters=work.masters,
         warnings=tuple(dict.fromkeys(work.warnings)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from nightflow.masters.photon_transfer import doubts
 from nightflow.pipeline.identify import read_frame
 from nightflow.pipeline.master_plan import policy_of, wanted_kinds
 from nightflow.pipeline.obtain import obtain
-from nightflow.pipeline.persistence import saturated_before
+from nightflow.pipeline.saturated_before import saturated_before
 from nightflow.pipeline.work import Context, Work
 from nightflow.store.frames import get_frame
 
@@ -45,11 +46,21 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
     known = {left_out_warning(str(kind)) for kind in wanted_kinds(work.profile)}
     work.warnings.extend(warning for warning in work.frame.warnings if warning not in known)
     _remember_saturation(work, context)
+    work.persistence = _mask_of_persistence(work)
     assert work.frame.flags is not None
     return {
         "masters": {kind: fingerprint[:12] for kind, fingerprint in work.masters.items()},
         "n_cosmic": int(np.count_nonzero(work.frame.flags & np.uint16(Flag.COSMIC_RAY))),
     }
+
+
+def _mask_of_persistence(work: Work) -> str:
+    """Return the fingerprint of the pixels that may still glow; "" where there are none."""
+    assert work.frame is not None
+    if work.frame.flags is None or work.profile.bad_pixels.persistence_seconds <= 0:
+        return ""
+    places = np.flatnonzero(work.frame.flags & np.uint16(Flag.PERSISTENCE))
+    return hashlib.sha256(places.tobytes()).hexdigest() if places.size else ""
 
 
 def _remember_saturation(work: Work, context: Context) -> None:

@@ -214,6 +214,8 @@ def _measured(
     detector: Detector,
 ) -> ChipFrame:
     """Calibrate and measure a chip; its pixels are let go."""
+    if not frame_id:
+        raise FrameHeld("not reduced yet: `nightflow run` it first")
     work = Work(
         frame_id=frame_id,
         exposure_id=exposure.id or 0,
@@ -228,7 +230,7 @@ def _measured(
     flux_err = None
     if detector == "source-extractor":
         request, flux_err = _extracted(work, request)
-    reduction = current_reduction(context.database, frame_id) if frame_id else None
+    reduction = current_reduction(context.database, frame_id)
     start = wcs_from_text(reduction.wcs) if reduction is not None and reduction.wcs else None
     return ChipFrame(name=header.detector, request=request, start=start, flux_err=flux_err)
 

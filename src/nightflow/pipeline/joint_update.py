@@ -17,10 +17,10 @@ from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.astrometry.wcs_header import wcs_from_text, wcs_to_text
 from nightflow.pipeline.joint_solution import Joint
 from nightflow.pipeline.reducer import Reducer
-from nightflow.pipeline.run import reduce_all
+from nightflow.pipeline.run import reduce_chips
+from nightflow.pipeline.unchanged import is_unchanged
 from nightflow.products.new_wcs import replace_wcs
 from nightflow.products.scamp_folder import quality_cards
-from nightflow.store.frames import frames_of
 from nightflow.store.models import Reduction
 from nightflow.store.overview import current_reduction
 
@@ -74,11 +74,12 @@ class _Chip:
 
 
 def update_store(reducer: Reducer, joint: Joint) -> Update:
-    """Reduce exposures again of which a chip has a better WCS together than by itself, and with that.
+    """Reduce chips again that have a better WCS together than by themselves, and with that.
 
     A verified WCS stands unless the joint one is clearly better on stars that SCAMP was not given, and no
-    worse in the corners, see `nightflow.astrometry.scamp.refinement.objection`. One whose distortion other
-    frames lent stands: SCAMP knows that of these frames only.
+    worse in the corners, see `nightflow.astrometry.scamp.refinement.objection`. One whose distortion was lent
+    by other frames stands: SCAMP knows that of these frames only. So does all of an exposure that has to be
+    reduced again for other reasons: its chips would be of two plans.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def update_store(reducer: Reducer, joint: Joint) -> Update:
         A reduced frame cannot be read or written.
     """
     chips = _chips(joint)
-    objections = _with_mates(reducer, chips, [_objection_to(reducer, joint, chip) for chip in chips])
+    objections = [_objection_to(reducer, joint, chip) for chip in chips]
     better = [chip for chip, said in zip(chips, objections, strict=True) if not said]
     written = _reduce_again(reducer, better)
     standings = tuple(_standing(reducer, chip, said) for chip, said in zip(chips, objections, strict=True))
@@ -113,8 +114,8 @@ def _objection_to(reducer: Reducer, joint: Joint, chip: _Chip) -> str:
     """Return why a chip keeps the WCS that it has; "" where the joint one is better."""
     if chip.answer.solution is None:
         return chip.answer.reason
-    if not chip.frame_id:
-        return "the store has no row of it; `nightflow run` makes one"
+    if not is_unchanged(reducer, chip.exposure_id):
+        return "settings, masters or catalogues are not those of its reduction: `nightflow run` it first"
     reduction = current_reduction(reducer.database, chip.frame_id)
     if reduction is None or reduction.wcs_quality != Quality.VERIFIED:
         return ""
@@ -131,21 +132,6 @@ def _objection_to(reducer: Reducer, joint: Joint, chip: _Chip) -> str:
     return f"{said}: {reduction.wcs_backend} stands" if said else ""
 
 
-def _with_mates(reducer: Reducer, chips: list[_Chip], objections: list[str]) -> list[str]:
-    """Return the objections, and one to each chip whose exposure would lose what SCAMP said of another one.
-
-    All chips of an exposure are reduced together, and the ladder cannot find again what only SCAMP found.
-    """
-    better = {chip.frame_id for chip, said in zip(chips, objections, strict=True) if not said}
-    lost: dict[int, str] = {}
-    for exposure_id in {chip.exposure_id for chip in chips if chip.frame_id in better}:
-        for mate in frames_of(reducer.database, exposure_id):
-            reduction = current_reduction(reducer.database, mate.id or 0)
-            if mate.id not in better and reduction is not None and reduction.wcs_backend == "scamp":
-                lost[exposure_id] = f"detector {mate.detector} would lose the joint WCS that it has"
-    return [said or lost.get(chip.exposure_id, "") for chip, said in zip(chips, objections, strict=True)]
-
-
 def _corner_error(reduction: Reduction) -> float:
     """Return how far off the worst corner of a frame may be, arcsec."""
     if reduction.wcs_corner_err_arcsec is None:
@@ -154,7 +140,7 @@ def _corner_error(reduction: Reduction) -> float:
 
 
 def _reduce_again(reducer: Reducer, better: list[_Chip]) -> dict[int, Path]:
-    """Reduce the chips' exposures; return row of a frame -> reduced frame, as far as that was written now."""
+    """Reduce the chips again, not their neighbours; return row of a frame -> reduced frame, where written."""
     written: dict[int, Path] = {}
 
     def products(frame_id: int) -> None:
@@ -164,16 +150,17 @@ def _reduce_again(reducer: Reducer, better: list[_Chip]) -> dict[int, Path]:
 
     joint = reducer.context.joint
     joint.update({chip.frame_id: _solution(chip) for chip in better})
-    exposures = list(dict.fromkeys(chip.exposure_id for chip in better))
     try:
-        reduce_all(reducer, exposures, force=True, products=products)
+        for exposure_id in dict.fromkeys(chip.exposure_id for chip in better):
+            chips = [chip.frame_id for chip in better if chip.exposure_id == exposure_id]
+            reduce_chips(reducer, exposure_id, chips, products)
     finally:
         joint.clear()
     return written
 
 
 def _standing(reducer: Reducer, chip: _Chip, said: str) -> Standing:
-    reduction = current_reduction(reducer.database, chip.frame_id) if chip.frame_id else None
+    reduction = current_reduction(reducer.database, chip.frame_id)
     backend = (reduction.wcs_backend or "") if reduction is not None else ""
     if said:
         return Standing(backend=backend, taken=False, reason=said)

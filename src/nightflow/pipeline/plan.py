@@ -62,6 +62,7 @@ def reduction_fingerprint(
     forced_targets: Sequence[tuple[float, float]] = (),
     distortion: str = "",
     wcs: Sequence[float] = (),
+    persistence: str = "",
 ) -> str:
     """Return the fingerprint of one reduction: its plan and what it was given.
 
@@ -83,8 +84,10 @@ def reduction_fingerprint(
         Fingerprints of the distortions that were offered for the WCS; "" without one.
     wcs : sequence of float
         What tells the WCS from another one, see `nightflow.astrometry.geometry.sky_grid`.
+    persistence : str
+        Fingerprint of the pixels flagged for what earlier exposures saturated; "" without.
     """
-    given = [catalog, quality, excluded_targets, list(forced_targets), distortion, list(wcs)]
+    given = [catalog, quality, excluded_targets, list(forced_targets), distortion, list(wcs), persistence]
     return _digest([plan, sorted(masters.items()), *given])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ def reduce_exposure(
     exposure_id: int,
     worker: str | None = None,
     *,
+    only: Collection[int] | None = None,
     products: Products | None = None,
 ) -> Outcome:
     """Take one exposure from its file to a terminal state; no error gets out of here but a broken store's.
@@ -37,11 +38,13 @@ def reduce_exposure(
         Leased by the caller.
     worker : str, optional
         In whose name it is leased; see `Reducer.conclude`.
+    only : collection of int, optional
+        Rows of its frames; the others stay as they are.
     products : callable, optional
         What is done with a frame whose rows are in the store; else its products are written at once.
     """
     try:
-        exposure = _patiently(partial(reducer.identify, exposure_id))
+        exposure = _patiently(partial(reducer.identify, exposure_id, only))
     except Exception as error:  # noqa: BLE001 - a bug in one frame must not stop the night: it is recorded
         return reducer.conclude(exposure_id, error, worker)
     steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()

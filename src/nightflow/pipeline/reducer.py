@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,8 @@ from typing import Any, Protocol
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
 from nightflow.errors import NightflowError, NoSolution
-from nightflow.instruments.header import FrameKind
+from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import load_profiles
 from nightflow.pipeline.append import append
 from nightflow.pipeline.calibrate import calibrate
@@ -243,11 +244,17 @@ class Reducer:
             return surroundings_fingerprint(plan, self.context, instrument)
         return plan
 
-    def identify(self, exposure_id: int) -> IdentifiedExposure:
+    def identify(self, exposure_id: int, only: Collection[int] | None = None) -> IdentifiedExposure:
         """Open the file, recognise the camera, write one ledger row a frame.
 
         The pixels of calibration frames are checked here: there is nothing more to do with them until a light
         needs their master.
+
+        Parameters
+        ----------
+        exposure_id : int
+        only : collection of int, optional
+            Rows of its frames that are taken up; the others stay as they are.
 
         Raises
         ------
@@ -259,9 +266,9 @@ class Reducer:
             The file cannot be read now.
         """
         with self._observed("identify", exposure_id, exposure_id):
-            return self._identify(exposure_id)
+            return self._identify(exposure_id, only)
 
-    def _identify(self, exposure_id: int) -> IdentifiedExposure:
+    def _identify(self, exposure_id: int, only: Collection[int] | None) -> IdentifiedExposure:
         exposure = self._exposure(exposure_id)
         path = Path(exposure.path)
         with self._lock:
@@ -277,12 +284,17 @@ class Reducer:
             self._opened[exposure_id].surroundings = self._surroundings(identified, offered)
         if identified.kind is not FrameKind.LIGHT:
             check_calibration(path, identified)
-        self._take_up(exposure_id, path, identified, frame_ids)
+        taken = {
+            row: header
+            for row, header in zip(frame_ids, identified.headers, strict=True)
+            if only is None or row in only
+        }
+        self._take_up(exposure_id, path, identified.profile, taken)
         return IdentifiedExposure(
             exposure_id=exposure_id,
             path=str(path),
             kind=str(identified.kind),
-            frame_ids=tuple(frame_ids),
+            frame_ids=tuple(taken),
             title=identified.title,
         )
 
@@ -480,13 +492,15 @@ class Reducer:
             raise KeyError(f"exposure {exposure_id} is not in the ledger {self.database.shown}")
         return exposure
 
-    def _take_up(self, exposure_id: int, path: Path, identified: Identified, frame_ids: list[int]) -> None:
-        for frame_id, header in zip(frame_ids, identified.headers, strict=True):
+    def _take_up(
+        self, exposure_id: int, path: Path, profile: CameraProfile, headers: Mapping[int, FrameHeader]
+    ) -> None:
+        for frame_id, header in headers.items():
             work = Work(
                 frame_id=frame_id,
                 exposure_id=exposure_id,
                 path=path,
-                profile=identified.profile,
+                profile=profile,
                 header=header,
                 warnings=list(header.warnings),
             )

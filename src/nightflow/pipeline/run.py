@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +16,11 @@ from nightflow.pipeline.reducer import Outcome, Reducer
 from nightflow.pipeline.register import find_files, register
 from nightflow.pipeline.run_lease import free_dead_runs, hand_back, kept, run_worker, take
 from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
-from nightflow.store.frames import frames_of
+from nightflow.store.frames import frames_of, settle_frame
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import get_exposure
 
-__all__ = ["RunReport", "reduce_all", "reduce_paths"]
+__all__ = ["RunReport", "reduce_all", "reduce_chips", "reduce_paths"]
 
 _ORDER = {kind: rank for rank, kind in enumerate(FrameKind)}
 """Bias, dark, flat, light, unknown: each needs those before it."""
@@ -77,7 +77,6 @@ def reduce_all(
     *,
     force: bool = False,
     progress: Progress | None = None,
-    products: Products | None = None,
 ) -> RunReport:
     """Reduce exposures of the ledger: calibrations first, then lights in order of time.
 
@@ -91,8 +90,6 @@ def reduce_all(
         Also those for which nothing has changed.
     progress : callable, optional
         Told after each.
-    products : callable, optional
-        See `reduce_exposure`.
     """
     outcomes: list[Outcome] = []
     busy: list[str] = []
@@ -106,13 +103,43 @@ def reduce_all(
         if known or is_duplicate(reducer, exposure_id) or _is_settled_since(reducer, exposure_id, began):
             unchanged += 1
         elif take(reducer.database, exposure_id):
-            outcome = _reduce(reducer, exposure_id, products)
+            outcome = _reduce(reducer, exposure_id)
             outcomes.append(outcome)
         else:
             busy.append(str(_path(reducer, exposure_id)))
         if progress is not None:
             progress(done, len(exposure_ids), outcome)
     return RunReport(outcomes=tuple(outcomes), unchanged=unchanged, busy=tuple(busy))
+
+
+def reduce_chips(
+    reducer: Reducer, exposure_id: int, frame_ids: Collection[int], products: Products
+) -> Outcome | None:
+    """Reduce some frames of an exposure again, and those that are held; the others stay as they are.
+
+    All of them must be up to date: the exposure counts as reduced by the plan of now.
+
+    Parameters
+    ----------
+    frame_ids : collection of int
+        Rows of the ledger.
+    products : callable
+        See `reduce_exposure`.
+
+    Returns
+    -------
+    Outcome or None
+        Of the exposure; None where another process has it.
+    """
+    before = frames_of(reducer.database, exposure_id)
+    again = {*frame_ids, *(frame.id or 0 for frame in before if frame.state == State.HELD)}
+    if not take(reducer.database, exposure_id):
+        return None
+    for frame in before:
+        if frame.id not in again:
+            # In the queue all of them count as received.
+            settle_frame(reducer.database, frame.id or 0, State(frame.state), frame.reason)
+    return _reduce(reducer, exposure_id, only=again, products=products)
 
 
 def _is_settled_since(reducer: Reducer, exposure_id: int, moment: datetime) -> bool:
@@ -122,10 +149,16 @@ def _is_settled_since(reducer: Reducer, exposure_id: int, moment: datetime) -> b
     return exposure.done_at is not None and exposure.done_at > moment
 
 
-def _reduce(reducer: Reducer, exposure_id: int, products: Products | None) -> Outcome:
+def _reduce(
+    reducer: Reducer,
+    exposure_id: int,
+    *,
+    only: Collection[int] | None = None,
+    products: Products | None = None,
+) -> Outcome:
     try:
         with kept(reducer.database, exposure_id):
-            return reduce_exposure(reducer, exposure_id, run_worker(), products=products)
+            return reduce_exposure(reducer, exposure_id, run_worker(), only=only, products=products)
     except BaseException:
         # Interrupted, or the store broke: whoever comes next shall not wait for the lease to end.
         hand_back(reducer.database, exposure_id)

@@ -86,6 +86,8 @@ class Work:
     frame: Frame | None = None
     masters: dict[str, str] = field(default_factory=dict)
     """Kind -> fingerprint of the masters used."""
+    persistence: str = ""
+    """Fingerprint of the pixels flagged for what earlier exposures saturated; "" without."""
     measured: MeasuredFrame | None = None
     summary: FrameSummary | None = None
     offered: tuple[str, ...] = ()

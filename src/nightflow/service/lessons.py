@@ -75,10 +75,6 @@ class TellingSaturation(SaturationMemory):
         key = (header.instrument, header.detector, saturated.mjd_end)
         self._untold.note("saturation", key, header, saturated)
 
-    def learn(self, *arguments: Any) -> None:
-        """Keep what an exposure saturated that another worker reduced."""
-        super().remember(*arguments)
-
 
 def take_in(lesson: Learned, pointings: TellingPointings, saturation: TellingSaturation) -> None:
     """Remember what another worker has learnt."""

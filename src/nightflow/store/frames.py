@@ -10,7 +10,7 @@ from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from nightflow.errors import FrameRejected
-from nightflow.instruments.header import FrameHeader
+from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.nights import CALENDAR, night_of
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, State, plain_text
@@ -21,9 +21,9 @@ __all__ = [
     "exposures_with_frames",
     "fail_frames",
     "finite",
-    "frames_between",
     "frames_of",
     "get_frame",
+    "lights_before",
     "record_frames",
     "settle_frame",
 ]
@@ -120,43 +120,47 @@ def frames_of(database: Database, exposure_id: int) -> list[Frame]:
         return list(session.exec(frames.order_by(col(Frame.hdu), col(Frame.id))))
 
 
-def frames_between(
-    database: Database, header: FrameHeader, begin: float, end: float, *, limit: int, but: int
-) -> list[Frame]:
-    """Return the last frames of a detector, of any kind, whose exposure ended in a span of time.
+def lights_before(
+    database: Database, frame: Frame, *, begin: float, ended: tuple[float, float], limit: int
+) -> list[tuple[Frame, str]]:
+    """Return the last lights of a frame's detector, shape and binning that ended in a span of time.
 
     Parameters
     ----------
-    header : FrameHeader
-        Whose detector.
-    begin, end : float
+    frame : Frame
+    begin : float
+        MJD; those that began later do not count.
+    ended : tuple of float
         MJD.
     limit : int
-    but : int
-        An exposure that does not count; nor do copies of others.
 
     Returns
     -------
-    list of Frame
-        In order of time.
+    list of (Frame, str)
+        With the paths of their files, the last one first; no copies of other exposures.
     """
-    ended = col(Frame.mjd_mid) + col(Frame.exptime) / (2 * 86400.0)
+    half = col(Frame.exptime) / (2 * 86400.0)
     statement = (
-        select(Frame)
+        select(Frame, Exposure.path)
         .join(Exposure, col(Exposure.id) == col(Frame.exposure_id))
         .where(
-            col(Frame.mjd_mid).between(begin - _LONGEST, end),
-            ended.between(begin, end),
-            Frame.instrument == header.instrument,
-            Frame.detector == plain_text(header.detector),
-            Frame.exposure_id != but,
+            col(Frame.mjd_mid).between(ended[0] - _LONGEST, ended[1]),
+            (col(Frame.mjd_mid) + half).between(*ended),
+            col(Frame.mjd_mid) - half < begin,
+            Frame.kind == FrameKind.LIGHT,
+            Frame.instrument == frame.instrument,
+            Frame.detector == frame.detector,
+            Frame.ny == frame.ny,
+            Frame.nx == frame.nx,
+            Frame.binning == frame.binning,
+            Frame.exposure_id != frame.exposure_id,
             col(Exposure.state) != State.DUPLICATE,
         )
         .order_by(col(Frame.mjd_mid).desc())
         .limit(limit)
     )
     with database.session() as session:
-        return list(session.exec(statement))[::-1]
+        return [(earlier, path) for earlier, path in session.exec(statement)]
 
 
 def exposures_with_frames(database: Database) -> list[tuple[int, Frame | None]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from nightflow.astrometry.solution import Solution
 from nightflow.astrometry.wcs_header import wcs_from_text, wcs_to_text
 from nightflow.cli import app
 from nightflow.errors import NoSolution
-from nightflow.pipeline import solve
+from nightflow.pipeline import reducer, solve
+from nightflow.pipeline.work import Context, Work
 from nightflow.simulate import CameraPlan, FieldPlan, NightPlan, write_mosaic
 from nightflow.store.models import Exposure, Frame, Reduction
 from tests.unit.commands.conftest import NIGHT, Observatory
@@ -112,10 +114,12 @@ def reductions(dome: Observatory, light: str) -> list[Reduction]:
         return list(session.exec(rows))
 
 
-def spoil(dome: Observatory, light: str) -> None:
+def spoil(dome: Observatory, light: str, *chips: str) -> None:
     """Let the store hold a WCS that is believed, and a pixel off in the corners, as its stars there say."""
     with dome.database as database, database.write() as session:
         for row in reductions(dome, light):
+            if not row.current or (chips and session.get_one(Frame, row.frame_id).detector not in chips):
+                continue
             wcs = wcs_from_text(row.wcs)
             wcs.wcs.cd = wcs.wcs.cd * 1.003
             kept = session.get_one(Reduction, row.id)
@@ -160,6 +164,7 @@ def test_a_wcs_that_is_no_better_changes_nothing(dome: Observatory) -> None:
     light = lights(dome)[1]
     before = reductions(dome, light)
     files = {path: path.read_bytes() for path in dome.products.glob(f"{Path(light).stem}-*")}
+    assert len(files) == 4
     done = dome("scamp", light, "--update", "--format", "json")
     assert done.exit_code == 0, done.output
     for row, kept in zip(json.loads(done.stdout), before, strict=True):
@@ -169,20 +174,48 @@ def test_a_wcs_that_is_no_better_changes_nothing(dome: Observatory) -> None:
     assert {path: path.read_bytes() for path in files} == files
 
 
+def unsolved(monkeypatch: pytest.MonkeyPatch, dome: Observatory, light: str, chip: str) -> None:
+    """Let the ladder have no answer for a chip of an exposure that is reduced again."""
+    climb = solve.climb
+
+    def no_answer(work: Work, context: Context) -> dict[str, Any]:
+        def nothing(*_: object, **__: object) -> Solution:
+            raise NoSolution("no rung has an answer", [])
+
+        hard = work.path.name == light and work.header.detector == chip
+        with monkeypatch.context() as patch:
+            patch.setattr(solve, "climb", nothing if hard else climb)
+            return solve.solve(work, context)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(reducer._WORKERS, "solve", no_answer)
+        for row in reductions(dome, light):
+            forget(dome, row)
+        done = dome("run", "--force", str(dome.raw / light))
+        assert done.exit_code == 0, done.output
+
+
+def forget(dome: Observatory, row: Reduction) -> None:
+    """Let an old reduction be none that a new one without a WCS would have to give way to."""
+    with dome.database as database, database.write() as session:
+        kept = session.get_one(Reduction, row.id)
+        kept.wcs, kept.wcs_quality, kept.wcs_backend = "", "none", None
+
+
+def states(dome: Observatory, light: str) -> list[str]:
+    with dome.database as database, database.session() as session:
+        chips = select(Frame).join(Exposure).where(col(Exposure.path).endswith(light))
+        return [frame.state for frame in session.exec(chips.order_by(col(Frame.detector)))]
+
+
 def test_a_chip_that_the_ladder_cannot_solve_gets_a_wcs(
     dome: Observatory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other frame shows where it lies beside its neighbour; that keeps what it has."""
-
-    def nothing(*_: object, **__: object) -> Solution:
-        raise NoSolution("no rung has an answer", [])
-
+    """The other frame shows where it lies beside its neighbour; that is not touched."""
     light = lights(dome)[1]
-    with dome.database as database, database.write() as session:
-        kept = session.get_one(Reduction, reductions(dome, light)[1].id)
-        kept.wcs, kept.wcs_quality, kept.wcs_backend = "", "none", None
-    neighbour = reductions(dome, light)[0]
-    monkeypatch.setattr(solve, "climb", nothing)
+    unsolved(monkeypatch, dome, light, "CCD2")
+    assert states(dome, light) == ["done", "held"]
+    neighbour = next(row for row in reductions(dome, light) if row.current)
     done = dome("scamp", *lights(dome), "--update", "--format", "json")
     assert done.exit_code == 0, done.output
     (row,) = (row for row in json.loads(done.stdout) if row["in_store"] == "scamp")
@@ -192,8 +225,38 @@ def test_a_chip_that_the_ladder_cannot_solve_gets_a_wcs(
     assert (new.current, new.wcs_backend, new.wcs_quality) == (True, "scamp", "verified")
     assert worst_error(dome, light, "CCD2", wcs_from_text(new.wcs).to_header(relax=True)) < 0.3
     assert [row for row in chips if row.current and row.frame_id == neighbour.frame_id] == [neighbour]
-    (product,) = (path for path in dome.products.glob(f"{Path(light).stem}-*-f{neighbour.frame_id}.fits"))
-    assert "WCS_V" not in fits.getheader(product)
+    assert states(dome, light) == ["done", "done"]
+    assert dome("run", str(dome.raw)).exit_code == 0
+    assert reductions(dome, light) == chips
+
+
+def test_a_neighbour_keeps_the_wcs_that_only_scamp_could_say(
+    dome: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light = lights(dome)[1]
+    unsolved(monkeypatch, dome, light, "CCD2")
+    assert dome("scamp", *lights(dome), "--update").exit_code == 0
+    joint = reductions(dome, light)[-1]
+    assert (joint.current, joint.wcs_backend) == (True, "scamp")
+    spoil(dome, light, "CCD1")
+    done = dome("scamp", *lights(dome), "--update", "--format", "json")
+    assert done.exit_code == 0, done.output
+    rows = {row["detector"]: row for row in json.loads(done.stdout) if row["path"] == light}
+    assert (rows["CCD1"]["in_store"], rows["CCD1"]["reason"]) == ("scamp", "")
+    assert reductions(dome, light)[-1] == joint
+
+
+def test_an_exposure_that_has_to_be_reduced_again_anyway_is_left_to_a_run(dome: Observatory) -> None:
+    light = lights(dome)[1]
+    spoil(dome, light)
+    before = reductions(dome, light)
+    settings = dome.root / "nightflow.toml"
+    settings.write_text(settings.read_text() + '\n[astrometry]\nladder = ["hint"]\n')
+    done = dome("scamp", light, "--update", "--format", "json")
+    assert done.exit_code == 0, done.output
+    for row in json.loads(done.stdout):
+        assert "`nightflow run` it first" in row["reason"]
+    assert reductions(dome, light) == before
 
 
 def test_without_products_those_of_an_older_version_stay_as_they_were(dome: Observatory) -> None:
@@ -202,6 +265,7 @@ def test_without_products_those_of_an_older_version_stay_as_they_were(dome: Obse
     settings = dome.root / "nightflow.toml"
     settings.write_text(settings.read_text().replace("[run]\n", "[run]\nproducts = false\n"))
     files = {path: path.read_bytes() for path in dome.products.glob(f"{Path(light).stem}-*")}
+    assert len(files) == 4
     done = dome("scamp", light, "--update", "--format", "json")
     assert done.exit_code == 0, done.output
     assert [row["in_store"] for row in json.loads(done.stdout)] == ["scamp"] * 2
@@ -220,22 +284,6 @@ def test_a_distortion_that_other_frames_lent_stands(dome: Observatory) -> None:
     assert done.exit_code == 0, done.output
     for answer, row in zip(json.loads(done.stdout), before, strict=True):
         assert answer["reason"] == f"other frames lent their distortion: {row.wcs_backend} stands"
-    assert reductions(dome, light) == before
-
-
-def test_a_chip_keeps_what_only_scamp_said_of_it_when_its_neighbour_could_gain(dome: Observatory) -> None:
-    """All chips of an exposure are reduced together, and the ladder would find another WCS for it."""
-    light = lights(dome)[1]
-    with dome.database as database, database.write() as session:
-        first, second = (session.get_one(Reduction, row.id) for row in reductions(dome, light))
-        first.wcs_backend = "scamp"
-        second.wcs, second.wcs_quality, second.wcs_backend = "", "none", None
-    before = reductions(dome, light)
-    done = dome("scamp", *lights(dome), "--update", "--format", "json")
-    assert done.exit_code == 0, done.output
-    rows = {row["detector"]: row for row in json.loads(done.stdout) if row["path"] == light}
-    assert rows["CCD2"]["reason"] == "detector CCD1 would lose the joint WCS that it has"
-    assert rows["CCD1"]["in_store"] == "scamp"
     assert reductions(dome, light) == before
 
 

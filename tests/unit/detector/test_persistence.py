@@ -51,6 +51,16 @@ def test_only_earlier_exposures_count_in_whatever_order_they_are_reduced() -> No
     assert ghosts(reduce(exposure(70), memory)) == [[2, 3]]
 
 
+def test_a_short_exposure_is_not_before_itself() -> None:
+    """Times of headers are rounded: what ended up to a second after another began may be before it."""
+    memory = SaturationMemory()
+    short = {"exptime": 0.5, "mjd_mid": 60000 + 100 * SECOND}
+    frame = make_frame(exposure(0, (2, 3)).data, **short)
+    assert ghosts(reduce(frame, memory)) == []
+    assert ghosts(reduce(frame, memory)) == []
+    assert ghosts(reduce(exposure(99.9), memory)) == [[2, 3]]
+
+
 @given(st.permutations(range(6)))
 def test_a_second_pass_in_order_of_time_depends_on_no_order(order: list[int]) -> None:
     frames = [exposure(70 * n, (n, n)) for n in range(6)]

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from sqlmodel import select
 
 from nightflow.flags import Flag
 from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reducer import Reducer
-from tests.unit.pipeline.station import PROFILE, START, Station, reduced
+from nightflow.pipeline.run import reduce_all
+from nightflow.store.models import Reduction
+from tests.unit.pipeline.station import PROFILE, START, Station, only_frame, reduced
 
 MINUTE = 1 / 60
 
@@ -84,20 +87,75 @@ def test_what_one_exposure_saturated_is_flagged_in_the_next_whatever_is_reduced_
 
 def test_what_was_saturated_before_a_restart_is_read_again(station: Station, seen: list[np.ndarray]) -> None:
     """One exposure reduced again by itself has the mask that it has in its night."""
-    early = with_saturated(station.frame("early.fits"), 5, 6)
-    flat = with_saturated(station.frame("flat.fits", kind="flat", hours=2 * MINUTE), 8, 9)
-    again = station.frame("again.fits", hours=4 * MINUTE)
-    for path in (flat, early, again):
+    first = with_saturated(station.frame("first.fits", chips=2), 5, 6)
+    light = station.frame("light.fits", chips=2, hours=2 * MINUTE)
+    for path in (first, light):
         reduced(station_reducer(station, 300.0), path)
-    assert [ghosts(flags) for flags in seen] == [[], [[5, 6], [8, 9]]]
+    assert [ghosts(flags) for flags in seen] == [[], [], [[5, 6]], []]
     reducer = station_reducer(station, 300.0)
-    reduced(reducer, station.frame("after.fits", hours=4.5 * MINUTE))
+    reduced(reducer, station.frame("next.fits", chips=2, hours=3 * MINUTE))
+    first.unlink()
+    reduced(reducer, station.frame("known.fits", chips=2, hours=4 * MINUTE))
+    assert [ghosts(flags) for flags in seen[4:]] == [[[5, 6]], []] * 2
+
+
+@pytest.mark.parametrize("what", ["gone", "of no camera", "another exposure"])
+def test_an_earlier_file_that_cannot_be_read_again_is_a_warning_and_no_more(
+    station: Station, seen: list[np.ndarray], what: str
+) -> None:
+    early = with_saturated(station.frame("early.fits"), 5, 6)
+    kept = with_saturated(station.frame("kept.fits", hours=MINUTE), 8, 9)
+    for path in (early, kept):
+        reduced(station_reducer(station, 300.0), path)
     early.unlink()
-    reduced(reducer, station.frame("known.fits", hours=4.7 * MINUTE))
-    assert [ghosts(flags) for flags in seen[2:]] == [[[5, 6], [8, 9]]] * 2
-    outcome = reduced(station_reducer(station, 300.0), station.frame("last.fits", hours=4.9 * MINUTE))
+    if what == "of no camera":
+        station.frame("early.fits", INSTRUME="somebody else")
+    elif what == "another exposure":
+        station.frame("early.fits", hours=-1.0)
+    outcome = reduced(station_reducer(station, 300.0), station.frame("last.fits", hours=2 * MINUTE))
+    assert outcome.state == "done", outcome.reason
+    assert "persistence: what early.fits saturated is not flagged" in outcome.reason
     assert ghosts(seen[-1]) == [[8, 9]]
-    assert "what early.fits saturated is not flagged" in outcome.reason
+
+
+def test_what_is_read_again_does_not_drive_out_what_is_remembered(
+    station: Station, seen: list[np.ndarray]
+) -> None:
+    first = with_saturated(station.frame("first.fits"), 5, 6)
+    second = with_saturated(station.frame("second.fits", hours=MINUTE), 8, 9)
+    reduced(station_reducer(station, 300.0), second)
+    reducer = station_reducer(station, 300.0)
+    reducer.context.saturation.exposures = 2
+    for path in (first, station.frame("fourth.fits", hours=3 * MINUTE)):
+        reduced(reducer, path)
+    reduced(reducer, station.frame("third.fits", hours=2 * MINUTE))
+    assert ghosts(seen[-1]) == [[5, 6], [8, 9]]
+
+
+def test_more_earlier_files_than_a_frame_can_wait_for_are_said(
+    station: Station, seen: list[np.ndarray]
+) -> None:
+    earlier = [with_saturated(station.frame(f"n{n}.fits", hours=n * MINUTE), n, n) for n in range(10)]
+    reducer = station_reducer(station, 0.0)
+    for path in earlier:
+        reduced(reducer, path)
+    outcome = reduced(station_reducer(station, 900.0), station.frame("last.fits", hours=10 * MINUTE))
+    assert ghosts(seen[-1]) == [[n, n] for n in range(2, 10)]
+    assert "persistence: 2 of 10 exposures before this one are not known any more" in outcome.reason
+
+
+def test_a_fuller_mask_makes_another_version(station: Station, seen: list[np.ndarray]) -> None:
+    light = station.frame("light.fits", hours=2 * MINUTE)
+    exposure_id = reduced(station_reducer(station, 300.0), light).exposure_id
+    reduced(station_reducer(station, 300.0), with_saturated(station.frame("early.fits"), 5, 6))
+    for _ in range(2):
+        reduce_all(station_reducer(station, 300.0), [exposure_id], force=True)
+    reducer = station_reducer(station, 300.0)
+    frame = only_frame(reducer, exposure_id)
+    with reducer.database.session() as session:
+        versions = session.exec(select(Reduction.version).where(Reduction.frame_id == frame.id)).all()
+    assert [ghosts(flags) for flags in seen] == [[], [], [[5, 6]], [[5, 6]]]
+    assert sorted(versions) == [1, 2]
 
 
 def test_nothing_is_kept_where_it_is_off(station: Station, seen: list[np.ndarray]) -> None:

@@ -731,7 +731,10 @@ def test_what_one_worker_learns_the_next_one_knows(
     def solve(work: Any, context: Any) -> dict[str, Any]:
         if work.path.name == "a.fits":
             saturated = SaturatedPixels(
-                mjd_end=work.header.mjd_mid - 0.01, shape=(32, 40), index=np.arange(3)
+                mjd_begin=work.header.mjd_mid - 0.02,
+                mjd_end=work.header.mjd_mid - 0.01,
+                shape=(32, 40),
+                index=np.arange(3),
             )
             context.saturation.remember(work.header, saturated)
             context.pointings.remember("tinycam", "", 132.8, 11.8, sky)
@@ -771,7 +774,9 @@ def test_no_more_is_kept_of_what_a_worker_has_learnt_than_the_others_are_told(
 
     def solve(work: Any, context: Any) -> dict[str, Any]:
         for number in range(3 * KEPT if work.path.name == "a.fits" else 0):
-            saturated = SaturatedPixels(mjd_end=float(number), shape=(32, 40), index=np.arange(3))
+            saturated = SaturatedPixels(
+                mjd_begin=float(number) - 1.0, mjd_end=float(number), shape=(32, 40), index=np.arange(3)
+            )
             context.saturation.remember(work.header, saturated)
         return {}
 
