@@ -19,8 +19,8 @@ from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.catalogs.stars import ReferenceStars
 
 __all__ = [
-    "Contenders", "Fit", "contenders", "heldout_rms", "in_frame", "left_out_scatter", "pairs", "radial_rms",
-    "refine", "refitted_without_folds", "residual_arcsec", "terms",
+    "Contenders", "Fit", "contenders", "heldout_rms", "in_frame", "left_out_scatter", "more_flexible",
+    "pairs", "radial_rms", "refine", "refitted_without_folds", "residual_arcsec", "terms",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -245,6 +245,17 @@ def refitted_without_folds(fit: Fit) -> list[Plate]:
         return []
     fold = _folds(fit)
     return [_refit(fit.take(fold != k), fit.plate.order).plate for k in range(_FOLDS)]
+
+
+def more_flexible(fit: Fit) -> Fit | None:
+    """Return the fit with the next higher order that its stars support, a bent one where there can be one.
+
+    None where no higher order is supported.
+    """
+    higher = [order for order in _orders(len(fit), fit.plate) if order > fit.plate.order]
+    if not higher:
+        return None
+    return _refit(fit, next((order for order in higher if order > 1), higher[-1]))
 
 
 def _too_few(fit: Fit, order: int) -> bool:
