@@ -20,6 +20,7 @@ __all__ = [
     "OF_A_FILTER",
     "MasterKey",
     "Mismatch",
+    "counting_keys",
     "days_apart",
     "key_fields",
     "key_of",
@@ -126,11 +127,15 @@ def mismatches(
     """
     if offered.kind != kind:
         return [Mismatch("kind", f"kind {offered.kind}, not {kind}")]
-    keys = [*settings.match, *KIND_KEYS.get(kind, ())]
-    if any_exposure and "exptime" in keys:
-        keys.remove("exptime")
-    found = [Mismatch(key, _comparison(key)(wanted, offered, settings)) for key in dict.fromkeys(keys)]
+    keys = [key for key in counting_keys(kind, settings) if not (any_exposure and key == "exptime")]
+    found = [Mismatch(key, _comparison(key)(wanted, offered, settings)) for key in keys]
     return [mismatch for mismatch in found if mismatch.detail]
+
+
+def counting_keys(kind: FrameKind, settings: MasterSettings) -> tuple[str, ...]:
+    """Return the keys that are compared for a kind of master."""
+    keys = dict.fromkeys([*settings.match, *KIND_KEYS.get(kind, ())])
+    return tuple(key for key in keys if key != "rotator" or settings.rotator_tolerance is not None)
 
 
 def days_apart(wanted: MasterKey, offered: MasterKey) -> float:

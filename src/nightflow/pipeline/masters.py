@@ -8,14 +8,15 @@ from typing import Any
 from nightflow.errors import MissingCalibration, RetryLater
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
+from nightflow.masters.askers import one_of_each_set
 from nightflow.masters.keys import OF_A_FILTER
 from nightflow.pipeline.master_plan import MasterPlan, plan_set, wanted_kinds
 from nightflow.pipeline.obtain import built
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.sky_plan import plan_sky
-from nightflow.pipeline.survey import SKY_KINDS, key_of_row
+from nightflow.pipeline.survey import SKY_KINDS, identity_of, key_of_row, raw_of_row
 from nightflow.store.blocks import block_lights
-from nightflow.store.masters import calibration_frames, find_master
+from nightflow.store.masters import CalibrationFrame, calibration_frames, find_master
 from nightflow.store.models import Frame as FrameRow
 
 __all__ = ["build_all", "build_sky"]
@@ -71,9 +72,7 @@ def _build_sets(
     """Build the master of each set, whatever other masters its frames might have for themselves."""
     profile = reducer.context.profiles[instrument]
     rows: dict[str, dict[str, Any]] = {}
-    for raw in calibration_frames(reducer.database, str(kind), instrument=instrument):
-        if night is not None and raw.frame.night != night:
-            continue
+    for raw in _asked(reducer, profile, kind, night):
 
         def plan(wanted: FrameRow = raw.frame) -> MasterPlan:
             return plan_set(reducer.database, kind, key_of_row(wanted), profile)
@@ -88,6 +87,17 @@ def _build_sets(
             rows[planned] = row
             rows.setdefault(row.pop("made"), row)
     return list({id(row): row for row in rows.values()}.values())
+
+
+def _asked(
+    reducer: Reducer, profile: CameraProfile, kind: FrameKind, night: str | None
+) -> list[CalibrationFrame]:
+    """Return a frame of each set that the frames of a night, or of all, make; of a doubtful set all."""
+    known = calibration_frames(reducer.database, str(kind), instrument=profile.name)
+    raw = [raw_of_row(one) for one in known]
+    ours = [one for one, row in zip(raw, known, strict=True) if night is None or row.frame.night == night]
+    asked = {one.identity for one in one_of_each_set(kind, ours, raw, profile.masters)}
+    return [one for one in known if identity_of(one) in asked]
 
 
 def _sky_row(reducer: Reducer, kind: FrameKind, light: FrameRow) -> dict[str, Any]:

@@ -25,6 +25,7 @@ __all__ = [
     "identity_of",
     "key_of_row",
     "missing",
+    "raw_of_row",
     "rejected_masters",
     "survey",
 ]
@@ -102,7 +103,7 @@ def survey(
     group = group_inputs(
         kind,
         wanted,
-        [_raw(frame) for frame in raw],
+        [raw_of_row(frame) for frame in raw],
         profile.masters,
         any_exposure=any_exposure,
         now=mjd_of(now) if now is not None else None,
@@ -185,7 +186,8 @@ def _candidate(row: Master, rejected: Mapping[str, str]) -> Candidate:
     )
 
 
-def _raw(frame: CalibrationFrame) -> RawCalibration:
+def raw_of_row(frame: CalibrationFrame) -> RawCalibration:
+    """Return what the grouping needs of a frame in the store."""
     return RawCalibration(
         **vars(key_of_row(frame.frame)),
         identity=identity_of(frame),

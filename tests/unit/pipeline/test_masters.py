@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from sqlalchemy import event
 
 from nightflow.pipeline.masters import build_all
 from nightflow.pipeline.reducer import Reducer
@@ -57,6 +60,27 @@ def test_of_one_night_or_one_camera(reducer: Reducer) -> None:
     assert build_all(reducer, night="2020-01-01") == []
     assert build_all(reducer, instrument="nickel") == []
     assert len(build_all(reducer, instrument="tinycam")) == 5
+
+
+def test_the_questions_grow_with_the_sets_not_with_their_frames(station: Station) -> None:
+    reducer = station.reducer()
+    asked: list[str] = []
+    event.listen(reducer.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+    def again(paths: list[Path]) -> tuple[list[int], int]:
+        """Build with these, too; return how many went into each master, and what asking again takes."""
+        for path in paths:
+            assert reduced(reducer, path).state == "done"
+        first = build_all(reducer)
+        asked.clear()
+        assert build_all(reducer) == first
+        return [row["n_inputs"] for row in first], len(asked)
+
+    few, at_first = again(station.calibrations("bias", 4, hours=-4))
+    many, then = again(station.calibrations("bias", 16, hours=-3))
+    more, at_last = again(station.calibrations("bias", 4, hours=-76))
+    assert (few, many, more) == ([4], [20], [4, 20])
+    assert at_first == then < at_last
 
 
 def test_lights_use_what_was_built_ahead(station: Station, reducer: Reducer) -> None:
