@@ -14,7 +14,7 @@ from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.work import Context
 from nightflow.software import software_fingerprint
 from nightflow.store.database import Database
-from nightflow.store.masters import calibration_frames, masters
+from nightflow.store.masters import count_calibration_frames, masters
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.models import State
 from nightflow.store.overview import current_reduction
@@ -101,7 +101,7 @@ def surroundings_fingerprint(plan: str, context: Context, instrument: str | None
     catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
     index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
     calibrations = [
-        len(calibration_frames(context.database, str(kind), instrument=instrument))
+        count_calibration_frames(context.database, str(kind), instrument=instrument)
         for kind in (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)
         if instrument is not None
     ]

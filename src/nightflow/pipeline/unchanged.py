@@ -34,10 +34,10 @@ def is_unchanged(reducer: Reducer, exposure_id: int, offers: Offers | None = Non
         The same one for many exposures, so that each camera's distortions are read once.
     """
     exposure = get_exposure(reducer.database, exposure_id)
-    if is_duplicate(reducer, exposure_id):
-        return True
     if exposure is None or exposure.state not in TERMINAL or exposure.state == State.FAILED:
         return False
+    if exposure.state == State.DUPLICATE:
+        return True
     frames = frames_of(reducer.database, exposure_id)
     offered = (offers or Offers(reducer.database)).of(frames)
     if exposure.plan_fingerprint != reducer.conclusion_fingerprint(frames, exposure.state, offered):

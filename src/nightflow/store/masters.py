@@ -17,6 +17,7 @@ __all__ = [
     "add_master",
     "calibration_frames",
     "cameras_with",
+    "count_calibration_frames",
     "find_master",
     "find_masters",
     "forget_refusal",
@@ -94,9 +95,21 @@ def calibration_frames(
         conditions.append(or_(untimed, col(Frame.mjd_mid) >= mjd_from))
     if mjd_until is not None:
         conditions.append(or_(untimed, col(Frame.mjd_mid) <= mjd_until))
-    conditions += [col(Frame.state).not_in(_UNFIT), col(Exposure.state).not_in(_UNFIT)]
+    conditions += _usable()
     with database.session() as session:
         return _with_files(session, conditions)
+
+
+def count_calibration_frames(database: Database, kind: str, *, instrument: str) -> int:
+    """Return how many usable frames of a kind there are; see `calibration_frames`."""
+    statement = (
+        select(func.count())
+        .select_from(Frame)
+        .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
+        .where(Frame.kind == kind, Frame.instrument == instrument, *_usable())
+    )
+    with database.session() as session:
+        return session.exec(statement).one()
 
 
 def cameras_with(database: Database, kind: str, ny: int, nx: int) -> list[tuple[str, int]]:
@@ -217,6 +230,10 @@ def masters_of(database: Database, reduction: Reduction) -> list[Master]:
     with database.session() as session:
         used = select(Master).where(col(Master.fingerprint).in_(list(reduction.masters.values())))
         return list(session.exec(used.order_by(col(Master.kind))))
+
+
+def _usable() -> list[Any]:
+    return [col(Frame.state).not_in(_UNFIT), col(Exposure.state).not_in(_UNFIT)]
 
 
 def _with_files(session: Session, conditions: Sequence[Any]) -> list[CalibrationFrame]:

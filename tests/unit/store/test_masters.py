@@ -10,6 +10,7 @@ from nightflow.store.frames import settle_frame
 from nightflow.store.masters import (
     add_master,
     calibration_frames,
+    count_calibration_frames,
     find_masters,
     master_inputs,
     masters,
@@ -60,6 +61,7 @@ def test_calibration_frames_match_and_are_in_order(database: Database) -> None:
     )
     assert [one.frame.id for one in found] == [early, late]
     assert (found[0].path, found[0].sha256) == ("/data/b.fits", sha("b.fits"))
+    assert count_calibration_frames(database, "flat", instrument="testcam") == 4
 
 
 def test_calibration_frames_of_a_time(database: Database) -> None:
@@ -74,6 +76,7 @@ def test_rejected_frames_make_no_master(database: Database) -> None:
     settle_frame(database, good, State.DONE, "")
     settle_frame(database, bad, State.REJECTED, "saturated")
     assert [one.frame.id for one in calibration_frames(database, "flat", instrument="testcam")] == [good]
+    assert count_calibration_frames(database, "flat", instrument="testcam") == 1
 
 
 def test_an_unknown_key_to_match_is_a_bug(database: Database) -> None:
