@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import sep
+from scipy.spatial import cKDTree
 
 from nightflow.errors import FrameRejected
 from nightflow.instruments.profile import DetectionSettings
-from nightflow.sources.detection import detect
+from nightflow.sources.detection import convolution_threshold, detect, is_thin, matched_filter
 
 
 def sky(seed=0, shape=(200, 200)):
@@ -88,3 +90,49 @@ def test_the_threshold_is_in_units_of_the_filtered_noise():
         for threshold in (5.0, 7.0)
     }
     assert seen == {5.0: 1, 7.0: 0}
+
+
+def by_sep(image, rms, mask, settings):
+    """What `sep.extract` finds with the same settings, and its segments."""
+    kernel = matched_filter(settings.expected_fwhm)
+    objects, segments = sep.extract(
+        image,
+        convolution_threshold(settings, kernel),
+        err=rms,
+        mask=mask,
+        minarea=settings.minimum_area,
+        filter_kernel=kernel,
+        filter_type="conv",
+        deblend_nthresh=settings.deblend_levels,
+        deblend_cont=settings.deblend_contrast,
+        segmentation_map=True,
+    )
+    return objects[~is_thin(objects["a"], objects["b"])], segments
+
+
+@pytest.mark.parametrize(("seed", "fwhm"), [(5, 3.0), (6, 2.2), (7, 5.4)])
+def test_sep_finds_the_same_sources_with_the_same_measures(seed, fwhm):
+    rng = np.random.default_rng(seed)
+    image, mask = sky(seed, (401, 377)), np.zeros((401, 377), bool)
+    for _ in range(300):
+        add_star(image, *rng.uniform(-2, 400, 2), total=10 ** rng.uniform(2.5, 5.5))
+    mask[100:103, 40:300] = mask[:, 200] = True
+    rms = np.full(image.shape, 5.0, np.float32) * np.linspace(0.9, 1.3, 377, dtype=np.float32)
+    settings = DetectionSettings(expected_fwhm=fwhm)
+    found, (theirs, segments) = detect(image, rms, mask, settings), by_sep(image, rms, mask, settings)
+    here, there = np.column_stack([found.x, found.y]), np.column_stack([theirs["x"], theirs["y"]])
+    distance, same = cKDTree(here).query(there)
+    known = distance < 1e-3
+    # What counts as the wing of a brighter one depends in sep on the order of a source's pixels.
+    assert len(theirs) > 150
+    assert np.count_nonzero(~known) + abs(len(found) - len(theirs)) <= 0.02 * len(theirs)
+    assert np.all(np.diff(same[known]) > 0)
+    np.testing.assert_array_equal(found.peak[same[known]], theirs["peak"][known])
+    np.testing.assert_array_equal(found.blended[same[known]], (theirs["flag"][known] & sep.OBJ_MERGED) > 0)
+    # sep shares out the pixels between blended sources by lot.
+    alone = known & ((theirs["flag"] & sep.OBJ_MERGED) == 0)
+    assert np.count_nonzero(alone) > 80
+    np.testing.assert_allclose(found.semi_major[same[alone]], theirs["a"][alone], rtol=2e-4)
+    np.testing.assert_allclose(found.semi_minor[same[alone]], theirs["b"][alone], rtol=2e-4)
+    np.testing.assert_allclose(found.theta[same[alone]], theirs["theta"][alone], atol=5e-3)
+    assert np.count_nonzero((found.segments > 0) != (segments > 0)) < 0.02 * np.count_nonzero(segments)
