@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import sep
 from numpy.typing import NDArray
 
 from nightflow.errors import FrameRejected
+from nightflow.sources.boxes import filtered, measure_boxes, without_gaps
+from nightflow.sources.spline_plane import spline_plane
 
 __all__ = ["Background", "box_that_fits", "measure_background"]
 
@@ -36,7 +37,7 @@ class Background:
 def measure_background(
     data: NDArray[np.float32], mask: NDArray[np.bool_], box: int = 64, filter_size: int = 3
 ) -> Background:
-    """Measure the background by clipped modes on a mesh (Bertin & Arnouts 1996, in the package sep).
+    """Measure the background by clipped modes on a mesh (Bertin & Arnouts 1996), as `sep.Background` does.
 
     Parameters
     ----------
@@ -57,14 +58,19 @@ def measure_background(
     if mask.all():
         raise FrameRejected("no usable pixel: every pixel is flagged bad, saturated or hit")
     box = box_that_fits((data.shape[0], data.shape[1]), box)
-    mesh = sep.Background(data, mask=mask, bw=box, bh=box, fw=filter_size, fh=filter_size)
-    rms = mesh.rms()
-    # sep answers a global rms of 1 where there is no noise; the mesh itself is honest.
-    if not rms.max() > 0:
+    level, noise = measure_boxes(data, mask, box)
+    level, noise = (
+        filtered(without_gaps(mesh, otherwise), filter_size)
+        for mesh, otherwise in ((level, 0.0), (noise, 1.0))
+    )
+    if not noise.max() > 0:
         raise FrameRejected("the sky has no noise: the pixels are constant, this is no exposure")
+    typical = float(np.median(noise[noise > 0]))
+    shape = (data.shape[0], data.shape[1])
+    rms = spline_plane(noise, box, shape)
     # A box without noise (all of it masked) would make every pixel in it a detection.
-    np.maximum(rms, 0.1 * mesh.globalrms, out=rms)
-    return Background(mesh.back(), rms, float(mesh.globalback), float(mesh.globalrms))
+    np.maximum(rms, np.float32(0.1 * typical), out=rms)
+    return Background(spline_plane(level, box, shape), rms, float(np.median(level)), typical)
 
 
 def box_that_fits(shape: tuple[int, int], box: int) -> int:
