@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.detector.lacosmic_kernels import grow, laplacian, low_variance, mark, replace
+from nightflow.parallel import in_bands
 
 __all__ = ["find_hits", "replace_hits"]
 
@@ -108,5 +109,7 @@ def _one_round(
             )
         )
     hit = np.zeros(image.shape, bool)
-    grow(variance, sharp, noise, excluded, marks, sigclip * sigfrac, hit)
+    # They may both set a hit at their border, and take each other's for known.
+    lower = sigclip * sigfrac
+    in_bands(lambda start, stop: grow(variance, sharp, noise, excluded, marks, lower, hit, start, stop), ny)
     return hit

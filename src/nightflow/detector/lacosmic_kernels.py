@@ -218,12 +218,14 @@ def grow(
     marks: NDArray[np.uint8],
     lower: float,
     hit: NDArray[np.bool_],
+    start: int,
+    stop: int,
 ) -> None:
-    """Set ``hit`` at the seeds, their bright neighbours, and the neighbours of these above ``lower``."""
+    """Set ``hit`` at seeds of some rows, their bright neighbours, and neighbours of these above ``lower``."""
     ny, nx = hit.shape
     buffers = np.empty((2, 49), np.float32)
     limit = np.float32(lower)
-    for y in range(2, ny - 2):
+    for y in range(max(start, 2), min(stop, ny - 2)):
         for x in range(2, nx - 2):
             if marks[y, x] == 0 or not (marks[y - 1 : y + 2, x - 1 : x + 2] == SEED).any():
                 continue

@@ -8,10 +8,6 @@ is the spike or the bleeding of a bright star: the one fades along its length, t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -23,6 +19,7 @@ from nightflow.detector.trail_line import Line, Trail, fit_line, verify
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.profile import TrailSettings
+from nightflow.parallel import in_bands
 
 __all__ = ["find_trails", "flag_trails"]
 
@@ -38,7 +35,6 @@ _LEAST_ELONGATION = 5.0
 _MOST_POINTS = 8_000
 _ANGLE_STEP, _RHO_STEP = 1.5, 2.0
 """Squares, at the frame's corner and across."""
-_THREADS = 2
 _TAKEN = 4.0
 """Squares on either side of a line whose light cannot make another one."""
 _ATTEMPTS = 4
@@ -109,21 +105,12 @@ def _significance(data: NDArray[np.float32], flags: NDArray[np.uint16]) -> NDArr
     shape = (data.shape[0] // BIN, data.shape[1] // BIN)
     binned, usable = np.empty(shape, np.float32), np.empty(shape, bool)
 
-    def work(rows: tuple[int, int]) -> None:
-        bin_rows(data, flags, int(_NO_LIGHT), binned, usable, *rows)
-
-    _in_parallel(work, shape[0])
+    in_bands(lambda start, stop: bin_rows(data, flags, int(_NO_LIGHT), binned, usable, start, stop), shape[0])
     sky = measure_surroundings(binned, usable, _SKY_CELL, _SKY_SAMPLES)
     known = usable & (sky.scatter > 0)
     significance = np.full(shape, np.nan, np.float32)
     np.divide(binned - sky.level, sky.scatter, out=significance, where=known)
     return significance
-
-
-def _in_parallel(work: Callable[[tuple[int, int]], None], length: int) -> None:
-    edges = np.linspace(0, length, 4 * _THREADS + 1).astype(int).tolist()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(work, pairwise(edges)))
 
 
 def _elongated(bright: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -151,10 +138,10 @@ def _strongest_line(
     votes = np.zeros((len(angles), int(2 * reach / _RHO_STEP) + 2), np.int32)
     from_x, from_y = x[::step] - np.float32(middle[0]), y[::step] - np.float32(middle[1])
 
-    def work(rows: tuple[int, int]) -> None:
-        vote(from_x, from_y, cosines, sines, reach, _RHO_STEP, votes, *rows)
-
-    _in_parallel(work, len(angles))
+    in_bands(
+        lambda start, stop: vote(from_x, from_y, cosines, sines, reach, _RHO_STEP, votes, start, stop),
+        len(angles),
+    )
     angle, place = np.unravel_index(np.argmax(votes), votes.shape)
     if votes[angle, place] * step < least / 2:
         return None

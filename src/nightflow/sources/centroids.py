@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.parallel import in_bands
+
 __all__ = ["windowed_centroids"]
 
 _REACH = 4.0
@@ -42,7 +44,12 @@ def windowed_centroids(
         The first place where there is no light under the window.
     """
     found_x, found_y = np.empty(len(x)), np.empty(len(x))
-    _centroids(data, x, y, sigma, found_x, found_y)
+
+    def work(first: int, stop: int) -> None:
+        part = slice(first, stop)
+        _centroids(data, x[part], y[part], sigma[part], found_x[part], found_y[part])
+
+    in_bands(work, len(x))
     return found_x, found_y
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.frame import Frame
 from nightflow.instruments.profile import DetectionSettings
+from nightflow.parallel import in_bands
 from nightflow.sources.aperture import ApertureFluxes, measure_apertures
 from nightflow.sources.background import Background, measure_background
 from nightflow.sources.detection import Detections, detect
@@ -73,7 +75,34 @@ def find(frame: Frame, detection: DetectionSettings, tools: Tools = FAST) -> Fou
     unusable = (frame.flags & int(UNUSABLE)) > 0
     background = tools.background(frame.data, unusable, detection.box)
     # Saturated stars must be found whole, so that their rims are not taken for stars of their own.
-    without_value = (frame.flags & int(UNUSABLE & ~Flag.SATURATED)) > 0
-    clean, empty = fill_flagged(frame.data - background.level, without_value | ~np.isfinite(frame.data))
+    without_value = int(UNUSABLE & ~Flag.SATURATED)
+    clean, empty = fill_flagged(*_taken_off(frame.data, background.level, frame.flags, without_value))
     detections = tools.detect(clean, background.rms, empty, detection)
     return Found(clean, unusable, background, detections)
+
+
+def _taken_off(
+    data: NDArray[np.float32], level: NDArray[np.float32], flags: NDArray[np.uint16], without_value: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return what is above the background, and where that is nothing: flagged so, or not finite."""
+    above, mask = np.empty(data.shape, np.float32), np.empty(data.shape, bool)
+    bits = np.uint16(without_value)
+    in_bands(lambda start, stop: _take_off(data, level, flags, bits, above, mask, start, stop), len(data))
+    return above, mask
+
+
+@numba.njit(nogil=True, cache=True)
+def _take_off(
+    data: NDArray[np.float32],
+    level: NDArray[np.float32],
+    flags: NDArray[np.uint16],
+    bits: np.uint16,
+    above: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    start: int,
+    stop: int,
+) -> None:
+    for y in range(start, stop):
+        for x in range(data.shape[1]):
+            above[y, x] = data[y, x] - level[y, x]
+            mask[y, x] = (flags[y, x] & bits) != 0 or not np.isfinite(data[y, x])

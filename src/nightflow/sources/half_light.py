@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.parallel import in_bands
+
 __all__ = ["half_light_radii"]
 
 _SUBPIXELS = 5
@@ -40,7 +42,10 @@ def half_light_radii(
         Pixels; NaN where the circle leaves the frame or holds no light.
     """
     radius = np.full(len(x), np.nan)
-    _radii(data, x, y, reach, radius)
+    in_bands(
+        lambda first, stop: _radii(data, x[first:stop], y[first:stop], reach[first:stop], radius[first:stop]),
+        len(x),
+    )
     return radius
 
 

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.parallel import in_bands
 from nightflow.robust import MAD_TO_SIGMA
 from nightflow.sources.stamps import ring_offsets
 
@@ -51,13 +52,17 @@ def local_background(
     dy, dx = ring_offsets(inner, outer)
     level, error = np.zeros(len(x)), np.full(len(x), np.nan)
     row, column = np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)
-    for first in range(0, len(x), _PLACES):
-        part = slice(first, first + _PLACES)
-        rings = np.full((len(row[part]), len(dy)), np.nan, data.dtype)
-        counts = _gather(data, mask, row[part], column[part], dy, dx, rings)
-        # numpy sorts several times as fast as numba; what was masked is NaN, and goes to the end.
-        rings.sort(axis=1)
-        _clipped_means(rings, counts, level[part], error[part])
+
+    def work(first: int, stop: int) -> None:
+        for start in range(first, stop, _PLACES):
+            part = slice(start, min(start + _PLACES, stop))
+            rings = np.full((len(row[part]), len(dy)), np.nan, data.dtype)
+            counts = _gather(data, mask, row[part], column[part], dy, dx, rings)
+            # numpy sorts several times as fast as numba; what was masked is NaN, and goes to the end.
+            rings.sort(axis=1)
+            _clipped_means(rings, counts, level[part], error[part])
+
+    in_bands(work, len(x))
     return level, error
 
 
