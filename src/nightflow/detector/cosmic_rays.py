@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nightflow.detector.checks import flag_plane, require_unit, set_flag
 from nightflow.detector.lacosmic import find_hits, replace_hits
+from nightflow.flag_planes import carrying
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.frame import Frame
 from nightflow.instruments.profile import CosmicRaySettings
@@ -83,8 +84,8 @@ def excluded_pixels(flags: NDArray[np.uint16]) -> NDArray[np.bool_]:
 
     A single saturated pixel may be a cosmic ray's core, so only areas of three and more get a margin.
     """
-    excluded: NDArray[np.bool_] = (flags & int(UNUSABLE)) != 0
-    saturated = (flags & int(Flag.SATURATED)) != 0
+    excluded = carrying(flags, UNUSABLE)
+    saturated = carrying(flags, Flag.SATURATED)
     # In one dimension numpy finds a few pixels among many in a fifth of the time.
     rows, columns = np.divmod(np.flatnonzero(saturated), saturated.shape[1])
     if len(rows):

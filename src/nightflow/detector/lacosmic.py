@@ -92,7 +92,7 @@ def _one_round(
 ) -> NDArray[np.bool_]:
     sigclip, sigfrac, objlim = limits
     ny = image.shape[0]
-    sharp, noise = np.empty_like(image), np.full_like(image, -1)
+    sharp, noise = np.empty_like(image), np.zeros(image.shape, np.float32)
     marks = np.zeros(image.shape, np.uint8)
     blocks = [(start, min(start + _ROWS, ny)) for start in range(0, ny, _ROWS)]
     with ThreadPoolExecutor(threads) as pool:

@@ -20,7 +20,8 @@ _LEAST_STRUCTURE = np.float32(0.01)
 """Bounds below, those of astroscrappy and of the original programs."""
 _WINDOW, _HALF = 25, 13
 """Pixels in 5 x 5, and from how many below a value the median is below it."""
-_UNKNOWN = np.float32(-1)
+_UNKNOWN = np.float32(0)
+"""No noise is: it has a bound below. Zeros cost nothing where nobody looks."""
 
 
 @numba.njit(nogil=True, cache=True)

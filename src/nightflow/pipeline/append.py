@@ -13,6 +13,7 @@ from nightflow.astrometry.evidence import Evidence
 from nightflow.astrometry.geometry import sky_grid
 from nightflow.astrometry.wcs_header import wcs_to_text
 from nightflow.errors import FrameRejected
+from nightflow.flag_planes import count_carrying
 from nightflow.flags import Flag
 from nightflow.lightcurves.times import bjd_tdb, hour_angle
 from nightflow.pipeline.grade import graded
@@ -106,7 +107,7 @@ def _record(work: Work, plan: str) -> ReductionRecord:
 def _measured_values(work: Work) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if work.frame is not None and work.frame.flags is not None:
-        values["n_cosmic"] = int(np.count_nonzero(work.frame.flags & np.uint16(Flag.COSMIC_RAY)))
+        values["n_cosmic"] = count_carrying(work.frame.flags, Flag.COSMIC_RAY)
     if work.measured is not None:
         values |= {
             "fwhm_px": work.measured.fwhm,

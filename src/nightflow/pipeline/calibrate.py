@@ -6,14 +6,13 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from nightflow.detector.chain import MasterSet
 from nightflow.detector.chain import calibrate as run_chain
 from nightflow.detector.choices import left_out_warning
 from nightflow.detector.master_frame import MasterFrame
 from nightflow.detector.persistence import saturated_pixels
 from nightflow.errors import CalibrationAway, MissingCalibration
+from nightflow.flag_planes import count_carrying
 from nightflow.flags import Flag
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.masters.photon_transfer import doubts
@@ -50,7 +49,7 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
     assert work.frame.flags is not None
     return {
         "masters": {kind: fingerprint[:12] for kind, fingerprint in work.masters.items()},
-        "n_cosmic": int(np.count_nonzero(work.frame.flags & np.uint16(Flag.COSMIC_RAY))),
+        "n_cosmic": count_carrying(work.frame.flags, Flag.COSMIC_RAY),
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nightflow.flag_planes import count_carrying
 from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.quality.measures import frame_trailing
@@ -83,7 +84,7 @@ def summarise(frame: Frame, measured: MeasuredFrame, threshold: float) -> FrameS
         sky_rms=measured.sky_rms,
         threshold=threshold,
         n_photometry=int(np.count_nonzero(with_flux)),
-        n_saturated_pixels=int(np.count_nonzero(frame.flags & int(Flag.SATURATED))),
+        n_saturated_pixels=count_carrying(frame.flags, Flag.SATURATED),
         n_saturated_sources=int(np.count_nonzero(saturated)),
         adu_rate_brightest=float(rates.max()) if len(rates) else float("nan"),
         adu_rate_median=float(np.median(rates)) if len(rates) else float("nan"),

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from nightflow.flag_planes import carrying
 from nightflow.flags import UNUSABLE, Flag
 from nightflow.frame import Frame
 from nightflow.instruments.profile import DetectionSettings
@@ -72,7 +73,7 @@ def find(frame: Frame, detection: DetectionSettings, tools: Tools = FAST) -> Fou
         The pixels hold no sky (constant, all bad, everything above the threshold).
     """
     assert frame.flags is not None
-    unusable = (frame.flags & int(UNUSABLE)) > 0
+    unusable = carrying(frame.flags, UNUSABLE)
     background = tools.background(frame.data, unusable, detection.box)
     # Saturated stars must be found whole, so that their rims are not taken for stars of their own.
     without_value = int(UNUSABLE & ~Flag.SATURATED)
