@@ -59,7 +59,7 @@ soak: $(STAMP) ## long runs: kills, loads, hard frames and hopeless ones; some k
 
 lock: ## resolve pyproject.toml anew and write requirements.lock
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet ".[astrometry,test,lint,bench]" setuptools wheel
+	.venv-lock/bin/python -m pip install --quiet ".[astrometry,dask,test,lint,bench]" setuptools wheel
 	{ echo "# Every package of the environment, pinned. Made by \`make lock\`; installed by \`make setup\`."; \
 	  .venv-lock/bin/python -m pip freeze --all --exclude nightflow --exclude pip; } > requirements.lock
 	rm -rf .venv-lock

@@ -91,7 +91,10 @@ class TestEnvironment:
     [
         ("[watch]\nworker = 2\n", r"unknown key watch\.worker; did you mean workers\?"),
         ("[wacth]\nworkers = 2\n", r"unknown key wacth; did you mean watch\?"),
-        ("[prefect]\nzzzzzzz = 1\n", r"unknown key prefect\.zzzzzzz; known keys: api_url, enabled"),
+        (
+            "[prefect]\nzzzzzzz = 1\n",
+            r"unknown key prefect\.zzzzzzz; known keys: api_url, dask_address, enabled",
+        ),
         ("[watch]\nworkers = 0\n", r"watch\.workers = 0: .*greater than or equal to 1"),
         ("[run]\nmissing_calibration = 'stop'\n", r"run\.missing_calibration = 'stop': .*'warn' or 'hold'"),
         ("[watch\n", "not valid TOML"),

@@ -10,7 +10,7 @@ from nightflow.config import load_settings
 from nightflow.doctor.cameras import check_cameras
 from nightflow.doctor.finding import Finding, fault, fine
 from nightflow.doctor.packages import check_packages
-from nightflow.doctor.services import check_prefect, check_programs
+from nightflow.doctor.services import check_cluster, check_prefect, check_programs
 from nightflow.doctor.sky import check_catalogs, check_index_files, check_solver
 from nightflow.doctor.storage import check_disk, check_folders, check_store
 from nightflow.doctor.timekeeping import check_clock, check_tables
@@ -48,4 +48,5 @@ def examine(config: Path | None, now: datetime) -> Iterator[Finding]:
     yield from check_index_files(settings)
     yield from check_solver()
     yield from check_prefect(settings)
+    yield from check_cluster(settings)
     yield from check_programs()

@@ -1,21 +1,26 @@
-"""What lies outside: the Prefect server, and optional programs of the system."""
+"""What lies outside: the Prefect server, a Dask cluster, and optional programs of the system."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException, InvalidURL
+from urllib.parse import urlsplit
 
 from nightflow.config import Settings
-from nightflow.doctor.finding import Finding, fine, remark, warning
+from nightflow.doctor.finding import Finding, fault, fine, remark, warning
+from nightflow.errors import ConfigurationError
+from nightflow.pipeline.cluster import cluster_address
 from nightflow.shown_url import shown_url
 
-__all__ = ["check_prefect", "check_programs"]
+__all__ = ["check_cluster", "check_prefect", "check_programs"]
 
 _PATIENCE = 3.0
+_DASK_PORT = 8786
 _START = "start one: prefect server start; without it the night goes on, unseen in the UI"
 _PROGRAMS = {
     "solve-field": "the solver's own program (apt install astrometry.net)",
@@ -45,6 +50,25 @@ def check_prefect(settings: Settings, patience: float = _PATIENCE) -> Iterator[F
         yield warning("prefect", f"{shown_url(url)!r} is no address", "write it as http://127.0.0.1:4200/api")
     else:
         yield _asked(url.rstrip("/"), patience)
+
+
+def check_cluster(settings: Settings, patience: float = _PATIENCE) -> Iterator[Finding]:
+    """Look whether backfills can use the Dask cluster of the settings; say nothing where there is none."""
+    here = "or empty the key: backfills are then reduced on this machine"
+    try:
+        address = cluster_address(settings)
+    except ConfigurationError as error:
+        yield fault("dask", str(error), f"mend it, {here}")
+        return
+    if not address:
+        return
+    try:
+        place = urlsplit(address)
+        socket.create_connection((place.hostname or "", place.port or _DASK_PORT), patience).close()
+    except (OSError, ValueError) as error:
+        yield warning("dask", f"no scheduler at {address!r}: {error}", f"start one: dask scheduler; {here}")
+    else:
+        yield fine("dask", f"a scheduler listens at {address}")
 
 
 def check_programs() -> Iterator[Finding]:

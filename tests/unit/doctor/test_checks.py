@@ -16,7 +16,7 @@ from nightflow.doctor import services, sky, storage
 from nightflow.doctor.cameras import check_cameras
 from nightflow.doctor.finding import Finding, Level
 from nightflow.doctor.packages import check_packages
-from nightflow.doctor.services import check_prefect, check_programs
+from nightflow.doctor.services import check_cluster, check_prefect, check_programs
 from nightflow.doctor.sky import check_catalogs, check_index_files, check_solver
 from nightflow.doctor.storage import check_disk, check_folders, check_store
 from nightflow.doctor.timekeeping import check_clock, check_tables
@@ -241,6 +241,23 @@ def test_a_server_that_is_ill_or_not_wanted(
     assert only(check_prefect(with_server(tmp_path, api_url=prefect))).level is Level.WARNING
     assert only(check_prefect(Settings(root=tmp_path))).level is Level.WARNING
     assert only(check_prefect(with_server(tmp_path, enabled=False))).level is Level.NOTE
+
+
+def with_cluster(address: str, store: str = "postgresql+psycopg://me@db/nightflow") -> Settings:
+    return Settings(prefect={"dask_address": address}, store={"url": store})  # type: ignore[arg-type]
+
+
+def test_a_cluster_is_looked_for_where_the_settings_name_one(
+    prefect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightflow.pipeline.cluster.find_spec", lambda name: name)
+    assert list(check_cluster(Settings())) == []
+    assert only(check_cluster(with_cluster(prefect.replace("http", "tcp")))).level is Level.OK
+    for address in ("tcp://127.0.0.1:9", "tcp://[bad", "tcp://127.0.0.1:99999"):
+        assert only(check_cluster(with_cluster(address), patience=1.0)).level is Level.WARNING
+    finding = only(check_cluster(with_cluster("tcp://127.0.0.1:9", "sqlite:///nightflow.sqlite")))
+    assert finding.level is Level.FAULT, "a backfill would fail"
+    assert "nightflow.sqlite" in finding.message
 
 
 def test_absent_programs_are_notes(monkeypatch: pytest.MonkeyPatch) -> None:
