@@ -16,10 +16,10 @@ from pydantic import Field
 from flows.batch import BATCH, show_batch, summarised
 from flows.form import with_form
 from flows.ingest import reduce_one
-from flows.share import reduce_together
+from flows.together import reduce_together
 from tasks.context import batch_reduction
 from tasks.select_backfill import list_backfill, select_backfill
-from tasks.share import calibrations_apart
+from tasks.share import calibrations_apart, cluster
 
 __all__ = ["backfill", "backfill_batch", "backfill_name", "batches"]
 
@@ -58,11 +58,13 @@ async def backfill(
         chosen = await select_backfill(since, until, night, path or None, camera or None, force)
         if dry_run:
             return await planned(chosen)
-        if not helpers:
+        address = cluster()
+        if not helpers and not address:
             return summarised(await reduce_alone(chosen))
         # Others need what calibrations say; they take no time.
         calibrations, others = await calibrations_apart(chosen)
-        return summarised(await reduce_alone(calibrations) + await reduce_together(others, helpers))
+        ended = await reduce_alone(calibrations)
+        return summarised(ended + await reduce_together(others, helpers, address))
 
 
 async def planned(chosen: Sequence[int]) -> State[Any]:

@@ -13,7 +13,7 @@ from nightflow.store.overview import counts
 from tasks.context import current_reducer
 from tasks.options import STEP
 
-__all__ = ["calibrations_apart", "next_queued", "queue", "states_of"]
+__all__ = ["calibrations_apart", "cluster", "next_queued", "queue", "states_of"]
 
 
 @task(name="queue", **STEP)
@@ -33,6 +33,19 @@ async def calibrations_apart(exposure_ids: Sequence[int]) -> tuple[list[int], li
     from nightflow.pipeline.run import calibrations_apart as apart
 
     return await asyncio.to_thread(apart, current_reducer(), exposure_ids)
+
+
+def cluster() -> str:
+    """Return the address of the Dask cluster for backfills; empty where there is none.
+
+    Raises
+    ------
+    ConfigurationError
+        The settings name one that cannot be used.
+    """
+    from nightflow.pipeline.cluster import cluster_address
+
+    return cluster_address(current_reducer().settings)
 
 
 async def next_queued() -> int | None:

@@ -42,7 +42,7 @@ def in_batch() -> bool:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """120 exposures to be chosen, and what was reduced and shown."""
-    seen = SimpleNamespace(asked=None, reduced=[], tables={}, sizes=[])
+    seen = SimpleNamespace(asked=None, reduced=[], tables={}, sizes=[], cluster="")
 
     async def select(*arguments: Any) -> list[int]:
         seen.asked = arguments
@@ -64,6 +64,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(backfill_module, "select_backfill", select)
     monkeypatch.setattr(backfill_module, "list_backfill", planned)
     monkeypatch.setattr(backfill_module, "reduce_one", reduce_one)
+    monkeypatch.setattr(backfill_module, "cluster", lambda: seen.cluster)
     monkeypatch.setattr(backfill_module, "acreate_table_artifact", table)
     monkeypatch.setattr(batch_module, "acreate_table_artifact", table)
     monkeypatch.setattr(backfill_module, "backfill_batch", backfill_module.backfill_batch.fn)
@@ -78,21 +79,24 @@ def test_all_that_is_chosen_is_reduced_a_batch_a_run(world: SimpleNamespace) -> 
     assert state.message == "120 done"
 
 
-def test_with_helpers_calibrations_are_done_before_they_are_called(
-    world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("helpers", "cluster"), [(3, ""), (0, "tcp://10.0.0.5:8786")])
+def test_calibrations_are_done_before_others_are_called(
+    world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, helpers: int, cluster: str
 ) -> None:
+    world.cluster = cluster
+
     async def apart(exposure_ids: list[int]) -> tuple[list[int], list[int]]:
         return exposure_ids[:20], exposure_ids[20:]
 
-    async def together(exposure_ids: list[int], helpers: int) -> Counter[str]:
+    async def together(*asked: Any) -> Counter[str]:
         assert in_batch()
         assert world.reduced == list(range(20))
-        assert (exposure_ids, helpers) == (list(range(20, 120)), 3)
+        assert asked == (list(range(20, 120)), helpers, cluster)
         return Counter(done=99, held=1)
 
     monkeypatch.setattr(backfill_module, "calibrations_apart", apart)
     monkeypatch.setattr(backfill_module, "reduce_together", together)
-    state = asyncio.run(backfill.fn(helpers=3))
+    state = asyncio.run(backfill.fn(helpers=helpers))
     assert state.message == "119 done, 1 held"
 
 

@@ -1,9 +1,10 @@
-"""A backfill of which several workers take their share."""
+"""A backfill of which several workers take their share: those of the pool, those of a cluster."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 import flows.batch as batch_module
 import flows.share as share_module
+import flows.together as together_module
 import tasks.context as context
 from flows.batch import BATCH
-from flows.share import SHARE, reduce_together, share
+from flows.share import share
+from flows.together import SHARE, reduce_together
 from nightflow.store.models import State
 
 N = 70
@@ -49,7 +52,11 @@ class Ledger:
         return SimpleNamespace(path=f"/raw/{exposure_id}.fits", state="done", reason="", seconds=0.1)
 
     async def states(self, exposure_ids: Sequence[int]) -> dict[State, int]:
-        states = {State.DONE: len(self.done), State.REDUCING: len(self.elsewhere)}
+        states = {
+            State.RECEIVED: len(self.waiting),
+            State.REDUCING: len(self.elsewhere),
+            State.DONE: len(self.done),
+        }
         if self.elsewhere:
             self.done.append(self.elsewhere.pop())
         return states
@@ -63,13 +70,13 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
         assert len(rows) <= BATCH
         assert "/" not in rows[0]["file"]
 
-    monkeypatch.setattr(share_module, "queue", made.queue)
-    monkeypatch.setattr(share_module, "arun_deployment", made.call)
+    monkeypatch.setattr(together_module, "queue", made.queue)
+    monkeypatch.setattr(together_module, "arun_deployment", made.call)
     monkeypatch.setattr(share_module, "next_queued", made.take)
     monkeypatch.setattr(share_module, "reduce_one", made.reduce)
-    monkeypatch.setattr(share_module, "states_of", made.states)
+    monkeypatch.setattr(together_module, "states_of", made.states)
     monkeypatch.setattr(share_module, "share_batch", share_module.share_batch.fn)
-    monkeypatch.setattr(share_module, "LOOKED_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(together_module, "LOOKED_AFTER_SECONDS", 0.0)
     monkeypatch.setattr(batch_module, "acreate_table_artifact", table)
     return made
 
@@ -87,7 +94,7 @@ def test_a_helper_that_cannot_be_called_is_done_without(
     async def away(name: str, **_: Any) -> None:
         raise httpx.ConnectError("refused")
 
-    monkeypatch.setattr(share_module, "arun_deployment", away)
+    monkeypatch.setattr(together_module, "arun_deployment", away)
     assert asyncio.run(reduce_together(range(N), helpers=2)) == {"done": N}
     assert ledger.done == list(range(N))
 
@@ -98,8 +105,8 @@ def test_others_that_went_away_are_not_waited_for_without_end(
     async def stuck(exposure_ids: Sequence[int]) -> dict[State, int]:
         return {State.DONE: N - 1, State.REDUCING: 1}
 
-    monkeypatch.setattr(share_module, "states_of", stuck)
-    monkeypatch.setattr(share_module, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(together_module, "states_of", stuck)
+    monkeypatch.setattr(together_module, "PATIENCE_SECONDS", 0.0)
     assert asyncio.run(reduce_together(range(N), helpers=0)) == {"done": N - 1, "reducing": 1}
 
 
@@ -115,3 +122,47 @@ def test_a_share_ends_with_the_queue_and_is_a_batch(ledger: Ledger, monkeypatch:
     assert state.message == f"{N} done"
     assert ledger.done == list(range(N))
     assert all(in_batch), "an evening's light would be reduced with the masters of that evening"
+
+
+CLUSTER = "tcp://10.0.0.5:8786"
+
+
+class Cluster:
+    """Takes one exposure each time it is asked whether it is at work; none where it is stuck."""
+
+    def __init__(self, ledger: Ledger, *, takes: int) -> None:
+        self.ledger = ledger
+        self.takes = takes
+        self.at_work = True
+        self.done: list[int] = []
+
+    @asynccontextmanager
+    async def shares_on(self, address: str) -> AsyncIterator[Callable[[], bool]]:
+        assert address == CLUSTER
+        assert self.ledger.waiting, "a share that finds nothing ends"
+        yield self.reduce
+        self.at_work = False
+
+    def reduce(self) -> bool:
+        if self.takes and self.ledger.waiting:
+            self.takes -= 1
+            one = self.ledger.waiting.pop(0)
+            self.done.append(one)
+            self.ledger.done.append(one)
+        return self.at_work
+
+
+@pytest.mark.parametrize("takes", [N, N // 2])
+def test_a_cluster_does_it_all_and_what_it_leaves_is_done_here(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, takes: int
+) -> None:
+    cluster = Cluster(ledger, takes=takes)
+    monkeypatch.setattr(together_module, "shares_on", cluster.shares_on)
+    if takes < N:
+        # Nothing changes any more: its workers are gone, or busy for others.
+        monkeypatch.setattr(together_module, "IDLE_SECONDS", 0.05)
+        monkeypatch.setattr(together_module, "LOOKED_AFTER_SECONDS", 0.001)
+    assert asyncio.run(reduce_together(range(N), helpers=0, cluster=CLUSTER)) == {"done": N}
+    assert cluster.done == list(range(takes)), "this process left them to the cluster"
+    assert ledger.done == list(range(N))
+    assert not cluster.at_work

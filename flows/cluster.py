@@ -1,0 +1,146 @@
+"""Shares of a backfill on a Dask cluster, one on each of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from prefect import get_client, runtime, tags, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import PrefectException
+from prefect.logging import get_logger
+from prefect.states import Crashed
+
+from flows.share import share
+from nightflow.errors import ConfigurationError
+
+__all__ = ["shares_on"]
+
+log = get_logger("nightflow.flows")
+
+PATIENCE_SECONDS = 10.0
+"""How long a scheduler may take to answer."""
+END_SECONDS = 60.0
+"""How long shares may take to end when nothing is left to reduce."""
+LOOKED_AFTER_SECONDS = 0.2
+
+
+@task(
+    name="share-on-cluster",
+    task_run_name="share {number} of {of} on the cluster",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+async def share_on_cluster(number: int, of: int) -> State[Any]:
+    """Do a share in this process, a worker of the cluster; its frames are runs below this one."""
+    return await share(return_state=True)
+
+
+@asynccontextmanager
+async def shares_on(address: str) -> AsyncIterator[Callable[[], bool]]:
+    """Start a share on each worker of a cluster; give what tells whether one of them is at work.
+
+    Where the cluster cannot be reached, or has no workers, none is, and that is told.
+    """
+    cluster = await _connected(address)
+    if cluster is None:
+        yield lambda: False
+        return
+    mark = f"shared by {runtime.flow_run.id}"
+    try:
+        with tags(mark):
+            # In a thread: it waits for the scheduler.
+            shares = await asyncio.to_thread(_begin, cluster, address)
+        yield lambda: not all(one.done() for one in shares)
+        if await _ended(shares):
+            await _close_left_runs(mark)
+    finally:
+        await asyncio.to_thread(cluster.close)
+
+
+async def _connected(address: str) -> Any:
+    """Return a client of the cluster; None where it cannot be reached.
+
+    Raises
+    ------
+    ConfigurationError
+        The address is none.
+    """
+    from prefect_dask import PrefectDaskClient
+
+    try:
+        return await asyncio.to_thread(
+            PrefectDaskClient, address, timeout=PATIENCE_SECONDS, set_as_default=False
+        )
+    except ValueError as error:
+        raise ConfigurationError(
+            f"[prefect] dask_address = {address!r}: {error}; write it as tcp://HOST:8786"
+        ) from error
+    except OSError as error:
+        log.warning(
+            "[prefect] dask_address = %r: no Dask scheduler answers, the backfill goes on on this machine; "
+            "start one (dask scheduler) or leave the key empty: %s",
+            address,
+            error,
+        )
+        return None
+
+
+def _begin(cluster: Any, address: str) -> list[Any]:
+    """Submit a share for each worker; with a worker that dies its share goes to another."""
+    workers = list(cluster.nthreads())
+    if not workers:
+        log.warning(
+            "[prefect] dask_address = %r: the cluster has no workers, the backfill goes on on this machine; "
+            "start some: dask worker %s",
+            address,
+            address,
+        )
+    return [
+        cluster.submit(
+            share_on_cluster,
+            parameters={"number": number, "of": len(workers)},
+            return_type="state",
+            workers=[worker],
+            allow_other_workers=True,
+        )
+        for number, worker in enumerate(workers, start=1)
+    ]
+
+
+async def _ended(shares: Sequence[Any]) -> bool:
+    """Wait until shares have written their last products; False where some have not, or never began."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            while not all(one.done() for one in shares):
+                await asyncio.sleep(LOOKED_AFTER_SECONDS)
+    except TimeoutError:
+        log.warning("shares on the cluster have not ended, although nothing is left to reduce")
+        return False
+    for one in shares:
+        if one.status == "error":
+            log.warning("a share on the cluster ended early: %s", await asyncio.to_thread(one.exception))
+    return True
+
+
+async def _close_left_runs(mark: str) -> None:
+    """Mark runs as crashed that workers left when they died; others have taken up their exposures."""
+    unfinished = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
+    left = FlowRunFilter(tags=FlowRunFilterTags(all_=[mark]), state=FlowRunFilterState(type=unfinished))
+    crashed: State[None] = Crashed(message="its Dask worker died; what it had in hand was taken up again")
+    try:
+        async with get_client() as client:
+            for run in await client.read_flow_runs(flow_run_filter=left):
+                await client.set_flow_run_state(run.id, crashed, force=True)
+    except (httpx.HTTPError, PrefectException) as error:
+        log.warning("runs of workers that died are not closed: %s: %s", type(error).__name__, error)
