@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from benchmarks.dask_cluster import dask_cluster
 from benchmarks.harness import Skipped
 from benchmarks.report import hardware
 from benchmarks.stores import Postgres
@@ -36,6 +37,7 @@ BIN = Path(sys.executable).parent
 MOST = 0.7
 """Of the wall time of one worker alone."""
 _PATIENCE = 3600.0
+_UNFINISHED = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,15 @@ class Night:
         The files that each worker reduced, calibrations included.
     rows : list of dict
         As `nightflow.store.overview.frame_rows` gives them.
+    left_running : list of str
+        Names of runs that have not ended although the backfill has.
     """
 
     seconds: float
     message: str
     shares: list[list[str]]
     rows: list[dict[str, Any]]
+    left_running: list[str]
 
 
 def main() -> int:
@@ -107,7 +112,7 @@ def doubled(night: Night) -> list[str]:
     return sorted({file for file in files if files.count(file) > 1} | again)
 
 
-def reduce_night(root: Path, night: Path, store_url: str, n_workers: int) -> Night:
+def reduce_night(root: Path, night: Path, store_url: str, n_workers: int, n_on_cluster: int = 0) -> Night:
     """Reduce a simulated night as a backfill of ``n_workers`` processes, each on a core of its own.
 
     Parameters
@@ -120,14 +125,19 @@ def reduce_night(root: Path, night: Path, store_url: str, n_workers: int) -> Nig
         An empty Postgres database.
     n_workers : int
         No more than there are cores.
+    n_on_cluster : int
+        Workers of a Dask cluster that is there for it.
     """
     root.mkdir()
-    (root / "nightflow.toml").write_text(f'[store]\nurl = "{store_url}"\n')
     import_catalog(night / "catalog.csv", "field", root / "catalogs")
     with Database(store_url) as database, ExitStack() as running:
         database.upgrade()
         api = running.enter_context(prefect_server(root / "prefect"))
         environment = _environment(root, api)
+        address = running.enter_context(dask_cluster(root, environment, n_on_cluster)) if n_on_cluster else ""
+        (root / "nightflow.toml").write_text(
+            f'[store]\nurl = "{store_url}"\n[prefect]\ndask_address = "{address}"\n'
+        )
         subprocess.run([BIN / "nightflow", "deploy"], env=environment, check=True, stdout=subprocess.DEVNULL)
         workers = "work_pools/nightflow/workers/filter"
         for number, core in enumerate(sorted(os.sched_getaffinity(0))[:n_workers], start=1):
@@ -139,6 +149,7 @@ def reduce_night(root: Path, night: Path, store_url: str, n_workers: int) -> Nig
             message=run["state"]["message"],
             shares=_shares(api),
             rows=frame_rows(database),
+            left_running=[one["name"] for one in _ask(api, "flow_runs/filter", {"flow_runs": _UNFINISHED})],
         )
 
 
