@@ -160,7 +160,7 @@ class PrefectSettings(_Section):
     """Empty: PREFECT_API_URL of the environment."""
     probe_seconds: float = Field(30.0, gt=0)
     """How often an absent server is looked for."""
-    dask_address: str = ""
+    dask_address: str = Field("", pattern=r"^((tcp|tls)://.+:\d+)?$")
     """Of the scheduler of a Dask cluster that backfills are reduced on, as tcp://HOST:8786; empty: on this
     machine and its work pool. It needs the extra `dask` and a Postgres store."""
 

@@ -95,6 +95,7 @@ class TestEnvironment:
             "[prefect]\nzzzzzzz = 1\n",
             r"unknown key prefect\.zzzzzzz; known keys: api_url, dask_address, enabled",
         ),
+        ("[prefect]\ndask_address = 'dome'\n", r"prefect\.dask_address = 'dome': .*tcp"),
         ("[watch]\nworkers = 0\n", r"watch\.workers = 0: .*greater than or equal to 1"),
         ("[run]\nmissing_calibration = 'stop'\n", r"run\.missing_calibration = 'stop': .*'warn' or 'hold'"),
         ("[watch\n", "not valid TOML"),

@@ -20,7 +20,6 @@ from nightflow.shown_url import shown_url
 __all__ = ["check_cluster", "check_prefect", "check_programs"]
 
 _PATIENCE = 3.0
-_DASK_PORT = 8786
 _START = "start one: prefect server start; without it the night goes on, unseen in the UI"
 _PROGRAMS = {
     "solve-field": "the solver's own program (apt install astrometry.net)",
@@ -64,7 +63,7 @@ def check_cluster(settings: Settings, patience: float = _PATIENCE) -> Iterator[F
         return
     try:
         place = urlsplit(address)
-        socket.create_connection((place.hostname or "", place.port or _DASK_PORT), patience).close()
+        socket.create_connection((place.hostname or "", place.port or 0), patience).close()
     except (OSError, ValueError) as error:
         yield warning("dask", f"no scheduler at {address!r}: {error}", f"start one: dask scheduler; {here}")
     else:

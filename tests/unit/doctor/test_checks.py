@@ -253,7 +253,7 @@ def test_a_cluster_is_looked_for_where_the_settings_name_one(
     monkeypatch.setattr("nightflow.pipeline.cluster.find_spec", lambda name: name)
     assert list(check_cluster(Settings())) == []
     assert only(check_cluster(with_cluster(prefect.replace("http", "tcp")))).level is Level.OK
-    for address in ("tcp://127.0.0.1:9", "tcp://[bad", "tcp://127.0.0.1:99999"):
+    for address in ("tcp://127.0.0.1:9", "tcp://[bad:8786", "tcp://127.0.0.1:99999"):
         assert only(check_cluster(with_cluster(address), patience=1.0)).level is Level.WARNING
     finding = only(check_cluster(with_cluster("tcp://127.0.0.1:9", "sqlite:///nightflow.sqlite")))
     assert finding.level is Level.FAULT, "a backfill would fail"
