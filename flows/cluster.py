@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from prefect import get_client, runtime, tags, task
+from prefect import get_client, get_run_logger, runtime, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -18,15 +18,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import PrefectException
-from prefect.logging import get_logger
 from prefect.states import Crashed
 
 from flows.share import share
 from nightflow.errors import ConfigurationError
 
 __all__ = ["shares_on"]
-
-log = get_logger("nightflow.flows")
 
 PATIENCE_SECONDS = 10.0
 """How long a scheduler may take to answer."""
@@ -74,7 +71,7 @@ async def _connected(address: str) -> Any:
     Raises
     ------
     ConfigurationError
-        The address is none.
+        The address is none, or asks for TLS, which Dask's own configuration does not have.
     """
     from prefect_dask import PrefectDaskClient
 
@@ -82,12 +79,12 @@ async def _connected(address: str) -> Any:
         return await asyncio.to_thread(
             PrefectDaskClient, address, timeout=PATIENCE_SECONDS, set_as_default=False
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # the first where TLS is not configured
         raise ConfigurationError(
-            f"[prefect] dask_address = {address!r}: {error}; write it as tcp://HOST:8786"
+            f"[prefect] dask_address = {address!r}: {error}; tcp://HOST:8786 would do"
         ) from error
     except OSError as error:
-        log.warning(
+        get_run_logger().warning(
             "[prefect] dask_address = %r: no Dask scheduler answers, the backfill goes on on this machine; "
             "start one (dask scheduler) or leave the key empty: %s",
             address,
@@ -100,7 +97,7 @@ def _begin(cluster: Any, address: str) -> list[Any]:
     """Submit a share for each worker; with a worker that dies its share goes to another."""
     workers = list(cluster.nthreads())
     if not workers:
-        log.warning(
+        get_run_logger().warning(
             "[prefect] dask_address = %r: the cluster has no workers, the backfill goes on on this machine; "
             "start some: dask worker %s",
             address,
@@ -125,11 +122,13 @@ async def _ended(shares: Sequence[Any]) -> bool:
             while not all(one.done() for one in shares):
                 await asyncio.sleep(LOOKED_AFTER_SECONDS)
     except TimeoutError:
-        log.warning("shares on the cluster have not ended, although nothing is left to reduce")
+        get_run_logger().warning("shares on the cluster have not ended, although nothing is left to reduce")
         return False
     for one in shares:
         if one.status == "error":
-            log.warning("a share on the cluster ended early: %s", await asyncio.to_thread(one.exception))
+            get_run_logger().warning(
+                "a share on the cluster ended early: %s", await asyncio.to_thread(one.exception)
+            )
     return True
 
 
@@ -143,4 +142,6 @@ async def _close_left_runs(mark: str) -> None:
             for run in await client.read_flow_runs(flow_run_filter=left):
                 await client.set_flow_run_state(run.id, crashed, force=True)
     except (httpx.HTTPError, PrefectException) as error:
-        log.warning("runs of workers that died are not closed: %s: %s", type(error).__name__, error)
+        get_run_logger().warning(
+            "runs of workers that died are not closed: %s: %s", type(error).__name__, error
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -67,6 +68,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
     module.PrefectDaskClient = made  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "prefect_dask", module)
     monkeypatch.setattr(cluster_module, "runtime", SimpleNamespace(flow_run=SimpleNamespace(id="7")))
+    monkeypatch.setattr(cluster_module, "get_run_logger", lambda: logging.getLogger("of the run"))
     monkeypatch.setattr(cluster_module, "END_SECONDS", 0.01)
     monkeypatch.setattr(cluster_module, "LOOKED_AFTER_SECONDS", 0.001)
     return made
@@ -140,9 +142,8 @@ def test_a_cluster_without_workers_is_told_and_done_without(
     assert client.made[0].closed
 
 
-def test_what_is_no_address_is_refused(client: type[Client]) -> None:
-    client.fault = ValueError("unknown address scheme 'http'")
-    with pytest.raises(
-        ConfigurationError, match=r"dask_address = 'tcp://10.*unknown address scheme.*HOST:8786"
-    ):
+@pytest.mark.parametrize("fault", [ValueError("invalid address"), TypeError("invalid address of TLS")])
+def test_what_is_no_address_is_refused(client: type[Client], fault: Exception) -> None:
+    client.fault = fault
+    with pytest.raises(ConfigurationError, match=r"dask_address = 'tcp://10.*invalid address.*HOST:8786"):
         asyncio.run(whether_at_work())
