@@ -9,7 +9,7 @@ export DO_NOT_TRACK = 1
 # Thread pools inside numpy and numba fight with our own processes for two cores.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help setup demo test test-system lint format bench bench-live bench-store bench-pools soak lock clean
+.PHONY: help setup demo test test-system lint format bench bench-live bench-store bench-pools bench-dask soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -53,6 +53,9 @@ bench-store: $(STAMP) ## the store with 2 and with 20 million measurements; half
 
 bench-pools: $(STAMP) ## a night reduced by one and by two workers of a pool; needs two cores to itself
 	$(BIN)/python -m benchmarks.pools
+
+bench-dask: $(STAMP) ## what a Dask cluster takes of a backfill beside the reduction
+	$(BIN)/python -m benchmarks.dask_overhead
 
 soak: $(STAMP) ## long runs: kills, loads, hard frames and hopeless ones; some keep JSON under benchmarks/results
 	$(BIN)/python -m pytest -m soak -n 0

@@ -13,6 +13,7 @@ from nightflow.demo.processes import program, running, wait_for
 __all__ = ["dask_cluster"]
 
 _PATIENCE = 60.0
+_PRELOADED = ("--preload", "flows.share", "--preload", "nightflow.pipeline.reducer")
 
 
 @contextmanager
@@ -26,18 +27,9 @@ def dask_cluster(root: Path, environment: Mapping[str, str], n_workers: int) -> 
         process = started.enter_context(running(scheduler, root / "dask-scheduler.log", environment))
         wait_for(told.is_file, process, root / "dask-scheduler.log", _PATIENCE)
         address = _address(told)
-        workers = [
-            program("dask"),
-            "worker",
-            address,
-            *local,
-            "--nthreads",
-            "1",
-            "--nworkers",
-            str(n_workers),
-        ]
-        folder = ["--local-directory", str(root / "dask")]
-        started.enter_context(running([*workers, *folder], root / "dask-worker.log", environment))
+        command = [program("dask"), "worker", address, *local, "--nthreads", "1", *_PRELOADED]
+        own = ["--nworkers", str(n_workers), "--local-directory", str(root / "dask")]
+        started.enter_context(running([*command, *own], root / "dask-worker.log", environment))
         _wait_for_workers(address, n_workers)
         yield address
 

@@ -30,14 +30,13 @@ from nightflow.simulate import CameraPlan, FieldPlan, NightPlan, write_night
 from nightflow.store.database import Database
 from nightflow.store.overview import frame_rows
 
-__all__ = ["Night", "reduce_night"]
+__all__ = ["Night", "doubled", "plan_of", "reduce_night"]
 
 RESULTS = Path(__file__).parent / "results" / "pools.json"
 BIN = Path(sys.executable).parent
 MOST = 0.7
 """Of the wall time of one worker alone."""
 _PATIENCE = 3600.0
-_UNFINISHED = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
 
 
 @dataclass(frozen=True)
@@ -54,15 +53,20 @@ class Night:
         The files that each worker reduced, calibrations included.
     rows : list of dict
         As `nightflow.store.overview.frame_rows` gives them.
-    left_running : list of str
-        Names of runs that have not ended although the backfill has.
+    runs : list of dict
+        All flow runs, as the Prefect server has them.
     """
 
     seconds: float
     message: str
     shares: list[list[str]]
     rows: list[dict[str, Any]]
-    left_running: list[str]
+    runs: list[dict[str, Any]]
+
+    @property
+    def left_running(self) -> list[str]:
+        """Names of runs that have not ended although the backfill has."""
+        return [one["name"] for one in self.runs if one["state"]["type"] in ("PENDING", "RUNNING")]
 
 
 def main() -> int:
@@ -73,15 +77,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     console = Console()
-    plan = NightPlan.small(
-        n_lights=options.lights,
-        cadence=14400.0 / options.lights,
-        camera=CameraPlan(shape=(options.pixels, options.pixels)),
-        field=FieldPlan(faint_limit=17.5),
-    )
     with tempfile.TemporaryDirectory(prefix="nf-pools-") as folder, Postgres.started() as postgres:
         console.print(f"simulating {options.lights} lights of {options.pixels} x {options.pixels} ...")
-        write_night(plan, Path(folder) / "night")
+        write_night(plan_of(options.lights, options.pixels), Path(folder) / "night")
         nights = []
         for n_workers in (1, 2):
             root = Path(folder) / f"workers-{n_workers}"
@@ -103,6 +101,16 @@ def main() -> int:
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     console.print(f"together {ratio:.2f} of one alone (at most {MOST}), shares {result['shares']}")
     return int(ratio > MOST or bool(result["doubled"]) or alone.message != together.message)
+
+
+def plan_of(n_lights: int, pixels: int) -> NightPlan:
+    """Return a night of lights over four hours, of a field with stars to 17.5 mag."""
+    return NightPlan.small(
+        n_lights=n_lights,
+        cadence=14400.0 / n_lights,
+        camera=CameraPlan(shape=(pixels, pixels)),
+        field=FieldPlan(faint_limit=17.5),
+    )
 
 
 def doubled(night: Night) -> list[str]:
@@ -149,7 +157,7 @@ def reduce_night(root: Path, night: Path, store_url: str, n_workers: int, n_on_c
             message=run["state"]["message"],
             shares=_shares(api),
             rows=frame_rows(database),
-            left_running=[one["name"] for one in _ask(api, "flow_runs/filter", {"flow_runs": _UNFINISHED})],
+            runs=_ask(api, "flow_runs/filter", {}),
         )
 
 
