@@ -6,13 +6,15 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from nightflow.detector.chain import MasterSet
 from nightflow.detector.chain import calibrate as run_chain
 from nightflow.detector.choices import left_out_warning
 from nightflow.detector.master_frame import MasterFrame
 from nightflow.detector.persistence import saturated_pixels
 from nightflow.errors import CalibrationAway, MissingCalibration
-from nightflow.flag_planes import count_carrying
+from nightflow.flag_planes import carrying, count_carrying
 from nightflow.flags import Flag
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.masters.photon_transfer import doubts
@@ -58,7 +60,7 @@ def _mask_of_persistence(work: Work) -> str:
     assert work.frame is not None
     if work.frame.flags is None or work.profile.bad_pixels.persistence_seconds <= 0:
         return ""
-    places = np.flatnonzero(work.frame.flags & np.uint16(Flag.PERSISTENCE))
+    places = np.flatnonzero(carrying(work.frame.flags, Flag.PERSISTENCE))
     return hashlib.sha256(places.tobytes()).hexdigest() if places.size else ""
 
 
