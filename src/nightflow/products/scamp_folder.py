@@ -40,7 +40,13 @@ __all__ = ["COORDINATES", "PLOT", "chip_files", "chip_offsets", "quality_cards",
 Array = NDArray[np.float64]
 
 COORDINATES, PLOT = "scamp_coord.txt", "radec_off.png"
-_OURS = "nightflow.scamp"
+_MARK = "nightflow.scamp"
+"""Shows that a folder is ours."""
+_OURS = re.compile(
+    r"nightflow\.scamp|scamp\.xml|gaia_ldac\.fits|scamp_coord\.txt|radec_off\.png|(full|merged)_\d+\.cat"
+    r"|(combined_acat|.+-e\d+)\.(fits|ahead|head|change\.fits)|.+_img\.head"
+)
+"""Names that this module and SCAMP give; another file in such a folder is somebody's own."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST = 40
 
@@ -95,14 +101,9 @@ def write_scamp_folder(
         for answer, off in zip(together.answers, offsets, strict=True):
             header = _chip_header(answer, off, together.degree, now)
             (partial / names[answer.exposure, answer.chip]).write_bytes(header.tostring().encode("ascii"))
-        written = [folder / made.name for made in sorted(partial.iterdir())]
-        for stale in {*folder.glob("*_img.head"), *folder.glob("*.cat")} - set(written):
-            stale.unlink()
-        for path in written:
-            (partial / path.name).replace(path)
+        return _swap(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return written
 
 
 def chip_files(exposures: Sequence[Exposure]) -> dict[tuple[str, str], str]:
@@ -154,12 +155,27 @@ def quality_cards(answer: ChipAnswer, offsets: Offsets, degree: int, now: dateti
 
 
 def _check(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _OURS).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
         raise ConfigurationError(
             f"{folder}: holds files that are not of an earlier solution; name another folder"
         )
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"{folder}: is no folder; name another one")
+
+
+def _swap(partial: Path, folder: Path) -> list[Path]:
+    """Put a whole new set in the place of the old one: an early end leaves files of one of them only.
+
+    The files move, not the folder: it may be a mount point, or hold files of somebody's own.
+    """
+    for old in folder.iterdir():
+        if old.name != _MARK and _OURS.fullmatch(old.name):
+            old.unlink()
+    # first: what is left by an early end is still known as ours
+    names = sorted((made.name for made in partial.iterdir()), key=lambda name: (name != _MARK, name))
+    for name in names:
+        (partial / name).replace(folder / name)
+    return [folder / name for name in sorted(names)]
 
 
 def _chip_header(answer: ChipAnswer, offsets: Offsets, degree: int, now: datetime) -> fits.Header:

@@ -289,11 +289,13 @@ def test_a_distortion_that_other_frames_lent_stands(dome: Observatory) -> None:
 
 def test_frames_of_a_field_together(mosaic: Observatory, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    assert mosaic("scamp", lights(mosaic)[0], "--out", str(out)).exit_code == 0
     done = mosaic("scamp", *lights(mosaic), "--out", str(out), "--format", "json")
     assert done.exit_code == 0, done.output
     assert len(json.loads(done.stdout)) == 4
     assert len(list(out.glob("*_CCD1_img.head"))) == 2
     assert len(list(out.glob("*-e*.head"))) == 6
+    assert not list(out.glob("combined_acat.*"))
 
 
 def test_what_cannot_be_solved_is_said(dome: Observatory, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from nightflow.astrometry.scamp.headers import tpv_header
 from nightflow.astrometry.scamp.ldac import read_ldac
 from nightflow.astrometry.solution import Quality, Solution
 from nightflow.errors import ConfigurationError
+from nightflow.products import scamp_folder
 from nightflow.products.scamp_folder import chip_files, chip_offsets, write_scamp_folder
 from tests.unit.astrometry.synthetic import SHAPE, make_request, make_stars, make_wcs
 
@@ -132,17 +134,70 @@ def test_a_refused_chip_has_no_wcs_and_says_so(tmp_path: Path, scamp: Path) -> N
     assert len(np.loadtxt(tmp_path / "out" / "scamp_coord.txt")) == len(EXPOSURE.chips[0].request.x)
 
 
+OLD = (
+    "old_img.head",
+    "full_2.cat",
+    "merged_2.cat",
+    "light-e12.fits",
+    "light-e12.change.fits",
+    "light-e12.ahead",
+)
+MINE = ("notes.txt", "mine.cat", "mine.fits")
+
+
+def earlier(folder: Path, scamp: Path) -> None:
+    """Leave files of an earlier solution with more exposures, and some of the user's own."""
+    write(folder, scamp, True, True)
+    for name in (*OLD, *MINE):
+        (folder / name).write_text(name)
+
+
 def test_a_second_solution_takes_the_place_of_the_first(tmp_path: Path, scamp: Path) -> None:
     out = tmp_path / "out"
-    write(out, scamp, True, True)
-    (out / "old_img.head").write_text("of a chip that is gone")
-    (out / "merged_2.cat").write_text("of a group that is gone")
-    (out / "notes.txt").write_text("mine")
-    write(out, scamp, True, True)
-    assert (out / "notes.txt").read_text() == "mine"
-    assert not (out / "old_img.head").exists()
-    assert not (out / "merged_2.cat").exists()
-    assert not [path for path in out.iterdir() if path.suffix == ".tmp"]
+    earlier(out, scamp)
+    files = write(out, scamp, True, True)
+    assert {path.name for path in out.iterdir()} == {path.name for path in files} | set(MINE)
+    assert (out / "mine.fits").read_text() == "mine.fits"
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+def test_a_failure_in_the_middle_leaves_no_mixture(
+    tmp_path: Path, scamp: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    out = tmp_path / "out"
+    earlier(out, scamp)
+    calls = iter(range(100))
+    replace_file = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if next(calls) == number:
+            raise OSError(errno.EIO, "Input/output error", str(target))
+        return replace_file(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            write(out, scamp, True, True)
+    left = {path.name for path in out.iterdir()}
+    assert len(left - set(MINE)) == max(number, 1)
+    assert not left & set(OLD)
+    assert set(MINE) | {"nightflow.scamp"} <= left
+    files = write(out, scamp, True, True)
+    assert {path.name for path in out.iterdir()} == {path.name for path in files} | set(MINE)
+
+
+def test_a_full_disk_leaves_the_old_set(tmp_path: Path, scamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    earlier(out, scamp)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(scamp_folder, "write_ldac", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(out, scamp, True, True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, scamp: Path) -> None:
