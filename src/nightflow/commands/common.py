@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ __all__ = [
     "ReportFormat",
     "TableFormat",
     "batch_reducer",
+    "check_named",
     "console",
     "fail",
     "named_nights",
@@ -137,10 +139,19 @@ def one_missing(ra: float | None, dec: float | None) -> str:
     return f"{given} without {wanted}: give both, in ICRS degrees"
 
 
-def write_named(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file that the user named, into a folder that is there; exit where it cannot be written."""
+def check_named(path: Path) -> None:
+    """Exit where a file that the user named has no folder to be written into."""
     if not path.parent.is_dir():
         fail(f"{path}: there is no folder {path.parent}; make it, or name another one")
+    if path.is_dir():
+        fail(f"{path}: cannot be written: it is a folder; name a file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        fail(f"{path}: cannot be written: no right to, or a read-only disk; name another file")
+
+
+def write_named(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file that the user named, into a folder that is there; exit where it cannot be written."""
+    check_named(path)
     try:
         write(path)
     except OSError as error:

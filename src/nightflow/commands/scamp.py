@@ -15,6 +15,7 @@ from nightflow.commands.common import (
     FormatOption,
     TableFormat,
     batch_reducer,
+    check_named,
     console,
     fail,
     note,
@@ -80,6 +81,8 @@ def scamp(
 
     Exits with 1 where a chip is refused. Without --update the store stays as it is.
     """
+    if learn is not None:
+        check_named(learn)
     with open_store(config) as (settings, database):
         chosen = [only_exposure(database, name) for name in dict.fromkeys(exposures)]
         chosen = list({one.id: one for one in chosen}.values())
