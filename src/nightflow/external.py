@@ -155,7 +155,8 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
     Raises
     ------
     ProgramError
-        It cannot be made, or something in it cannot be written or read: any OSError of the block.
+        It cannot be made, or any OSError of the block; one that names a file elsewhere is not said to be
+        of this folder.
     """
     try:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
@@ -164,7 +165,9 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
     try:
         yield folder
     except OSError as error:
-        raise ProgramError(f"temporary folder {folder}: {error}") from error
+        named = isinstance(error.filename, str | os.PathLike)
+        elsewhere = named and not Path(error.filename).is_relative_to(folder)
+        raise ProgramError(str(error) if elsewhere else f"temporary folder {folder}: {error}") from error
     finally:
         _remove(folder)
 

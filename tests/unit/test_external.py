@@ -176,3 +176,12 @@ def test_disk_error_in_the_scratch_folder():
     with pytest.raises(ProgramError, match="No space left"), scratch_folder("nightflow-test-") as folder:
         Path("/dev/full").write_text("x" * 100_000)
     assert not folder.exists()
+
+
+def test_an_error_of_another_folder_is_not_said_to_be_of_the_scratch_folder(tmp_path):
+    with pytest.raises(ProgramError) as told, scratch_folder("nightflow-test-"):
+        (tmp_path / "none" / "file").write_text("x")
+    assert "temporary folder" not in str(told.value)
+    assert str(tmp_path / "none" / "file") in str(told.value)
+    with pytest.raises(ProgramError, match="temporary folder"), scratch_folder("nightflow-test-") as folder:
+        (folder / "none" / "file").write_text("x")

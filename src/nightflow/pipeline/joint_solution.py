@@ -34,7 +34,7 @@ from nightflow.pipeline.identify import identify_file
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.solve import solve_request
 from nightflow.pipeline.work import Context, Work
-from nightflow.products.scamp_folder import chip_offsets, write_scamp_folder
+from nightflow.products.scamp_folder import check_scamp_folder, chip_offsets, write_scamp_folder
 from nightflow.report.offsets_plot import offsets_png
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Exposure
@@ -111,12 +111,13 @@ def solve_jointly(
     Raises
     ------
     ConfigurationError
-        They are no lights, or of different cameras; or the folder holds something else.
+        They are no lights, or of different cameras; or the folder holds something else, or cannot be written.
     NoSolution
         SCAMP has no answer, or no chip has what it needs; see `solve_together`.
     NightflowError
         By consequence, as for a reduction.
     """
+    check_scamp_folder(folder)
     profile, chips = _identified(context, exposures)
     measured, left_out = [], []
     for number, (exposure, header, frame_id) in enumerate(chips):

@@ -15,6 +15,7 @@ Of several exposures, each has files of its own: EXPOSURE.fits and so on, EXPOSU
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import uuid
@@ -35,7 +36,15 @@ from nightflow.errors import ConfigurationError
 from nightflow.fits_output import card
 from nightflow.software import SOFTWARE
 
-__all__ = ["COORDINATES", "PLOT", "chip_files", "chip_offsets", "quality_cards", "write_scamp_folder"]
+__all__ = [
+    "COORDINATES",
+    "PLOT",
+    "check_scamp_folder",
+    "chip_files",
+    "chip_offsets",
+    "quality_cards",
+    "write_scamp_folder",
+]
 
 Array = NDArray[np.float64]
 
@@ -86,11 +95,49 @@ def write_scamp_folder(
     Raises
     ------
     ConfigurationError
-        The folder holds other files.
-    OSError
-        It cannot be written to.
+        See `check_scamp_folder`; or it could not be written after all.
     """
-    _check(folder)
+    check_scamp_folder(folder)
+    try:
+        return _write(folder, scamp, exposures, together, offsets, plot, now)
+    except OSError as error:
+        raise _unwritable(folder, str(error)) from error
+
+
+def check_scamp_folder(folder: Path) -> None:
+    """Look whether files of a solution may be written there; nothing is.
+
+    Raises
+    ------
+    ConfigurationError
+        It holds other files, is no folder, or cannot be written.
+    """
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise ConfigurationError(f"{there}: is no folder; name another one (--out FOLDER)")
+    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        raise _unwritable(folder, f"no right to write into {there}, or a read-only disk")
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+        raise ConfigurationError(
+            f"{folder}: holds files that are not of an earlier solution; name another folder (--out FOLDER)"
+        )
+
+
+def _unwritable(folder: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{folder}: cannot be written: {why}; mend that, or name another folder (--out FOLDER)"
+    )
+
+
+def _write(
+    folder: Path,
+    scamp: Path,
+    exposures: Sequence[Exposure],
+    together: Together,
+    offsets: Sequence[Offsets],
+    plot: bytes,
+    now: datetime,
+) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{uuid.uuid4().hex}.tmp"
     try:
@@ -152,15 +199,6 @@ def quality_cards(answer: ChipAnswer, offsets: Offsets, degree: int, now: dateti
         card("RARMS", round(float(np.sqrt(np.mean(offsets.d_ra**2))), 3), "[mas] rms offset"),
         card("DECRMS", round(float(np.sqrt(np.mean(offsets.d_dec**2))), 3), "[mas] rms offset"),
     ]
-
-
-def _check(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
-        raise ConfigurationError(
-            f"{folder}: holds files that are not of an earlier solution; name another folder"
-        )
-    if folder.exists() and not folder.is_dir():
-        raise ConfigurationError(f"{folder}: is no folder; name another one")
 
 
 def _swap(partial: Path, folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from nightflow.astrometry.scamp.ldac import read_ldac
 from nightflow.astrometry.solution import Quality, Solution
 from nightflow.errors import ConfigurationError
 from nightflow.products import scamp_folder
-from nightflow.products.scamp_folder import chip_files, chip_offsets, write_scamp_folder
+from nightflow.products.scamp_folder import check_scamp_folder, chip_files, chip_offsets, write_scamp_folder
 from tests.unit.astrometry.synthetic import SHAPE, make_request, make_stars, make_wcs
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -176,7 +176,7 @@ def test_a_failure_in_the_middle_leaves_no_mixture(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", failing)
-        with pytest.raises(OSError, match="Input/output error"):
+        with pytest.raises(ConfigurationError, match=r"out: cannot be written: .*Input/output.*--out FOLDER"):
             write(out, scamp, True, True)
     left = {path.name for path in out.iterdir()}
     assert len(left - set(MINE)) == max(number, 1)
@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_the_old_set(tmp_path: Path, scamp: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(scamp_folder, "write_ldac", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ConfigurationError, match="No space left"):
         write(out, scamp, True, True)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
@@ -206,6 +206,16 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, scamp: Path) -
     with pytest.raises(ConfigurationError, match="name another folder"):
         write(tmp_path / "out", scamp, True, True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_mend(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^/proc/self/new: cannot be written: .*--out FOLDER"):
+        check_scamp_folder(Path("/proc/self/new"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"file: is no folder; .*--out FOLDER"):
+        check_scamp_folder(tmp_path / "file" / "new")
+    check_scamp_folder(tmp_path / "deep" / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(
