@@ -26,7 +26,15 @@ from typing import IO
 
 from nightflow.errors import NightflowError
 
-__all__ = ["Finished", "ProgramError", "run_bounded", "scratch_folder", "without"]
+__all__ = ["Finished", "ProgramError", "not_installed", "run_bounded", "scratch_folder", "without"]
+
+_PACKAGES = {
+    "solve-field": "astrometry.net",
+    "build-astrometry-index": "astrometry.net",
+    "scamp": "scamp",
+    "source-extractor": "source-extractor",
+}
+"""Optional programs, and what brings them on Debian and Ubuntu."""
 
 _KEPT = 4 * 2**20
 _CHUNK = 2**16
@@ -139,6 +147,13 @@ def run_bounded(
     return Finished(status=process.returncode, stdout=stdout, stderr=stderr)
 
 
+def not_installed(program: str) -> str:
+    """Return what to say of a program that is not there: where it comes from, as far as that is known."""
+    package = _PACKAGES.get(program)
+    mend = f" (Debian and Ubuntu: apt install {package})" if package else ""
+    return f"{program} is not installed: no such program on PATH{mend}"
+
+
 def without(secret: str, text: str) -> str:
     """Return a text without a secret: as it is, and as Python or JSON would quote it."""
     if not secret:
@@ -192,7 +207,7 @@ def _start(
         )
     except FileNotFoundError as error:
         if shutil.which(command[0]) is None:
-            raise ProgramError(f"{command[0]} is not installed: no such program on PATH") from error
+            raise ProgramError(not_installed(command[0])) from error
         raise ProgramError(f"{command[0]} cannot be started: {error}") from error
     except (OSError, ValueError) as error:
         raise ProgramError(f"{command[0]} cannot be started: {error}") from error

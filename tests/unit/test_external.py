@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nightflow.external import ProgramError, run_bounded, scratch_folder
+from nightflow.external import ProgramError, not_installed, run_bounded, scratch_folder
 from tests.unit.astrometry.processes import all_gone, is_reaped, program, with_stubborn_child
 
 
@@ -93,6 +93,7 @@ def test_killed_from_outside_with_its_child(tmp_path):
 def test_missing_program_and_one_that_cannot_be_started(tmp_path):
     with pytest.raises(ProgramError, match="no-such-solver is not installed"):
         run_bounded(["no-such-solver"], seconds=1.0)
+    assert not_installed("scamp").endswith("(Debian and Ubuntu: apt install scamp)")
     text = tmp_path / "text"
     text.write_text("no program")
     text.chmod(0o755)

@@ -29,7 +29,7 @@ from nightflow.astrometry.outside import (
 from nightflow.astrometry.solution import Solution, SolveRequest
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.errors import NoSolution
-from nightflow.external import Finished, run_bounded, scratch_folder
+from nightflow.external import Finished, not_installed, run_bounded, scratch_folder
 from nightflow.instruments.profile import AstrometrySettings
 
 __all__ = ["PROGRAM", "solve_field_command", "solve_with_solve_field"]
@@ -71,7 +71,7 @@ def solve_with_solve_field(
     """
     require_verifiable(request, catalogs, settings)
     if shutil.which(PROGRAM) is None:
-        raise NoSolution(f"{PROGRAM} is not installed (Debian and Ubuntu: apt install astrometry.net)")
+        raise NoSolution(not_installed(PROGRAM))
     files, damaged = usable_index_files(index_folders)
     return first_believed(
         request,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fault, fine, remark, warning
 from nightflow.errors import ConfigurationError
+from nightflow.external import not_installed
 from nightflow.pipeline.cluster import cluster_address
 from nightflow.shown_url import shown_url
 
@@ -22,10 +23,10 @@ __all__ = ["check_cluster", "check_prefect", "check_programs"]
 _PATIENCE = 3.0
 _START = "start one: prefect server start; without it the night goes on, unseen in the UI"
 _PROGRAMS = {
-    "solve-field": "the solver's own program (apt install astrometry.net)",
-    "build-astrometry-index": "for `nightflow index build` (apt install astrometry.net)",
-    "scamp": "for refined distortions (apt install scamp)",
-    "source-extractor": "as a peer in the benchmarks (apt install source-extractor)",
+    "solve-field": "the solver's own program",
+    "build-astrometry-index": "for `nightflow index build`",
+    "scamp": "for `nightflow scamp` and the rung of that name",
+    "source-extractor": "for `nightflow scamp --detections source-extractor`",
 }
 
 
@@ -74,7 +75,9 @@ def check_programs() -> Iterator[Finding]:
     """Look for the optional programs."""
     for program, purpose in _PROGRAMS.items():
         path = shutil.which(program)
-        yield fine(program, path) if path else remark(program, "not installed", f"optional, {purpose}")
+        yield (
+            fine(program, path) if path else remark(program, f"optional, {purpose}; {not_installed(program)}")
+        )
 
 
 def _asked(url: str, patience: float) -> Finding:

@@ -7,6 +7,7 @@ The pixels are calibrated and measured again, held frames too; nothing is writte
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +20,15 @@ from nightflow.astrometry.scamp.frames import ChipFrame, Together
 from nightflow.astrometry.scamp.frames import Exposure as Solved
 from nightflow.astrometry.scamp.layout import Placed, learn_layout, read_layout
 from nightflow.astrometry.scamp.offsets import Offsets
-from nightflow.astrometry.scamp.source_extractor import extract
+from nightflow.astrometry.scamp.program import PROGRAM
+from nightflow.astrometry.scamp.source_extractor import EXTRACTOR, extract
 from nightflow.astrometry.scamp.starts import middle_of
 from nightflow.astrometry.scamp.together import solve_together
 from nightflow.astrometry.solution import SolveRequest
 from nightflow.astrometry.spread import cell_size, evenly
 from nightflow.astrometry.wcs_header import wcs_from_text
 from nightflow.errors import ConfigurationError, FrameHeld, FrameRejected, NoSolution
-from nightflow.external import ProgramError, scratch_folder
+from nightflow.external import ProgramError, not_installed, scratch_folder
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import AstrometrySettings, CameraProfile
 from nightflow.pipeline.calibrate import calibrate
@@ -113,11 +115,14 @@ def solve_jointly(
     ConfigurationError
         They are no lights, or of different cameras; or the folder holds something else, or cannot be written.
     NoSolution
-        SCAMP has no answer, or no chip has what it needs; see `solve_together`.
+        A program is not installed, SCAMP has no answer, or no chip has what it needs; see `solve_together`.
     NightflowError
         By consequence, as for a reduction.
     """
     check_scamp_folder(folder)
+    for program in (PROGRAM, EXTRACTOR) if detector == "source-extractor" else (PROGRAM,):
+        if shutil.which(program) is None:
+            raise NoSolution(not_installed(program))
     profile, chips = _identified(context, exposures)
     measured, left_out = [], []
     for number, (exposure, header, frame_id) in enumerate(chips):

@@ -163,7 +163,7 @@ def test_failure_quotes_the_last_words(request_, catalogs, install):
 
 
 def test_missing_program(request_, catalogs):
-    with pytest.raises(NoSolution, match=r"is not installed .*apt install astrometry.net"):
+    with pytest.raises(NoSolution, match="no-such-solve-field is not installed"):
         solve_with_solve_field(request_, catalogs, SETTINGS, [])
 
 

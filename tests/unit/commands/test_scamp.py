@@ -298,7 +298,14 @@ def test_frames_of_a_field_together(mosaic: Observatory, tmp_path: Path) -> None
     assert not list(out.glob("combined_acat.*"))
 
 
-def test_what_cannot_be_solved_is_said(dome: Observatory, tmp_path: Path) -> None:
+def test_what_cannot_be_solved_is_said(
+    dome: Observatory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        absent = dome("scamp", lights(dome)[0])
+    assert absent.exit_code == 1
+    assert "apt install scamp" in absent.stderr
     bias = sorted(path.name for path in dome.raw.glob("*bias*"))[0]
     refused = dome("scamp", bias)
     assert refused.exit_code == 1

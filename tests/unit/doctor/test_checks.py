@@ -262,9 +262,12 @@ def test_a_cluster_is_looked_for_where_the_settings_name_one(
 
 def test_absent_programs_are_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services.shutil, "which", lambda name: "/usr/bin/scamp" if name == "scamp" else None)
-    found = {one.subject: one.level for one in check_programs()}
-    assert found["scamp"] is Level.OK
-    assert found["solve-field"] is Level.NOTE
+    found = {one.subject: one for one in check_programs()}
+    assert found["scamp"].level is Level.OK
+    assert [found[name].level for name in ("solve-field", "source-extractor")] == [Level.NOTE] * 2
+    assert found["source-extractor"].message.startswith("optional, ")
+    assert "apt install source-extractor" in found["source-extractor"].message
+    assert not found["source-extractor"].mend
 
 
 @pytest.mark.parametrize(("answer", "level"), [("yes", Level.OK), ("no", Level.WARNING), ("", Level.NOTE)])
