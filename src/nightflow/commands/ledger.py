@@ -32,6 +32,7 @@ __all__ = ["frames", "retry", "status"]
 
 _SHORT_COLUMNS = (
     "file",
+    "detector",
     "kind",
     "object",
     "filter",
@@ -44,6 +45,8 @@ _SHORT_COLUMNS = (
     "zp_origin",
     "reason",
 )
+_NO_CHIP = (None, "1")
+"""Detectors that need no telling: of a file without frames, and of a camera whose header names none."""
 
 
 def status(config: ConfigOption = None, output: FormatOption = TableFormat.TABLE) -> None:
@@ -71,7 +74,9 @@ def frames(
     if output is not TableFormat.TABLE:
         print_rows(rows, FRAME_COLUMNS, output)
         return
-    print_rows([_shortened(row) for row in rows], _SHORT_COLUMNS, output)
+    named = any(row["detector"] not in _NO_CHIP for row in rows)
+    columns = [name for name in _SHORT_COLUMNS if named or name != "detector"]
+    print_rows([_shortened(row) for row in rows], columns, output)
 
 
 def _shortened(row: dict[str, Any]) -> dict[str, Any]:

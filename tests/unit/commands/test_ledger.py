@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from nightflow.commands import common, ledger
 from tests.unit.commands.conftest import CALIBRATIONS, LIGHTS, NIGHT, Observatory
 
 pytestmark = pytest.mark.xdist_group("commands")
@@ -120,6 +121,22 @@ def test_frames_as_a_table_names_each_file(reduced: Observatory) -> None:
     table = reduced("frames").stdout
     assert table.count("verifi") == LIGHTS
     assert table.count(NIGHT) == LIGHTS + CALIBRATIONS
+
+
+def test_chips_of_a_file_are_told_apart(reduced: Observatory, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "detector" not in reduced("frames").stdout
+    rows = [
+        dict.fromkeys(PUBLISHED)
+        | {"path": "/raw/light.fits", "detector": chip, "kind": "light", "object": "M 67", "night": NIGHT}
+        | {"state": "held", "reason": "fewer than 8 catalogue stars within 0.33 deg", "wcs_quality": "none"}
+        for chip in ("CCD1", "CCD2")
+    ]
+    monkeypatch.setattr(ledger, "frame_rows", lambda *_: rows)
+    monkeypatch.setattr(common.console, "width", 80)
+    table = reduced("frames").stdout
+    for chip in ("CCD1", "CCD2"):
+        assert f"light.fits {chip} light M 67: fewer than 8" in table
+        assert table.count(chip) == 2
 
 
 def test_status_as_json(reduced: Observatory) -> None:
