@@ -35,6 +35,10 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
 
 def test_the_file_that_init_writes_says_the_defaults(tmp_path: Path) -> None:
     assert load_settings(written(tmp_path, SETTINGS_TEXT)) == load_settings(written(tmp_path))
+    without = SETTINGS_TEXT.replace("products = true", "products = false")
+    settings = load_settings(written(tmp_path, without))
+    assert not settings.run.products
+    assert not settings.watch.products
 
 
 class TestWhichFile:

@@ -31,11 +31,13 @@ cameras = "cameras"          # camera profiles of your own
 
 [run]
 missing_calibration = "warn" # or "hold"
+products = true              # false: no reduced frames and thumbnails, only rows of the store
 
 [watch]
 folders = ["incoming"]
 missing_calibration = "hold" # or "warn"
 workers = 1                  # exposures reduced at the same time
+products = true              # as for [run]
 
 [prefect]
 enabled = true

@@ -263,7 +263,7 @@ def test_without_products_those_of_an_older_version_stay_as_they_were(dome: Obse
     light = lights(dome)[1]
     spoil(dome, light)
     settings = dome.root / "nightflow.toml"
-    settings.write_text(settings.read_text().replace("[run]\n", "[run]\nproducts = false\n"))
+    settings.write_text(settings.read_text().replace("products = true", "products = false", 1))
     files = {path: path.read_bytes() for path in dome.products.glob(f"{Path(light).stem}-*")}
     assert len(files) == 4
     done = dome("scamp", light, "--update", "--format", "json")
