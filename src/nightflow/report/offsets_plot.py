@@ -28,7 +28,9 @@ _BOXES = 3
 _FEWEST_FOR_ARROW = 3
 _ARROWS_LENGTH = 0.06
 """Of an arrow as long as the stars scatter, in units of the field."""
-_LONGEST_TITLE = 60
+_LONGEST_TITLE = 90
+_MARGIN = 0.12
+"""Inches."""
 
 
 def offsets_png(offsets: Sequence[Offsets], title: str) -> bytes:
@@ -48,11 +50,12 @@ def offsets_png(offsets: Sequence[Offsets], title: str) -> bytes:
 
 def draw_offsets(offsets: Sequence[Offsets], title: str) -> Figure:
     """Return the figure that `offsets_png` writes."""
-    figure = Figure(figsize=(12.0, 5.6), layout="constrained")
+    figure = Figure(figsize=(12.0, 6.0))
+    figure.set_layout_engine("constrained", w_pad=_MARGIN, h_pad=_MARGIN)
     FigureCanvasAgg(figure)
     cloud, field = figure.subplots(1, 2, width_ratios=(1.0, 1.15))
     shown = [one for one in offsets if len(one)]
-    figure.suptitle(title[:_LONGEST_TITLE].replace("$", r"\$"))
+    figure.suptitle(title[:_LONGEST_TITLE], parse_math=False)
     if not shown:
         cloud.set_title("no chip was solved")
         return figure
@@ -109,8 +112,9 @@ def _draw_field(axes: Axes, offsets: Sequence[Offsets], sigma: float) -> None:
     drawn = axes.quiver(
         *arrows.T, angles="xy", scale_units="xy", scale=per_mas, color=_FITTED, width=0.004, zorder=3
     )
-    axes.quiverkey(drawn, 0.82, 1.03, sigma, f"{sigma:.1f} mas", labelpos="E", fontproperties={"size": 8})
-    axes.set_aspect("equal")
+    axes.quiverkey(drawn, 0.82, 1.025, sigma, f"{sigma:.1f} mas", labelpos="E", fontproperties={"size": 8})
+    # the axes keep their size, whatever the field's shape: room for the key beside the title
+    axes.set_aspect("equal", adjustable="datalim")
     axes.invert_xaxis()
     axes.set_xlabel("East of the middle (arcmin)")
     axes.set_ylabel("North of the middle (arcmin)")

@@ -20,10 +20,12 @@ _BLUE, _ORANGE = "#0072B2", "#D55E00"
 _DPI = 110
 _ARROW = 0.09
 """Length of the arrow of the key, in units of the frame's larger side."""
+_KEY_ABOVE = 0.022
+"""Of the key above the map, in units of the map's larger side."""
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _BINS = 6
 _FEWEST_IN_BIN = 3
-_LONGEST = 60
+_LONGEST = 100
 
 
 def residual_png(frame: FrameResiduals) -> bytes:
@@ -44,7 +46,8 @@ def draw_residuals(frame: FrameResiduals) -> Figure:
     _draw_against(panels["B"], frame.mag, frame.radial, "Catalogue magnitude")
     _draw_against(panels["C"], radius, frame.radial, "Distance from the middle (1: corner)")
     panels["C"].set_xlim(0.0, 1.0)
-    panels["A"].set_title(_plain(frame.title), fontsize="medium", parse_math=False)
+    panels["A"].set_title("residuals", fontsize="small", loc="left")
+    figure.suptitle(_plain(frame.title), fontsize="medium", parse_math=False)
     caption = "   ".join(f"{name} {value}" for name, value in frame.facts.items())
     figure.supxlabel(caption, fontsize="small", parse_math=False)
     return figure
@@ -72,7 +75,9 @@ def _draw_arrows(axes: Axes, frame: FrameResiduals) -> None:
         color=_BLUE, width=0.0025, headwidth=4, pivot="tail",
     )  # fmt: skip
     axes.plot(frame.x, frame.y, ".", markersize=2.0, color="#444444")
-    axes.quiverkey(arrows, 0.88, 1.03, key / frame.scale, f'{key:g}"', labelpos="E", coordinates="axes")
+    ny, nx = frame.shape
+    above = 1.0 + _KEY_ABOVE * max(1.0, nx / ny)
+    axes.quiverkey(arrows, 0.91, above, key / frame.scale, f'{key:g}"', labelpos="E", coordinates="axes")
 
 
 def _corners(nx: int, ny: int) -> list[tuple[float, float, str, str]]:
