@@ -48,8 +48,14 @@ def reference_stars(
         if len(stars) >= minimum:
             return stars.at_epoch(request.epoch)
         found.append(f"{name} has {len(stars)}")
-    known = ", ".join(found) or f"of {len(catalogs.names())} catalogues none covers it"
+    names = catalogs.names()
+    if not names:
+        known, wanted = "there is no catalogue", "one"
+    elif len(names) == 1:
+        known, wanted = f"{names[0]}, the only catalogue, does not cover it", "a deeper or wider one"
+    else:
+        known, wanted = f"none of {len(names)} catalogues covers it", "a deeper or wider one"
     raise NoSolution(
         f"fewer than {minimum} catalogue stars within {radius:.2f} deg of ra {ra:.4f} dec {dec:.4f} "
-        f"({known}); import a deeper or wider catalogue with `nightflow catalog import`"
+        f"({', '.join(found) or known}); import {wanted} with `nightflow catalog import`"
     )

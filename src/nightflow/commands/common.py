@@ -38,6 +38,7 @@ __all__ = [
     "check_named",
     "console",
     "fail",
+    "finish_commands",
     "named_nights",
     "note",
     "one_missing",
@@ -131,6 +132,11 @@ def named_nights(nights: Sequence[str]) -> str:
     if len(nights) <= _NAMED:
         return f"it has {', '.join(nights)}"
     return f"it has {len(nights)} nights from {nights[0]} to {nights[-1]}, the last {', '.join(nights[-3:])}"
+
+
+def finish_commands(nights: Sequence[str]) -> str:
+    """Return the commands that conclude some nights, to be copied."""
+    return ", ".join(f"`nightflow finish {night}`" for night in nights)
 
 
 def one_missing(ra: float | None, dec: float | None) -> str:

@@ -19,6 +19,7 @@ from nightflow.commands.common import (
     batch_reducer,
     console,
     fail,
+    finish_commands,
     named_nights,
     note,
     say,
@@ -210,8 +211,7 @@ def _next_step(reducer: Reducer, report: RunReport) -> str:
     if not reduced:
         return ""
     if len(reduced) <= _FEW_NIGHTS:
-        commands = ", ".join(f"`nightflow finish {night}`" for night in reduced)
-        return f"reduced frames of {', '.join(reduced)}; next: {commands}"
+        return f"reduced frames of {', '.join(reduced)}; next: {finish_commands(reduced)}"
     span = f"{len(reduced)} nights, {reduced[0]} to {reduced[-1]}"
     return f"reduced frames of {span}; next: `nightflow finish NIGHT` for each"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from nightflow.commands.common import (
     check_named,
     console,
     fail,
+    finish_commands,
     note,
     only_exposure,
     open_store,
@@ -29,8 +31,10 @@ from nightflow.config import Settings
 from nightflow.pipeline.joint_solution import Joint, learned_layout, solve_jointly
 from nightflow.pipeline.joint_update import Update, update_store
 from nightflow.pipeline.reducer import Reducer
+from nightflow.store.database import Database
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Exposure
+from nightflow.store.overview import nights
 
 __all__ = ["scamp"]
 
@@ -100,6 +104,7 @@ def scamp(
                 layout = learned_layout(joint)
                 write_named(learn, lambda path: write_layout(path, layout))
             updated = _updated(reducer, joint) if update else None
+            changed = _changed(database, joint, updated)
         except OSError as error:
             fail(f"{error.filename or 'a file'}: cannot be written: {error.strerror or error}")
         finally:
@@ -109,7 +114,7 @@ def scamp(
         for row, standing in zip(rows, updated.standings, strict=True):
             row |= {"in_store": standing.backend or "none", "reason": standing.reason}
     print_rows(rows, _COLUMNS, output)
-    _tell(joint, updated)
+    _tell(joint, updated, changed)
 
 
 def _updated(reducer: Reducer, joint: Joint) -> Update:
@@ -117,7 +122,14 @@ def _updated(reducer: Reducer, joint: Joint) -> Update:
         return update_store(reducer, joint)
 
 
-def _folder(settings: Settings, exposure: Exposure, database: Any) -> Path:
+def _changed(database: Database, joint: Joint, updated: Update | None) -> list[str]:
+    """Return the nights of which a chip has a new WCS in the store."""
+    standings = () if updated is None else updated.standings
+    taken = [frame for frame, standing in zip(joint.frames, standings, strict=False) if standing.taken]
+    return nights(database, [exposure for exposure, _ in taken])
+
+
+def _folder(settings: Settings, exposure: Exposure, database: Database) -> Path:
     frames = frames_of(database, exposure.id or 0)
     night = next((frame.night for frame in frames if frame.night), "undated")
     return settings.resolve(settings.paths.products) / night / f"scamp-{exposure.id}"
@@ -146,19 +158,23 @@ def _row(path: Path, answer: ChipAnswer) -> dict[str, Any]:
     }
 
 
-def _tell(joint: Joint, updated: Update | None) -> None:
+def _tell(joint: Joint, updated: Update | None, changed: Sequence[str]) -> None:
     for line in joint.left_out:
         note(f"not measured: {line}")
     refused = [answer for answer in joint.together.answers if answer.solution is None]
     solved = len(joint.together.answers) - len(refused)
-    note(f"{solved} chips verified, {len(refused)} refused; distortion of degree {joint.together.degree}")
+    note(f"{_chips(solved)} verified, {len(refused)} refused; distortion of degree {joint.together.degree}")
     if joint.together.stopped:
         note(joint.together.stopped)
     note(f"files in {joint.files[0].parent}")
     if updated is not None:
         taken = sum(standing.taken for standing in updated.standings)
-        note(f"{taken} chips have the new WCS in the store, {len(updated.products)} in their reduced frames")
-        if taken:
-            note("`nightflow finish NIGHT` puts the sources of the night where these say")
+        note(f"new WCS: {_chips(taken)} in the store, {len(updated.products)} in reduced frames")
+    if changed:
+        note(f"next: {finish_commands(changed)}, which puts the night's sources where the new WCS says")
     if refused or joint.left_out:
         raise typer.Exit(1)
+
+
+def _chips(number: int) -> str:
+    return "1 chip" if number == 1 else f"{number} chips"

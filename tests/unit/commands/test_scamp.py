@@ -269,7 +269,8 @@ def test_without_products_those_of_an_older_version_stay_as_they_were(dome: Obse
     done = dome("scamp", light, "--update", "--format", "json")
     assert done.exit_code == 0, done.output
     assert [row["in_store"] for row in json.loads(done.stdout)] == ["scamp"] * 2
-    assert "2 chips have the new WCS in the store, 0 in their reduced frames" in done.stderr
+    assert f"next: `nightflow finish {NIGHT}`, which" in done.stderr
+    assert "new WCS: 2 chips in the store, 0 in reduced frames" in done.stderr
     assert {path: path.read_bytes() for path in files} == files
 
 
