@@ -29,7 +29,7 @@ from nightflow.commands.common import (
 from nightflow.commands.signals import exit_on_signals
 from nightflow.config import Settings
 from nightflow.pipeline.joint_solution import Joint, learned_layout, solve_jointly
-from nightflow.pipeline.joint_update import Update, update_store
+from nightflow.pipeline.joint_update import Update, compare_with_store, update_store
 from nightflow.pipeline.reducer import Reducer
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of
@@ -103,16 +103,15 @@ def scamp(
             if learn is not None:
                 layout = learned_layout(joint)
                 write_named(learn, lambda path: write_layout(path, layout))
-            updated = _updated(reducer, joint) if update else None
+            updated = _updated(reducer, joint) if update else _compared(reducer, joint)
             changed = _changed(database, joint, updated)
         except OSError as error:
             fail(f"{error.filename or 'a file'}: cannot be written: {error.strerror or error}")
         finally:
             reducer.database.close()
     rows = [_row(path, answer) for path, answer in zip(joint.paths, joint.together.answers, strict=True)]
-    if updated is not None:
-        for row, standing in zip(rows, updated.standings, strict=True):
-            row |= {"in_store": standing.backend or "none", "reason": standing.reason}
+    for row, standing in zip(rows, updated.standings, strict=True):
+        row |= {"in_store": standing.backend or "none", "reason": standing.reason}
     print_rows(rows, _COLUMNS, output)
     _tell(joint, updated, changed)
 
@@ -122,10 +121,14 @@ def _updated(reducer: Reducer, joint: Joint) -> Update:
         return update_store(reducer, joint)
 
 
-def _changed(database: Database, joint: Joint, updated: Update | None) -> list[str]:
+def _compared(reducer: Reducer, joint: Joint) -> Update:
+    return Update(standings=compare_with_store(reducer, joint), products=())
+
+
+def _changed(database: Database, joint: Joint, updated: Update) -> list[str]:
     """Return the nights of which a chip has a new WCS in the store."""
-    standings = () if updated is None else updated.standings
-    taken = [frame for frame, standing in zip(joint.frames, standings, strict=False) if standing.taken]
+    frames = zip(joint.frames, updated.standings, strict=True)
+    taken = [frame for frame, standing in frames if standing.taken]
     return nights(database, [exposure for exposure, _ in taken])
 
 
@@ -158,7 +161,7 @@ def _row(path: Path, answer: ChipAnswer) -> dict[str, Any]:
     }
 
 
-def _tell(joint: Joint, updated: Update | None, changed: Sequence[str]) -> None:
+def _tell(joint: Joint, updated: Update, changed: Sequence[str]) -> None:
     for line in joint.left_out:
         note(f"not measured: {line}")
     refused = [answer for answer in joint.together.answers if answer.solution is None]
@@ -167,9 +170,14 @@ def _tell(joint: Joint, updated: Update | None, changed: Sequence[str]) -> None:
     if joint.together.stopped:
         note(joint.together.stopped)
     note(f"files in {joint.files[0].parent}")
-    if updated is not None:
-        taken = sum(standing.taken for standing in updated.standings)
+    taken = sum(standing.taken for standing in updated.standings)
+    better = sum(standing.better for standing in updated.standings)
+    if taken:
         note(f"new WCS: {_chips(taken)} in the store, {len(updated.products)} in reduced frames")
+    elif better:
+        note(f"{_chips(better)} would gain: `--update` takes that into the store")
+    else:
+        note("no chip would gain: the store stays as it is")
     if changed:
         note(f"next: {finish_commands(changed)}, which puts the night's sources where the new WCS says")
     if refused or joint.left_out:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nightflow.astrometry.scamp.frames import ChipAnswer
 from nightflow.astrometry.scamp.offsets import Offsets
-from nightflow.astrometry.scamp.refinement import objection
+from nightflow.astrometry.scamp.refinement import compared
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.astrometry.wcs_header import wcs_from_text, wcs_to_text
 from nightflow.pipeline.joint_solution import Joint
@@ -24,26 +24,29 @@ from nightflow.products.scamp_folder import quality_cards
 from nightflow.store.models import Reduction
 from nightflow.store.overview import current_reduction
 
-__all__ = ["Standing", "Update", "update_store"]
+__all__ = ["Standing", "Update", "compare_with_store", "update_store"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Which WCS a chip has in the store now.
+    """Which WCS a chip has in the store.
 
     Attributes
     ----------
     backend : str
         What found it: "scamp" for a joint solution; "" without a WCS.
     taken : bool
-        Whether it is the joint solution.
+        Whether the joint solution was taken just now.
+    better : bool
+        Whether the joint solution is better than what there was before.
     reason : str
-        Why it is another one; "" where it is not.
+        Why it is, or why the other one stands.
     """
 
     backend: str
     taken: bool
-    reason: str = ""
+    better: bool
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +76,26 @@ class _Chip:
     frame_id: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    better: bool
+    reason: str
+
+
+def compare_with_store(reducer: Reducer, joint: Joint) -> tuple[Standing, ...]:
+    """Return what `update_store` would do with each chip; nothing is changed."""
+    return tuple(
+        Standing(backend=_backend(reducer, chip), taken=False, better=verdict.better, reason=verdict.reason)
+        for chip in _chips(joint)
+        for verdict in [_verdict(reducer, joint, chip)]
+    )
+
+
 def update_store(reducer: Reducer, joint: Joint) -> Update:
     """Reduce chips again that have a better WCS together than by themselves, and with that.
 
     A verified WCS stands unless the joint one is clearly better on stars that SCAMP was not given, and no
-    worse in the corners, see `nightflow.astrometry.scamp.refinement.objection`. One whose distortion was lent
+    worse in the corners, see `nightflow.astrometry.scamp.refinement.compared`. One whose distortion was lent
     by other frames stands: SCAMP knows that of these frames only. So does all of an exposure that has to be
     reduced again for other reasons: its chips would be of two plans.
 
@@ -87,10 +105,13 @@ def update_store(reducer: Reducer, joint: Joint) -> Update:
         A reduced frame cannot be read or written.
     """
     chips = _chips(joint)
-    objections = [_objection_to(reducer, joint, chip) for chip in chips]
-    better = [chip for chip, said in zip(chips, objections, strict=True) if not said]
-    written = _reduce_again(reducer, better)
-    standings = tuple(_standing(reducer, chip, said) for chip, said in zip(chips, objections, strict=True))
+    verdicts = [_verdict(reducer, joint, chip) for chip in chips]
+    written = _reduce_again(
+        reducer, [chip for chip, verdict in zip(chips, verdicts, strict=True) if verdict.better]
+    )
+    standings = tuple(
+        _standing(reducer, chip, verdict) for chip, verdict in zip(chips, verdicts, strict=True)
+    )
     products = []
     for chip, standing in zip(chips, standings, strict=True):
         path = written.get(chip.frame_id)
@@ -110,18 +131,20 @@ def _chips(joint: Joint) -> list[_Chip]:
     ]
 
 
-def _objection_to(reducer: Reducer, joint: Joint, chip: _Chip) -> str:
-    """Return why a chip keeps the WCS that it has; "" where the joint one is better."""
+def _verdict(reducer: Reducer, joint: Joint, chip: _Chip) -> _Verdict:
+    """Return whether the joint WCS of a chip is better than the one that it has, and why."""
     if chip.answer.solution is None:
-        return chip.answer.reason
+        return _Verdict(better=False, reason=chip.answer.reason)
     if not is_unchanged(reducer, chip.exposure_id):
-        return "settings, masters or catalogues are not those of its reduction: `nightflow run` it first"
+        said = "settings, masters or catalogues are not those of its reduction: `nightflow run` it first"
+        return _Verdict(better=False, reason=said)
     reduction = current_reduction(reducer.database, chip.frame_id)
     if reduction is None or reduction.wcs_quality != Quality.VERIFIED:
-        return ""
+        return _Verdict(better=True, reason="it had no verified WCS")
+    stands = f"{reduction.wcs_backend} stands"
     if reduction.wcs_distortion:
-        return f"other frames lent their distortion: {reduction.wcs_backend} stands"
-    said = objection(
+        return _Verdict(better=False, reason=f"other frames lent their distortion: {stands}")
+    comparison = compared(
         wcs_from_text(reduction.wcs),
         _corner_error(reduction),
         chip.answer,
@@ -129,7 +152,10 @@ def _objection_to(reducer: Reducer, joint: Joint, chip: _Chip) -> str:
         joint.together.stars,
         joint.settings,
     )
-    return f"{said}: {reduction.wcs_backend} stands" if said else ""
+    if comparison.objection:
+        return _Verdict(better=False, reason=f"{comparison.objection}: {stands}")
+    gain = f'{comparison.after_arcsec:.3f}" instead of {comparison.before_arcsec:.3f}"'
+    return _Verdict(better=True, reason=f"stars that SCAMP was not given: {gain} by {reduction.wcs_backend}")
 
 
 def _corner_error(reduction: Reduction) -> float:
@@ -159,15 +185,20 @@ def _reduce_again(reducer: Reducer, better: list[_Chip]) -> dict[int, Path]:
     return written
 
 
-def _standing(reducer: Reducer, chip: _Chip, said: str) -> Standing:
+def _standing(reducer: Reducer, chip: _Chip, verdict: _Verdict) -> Standing:
+    backend = _backend(reducer, chip)
+    if not verdict.better:
+        return Standing(backend=backend, taken=False, better=False, reason=verdict.reason)
     reduction = current_reduction(reducer.database, chip.frame_id)
-    backend = (reduction.wcs_backend or "") if reduction is not None else ""
-    if said:
-        return Standing(backend=backend, taken=False, reason=said)
     if reduction is None or reduction.wcs != wcs_to_text(_solution(chip).wcs):
         reason = "it was not reduced again: `nightflow frames` says why, or another process has it"
-        return Standing(backend=backend, taken=False, reason=reason)
-    return Standing(backend=backend, taken=True)
+        return Standing(backend=backend, taken=False, better=True, reason=reason)
+    return Standing(backend=backend, taken=True, better=True, reason=verdict.reason)
+
+
+def _backend(reducer: Reducer, chip: _Chip) -> str:
+    reduction = current_reduction(reducer.database, chip.frame_id)
+    return (reduction.wcs_backend or "") if reduction is not None else ""
 
 
 def _say_in_product(reducer: Reducer, chip: _Chip, path: Path, degree: int) -> None:

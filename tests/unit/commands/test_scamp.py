@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -132,9 +133,18 @@ def test_a_better_wcs_goes_into_the_store(dome: Observatory) -> None:
     products = sorted(dome.products.glob(f"{Path(light).stem}-*.fits"))
     assert len(products) == 2
     pixels = [fits.getdata(path, ext=("UNCERT", 1)).copy() for path in products]
+    stood = reductions(dome, light)
+    looked = dome("scamp", light, "--format", "json")
+    assert looked.exit_code == 0, looked.output
+    assert "2 chips would gain: `--update` takes that into the store" in looked.stderr
+    assert reductions(dome, light) == stood
     done = dome("scamp", light, "--update", "--learn", str(dome.root / "cameras.ahead"), "--format", "json")
     assert done.exit_code == 0, done.output
-    assert [(row["in_store"], row["reason"]) for row in json.loads(done.stdout)] == [("scamp", "")] * 2
+    for row, seen, old in zip(json.loads(done.stdout), json.loads(looked.stdout), stood, strict=True):
+        assert (row["in_store"], seen["in_store"]) == ("scamp", old.wcs_backend)
+        assert row["reason"] == seen["reason"]
+        after, before = map(float, re.findall(r'([0-9.]+)"', row["reason"]))
+        assert 0.0 < after < before < 6.0
     for path, before in zip(products, pixels, strict=True):
         with fits.open(path, checksum=True) as hdus:
             header = hdus[0].header
@@ -219,7 +229,7 @@ def test_a_chip_that_the_ladder_cannot_solve_gets_a_wcs(
     done = dome("scamp", *lights(dome), "--update", "--format", "json")
     assert done.exit_code == 0, done.output
     (row,) = (row for row in json.loads(done.stdout) if row["in_store"] == "scamp")
-    assert (row["path"], row["detector"], row["reason"]) == (light, "CCD2", "")
+    assert (row["path"], row["detector"], row["reason"]) == (light, "CCD2", "it had no verified WCS")
     chips = reductions(dome, light)
     new = chips[-1]
     assert (new.current, new.wcs_backend, new.wcs_quality) == (True, "scamp", "verified")
@@ -242,7 +252,8 @@ def test_a_neighbour_keeps_the_wcs_that_only_scamp_could_say(
     done = dome("scamp", *lights(dome), "--update", "--format", "json")
     assert done.exit_code == 0, done.output
     rows = {row["detector"]: row for row in json.loads(done.stdout) if row["path"] == light}
-    assert (rows["CCD1"]["in_store"], rows["CCD1"]["reason"]) == ("scamp", "")
+    assert rows["CCD1"]["in_store"] == "scamp"
+    assert rows["CCD1"]["reason"].startswith("stars that SCAMP was not given: ")
     assert reductions(dome, light)[-1] == joint
 
 

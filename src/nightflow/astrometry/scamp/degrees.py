@@ -20,7 +20,7 @@ from nightflow.catalogs.stars import ReferenceStars
 from nightflow.errors import NoSolution
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["best_of", "central_plate", "left_out_residuals", "residuals_of_others"]
+__all__ = ["best_of", "central_plate", "comparable", "left_out_residuals", "residuals_of_others"]
 
 Array = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def best_of(residuals: Sequence[Array]) -> int:
     residuals : sequence of ndarray, shape (n,)
         Of each solution, star by star; inf where it brings no catalogue star near.
     """
-    table = _comparable(np.stack(residuals))
+    table = comparable(residuals)
     count = table.shape[1]
     best = 0
     for number, one in enumerate(table):
@@ -54,8 +54,14 @@ def best_of(residuals: Sequence[Array]) -> int:
     return best
 
 
-def _comparable(table: Array) -> Array:
-    """Return the columns of stars that some solution explains; what another loses counts as far off."""
+def comparable(residuals: Sequence[Array]) -> Array:
+    """Return the residuals of the stars that some solution explains; what another loses counts as far off.
+
+    Returns
+    -------
+    ndarray, shape (number of solutions, number of those stars)
+    """
+    table = np.stack(residuals)
     nearest = table.min(axis=0, initial=np.inf)
     table, nearest = table[:, np.isfinite(nearest)], nearest[np.isfinite(nearest)]
     if not nearest.size:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 from astropy.wcs import WCS
 
 from nightflow.astrometry.accept import WALL_OVER_CPU
-from nightflow.astrometry.scamp.degrees import best_of, central_plate, residuals_of_others
+from nightflow.astrometry.scamp.degrees import (
+    best_of,
+    central_plate,
+    comparable,
+    residuals_of_others,
+)
 from nightflow.astrometry.scamp.frames import ChipAnswer, ChipFrame, Exposure, Together
 from nightflow.astrometry.scamp.together import solve_together
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
@@ -18,7 +24,24 @@ from nightflow.errors import NoSolution
 from nightflow.external import ProgramError, scratch_folder
 from nightflow.instruments.profile import AstrometrySettings
 
-__all__ = ["objection", "refined"]
+__all__ = ["Comparison", "compared", "refined"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A verified WCS beside SCAMP's answer.
+
+    Attributes
+    ----------
+    before_arcsec, after_arcsec : float
+        Radial rms about the one and the other of the same stars, which SCAMP was not given.
+    objection : str
+        What speaks against SCAMP's; "" where nothing does.
+    """
+
+    before_arcsec: float
+    after_arcsec: float
+    objection: str
 
 
 def refined(
@@ -47,9 +70,9 @@ def refined(
     if found is None:
         return _as_it_was(solution, answer.reason)
     if solution.quality is Quality.VERIFIED:
-        said = objection(solution.wcs, _corner_error(solution), answer, request, together.stars, settings)
-        if said:
-            return _as_it_was(solution, f"{said}: {solution.backend} stands")
+        said = compared(solution.wcs, _corner_error(solution), answer, request, together.stars, settings)
+        if said.objection:
+            return _as_it_was(solution, f"{said.objection}: {solution.backend} stands")
     return replace(found, warnings=solution.warnings)
 
 
@@ -57,15 +80,15 @@ def _as_it_was(solution: Solution, why: str) -> Solution:
     return replace(solution, warnings=(*solution.warnings, f"scamp: {why}"))
 
 
-def objection(
+def compared(
     wcs: WCS,
     corner_error: float,
     answer: ChipAnswer,
     request: SolveRequest,
     stars: ReferenceStars,
     settings: AstrometrySettings,
-) -> str:
-    """Return what speaks against SCAMP's answer in place of a verified WCS; "" where nothing does.
+) -> Comparison:
+    """Return how SCAMP's answer does in place of a verified WCS.
 
     Parameters
     ----------
@@ -87,12 +110,15 @@ def objection(
         residuals_of_others(central_plate(one, request.shape), request, answer.used, stars, settings)
         for one in (wcs, answer.solution.wcs)
     ]
+    before, after = (float(np.sqrt(np.mean(one**2))) for one in comparable(residuals))
+    comparison = Comparison(before_arcsec=before, after_arcsec=after, objection="")
     if best_of(residuals) == 0:
-        return "no clear gain on the stars it was not given"
-    after = _corner_error(answer.solution)
-    if not after <= corner_error:
-        return f'corners would be good to {after:.3f}" instead of {corner_error:.3f}"'
-    return ""
+        return replace(comparison, objection="no clear gain on the stars it was not given")
+    corner = _corner_error(answer.solution)
+    if not corner <= corner_error:
+        said = f'corners would be good to {corner:.3f}" instead of {corner_error:.3f}"'
+        return replace(comparison, objection=said)
+    return comparison
 
 
 def _corner_error(solution: Solution) -> float:
