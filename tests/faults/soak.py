@@ -71,7 +71,7 @@ class Soak:
         self.sites.append(Site(self.root, self.night, *arguments, **options))
         return self.sites[-1]
 
-    def conclude(self, site: Site, count: int = 1, but: tuple[str, ...] = ()) -> None:
+    def check_night(self, site: Site, count: int = 1, but: tuple[str, ...] = ()) -> None:
         """Let the night come to its end, and compare it; the last thing that a test does."""
         self.outcome.count = count
         frames = site.frames("bias", "dark", "flat", "light")

@@ -62,7 +62,7 @@ def test_service_killed_at_random(soak: Soak) -> None:
     for (reason,) in site.query("SELECT reason FROM exposure WHERE state = 'failed'"):
         assert "`nightflow retry` tries it again" in reason
     site.command("retry", "--state", "failed")
-    soak.conclude(site, count=kills)
+    soak.check_night(site, count=kills)
 
 
 @pytest.mark.fault("worker killed at each step")
@@ -74,7 +74,7 @@ def test_worker_killed_at_each_step(soak: Soak) -> None:
     site.start()
     site.deliver(*site.frames("bias", "dark", "flat", "light"))
     wait_until(lambda: all(map(site.struck, strikes)), PATIENCE, "a worker to be killed at each step")
-    soak.conclude(site, count=len(strikes))
+    soak.check_night(site, count=len(strikes))
 
 
 @pytest.mark.fault("worker hung")
@@ -92,7 +92,7 @@ def test_worker_hung(soak: Soak) -> None:
             os.kill(worker, signal.SIGSTOP)
         site.tells("the limit is 20 s", times=number + 1)
     coming.join()
-    soak.conclude(site, count=times)
+    soak.check_night(site, count=times)
 
 
 @pytest.mark.fault("out of memory in a worker")
@@ -112,7 +112,7 @@ def test_out_of_memory(soak: Soak) -> None:
             site.tells("was killed by SIGKILL (out of memory? see dmesg); the exposure is", times=number + 1)
             wait_until(site.workers, PATIENCE, "another worker")
         site.deliver(*lights)
-        soak.conclude(site, count=times)
+        soak.check_night(site, count=times)
 
 
 @contextmanager
@@ -164,4 +164,4 @@ def test_solver_hung(soak: Soak) -> None:
     )
     left = subprocess.run(["pgrep", "-f", "sleep 86399"], capture_output=True, text=True, check=False)
     assert left.stdout.split() == [], "what hung is there still"
-    soak.conclude(site, count=times)
+    soak.check_night(site, count=times)

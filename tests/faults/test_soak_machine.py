@@ -38,7 +38,7 @@ def test_clock_stepped(soak: Soak) -> None:
     time.sleep(10)
     clock.set(0)
     coming.join()
-    soak.conclude(site, count=5)
+    soak.check_night(site, count=5)
 
 
 @pytest.mark.fault("many files at once")
@@ -47,7 +47,7 @@ def test_five_thousand_files_at_once(soak: Soak) -> None:
     site.start()
     site.deliver(*site.frames("bias", "dark", "flat", "light"))
     deliver_burst(site, number)
-    soak.conclude(site, count=number)
+    soak.check_night(site, count=number)
 
 
 @pytest.mark.fault("inotify overflow")
@@ -60,7 +60,7 @@ def test_events_overflow_again_and_again(soak: Soak) -> None:
     for light in lights[:times]:
         events_overflow(site, light)
     site.deliver(*lights[times:])
-    soak.conclude(site, count=times)
+    soak.check_night(site, count=times)
 
 
 @pytest.mark.fault("folder unmounted and mounted again")
@@ -85,4 +85,4 @@ def test_card_pulled_again_and_again(soak: Soak) -> None:
     assert insert(content, site.card)
     site.tells(told, times=2 * len(lights) + 1)
     site.command("retry", "--state", "held")
-    soak.conclude(site, count=len(lights))
+    soak.check_night(site, count=len(lights))

@@ -36,7 +36,7 @@ def test_server_never_there(soak: Soak) -> None:
     site = under(f"http://127.0.0.1:{free_port()}/api", soak)
     site.start()
     deliver_slowly(site, 0.5).join()
-    soak.conclude(site)
+    soak.check_night(site)
 
 
 @pytest.mark.fault("Prefect server killed before a run")
@@ -94,7 +94,7 @@ def come_back(site: Site, server: Server, soak: Soak) -> None:
     wait_until(lambda: not open_runs(server), PATIENCE, "all runs to be closed")
     shown = {run["name"].split()[0] for run in server.find("flow_runs", deployments=LIVE)}
     assert last[-1].name in shown
-    soak.conclude(site)
+    soak.check_night(site)
 
 
 def runs_of(site: Site, server: Server, **filters: object) -> list[dict[str, str]]:
@@ -133,7 +133,7 @@ def test_catalogue_service_hung(soak: Soak) -> None:
     assert told.returncode == 1
     assert "no answer in 5 s" in " ".join(told.stderr.split()), told.stderr
     coming.join()
-    soak.conclude(site)
+    soak.check_night(site)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def test_database_locked_for_longer_than_anybody_waits(soak: Soak) -> None:
     site.tells("the store is back")
     coming.join()
     assert site.log.count("the store is away") <= 2, "said at every attempt"
-    soak.conclude(site)
+    soak.check_night(site)
 
 
 # Here, not in the service, some connections of the time of the outage are closed by the collector alone.
@@ -69,7 +69,7 @@ def test_database_gone_for_a_minute(soak: Soak, empty_postgres: str) -> None:
     second = site.command("watch", check=False)
     assert (second.returncode, "another `nightflow watch`" in second.stderr) == (1, True)
     coming.join()
-    soak.conclude(site)
+    soak.check_night(site)
 
 
 def allow(url: str, *, connections: bool) -> None:
@@ -98,7 +98,7 @@ def test_postgres_restarted(soak: Soak, own_postgres: Any) -> None:
         own_postgres.ensure_postgres_running()
         site.tells("lock taken again", times=number + 1)
     coming.join()
-    soak.conclude(site, count=times)
+    soak.check_night(site, count=times)
 
 
 @pytest.mark.fault("disk full")
@@ -116,7 +116,7 @@ def test_disk_full(soak: Soak) -> None:
         (disk / "somebody's").unlink()
         site.tells("the store is back")
         coming.join()
-        soak.conclude(site)
+        soak.check_night(site)
 
 
 def fill(file: Path) -> None:
