@@ -56,14 +56,14 @@ def write_products(work: Work, context: Context) -> dict[str, str]:
     Returns
     -------
     dict
-        "reduced", "thumbnail" and, where asked for, "residuals" -> path; empty where nothing could be
-        written.
+        "reduced", "thumbnail" and, where asked for, "residuals" -> path, of what was written.
     """
     if work.frame is None or work.superseded_by:
         return {}
     stem, compression = product_stem(work, context.settings), context.settings.products.compression
     ending, other = (".fits", ".fits.fz") if compression == "none" else (".fits.fz", ".fits")
     reduced, thumbnail = stem.with_name(stem.name + ending), stem.with_name(stem.name + ".png")
+    written: dict[str, str] = {}
     try:
         if context.quota is not None:
             context.quota.make_room(_BYTES_A_PIXEL * work.frame.data.size + _PICTURE)
@@ -76,16 +76,17 @@ def write_products(work: Work, context: Context) -> dict[str, str]:
             compression=compression,
             scale=_scale(work, context.settings),
         )
+        written["reduced"] = str(reduced)
         reduced.with_name(stem.name + other).unlink(missing_ok=True)
         sources = work.measured.sources if work.measured is not None else None
         write_thumbnail(thumbnail, work.frame.data, sources)
-        residuals = _write_residuals(stem, work, context.settings)
+        written["thumbnail"] = str(thumbnail)
+        written |= _write_residuals(stem, work, context.settings)
     except Exception as error:
         message = f"products not written: {type(error).__name__}: {error}"
         log.warning("%s: %s", work.path.name, message, exc_info=not isinstance(error, OSError))
         work.warnings.append(message)
-        return {}
-    return {"reduced": str(reduced), "thumbnail": str(thumbnail), **residuals}
+    return written
 
 
 def _write_residuals(stem: Path, work: Work, settings: Settings) -> dict[str, str]:

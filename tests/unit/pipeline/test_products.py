@@ -17,6 +17,7 @@ from nightflow.config import ProductSettings
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind, Site
 from nightflow.instruments.registry import load_profiles
+from nightflow.pipeline import products
 from nightflow.pipeline.products import product_stem, write_products
 from nightflow.pipeline.work import Work
 from nightflow.store.targets import add_target
@@ -181,3 +182,17 @@ def test_a_full_disk_costs_the_files_and_leaves_no_half_one(
     assert write_products(frame, station.reducer().context) == {}
     assert "No space left on device" in frame.warnings[0]
     assert [path for path in (station.root / "products").rglob("*") if path.is_file()] == []
+
+
+def test_a_reduced_frame_that_stands_is_named_though_its_picture_failed(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(products, "write_thumbnail", full)
+    frame = work()
+    written = write_products(frame, station.reducer().context)
+    assert list(written) == ["reduced"]
+    assert Path(written["reduced"]).is_file()
+    assert "No space left on device" in frame.warnings[0]
