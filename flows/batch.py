@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 if TYPE_CHECKING:
-    from nightflow.pipeline.reducer import Outcome
+    from nightflow.pipeline.outcome import Outcome
 
 __all__ = ["BATCH", "show_batch", "summarised"]
 

@@ -25,7 +25,7 @@ from tasks.settle import conclude, settle
 from tasks.solve import solve
 
 if TYPE_CHECKING:
-    from nightflow.pipeline.reducer import IdentifiedExposure, Outcome
+    from nightflow.pipeline.outcome import IdentifiedExposure, Outcome
 
 __all__ = ["ingest_exposure", "reduce_one"]
 

@@ -11,7 +11,7 @@ from tasks.context import current_reducer
 from tasks.options import STEP
 
 if TYPE_CHECKING:
-    from nightflow.pipeline.reducer import IdentifiedExposure
+    from nightflow.pipeline.outcome import IdentifiedExposure
 
 __all__ = ["identify"]
 

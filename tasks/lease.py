@@ -16,7 +16,7 @@ from tasks.context import current_reducer
 from tasks.options import STEP
 
 if TYPE_CHECKING:
-    from nightflow.pipeline.reducer import Outcome
+    from nightflow.pipeline.outcome import Outcome
 
 __all__ = ["BUSY", "give_back", "lease", "lease_kept", "not_taken"]
 
@@ -55,7 +55,7 @@ def give_back(exposure_id: int) -> None:
 
 def not_taken(exposure_id: int) -> Outcome:
     """Return the outcome of an exposure that could not be leased: another process has it, or it is a copy."""
-    from nightflow.pipeline.reducer import Outcome
+    from nightflow.pipeline.outcome import Outcome
 
     exposure = get_exposure(current_reducer().database, exposure_id)
     assert exposure is not None

@@ -27,8 +27,9 @@ from benchmarks.workshop import CATALOG, Workshop
 from nightflow.astrometry.wcs_header import wcs_from_text
 from nightflow.catalogs.importer import import_catalog
 from nightflow.config import PathSettings, Settings, StoreSettings
+from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import reduce_exposure
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.register import register
 from nightflow.pipeline.run import reduce_paths
 from nightflow.store.frames import frames_of

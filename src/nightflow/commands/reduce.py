@@ -30,7 +30,8 @@ from nightflow.config import Settings, load_settings
 from nightflow.errors import NightflowError
 from nightflow.pipeline.backfill import known_nights, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.outcome import Outcome
+from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.run import RunReport, reduce_all, reduce_paths
 from nightflow.service.night_log import NightLog
 from nightflow.shown_url import shown_url

@@ -15,7 +15,8 @@ from nightflow.pipeline.grade import grade_night, record_verdicts
 from nightflow.pipeline.masters import build_all, build_sky
 from nightflow.pipeline.night_photometry import NightPhotometry, solve_photometry
 from nightflow.pipeline.optics import learn_optics
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.outcome import Outcome
+from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.run import RunReport, reduce_all
 from nightflow.pipeline.survey import SKY_KINDS
 from nightflow.report.night_plot import night_png

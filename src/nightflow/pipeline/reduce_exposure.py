@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from nightflow.errors import RetryLater
 from nightflow.instruments.header import FrameKind
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.outcome import Outcome
+from nightflow.pipeline.reducer import Reducer
 
 __all__ = ["Products", "reduce_exposure"]
 

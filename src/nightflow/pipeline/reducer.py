@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
@@ -32,6 +32,7 @@ from nightflow.pipeline.identify import Identified, check_calibration, check_con
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.optics import Offers
+from nightflow.pipeline.outcome import IdentifiedExposure, Observer, Outcome
 from nightflow.pipeline.plan import is_complete, plan_fingerprint, surroundings_fingerprint, with_offered
 from nightflow.pipeline.pointings import Pointings
 from nightflow.pipeline.products import write_products
@@ -48,7 +49,7 @@ from nightflow.store.models import Frame as FrameRow
 from nightflow.store.overview import frame_rows, get_exposure, known_paths
 from nightflow.store.supersede import supersede_replaced
 
-__all__ = ["STEPS", "IdentifiedExposure", "Observer", "Outcome", "Reducer"]
+__all__ = ["STEPS", "Reducer"]
 
 log = logging.getLogger(__name__)
 
@@ -71,45 +72,6 @@ _FIRST_RETRY, _LAST_RETRY = timedelta(minutes=5), timedelta(hours=1)
 """After which an exposure that waits for something outside is tried again; doubled each time."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class IdentifiedExposure:
-    """What a file turned out to be.
-
-    Attributes
-    ----------
-    exposure_id : int
-    path, kind, title : str
-        ``title`` is for people: file, object and filter.
-    frame_ids : tuple of int
-        Rows of the ledger, one a detector.
-    """
-
-    exposure_id: int
-    path: str
-    kind: str
-    frame_ids: tuple[int, ...]
-    title: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How an exposure ended.
-
-    Attributes
-    ----------
-    exposure_id : int
-    path, state, reason : str
-    seconds : float
-        Wall time since it was identified.
-    """
-
-    exposure_id: int
-    path: str
-    state: str
-    reason: str
-    seconds: float
-
-
 @dataclass(kw_only=True)
 class _Opened:
     """An exposure between `identify` and `conclude`."""
@@ -119,22 +81,6 @@ class _Opened:
     surroundings: str = ""
     offered: list[str] | None = None
     """Distortions that its frames are offered; None where it was not identified."""
-
-
-class Observer(Protocol):
-    """Is told what a reducer does; called from whichever thread does it."""
-
-    def began(self, step: str, exposure_id: int, row: int) -> None:
-        """Take note that a step begins on a row of the ledger: a frame, or the exposure itself."""
-
-    def ended(self, step: str, exposure_id: int, row: int) -> None:
-        """Take note that it has ended, well or not."""
-
-    def settled(self, outcome: Outcome) -> None:
-        """Take note of how an exposure ended; the ledger says it by now."""
-
-    def exhausted(self, step: str, error: MemoryError) -> None:
-        """Take note that there was not enough memory for a step; where this returns, the frame has failed."""
 
 
 class Reducer:

@@ -11,8 +11,9 @@ from nightflow.errors import NightflowError
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.identify import identify_file
 from nightflow.pipeline.optics import Offers
+from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import Products, reduce_exposure
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.register import find_files, register
 from nightflow.pipeline.run_lease import free_dead_runs, hand_back, kept, run_worker, take
 from nightflow.pipeline.unchanged import is_duplicate, is_unchanged

@@ -6,7 +6,7 @@ import threading
 from typing import Any, Protocol
 
 from nightflow.config import Settings
-from nightflow.pipeline.reducer import Outcome
+from nightflow.pipeline.outcome import Outcome
 from nightflow.service.messages import BegunRun, RunFault
 from nightflow.service.worker import Reduced
 from nightflow.store.models import Exposure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nightflow.config import Settings
-from nightflow.pipeline.reducer import Outcome
+from nightflow.pipeline.outcome import Outcome
 
 __all__ = [
     "OUT_OF_MEMORY",

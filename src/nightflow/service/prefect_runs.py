@@ -46,7 +46,8 @@ from nightflow.shown_url import shown_url
 from nightflow.store.models import Exposure
 
 if TYPE_CHECKING:
-    from nightflow.pipeline.reducer import Outcome, Reducer
+    from nightflow.pipeline.outcome import Outcome
+    from nightflow.pipeline.reducer import Reducer
 
 __all__ = ["INGEST", "LIVE", "PrefectRuns", "RunExecutor", "load_flows"]
 

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from nightflow.config import Settings
-from nightflow.pipeline.reducer import Observer, Reducer
+from nightflow.pipeline.outcome import Observer
+from nightflow.pipeline.reducer import Reducer
 
 __all__ = ["SettingsReload", "live_reducer"]
 

@@ -17,8 +17,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from nightflow.errors import NightflowError
+from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import reduce_exposure
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.reducer import Reducer
 from nightflow.service.leases import act_as
 from nightflow.service.lessons import TellingPointings, TellingSaturation, Untold, take_in
 from nightflow.service.messages import (
@@ -66,7 +67,7 @@ def serve(connection: Connection, execution: Callable[[Reducer], Execute] | None
 
 
 class _Bench:
-    """The worker; its reducer tells it what goes on (`nightflow.pipeline.reducer.Observer`)."""
+    """The worker; its reducer tells it what goes on (`nightflow.pipeline.outcome.Observer`)."""
 
     def __init__(self, connection: Connection, execution: Callable[[Reducer], Execute] | None) -> None:
         self._connection = connection

@@ -15,7 +15,7 @@ from typing import Any
 
 from nightflow.config import Settings, StepLimits
 from nightflow.errors import RetryLater
-from nightflow.pipeline.reducer import Outcome
+from nightflow.pipeline.outcome import Outcome
 from nightflow.service.lessons import Lessons
 from nightflow.service.memory import memory_of, memory_of_the_machine
 from nightflow.service.messages import (

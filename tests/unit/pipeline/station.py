@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from nightflow.config import Settings, load_settings
 from nightflow.pipeline import reducer as reducer_module
+from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import reduce_exposure
-from nightflow.pipeline.reducer import Outcome, Reducer
+from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.register import register
 from nightflow.store.frames import frames_of
 from nightflow.store.leases import lease_exposure

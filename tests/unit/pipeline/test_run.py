@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nightflow.pipeline import run as run_module
-from nightflow.pipeline.reducer import Outcome
+from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.run import in_order, reduce_all, reduce_paths
 from nightflow.pipeline.run_lease import free_dead_runs, take
 from nightflow.store.leases import lease_exposure

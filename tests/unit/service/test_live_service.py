@@ -15,7 +15,7 @@ import pytest
 
 from nightflow.config import Settings
 from nightflow.errors import ConfigurationError, NightflowError, RetryLater
-from nightflow.pipeline.reducer import Outcome
+from nightflow.pipeline.outcome import Outcome
 from nightflow.service import live_service
 from nightflow.service.instance_lock import InstanceTaken
 from nightflow.service.leases import worker_name

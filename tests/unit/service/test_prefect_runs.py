@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Pending, Running
 
 from nightflow import __version__
-from nightflow.pipeline.reducer import Outcome
+from nightflow.pipeline.outcome import Outcome
 from nightflow.service import prefect_runs
 from nightflow.service.messages import BegunRun, RunFault, Task
 from nightflow.service.prefect_runs import INGEST, PrefectRuns, RunExecutor
