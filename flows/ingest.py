@@ -64,7 +64,7 @@ async def reduce_one(exposure_id: int, *, name_the_run: bool = True) -> Outcome:
     if worker is None:
         return await asyncio.to_thread(not_taken, exposure_id)
     try:
-        with lease_kept(exposure_id):
+        async with lease_kept(exposure_id):
             return await reduce_leased(exposure_id, worker, name_the_run=name_the_run)
     except BaseException:
         # Cancelled, or the store broke: whoever comes next shall not wait for the lease to end.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -43,9 +44,16 @@ async def lease(exposure_id: int) -> str | None:
     return await asyncio.to_thread(hold, current_reducer().database, exposure_id)
 
 
-def lease_kept(exposure_id: int) -> AbstractContextManager[None]:
+@asynccontextmanager
+async def lease_kept(exposure_id: int) -> AsyncIterator[None]:
     """Prolong a lease while the block runs; what the live service holds it prolongs itself."""
-    return kept(current_reducer().database, exposure_id)
+    keeping = kept(current_reducer().database, exposure_id)
+    keeping.__enter__()
+    try:
+        yield
+    finally:
+        # It may be waiting for the store.
+        await asyncio.to_thread(keeping.__exit__, None, None, None)
 
 
 def give_back(exposure_id: int) -> None:

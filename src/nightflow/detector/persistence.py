@@ -108,7 +108,7 @@ class SaturationMemory:
             return tuple(kept[end] for end in sorted(kept) if end <= latest and kept[end].mjd_begin < begin)
 
     def remember(self, header: FrameHeader, saturated: SaturatedPixels) -> None:
-        """Keep what an exposure saturated that was reduced here."""
+        """Keep what an exposure saturated that was reduced here; the service's memory tells it to others."""
         self.learn(header, saturated)
 
     def learn(self, header: FrameHeader, saturated: SaturatedPixels) -> None:

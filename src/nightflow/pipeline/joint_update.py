@@ -16,9 +16,10 @@ from nightflow.astrometry.scamp.refinement import compared
 from nightflow.astrometry.solution import Quality, Solution, SolveRequest
 from nightflow.astrometry.wcs_header import wcs_from_text, wcs_to_text
 from nightflow.pipeline.joint_solution import Joint
+from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.run import reduce_chips
-from nightflow.pipeline.unchanged import is_unchanged
+from nightflow.pipeline.unchanged import is_current
 from nightflow.products.new_wcs import replace_wcs
 from nightflow.products.scamp_folder import quality_cards
 from nightflow.store.models import Reduction
@@ -84,10 +85,10 @@ class _Verdict:
 
 def compare_with_store(reducer: Reducer, joint: Joint) -> tuple[Standing, ...]:
     """Return what `update_store` would do with each chip; nothing is changed."""
+    chips = _chips(joint)
     return tuple(
         Standing(backend=_backend(reducer, chip), taken=False, better=verdict.better, reason=verdict.reason)
-        for chip in _chips(joint)
-        for verdict in [_verdict(reducer, joint, chip)]
+        for chip, verdict in zip(chips, _verdicts(reducer, joint, chips), strict=True)
     )
 
 
@@ -105,7 +106,7 @@ def update_store(reducer: Reducer, joint: Joint) -> Update:
         A reduced frame cannot be read or written.
     """
     chips = _chips(joint)
-    verdicts = [_verdict(reducer, joint, chip) for chip in chips]
+    verdicts = _verdicts(reducer, joint, chips)
     written = _reduce_again(
         reducer, [chip for chip, verdict in zip(chips, verdicts, strict=True) if verdict.better]
     )
@@ -131,12 +132,19 @@ def _chips(joint: Joint) -> list[_Chip]:
     ]
 
 
-def _verdict(reducer: Reducer, joint: Joint, chip: _Chip) -> _Verdict:
-    """Return whether the joint WCS of a chip is better than the one that it has, and why."""
+def _verdicts(reducer: Reducer, joint: Joint, chips: list[_Chip]) -> list[_Verdict]:
+    """Return whether the joint WCS of each chip is better than the one that it has, and why."""
+    offers = Offers(reducer.database)
+    exposures = {chip.exposure_id for chip in chips}
+    current = {one for one in exposures if is_current(reducer, one, offers)}
+    return [_verdict(reducer, joint, chip, is_current=chip.exposure_id in current) for chip in chips]
+
+
+def _verdict(reducer: Reducer, joint: Joint, chip: _Chip, *, is_current: bool) -> _Verdict:
     if chip.answer.solution is None:
         return _Verdict(better=False, reason=chip.answer.reason)
-    if not is_unchanged(reducer, chip.exposure_id):
-        said = "settings, masters or catalogues are not those of its reduction: `nightflow run` it first"
+    if not is_current:
+        said = "it is queued, or settings, masters or catalogues have changed: `nightflow run` it first"
         return _Verdict(better=False, reason=said)
     reduction = current_reduction(reducer.database, chip.frame_id)
     if reduction is None or reduction.wcs_quality != Quality.VERIFIED:

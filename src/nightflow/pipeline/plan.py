@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightflow.astrometry.solution import Quality
-from nightflow.config import Engine
+from nightflow.config import Engine, MissingCalibrationPolicy
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.work import Context
@@ -91,12 +91,14 @@ def reduction_fingerprint(
     return _digest([plan, sorted(masters.items()), *given])
 
 
-def surroundings_fingerprint(plan: str, context: Context, instrument: str | None) -> str:
+def surroundings_fingerprint(
+    plan: str, context: Context, instrument: str | None, policy: MissingCalibrationPolicy | None = None
+) -> str:
     """Return the fingerprint of what a held exposure may be waiting for, beside its plan.
 
     Catalogues, index files, the site's solver ladder, how many calibration frames of its camera there are and
-    which masters are rejected, and the policy on missing calibrations. What it is offered of its camera's
-    distortion is in the plan, see `with_offered`.
+    which masters are rejected, and the policy on missing calibrations (the context's, without another one).
+    What it is offered of its camera's distortion is in the plan, see `with_offered`.
     """
     catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
     index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
@@ -109,7 +111,7 @@ def surroundings_fingerprint(plan: str, context: Context, instrument: str | None
     ladder = [site.ladder, bool(site.nova_key.get_secret_value())]
     rejected = [row.fingerprint for row in masters(context.database, instrument=instrument, state="rejected")]
     known = [catalogs, index_files, calibrations, rejected, ladder]
-    return _digest([plan, context.missing_calibration, *known])
+    return _digest([plan, policy or context.missing_calibration, *known])
 
 
 def with_offered(plan: str, offered: Sequence[str]) -> str:

@@ -167,7 +167,11 @@ class Reducer:
         return self.plan(frames[0].instrument if frames else None)
 
     def conclusion_fingerprint(
-        self, frames: list[FrameRow], state: str, offered: Sequence[str] | None = None
+        self,
+        frames: list[FrameRow],
+        state: str,
+        offered: Sequence[str] | None = None,
+        policy: MissingCalibrationPolicy | None = None,
     ) -> str:
         """Return what a conclusion rests on: the plan, the distortions that its frames are offered, and what
         is around where something is still wanting.
@@ -181,13 +185,15 @@ class Reducer:
             Of the exposure.
         offered : sequence of str, optional
             See `nightflow.pipeline.optics.Offers`; without, what they are offered now.
+        policy : "warn" or "hold", optional
+            What followed when a required master was missing; without, what follows here.
         """
         if offered is None:
             offered = Offers(self.database).of(frames)
         instrument = frames[0].instrument if frames else None
         plan = with_offered(self.plan(instrument), offered)
         if state == State.HELD or not is_complete(self.database, frames):
-            return surroundings_fingerprint(plan, self.context, instrument)
+            return surroundings_fingerprint(plan, self.context, instrument, policy)
         return plan
 
     def identify(self, exposure_id: int, only: Collection[int] | None = None) -> IdentifiedExposure:

@@ -15,9 +15,9 @@ from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import Products, reduce_exposure
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.register import find_files, register
-from nightflow.pipeline.run_lease import free_dead_runs, hand_back, kept, run_worker, take
-from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
-from nightflow.store.frames import frames_of, settle_frame
+from nightflow.pipeline.run_lease import free_dead_runs, hand_back, kept, run_worker, take, take_settled
+from nightflow.pipeline.unchanged import is_current, is_duplicate, is_unchanged
+from nightflow.store.frames import frames_of
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import get_exposure
 
@@ -116,9 +116,7 @@ def reduce_all(
 def reduce_chips(
     reducer: Reducer, exposure_id: int, frame_ids: Collection[int], products: Products
 ) -> Outcome | None:
-    """Reduce some frames of an exposure again, and those that are held; the others stay as they are.
-
-    All of them must be up to date: the exposure counts as reduced by the plan of now.
+    """Reduce some frames of a settled exposure again, and those that are held; the others stay as they are.
 
     Parameters
     ----------
@@ -130,16 +128,13 @@ def reduce_chips(
     Returns
     -------
     Outcome or None
-        Of the exposure; None where another process has it.
+        Of the exposure. None, and nothing done, where its frames would be of two plans
+        (`nightflow.pipeline.unchanged.is_current`), it is in the queue, or another process has it.
     """
-    before = frames_of(reducer.database, exposure_id)
-    again = {*frame_ids, *(frame.id or 0 for frame in before if frame.state == State.HELD)}
-    if not take(reducer.database, exposure_id):
+    frames = frames_of(reducer.database, exposure_id)
+    again = {*frame_ids, *(frame.id or 0 for frame in frames if frame.state == State.HELD)}
+    if not is_current(reducer, exposure_id) or not take_settled(reducer.database, exposure_id, again):
         return None
-    for frame in before:
-        if frame.id not in again:
-            # In the queue all of them count as received.
-            settle_frame(reducer.database, frame.id or 0, State(frame.state), frame.reason)
     return _reduce(reducer, exposure_id, only=again, products=products)
 
 

@@ -6,24 +6,35 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlmodel import col, select
 
-from nightflow.errors import NightflowError
 from nightflow.store.database import Database
-from nightflow.store.leases import lease, lease_exposure, release, renew
+from nightflow.store.leases import lease, lease_exposure, lease_settled, release, renew
 from nightflow.store.ledger import TERMINAL, requeue
 from nightflow.store.models import Exposure, Priority, State
 
-__all__ = ["free_dead_runs", "hand_back", "kept", "queue_for_backfill", "run_worker", "take", "take_queued"]
+__all__ = [
+    "free_dead_runs",
+    "hand_back",
+    "kept",
+    "queue_for_backfill",
+    "run_worker",
+    "take",
+    "take_queued",
+    "take_settled",
+]
 
 log = logging.getLogger(__name__)
 
 _SECONDS = 600.0
 """Of a lease that is not prolonged: so long a machine that has vanished keeps what it had in hand."""
+_LONGEST = 4 * 3600.0
+"""Of work on one exposure; what takes longer hangs, on a disk that is away say, and is left to others."""
 _AT_ONCE = 1000
 """Exposures that one statement names."""
 _PREFIX = f"run:{socket.gethostname()}:"
@@ -34,6 +45,12 @@ def take(database: Database, exposure_id: int) -> bool:
     now = datetime.now(UTC)
     requeue(database, [exposure_id], states=TERMINAL, priority=Priority.BACKFILL, now=now)
     return lease_exposure(database, exposure_id, run_worker(), now=now, seconds=_SECONDS) is not None
+
+
+def take_settled(database: Database, exposure_id: int, frame_ids: Collection[int]) -> bool:
+    """Lease a settled exposure for some of its frames; False where it is queued or another process has it."""
+    now = datetime.now(UTC)
+    return lease_settled(database, exposure_id, run_worker(), now=now, seconds=_SECONDS, frame_ids=frame_ids)
 
 
 def queue_for_backfill(database: Database, exposure_ids: Collection[int]) -> None:
@@ -65,14 +82,22 @@ def kept(database: Database, exposure_id: int) -> Iterator[None]:
 
 
 def _prolong(database: Database, exposure_id: int, ended: threading.Event) -> None:
-    while not ended.wait(_SECONDS / 3):
+    began, pause = time.monotonic(), _SECONDS / 3
+    while not ended.wait(pause):
+        if time.monotonic() - began > _LONGEST:
+            log.error(
+                "exposure %d: in work for %.0f h, let go: is its file away?", exposure_id, _LONGEST / 3600
+            )
+            return
         try:
             held = renew(database, exposure_id, run_worker(), now=datetime.now(UTC), seconds=_SECONDS)
-        except NightflowError as error:
+        except Exception as error:  # noqa: BLE001 - whatever the store says, it is asked again
             log.warning("lease of exposure %d not prolonged: %s", exposure_id, error)
+            pause = _SECONDS / 20
         else:
             if not held:
                 return  # settled, or somebody else's: `Reducer.conclude` looks at that
+            pause = _SECONDS / 3
 
 
 def hand_back(database: Database, exposure_id: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from nightflow.detector.chain import flag_raw
 from nightflow.detector.master_frame import SaturatedPixels
 from nightflow.detector.persistence import SLACK, saturated_pixels, shutter_times
-from nightflow.errors import FrameRejected, NightflowError
+from nightflow.errors import FrameRejected
 from nightflow.instruments.header import FrameHeader
 from nightflow.pipeline.identify import identify_file, read_frame
 from nightflow.pipeline.work import Context, Work
@@ -46,7 +46,9 @@ def saturated_before(work: Work, context: Context) -> tuple[SaturatedPixels, ...
     for light, path in unknown[:_MOST_READ]:
         try:
             again = _read_again(light, path, context)
-        except NightflowError as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with another file, this frame goes on
             work.warnings.append(f"persistence: what {path.name} saturated is not flagged: {error}")
             continue
         found[again.mjd_end] = again

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import get_args
+
+from nightflow.config import MissingCalibrationPolicy
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
 from nightflow.pipeline.master_plan import wanted_kinds
@@ -10,11 +14,11 @@ from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
 from nightflow.store.frames import frames_of
 from nightflow.store.ledger import TERMINAL
+from nightflow.store.models import Exposure, State
 from nightflow.store.models import Frame as FrameRow
-from nightflow.store.models import State
 from nightflow.store.overview import current_reduction, get_exposure
 
-__all__ = ["is_duplicate", "is_unchanged", "planned_masters"]
+__all__ = ["is_current", "is_duplicate", "is_unchanged", "planned_masters"]
 
 
 def is_unchanged(reducer: Reducer, exposure_id: int, offers: Offers | None = None) -> bool:
@@ -38,11 +42,33 @@ def is_unchanged(reducer: Reducer, exposure_id: int, offers: Offers | None = Non
         return False
     if exposure.state == State.DUPLICATE:
         return True
-    frames = frames_of(reducer.database, exposure_id)
-    offered = (offers or Offers(reducer.database)).of(frames)
-    if exposure.plan_fingerprint != reducer.conclusion_fingerprint(frames, exposure.state, offered):
+    return _is_of_this_plan(reducer, exposure, offers, (reducer.context.missing_calibration,))
+
+
+def is_current(reducer: Reducer, exposure_id: int, offers: Offers | None = None) -> bool:
+    """Return whether frames of a settled exposure would be of one plan if only some were reduced now.
+
+    As `is_unchanged`; but a failure is no reason to try the others, and nor is it whether a missing
+    calibration was waited for: the live service does, a run does not.
+    """
+    exposure = get_exposure(reducer.database, exposure_id)
+    if exposure is None or exposure.state not in TERMINAL or exposure.state == State.DUPLICATE:
         return False
-    return all(_same_masters(reducer, frame) for frame in frames)
+    return _is_of_this_plan(reducer, exposure, offers, get_args(MissingCalibrationPolicy))
+
+
+def _is_of_this_plan(
+    reducer: Reducer,
+    exposure: Exposure,
+    offers: Offers | None,
+    policies: Sequence[MissingCalibrationPolicy],
+) -> bool:
+    frames = frames_of(reducer.database, exposure.id or 0)
+    offered = (offers or Offers(reducer.database)).of(frames)
+    known = {
+        reducer.conclusion_fingerprint(frames, exposure.state, offered, policy=policy) for policy in policies
+    }
+    return exposure.plan_fingerprint in known and all(_same_masters(reducer, frame) for frame in frames)
 
 
 def is_duplicate(reducer: Reducer, exposure_id: int) -> bool:

@@ -20,9 +20,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database
-from nightflow.store.models import Exposure, Priority, State, UtcDateTime
+from nightflow.store.models import Exposure, Frame, Priority, State, UtcDateTime
 
-__all__ = ["SUSPECT_AFTER", "is_suspect", "lease", "lease_exposure", "release", "renew"]
+__all__ = ["SUSPECT_AFTER", "is_suspect", "lease", "lease_exposure", "lease_settled", "release", "renew"]
 
 SUSPECT_AFTER = 5
 """Deaths of a service that an exposure saw, after which it may be the one that kills."""
@@ -120,6 +120,40 @@ def renew(database: Database, exposure_id: int, worker: str, *, now: datetime, s
     return _change(database, exposure_id, worker, {"lease_until": now + timedelta(seconds=seconds)})
 
 
+def lease_settled(
+    database: Database,
+    exposure_id: int,
+    worker: str,
+    *,
+    now: datetime,
+    seconds: float,
+    frame_ids: Collection[int],
+) -> bool:
+    """Take an exposure that is settled, to reduce some of its frames again; the others stay as they are.
+
+    Parameters
+    ----------
+    frame_ids : collection of int
+        Rows of those that are.
+
+    Returns
+    -------
+    bool
+        False where it waits in the queue, or another worker has it: then all of it is reduced again anyway.
+    """
+    settled = (State.DONE, State.HELD, State.REJECTED, State.FAILED)
+    condition = and_(col(Exposure.id) == exposure_id, col(Exposure.state).in_(settled))
+    with database.write() as session:
+        exposure = _next(session, condition, [])
+        if exposure is None:
+            return False
+        _hand_over(exposure, worker, now, seconds)
+        exposure.attempts, exposure.plan_fingerprint = 0, ""
+        again = update(Frame).where(col(Frame.exposure_id) == exposure_id, col(Frame.id).in_(list(frame_ids)))
+        session.connection().execute(again.values(state=State.RECEIVED, reason="", traceback=""))
+        return True
+
+
 def release(
     database: Database,
     exposure_id: int,
@@ -202,12 +236,16 @@ def _take(
     with database.write() as session:
         exposure = _next(session, condition, order)
         if exposure is not None:
-            exposure.state = State.REDUCING
-            exposure.leased_by = worker
-            exposure.lease_until = now + timedelta(seconds=seconds)
-            exposure.retry_at = None
-            exposure.done_at = None
+            _hand_over(exposure, worker, now, seconds)
         return exposure
+
+
+def _hand_over(exposure: Exposure, worker: str, now: datetime, seconds: float) -> None:
+    exposure.state = State.REDUCING
+    exposure.leased_by = worker
+    exposure.lease_until = now + timedelta(seconds=seconds)
+    exposure.retry_at = None
+    exposure.done_at = None
 
 
 def _next(

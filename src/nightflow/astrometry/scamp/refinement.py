@@ -110,7 +110,11 @@ def compared(
         residuals_of_others(central_plate(one, request.shape), request, answer.used, stars, settings)
         for one in (wcs, answer.solution.wcs)
     ]
-    before, after = (float(np.sqrt(np.mean(one**2))) for one in comparable(residuals))
+    table = comparable(residuals)
+    if not table.size:
+        nothing = "not one star that it was not given has a partner in the catalogue"
+        return Comparison(before_arcsec=math.nan, after_arcsec=math.nan, objection=nothing)
+    before, after = (float(np.sqrt(np.mean(one**2))) for one in table)
     comparison = Comparison(before_arcsec=before, after_arcsec=after, objection="")
     if best_of(residuals) == 0:
         return replace(comparison, objection="no clear gain on the stars it was not given")
