@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -10,9 +11,10 @@ import numpy as np
 
 __all__ = ["THREADS", "in_bands"]
 
-THREADS = 2
-_BANDS = 4 * THREADS
-"""More than threads, so that none waits long for the other."""
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = min(2, _CORES)
+_BANDS = 8
+"""More than threads, so that none waits long for the other; as many on every machine."""
 
 T = TypeVar("T")
 

@@ -129,7 +129,7 @@ class SiteSettings(SettingsModel):
 
 
 class DetectionSettings(SettingsModel):
-    """Background and source detection with sep."""
+    """Background and source detection, after SExtractor."""
 
     box: int = Field(64, ge=4)
     threshold: float = Field(4.0, gt=0)

@@ -53,12 +53,14 @@ def measure_background(
     Raises
     ------
     FrameRejected
-        The frame has no noise at all, or no pixel is usable: it is not an exposure of the sky.
+        The frame has no noise at all, or nowhere enough usable pixels: it is not an exposure of the sky.
     """
     if mask.all():
         raise FrameRejected("no usable pixel: every pixel is flagged bad, saturated or hit")
     box = box_that_fits((data.shape[0], data.shape[1]), box)
     level, noise = measure_boxes(data, mask, box)
+    if not np.isfinite(level).any():
+        raise FrameRejected(f"no box of {box} x {box} pixels has half of them usable: the others are flagged")
     level, noise = (
         filtered(without_gaps(mesh, otherwise), filter_size)
         for mesh, otherwise in ((level, 0.0), (noise, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,12 @@ from nightflow.sources.components import n_peaks, paint, rename
 
 __all__ = ["Parts", "take_apart"]
 
-_OVERFLOWS = ("overflow", "internal pixel buffer full")
-"""How sep says that more is above the threshold than it has room for."""
 _PIXEL_STACK, _SPARE = 1_000_000, 16
+_PARTS, _MOST_PARTS = 1024, 32767
+"""Of one group that sep has room for, as a rule and at most: it counts them in 16 bits."""
+_TOO_MANY_PARTS = "deblending overflow"
+_SEP = threading.Lock()
+"""Its room is the same for all threads of a process."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,14 @@ def take_apart(
     Raises
     ------
     FrameRejected
-        More objects or pixels above the threshold than any sky holds: the background failed.
+        A group of more pixels, or of more sources, than any sky holds.
     """
     count = int(component.max(initial=-1)) + 1
+    pixels = np.bincount(component, weights=runs[:, 2] - runs[:, 1], minlength=count)
+    if pixels.max(initial=0) > max(_PIXEL_STACK, smooth.size // 4):
+        raise FrameRejected(
+            f"a quarter of the frame is above the threshold of {settings.threshold} sigma: no star field"
+        )
     segments = np.zeros(smooth.shape, np.int32)
     paint(runs, component, np.arange(1, count + 1, dtype=np.int32), segments)
     several = n_peaks(smooth, segments, runs, component, count) > 1
@@ -81,6 +90,8 @@ def take_apart(
         smooth, rms, threshold, runs[of_several], component[of_several], count, settings
     )
     group = segments[objects["ycpeak"], objects["xcpeak"]] - 1
+    if np.any(np.diff(group) < 0):
+        raise RuntimeError("sep does not give the parts of a group one after another any more")
     n_sources = np.where(several, np.bincount(group, minlength=count), 1)
     before = np.cumsum(n_sources) - n_sources
     # sep gives the parts of a group one after another, the groups in our order.
@@ -106,25 +117,30 @@ def _by_sep(
     elsewhere = np.ones(smooth.shape, bool)
     paint(runs, component, np.zeros(count, bool), elsewhere)
     area = int((runs[:, 2] - runs[:, 1]).sum())
-    # It goes through all of its stack before it begins: no more than is needed.
-    sep.set_extract_pixstack(min(area + _SPARE, max(_PIXEL_STACK, smooth.size // 4)))
-    try:
-        objects, within = sep.extract(
-            smooth,
-            threshold,
-            err=rms,
-            mask=elsewhere,
-            minarea=settings.minimum_area,
-            filter_kernel=None,
-            clean=False,
-            deblend_nthresh=settings.deblend_levels,
-            deblend_cont=settings.deblend_contrast,
-            segmentation_map=True,
-        )
-    except Exception as error:  # sep raises a bare Exception; all but its overflows go on up
-        if not any(symptom in str(error) for symptom in _OVERFLOWS):
-            raise
-        raise FrameRejected(
-            f"a quarter of the frame is above the threshold of {settings.threshold} sigma: no star field"
-        ) from error
-    return objects, within
+    with _SEP:
+        # It goes through all of its stack before it begins: no more than is needed.
+        sep.set_extract_pixstack(area + _SPARE)
+        for parts in (_PARTS, _MOST_PARTS):
+            sep.set_sub_object_limit(parts)
+            try:
+                objects, within = sep.extract(
+                    smooth,
+                    threshold,
+                    err=rms,
+                    mask=elsewhere,
+                    minarea=settings.minimum_area,
+                    filter_kernel=None,
+                    clean=False,
+                    deblend_nthresh=settings.deblend_levels,
+                    deblend_cont=settings.deblend_contrast,
+                    segmentation_map=True,
+                )
+            except Exception as error:  # sep raises a bare Exception; all but this one go on up
+                if _TOO_MANY_PARTS not in str(error):
+                    raise
+            else:
+                return objects, within
+    raise FrameRejected(
+        f"one group of pixels above {settings.threshold} sigma is more than {_MOST_PARTS} sources: "
+        "a higher detection.threshold in the profile takes it apart"
+    )

@@ -14,6 +14,7 @@ __all__ = ["filtered", "measure_boxes", "without_gaps"]
 
 _LEAST_USABLE = 0.5
 """Of a box's pixels."""
+_ROUNDING = 1e-6
 _FIRST_CLIP, _CLIP, _CONVERGED, _MOST_ROUNDS = 2.0, 3.0, 1e-4, 100
 _HISTOGRAM_SIGMAS, _MOST_BINS = 5.0, 4096
 _BINS_A_PIXEL = sqrt(2 / np.pi) * _HISTOGRAM_SIGMAS / 4
@@ -92,7 +93,7 @@ def _rows_of_boxes(
                 line, masked = data[y, left:right], mask[y, left:right]
                 for x in range(line.size):
                     values[count] = line[x]
-                    count += 0 if masked[x] or np.isnan(line[x]) else 1
+                    count += 1 if not masked[x] and np.isfinite(line[x]) else 0
             if count >= max(_LEAST_USABLE * (top - bottom) * (right - left), 1):
                 level[row, column], noise[row, column] = _mode_and_sigma(values[:count])
 
@@ -117,6 +118,9 @@ def _mode_and_sigma(values: NDArray[np.float32]) -> tuple[float, float]:
     _, mean, sigma = _moments(values, -np.inf, np.inf, float(values[0]))
     cut = _FIRST_CLIP * sigma
     count, mean, sigma = _moments(values, mean - cut, mean + cut, mean)
+    if sigma < _ROUNDING * cut:
+        # One value is left, of a sky in few quanta: no finer histogram tells more.
+        sigma = 0.0
     n_bins = min(int(_BINS_A_PIXEL * count + 1), _MOST_BINS)
     width = 2 * _HISTOGRAM_SIGMAS * sigma / n_bins if sigma > 0 else 1.0
     zero = mean - _HISTOGRAM_SIGMAS * sigma

@@ -1,4 +1,4 @@
-"""A plane through the middles of boxes: bicubic splines that are straight beyond the outer ones."""
+"""A plane through the middles of boxes: natural bicubic splines, which go on beyond the outer ones."""
 
 from __future__ import annotations
 

@@ -37,6 +37,32 @@ def test_sep_measures_the_same_background(shape: tuple[int, int], box: int) -> N
     assert found.median_rms == pytest.approx(theirs.globalrms, rel=0.002)
 
 
+@pytest.mark.parametrize("sigma", [0.3, 0.38, 0.42, 0.6])
+def test_a_sky_in_few_quanta_has_noise_all_the_same(sigma: float) -> None:
+    """A camera whose gain is coarser than its sky: the clip leaves a single value of many a box."""
+    image = np.rint(np.random.default_rng(4).normal(100.2, sigma, (640, 960))).astype(np.float32)
+    found = measure_background(image, np.zeros(image.shape, bool), 64)
+    theirs = sep.Background(image, bw=64, bh=64, fw=3, fh=3)
+    np.testing.assert_allclose(found.rms, theirs.rms(), rtol=0.05)
+    assert np.abs(found.level - theirs.back()).max() < 0.1
+
+
+def test_pixels_that_are_infinite_do_not_count() -> None:
+    image = np.random.default_rng(5).normal(100, NOISE, (320, 320)).astype(np.float32)
+    clean = measure_background(image, np.zeros(image.shape, bool), 64)
+    image[::40, ::40], image[7::40, ::40] = np.inf, -np.inf
+    found = measure_background(image, np.zeros(image.shape, bool), 64)
+    assert np.abs(found.level - clean.level).max() < 0.2 * NOISE
+
+
+def test_where_no_box_has_enough_pixels_there_is_no_sky() -> None:
+    image = np.random.default_rng(6).normal(100, NOISE, (320, 320)).astype(np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[:, ::5] = mask[:, 1::5] = mask[:, 2::5] = True
+    with pytest.raises(FrameRejected, match="half of them usable"):
+        measure_background(image, mask, 64)
+
+
 def test_a_box_without_noise_gets_a_tenth_of_the_typical_one() -> None:
     image = np.random.default_rng(2).normal(100, NOISE, (320, 320)).astype(np.float32)
     image[:, :200] = 100

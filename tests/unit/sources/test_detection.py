@@ -136,3 +136,41 @@ def test_sep_finds_the_same_sources_with_the_same_measures(seed, fwhm):
     np.testing.assert_allclose(found.semi_minor[same[alone]], theirs["b"][alone], rtol=2e-4)
     np.testing.assert_allclose(found.theta[same[alone]], theirs["theta"][alone], atol=5e-3)
     assert np.count_nonzero((found.segments > 0) != (segments > 0)) < 0.02 * np.count_nonzero(segments)
+
+
+def test_a_halo_over_the_whole_frame_is_no_star_field():
+    """It has one peak: nothing that would have to be taken apart."""
+    yy, xx = np.mgrid[:1100, :1100]
+    image = 3e5 * np.exp(-((xx - 550) ** 2 + (yy - 550) ** 2) / (2 * 400.0**2))
+    with pytest.raises(FrameRejected, match="a quarter of the frame is above the threshold"):
+        find(image.astype(np.float32))
+
+
+def test_a_core_of_more_than_a_thousand_stars_in_one_group_is_a_star_field(monkeypatch):
+    room, limit = [], sep.set_sub_object_limit
+    monkeypatch.setattr(sep, "set_sub_object_limit", lambda parts: (room.append(parts), limit(parts)))
+    yy, xx = np.mgrid[:400, :400]
+    image = sky(7, (400, 400)) + np.float32(40.0)
+    image += (3e3 * np.cos(np.pi * xx / 10) ** 8 * np.cos(np.pi * yy / 10) ** 8).astype(np.float32)
+    found = find(image, deblend_contrast=0.0)
+    assert room == [1024, 32767]
+    assert 1400 < len(found) < 1800
+    nearest = np.abs(found.x - 10 * np.rint(found.x / 10)), np.abs(found.y - 10 * np.rint(found.y / 10))
+    assert np.median(np.hypot(*nearest)) < 0.3
+
+
+def test_a_bleed_down_the_frame_changes_nothing_far_from_it():
+    image = sky(8, (600, 600))
+    rng = np.random.default_rng(8)
+    for x, y, total in zip(*rng.uniform(10, 590, (2, 300)), 10 ** rng.uniform(3.3, 5.5, 300), strict=True):
+        add_star(image, x, y, total=total)
+    image[:, 300:303] += 5000
+    rms, mask = np.full(image.shape, 5.0, np.float32), np.zeros(image.shape, bool)
+    found = detect(image, rms, mask, DetectionSettings())
+    theirs, _ = by_sep(image, rms, mask, DetectionSettings())
+    far = np.abs(found.x - 301) > 20, np.abs(theirs["x"] - 301) > 20
+    distance, _ = cKDTree(np.column_stack([theirs["x"], theirs["y"]])[far[1]]).query(
+        np.column_stack([found.x, found.y])[far[0]]
+    )
+    assert abs(int(far[0].sum()) - int(far[1].sum())) <= 3
+    assert np.mean(distance < 0.1) > 0.97
