@@ -22,13 +22,15 @@ from prefect.states import Crashed
 
 from flows.share import share
 from nightflow.errors import ConfigurationError
+from tasks.context import batch_reduction
+from tasks.share import check_ledger, ledger_tag
 
 __all__ = ["shares_on"]
 
 PATIENCE_SECONDS = 10.0
 """How long a scheduler may take to answer."""
 END_SECONDS = 60.0
-"""How long shares may take to end when nothing is left to reduce."""
+"""How long shares may take to end when nothing of the backfill is left to reduce."""
 LOOKED_AFTER_SECONDS = 0.2
 
 
@@ -38,8 +40,16 @@ LOOKED_AFTER_SECONDS = 0.2
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-async def share_on_cluster(number: int, of: int) -> State[Any]:
-    """Do a share in this process, a worker of the cluster; its frames are runs below this one."""
+async def share_on_cluster(number: int, of: int, ledger: str) -> State[Any]:
+    """Do a share in this process, a worker of the cluster; its frames are runs below this one.
+
+    Raises
+    ------
+    ConfigurationError
+        There are no settings here, or they name another ledger than the backfill's.
+    """
+    with batch_reduction():
+        check_ledger(ledger)
     return await share(return_state=True)
 
 
@@ -47,7 +57,8 @@ async def share_on_cluster(number: int, of: int) -> State[Any]:
 async def shares_on(address: str) -> AsyncIterator[Callable[[], bool]]:
     """Start a share on each worker of a cluster; give what tells whether one of them is at work.
 
-    Where the cluster cannot be reached, or has no workers, none is, and that is told.
+    Where the cluster cannot be reached, or has no workers, none is, and that is told. So is, when it happens,
+    that a share ends without having done its part.
     """
     cluster = await _connected(address)
     if cluster is None:
@@ -57,10 +68,14 @@ async def shares_on(address: str) -> AsyncIterator[Callable[[], bool]]:
     try:
         with tags(mark):
             # In a thread: it waits for the scheduler.
-            shares = await asyncio.to_thread(_begin, cluster, address)
-        yield lambda: not all(one.done() for one in shares)
-        if await _ended(shares):
-            await _close_left_runs(mark)
+            shares = await asyncio.to_thread(_begin, cluster, address, ledger_tag())
+        telling = asyncio.create_task(_tell_of_faults(shares))
+        try:
+            yield lambda: any(_is_open(one) for one in shares)
+            if await _ended(telling):
+                await _close_left_runs(mark)
+        finally:
+            telling.cancel()
     finally:
         await asyncio.to_thread(cluster.close)
 
@@ -84,51 +99,86 @@ async def _connected(address: str) -> Any:
             f"[prefect] dask_address = {address!r}: {error}; tcp://HOST:8786 would do"
         ) from error
     except OSError as error:
-        get_run_logger().warning(
-            "[prefect] dask_address = %r: no Dask scheduler answers, the backfill goes on on this machine; "
-            "start one (dask scheduler) or leave the key empty: %s",
-            address,
-            error,
-        )
+        _tell_it_is_away(address, error)
         return None
 
 
-def _begin(cluster: Any, address: str) -> list[Any]:
-    """Submit a share for each worker; with a worker that dies its share goes to another."""
-    workers = list(cluster.nthreads())
-    if not workers:
-        get_run_logger().warning(
-            "[prefect] dask_address = %r: the cluster has no workers, the backfill goes on on this machine; "
-            "start some: dask worker %s",
-            address,
-            address,
-        )
-    return [
-        cluster.submit(
-            share_on_cluster,
-            parameters={"number": number, "of": len(workers)},
-            return_type="state",
-            workers=[worker],
-            allow_other_workers=True,
-        )
-        for number, worker in enumerate(workers, start=1)
-    ]
+def _tell_it_is_away(address: str, error: OSError) -> None:
+    get_run_logger().warning(
+        "[prefect] dask_address = %r: no Dask scheduler answers, the backfill goes on on this machine; "
+        "start one (dask scheduler) or leave the key empty: %s",
+        address,
+        error,
+    )
 
 
-async def _ended(shares: Sequence[Any]) -> bool:
+def _begin(cluster: Any, address: str, ledger: str) -> list[Any]:
+    """Submit a share for each worker; none where the scheduler has gone away since it was connected."""
+    try:
+        workers = list(cluster.nthreads())
+        if not workers:
+            get_run_logger().warning(
+                "[prefect] dask_address = %r: the cluster has no workers, the backfill goes on on this "
+                "machine; start some: dask worker %s",
+                address,
+                address,
+            )
+        return [
+            cluster.submit(
+                share_on_cluster,
+                parameters={"number": number, "of": len(workers), "ledger": ledger},
+                return_type="state",
+                workers=[worker],
+                allow_other_workers=True,  # with a worker that dies its share goes to another
+            )
+            for number, worker in enumerate(workers, start=1)
+        ]
+    except OSError as error:
+        _tell_it_is_away(address, error)
+        return []
+
+
+def _is_open(one: Any) -> bool:
+    return bool(one.status == "pending")
+
+
+async def _tell_of_faults(shares: Sequence[Any]) -> None:
+    """Wait until all shares have ended, and tell of each that did not as it should, when it does.
+
+    What it left is done by others, so that nothing else would show that a cluster does nothing.
+    """
+    left = dict(enumerate(shares, start=1))
+    while left:
+        for number in [number for number, one in left.items() if not _is_open(one)]:
+            if fault := await asyncio.to_thread(_fault, left.pop(number)):
+                get_run_logger().warning("share %d of %d on the cluster %s", number, len(shares), fault)
+        await asyncio.sleep(LOOKED_AFTER_SECONDS)
+
+
+def _fault(one: Any) -> str:
+    """Return in words why a share that has ended did not do its part; empty where it did."""
+    if one.status not in ("error", "finished"):
+        return f"is {one.status}: the scheduler went away or was started anew, see its log"
+    try:
+        if one.status == "error":
+            return f"ended early: {one.exception(timeout=PATIENCE_SECONDS)}"
+        state: State[Any] = one.result(timeout=PATIENCE_SECONDS)
+    except Exception as error:  # noqa: BLE001  # of another version, or gone with its worker: it is told
+        return f"ended, nobody knows how: {type(error).__name__}: {error}"
+    return "" if state.is_completed() else f"ended as {state.name}: {state.message}"
+
+
+async def _ended(telling: asyncio.Task[None]) -> bool:
     """Wait until shares have written their last products; False where some have not, or never began."""
     try:
         async with asyncio.timeout(END_SECONDS):
-            while not all(one.done() for one in shares):
-                await asyncio.sleep(LOOKED_AFTER_SECONDS)
+            await telling
     except TimeoutError:
-        get_run_logger().warning("shares on the cluster have not ended, although nothing is left to reduce")
+        get_run_logger().warning(
+            "shares on the cluster have not ended: they go on with exposures of another backfill, "
+            "are stuck, or never began; the cluster's dashboard tells"
+        )
         return False
-    for one in shares:
-        if one.status == "error":
-            get_run_logger().warning(
-                "a share on the cluster ended early: %s", await asyncio.to_thread(one.exception)
-            )
     return True
 
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 
 from prefect import task
 
+from nightflow.errors import ConfigurationError
 from nightflow.pipeline.run_lease import queue_for_backfill, take_queued
+from nightflow.service.leases import service_tag
+from nightflow.shown_url import shown_url
 from nightflow.store.models import State
 from nightflow.store.overview import counts
 from tasks.context import current_reducer
 from tasks.options import STEP
 
-__all__ = ["calibrations_apart", "cluster", "next_queued", "queue", "states_of"]
+__all__ = [
+    "calibrations_apart",
+    "check_ledger",
+    "cluster",
+    "ledger_tag",
+    "next_queued",
+    "queue",
+    "states_of",
+]
 
 
 @task(name="queue", **STEP)
@@ -46,6 +58,27 @@ def cluster() -> str:
     from nightflow.pipeline.cluster import cluster_address
 
     return cluster_address(current_reducer().settings)
+
+
+def ledger_tag() -> str:
+    """Return a name for the ledger of this process's settings; it tells no secret."""
+    return service_tag(current_reducer().settings.store_url)
+
+
+def check_ledger(tag: str) -> None:
+    """Look whether this process has the ledger that another has, by the name that `ledger_tag` gives there.
+
+    Raises
+    ------
+    ConfigurationError
+        It has another one, whose queue is not the backfill's.
+    """
+    if ledger_tag() != tag:
+        url = shown_url(current_reducer().settings.store.url)
+        raise ConfigurationError(
+            f"[store] url = {url!r} on {socket.gethostname()}: not the ledger of the backfill; write there, "
+            "letter by letter, what the settings of the backfill have, and start the worker anew"
+        )
 
 
 async def next_queued() -> int | None:

@@ -5,37 +5,49 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Crashed, Failed
 
 import flows.cluster as cluster_module
+import tasks.share as share_tasks
 from flows.cluster import share_on_cluster, shares_on
+from nightflow.config import Settings, StoreSettings
 from nightflow.errors import ConfigurationError
 
 ADDRESS = "tcp://10.0.0.5:8786"
+LEDGER = "ledger-0123"
 WORKERS = ["tcp://10.0.0.6:4001", "tcp://10.0.0.7:4001"]
 
 
 class Share:
-    """A future, as far as it is asked."""
+    """A future, as far as it is asked; ``answer`` is what it ends with, or what asking raises."""
 
-    def __init__(self, status: str) -> None:
+    def __init__(self, status: str, answer: State[None] | Exception) -> None:
         self.status = status
+        self.answer = answer
 
-    def done(self) -> bool:
-        return self.status != "pending"
-
-    def exception(self) -> Exception:
+    def exception(self, timeout: float) -> Exception:
         return RuntimeError("killed four workers")
+
+    def result(self, timeout: float) -> State[None]:
+        assert self.status == "finished", "it would wait"
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
 
 class Client:
-    """A cluster's client; ``fault`` is what connecting ends with."""
+    """A cluster's client; ``fault`` is what connecting ends with, ``lost`` what all ends with after that."""
 
     workers: ClassVar[list[str]] = []
     fault: ClassVar[Exception | None] = None
+    lost: ClassVar[Exception | None] = None
+    answer: ClassVar[State[None] | Exception] = Completed()
     statuses: ClassVar[list[str]] = []
     made: ClassVar[list[Client]] = []
 
@@ -49,12 +61,14 @@ class Client:
         self.made.append(self)
 
     def nthreads(self) -> dict[str, int]:
+        if self.lost is not None:
+            raise self.lost
         return dict.fromkeys(self.workers, 1)
 
     def submit(self, task: Any, **options: Any) -> Share:
         assert task is share_on_cluster
         self.submitted.append(options)
-        return Share(self.statuses[len(self.submitted) - 1])
+        return Share(self.statuses[len(self.submitted) - 1], self.answer)
 
     def close(self) -> None:
         self.closed = True
@@ -69,7 +83,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
     monkeypatch.setitem(sys.modules, "prefect_dask", module)
     monkeypatch.setattr(cluster_module, "runtime", SimpleNamespace(flow_run=SimpleNamespace(id="7")))
     monkeypatch.setattr(cluster_module, "get_run_logger", lambda: logging.getLogger("of the run"))
-    monkeypatch.setattr(cluster_module, "END_SECONDS", 0.01)
+    monkeypatch.setattr(cluster_module, "ledger_tag", lambda: LEDGER)
+    monkeypatch.setattr(cluster_module, "END_SECONDS", 1.0)
     monkeypatch.setattr(cluster_module, "LOOKED_AFTER_SECONDS", 0.001)
     return made
 
@@ -96,7 +111,9 @@ def test_each_worker_gets_a_share_that_may_go_to_another(client: type[Client], c
     assert not asyncio.run(whether_at_work())
     [made] = client.made
     assert [one["workers"] for one in made.submitted] == [[worker] for worker in WORKERS]
-    assert [one["parameters"] for one in made.submitted] == [{"number": n, "of": 2} for n in (1, 2)]
+    assert [one["parameters"] for one in made.submitted] == [
+        {"number": n, "of": 2, "ledger": LEDGER} for n in (1, 2)
+    ]
     assert all(one["allow_other_workers"] for one in made.submitted), (
         "that of a dead worker would wait for ever"
     )
@@ -105,13 +122,18 @@ def test_each_worker_gets_a_share_that_may_go_to_another(client: type[Client], c
 
 
 def test_a_share_that_does_not_end_is_left_alone(
-    client: type[Client], closed: list[str], caplog: pytest.LogCaptureFixture
+    client: type[Client],
+    closed: list[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cluster_module, "END_SECONDS", 0.05)
     client.workers, client.statuses = WORKERS, ["finished", "pending"]
     assert asyncio.run(whether_at_work())
     assert client.made[0].closed
     assert closed == [], "its runs may be at work"
     assert "have not ended" in caplog.text
+    assert "another backfill" in caplog.text, "its share may have gone on with that"
 
 
 def test_a_share_that_killed_its_workers_is_told(
@@ -119,8 +141,70 @@ def test_a_share_that_killed_its_workers_is_told(
 ) -> None:
     client.workers, client.statuses = WORKERS, ["finished", "error"]
     assert not asyncio.run(whether_at_work())
-    assert "ended early: killed four workers" in caplog.text
+    assert "share 2 of 2 on the cluster ended early: killed four workers" in caplog.text
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said"),
+    [
+        ("finished", Failed(message="no settings file"), "ended as Failed: no settings file"),
+        ("finished", Crashed(message="no server"), "ended as Crashed: no server"),
+        ("finished", ImportError("of another version"), "ended, nobody knows how: ImportError: of another"),
+        ("cancelled", Completed(), "is cancelled: the scheduler went away"),
+        ("lost", Completed(), "is lost: the scheduler went away"),
+    ],
+)
+def test_a_share_that_did_nothing_is_told_while_the_backfill_is_at_work(
+    client: type[Client],
+    closed: list[str],
+    caplog: pytest.LogCaptureFixture,
+    status: str,
+    answer: State[None] | Exception,
+    said: str,
+) -> None:
+    client.workers, client.statuses, client.answer = WORKERS[:1], [status], answer
+
+    async def told() -> None:
+        async with shares_on(ADDRESS) as at_work, asyncio.timeout(5):
+            assert not at_work(), "this machine would leave its exposures to nobody"
+            while not caplog.text:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(told())
+    assert f"share 1 of 1 on the cluster {said}" in caplog.text
+
+
+def test_shares_that_ended_well_are_not_told(
+    client: type[Client], closed: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    client.workers, client.statuses = WORKERS, ["finished", "finished"]
+    asyncio.run(whether_at_work())
+    assert caplog.text == ""
+
+
+def test_a_worker_of_another_ledger_refuses_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settings(url: str) -> None:
+        store = StoreSettings(url=url)
+        reducer = SimpleNamespace(settings=Settings(root=Path("/obs"), store=store))
+        monkeypatch.setattr(share_tasks, "current_reducer", lambda: reducer)
+
+    done: list[bool] = []
+
+    async def share(return_state: bool) -> State[None]:
+        done.append(return_state)
+        return Completed()
+
+    monkeypatch.setattr(cluster_module, "share", share)
+    settings("postgresql+psycopg://me:secret@db/nightflow")
+    ledger = cluster_module.ledger_tag()
+    assert asyncio.run(share_on_cluster.fn(1, 1, ledger)).is_completed()
+    settings("postgresql+psycopg://me:secret@db/another")
+    with pytest.raises(
+        ConfigurationError, match=r"url = '.*me:\*\*\*@db/another'.*not the ledger of the backfill"
+    ):
+        asyncio.run(share_on_cluster.fn(1, 1, ledger))
+    assert done == [True]
 
 
 def test_a_cluster_that_is_away_is_told_and_done_without(
@@ -131,6 +215,16 @@ def test_a_cluster_that_is_away_is_told_and_done_without(
     for said in ("dask_address", ADDRESS, "goes on on this machine", "dask scheduler", "Timed out"):
         assert said in caplog.text
     assert client.made == []
+
+
+def test_a_scheduler_that_dies_once_it_is_connected_is_told_and_done_without(
+    client: type[Client], closed: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    client.lost = OSError("connection closed")
+    assert not asyncio.run(whether_at_work())
+    assert "goes on on this machine" in caplog.text
+    assert "connection closed" in caplog.text
+    assert client.made[0].closed
 
 
 def test_a_cluster_without_workers_is_told_and_done_without(
