@@ -10,7 +10,7 @@ from itertools import pairwise
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import MasterSettings
 from nightflow.masters.group import RawCalibration, night_blocks
-from nightflow.masters.keys import counting_keys, days_apart, same_exposure
+from nightflow.masters.keys import COMPARED_WITHIN_TOLERANCE, counting_keys, days_apart, same_exposure
 
 __all__ = ["one_of_each_set"]
 
@@ -48,45 +48,68 @@ def _lots(
     settings: MasterSettings,
 ) -> Iterator[list[RawCalibration]]:
     """Yield frames of equal keys and one night that are enough for a master: their night's it is for each."""
-    stray = _stray(kind, frames, settings)
-    times = sorted(frame.mjd_mid for frame in frames if frame.mjd_mid is not None)
+    crowded = _crowded(frames, settings) if kind is FrameKind.DARK else set()
+    families = _families(kind, frames, settings)
+    times = {
+        key: sorted(f.mjd_mid for f in family if f.mjd_mid is not None) for key, family in families.items()
+    }
+    endless = {frame.identity for family in families.values() for frame in _in_endless(family, settings)}
     alike: defaultdict[Hashable, list[RawCalibration]] = defaultdict(list)
     for frame in asking:
-        if frame.identity not in stray:
+        if frame.exptime not in crowded:
             keys = [getattr(frame, key) for key in counting_keys(kind, settings)]
             # A dark must be near the median temperature of all within reach, whatever their night.
-            reach = _reach(frame, times, settings) if kind is FrameKind.DARK else None
-            alike[frame.detector, *keys, reach].append(frame)
+            bounded = kind is FrameKind.DARK or frame.identity in endless
+            of_family = times.get(_family(kind, frame, settings), [])
+            alike[frame.detector, *keys, _reach(frame, of_family, settings) if bounded else None].append(
+                frame
+            )
     for lot in alike.values():
         yield from (block for block in night_blocks(lot) if len(block) >= settings.minimum_inputs)
 
 
+def _family(kind: FrameKind, frame: RawCalibration, settings: MasterSettings) -> Hashable:
+    """Return what all frames that may go with one have in common, as `mismatches` compares it."""
+    exact = [key for key in counting_keys(kind, settings) if key not in COMPARED_WITHIN_TOLERANCE]
+    return tuple(str(getattr(frame, key)) or "unknown" for key in exact)
+
+
+def _families(
+    kind: FrameKind, frames: Sequence[RawCalibration], settings: MasterSettings
+) -> dict[Hashable, list[RawCalibration]]:
+    families: defaultdict[Hashable, list[RawCalibration]] = defaultdict(list)
+    for frame in frames:
+        families[_family(kind, frame, settings)].append(frame)
+    return families
+
+
+def _in_endless(family: Sequence[RawCalibration], settings: MasterSettings) -> Iterator[RawCalibration]:
+    """Yield the frames of nights that are longer than a master is valid: they look different from their ends.
+
+    Where there are frames at dusk and at dawn, a season of long nights is one of these.
+    """
+    for block in night_blocks(family):
+        if days_apart(block[0], block[-1]) > settings.validity_days:
+            yield from block
+
+
 def _reach(frame: RawCalibration, times: Sequence[float], settings: MasterSettings) -> tuple[int, int] | None:
     """Return which of the times are within the validity of a frame: the first, and the first that is not."""
-    if frame.mjd_mid is None:
+    middle = frame.mjd_mid
+    if middle is None:
         return None
+    # The difference is compared, as `group_inputs` does: a sum would be rounded otherwise.
     return (
-        bisect_left(times, frame.mjd_mid - settings.validity_days),
-        bisect_right(times, frame.mjd_mid + settings.validity_days),
+        bisect_left(times, -settings.validity_days, key=lambda time: time - middle),
+        bisect_right(times, settings.validity_days, key=lambda time: time - middle),
     )
 
 
-def _stray(kind: FrameKind, frames: Sequence[RawCalibration], settings: MasterSettings) -> set[str]:
-    """Return the frames that equal keys tell too little of.
-
-    A night that is longer than a master is valid looks different from its two ends; and a dark whose exposure
-    is nearly another's may belong to a set of that one.
-    """
-    blocks = [
-        block for block in night_blocks(frames) if days_apart(block[0], block[-1]) > settings.validity_days
+def _crowded(frames: Sequence[RawCalibration], settings: MasterSettings) -> set[float]:
+    """Return exposures that are nearly another's: such a dark may belong to a set of that one."""
+    near = [
+        pair
+        for pair in pairwise(sorted({frame.exptime for frame in frames}))
+        if same_exposure(*pair, settings.exposure_tolerance)
     ]
-    stray = {frame.identity for block in blocks for frame in block}
-    if kind is FrameKind.DARK:
-        near = [
-            pair
-            for pair in pairwise(sorted({frame.exptime for frame in frames}))
-            if same_exposure(*pair, settings.exposure_tolerance)
-        ]
-        crowded = {exptime for pair in near for exptime in pair}
-        stray |= {frame.identity for frame in frames if frame.exptime in crowded}
-    return stray
+    return {exptime for pair in near for exptime in pair}

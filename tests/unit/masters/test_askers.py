@@ -70,8 +70,26 @@ def test_what_another_night_decides_is_asked_by_each() -> None:
 
 def test_a_night_without_end_looks_different_to_each() -> None:
     frames = [raw(BIAS, f"b{i:02}", 60000.0 + 0.4 * i) for i in range(12)]
-    assert len(asked(BIAS, frames)) == 12
+    middle = [f"b{i:02}" for i in range(4, 8)]
+    assert asked(BIAS, frames) == [one.identity for one in frames if one.identity not in middle[1:]], (
+        "from the middle all of them are within reach"
+    )
     assert len({group_inputs(BIAS, one, frames, SETTINGS).inputs for one in frames}) > 1
+
+
+def test_other_keys_and_chips_lengthen_no_night() -> None:
+    """Biases at dusk and at dawn, of which each chip and each mode has its own time."""
+    frames = [
+        *(one for day in range(9) for one in series(BIAS, 5, 60000.0 + day, f"dusk{day}-")),
+        *(one for day in range(9) for one in series(BIAS, 5, 60000.4 + day, f"dawn{day}-", detector="2")),
+        *(one for day in range(9) for one in series(BIAS, 5, 60000.7 + day, f"noon{day}-", binning=(2, 2))),
+    ]
+    assert len(asked(BIAS, frames)) == 27
+
+
+def test_frames_of_a_season_without_end_ask_once_where_all_have_the_same_within_reach() -> None:
+    frames = [one for half in range(40) for one in series(BIAS, 50, 60000.0 + 0.46 * half, f"b{half:02}-")]
+    assert len(asked(BIAS, frames)) < 100, "of 2000"
 
 
 TIMES = st.none() | st.builds(
