@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from astropy.io import fits
 
-__all__ = ["card", "printable", "remove_leftovers", "replacing"]
+__all__ = ["card", "is_temporary", "printable", "remove_leftovers", "replacing", "temporary_beside"]
 
 _LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.tmp")
 _LEFT_AFTER = timedelta(hours=1)
@@ -56,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
         The folder cannot be made or written to, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary = temporary_beside(path)
     try:
         yield temporary
         _flush(temporary)
@@ -65,8 +66,18 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def temporary_beside(path: Path) -> Path:
+    """Return a new name in the same folder, for what is to take the place of ``path`` when it is whole."""
+    return path.with_name(f".{uuid.uuid4().hex}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a name is one of `temporary_beside`."""
+    return bool(_LEFTOVER.fullmatch(path.name))
+
+
 def remove_leftovers(folder: Path, now: datetime) -> int:
-    """Remove the temporary files below a folder whose writers were killed; return how many.
+    """Remove temporary files and folders below a folder whose writers were killed; return how many.
 
     Parameters
     ----------
@@ -81,10 +92,13 @@ def remove_leftovers(folder: Path, now: datetime) -> int:
         The folder cannot be written to.
     """
     last = (now - _LEFT_AFTER).timestamp()
-    found = [path for path in folder.rglob(".*.tmp") if _LEFTOVER.fullmatch(path.name)]
-    left = [path for path in found if path.is_file() and path.lstat().st_mtime < last]
+    found = [path for path in folder.rglob(".*.tmp") if is_temporary(path) and not path.is_symlink()]
+    left = [path for path in found if path.lstat().st_mtime < last]
     for path in left:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     return len(left)
 
 

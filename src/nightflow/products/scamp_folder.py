@@ -18,9 +18,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from nightflow.astrometry.scamp.headers import wcs_cards
 from nightflow.astrometry.scamp.ldac import LdacChip, chip_header, write_ldac
 from nightflow.astrometry.scamp.offsets import Offsets, offsets_of
 from nightflow.errors import ConfigurationError
-from nightflow.fits_output import card
+from nightflow.fits_output import card, is_temporary, remove_leftovers, temporary_beside
 from nightflow.software import SOFTWARE
 
 __all__ = [
@@ -50,12 +49,13 @@ Array = NDArray[np.float64]
 
 COORDINATES, PLOT = "scamp_coord.txt", "radec_off.png"
 _MARK = "nightflow.scamp"
-"""Shows that a folder is ours."""
+"""Shows that a folder is ours, and lists below SCAMP's settings which of its files are."""
+_WRITTEN = "# written beside this: "
 _OURS = re.compile(
     r"nightflow\.scamp|scamp\.xml|gaia_ldac\.fits|scamp_coord\.txt|radec_off\.png|(full|merged)_\d+\.cat"
     r"|(combined_acat|.+-e\d+)\.(fits|ahead|head|change\.fits)|.+_img\.head"
 )
-"""Names that this module and SCAMP give; another file in such a folder is somebody's own."""
+"""Names that this module and SCAMP give: what is taken for ours where a mark, an old one, lists nothing."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST = 40
 
@@ -117,7 +117,7 @@ def check_scamp_folder(folder: Path) -> None:
         raise ConfigurationError(f"{there}: is no folder; name another one (--out FOLDER)")
     if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
         raise _unwritable(folder, f"no right to write into {there}, or a read-only disk")
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+    if folder.exists() and not (folder / _MARK).is_file() and not all(map(is_temporary, folder.iterdir())):
         raise ConfigurationError(
             f"{folder}: holds files that are not of an earlier solution; name another folder (--out FOLDER)"
         )
@@ -139,7 +139,8 @@ def _write(
     now: datetime,
 ) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{uuid.uuid4().hex}.tmp"
+    remove_leftovers(folder, now)
+    partial = temporary_beside(folder / _MARK)
     try:
         shutil.copytree(scamp, partial, ignore=shutil.ignore_patterns(".*"))
         _write_stars(partial, exposures, together)
@@ -148,6 +149,7 @@ def _write(
         for answer, off in zip(together.answers, offsets, strict=True):
             header = _chip_header(answer, off, together.degree, now)
             (partial / names[answer.exposure, answer.chip]).write_bytes(header.tostring().encode("ascii"))
+        _list_in_mark(partial)
         return _swap(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -201,13 +203,29 @@ def quality_cards(answer: ChipAnswer, offsets: Offsets, degree: int, now: dateti
     ]
 
 
+def _list_in_mark(partial: Path) -> None:
+    """Add to the mark what stands beside it: that, and nothing else, is what a later solution takes away."""
+    names = sorted(made.name for made in partial.iterdir() if made.name != _MARK)
+    with (partial / _MARK).open("a", encoding="utf-8", errors="surrogateescape") as mark:
+        mark.writelines(["\n", *(f"{_WRITTEN}{name}\n" for name in names)])
+
+
+def _is_ours(folder: Path) -> Callable[[str], bool]:
+    """Return what tells by its name whether a file of the folder is of an earlier solution."""
+    mark = folder / _MARK
+    text = mark.read_text(encoding="utf-8", errors="surrogateescape") if mark.is_file() else ""
+    listed = {line.removeprefix(_WRITTEN) for line in text.split("\n") if line.startswith(_WRITTEN)}
+    return listed.__contains__ if listed else lambda name: bool(_OURS.fullmatch(name))
+
+
 def _swap(partial: Path, folder: Path) -> list[Path]:
     """Put a whole new set in the place of the old one: an early end leaves files of one of them only.
 
     The files move, not the folder: it may be a mount point, or hold files of somebody's own.
     """
+    is_ours = _is_ours(folder)
     for old in folder.iterdir():
-        if old.name != _MARK and _OURS.fullmatch(old.name):
+        if old.name != _MARK and is_ours(old.name):
             old.unlink()
     # first: what is left by an early end is still known as ours
     names = sorted((made.name for made in partial.iterdir()), key=lambda name: (name != _MARK, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,8 +147,9 @@ MINE = ("notes.txt", "mine.cat", "mine.fits")
 
 
 def earlier(folder: Path, scamp: Path) -> None:
-    """Leave files of an earlier solution with more exposures, and some of the user's own."""
+    """Leave files of an earlier solution with more exposures, before marks had a list, and the user's own."""
     write(folder, scamp, True, True)
+    (folder / "nightflow.scamp").write_text("VERBOSE_TYPE QUIET\n")
     for name in (*OLD, *MINE):
         (folder / name).write_text(name)
 
@@ -158,6 +160,35 @@ def test_a_second_solution_takes_the_place_of_the_first(tmp_path: Path, scamp: P
     files = write(out, scamp, True, True)
     assert {path.name for path in out.iterdir()} == {path.name for path in files} | set(MINE)
     assert (out / "mine.fits").read_text() == "mine.fits"
+
+
+def test_a_users_own_files_stay_whatever_their_names(tmp_path: Path, scamp: Path) -> None:
+    out = tmp_path / "out"
+    (scamp / "full_2.cat").write_text("of the first")
+    write(out, scamp, True, True)
+    own = {"my-notes-e3.fits", "old_img.head", "merged_7.cat"}
+    for name in own:
+        (out / name).write_text("mine")
+    (scamp / "full_2.cat").unlink()
+    files = write(out, scamp, True, True)
+    assert {path.name for path in out.iterdir()} == {path.name for path in files} | own
+    assert "full_2.cat" not in {path.name for path in files}
+    listed = (out / "nightflow.scamp").read_text().splitlines()
+    assert listed[0] == "nightflow.scamp", "what SCAMP was told comes first"
+    assert len(listed) == len(files), "each of the others, once"
+
+
+def test_what_a_killed_run_left_is_no_hindrance_and_goes_in_time(tmp_path: Path, scamp: Path) -> None:
+    out = tmp_path / "out"
+    fresh, old = (out / f".{digit * 32}.tmp" for digit in "ab")
+    for folder, hours in ((fresh, 0.5), (old, 2.0)):
+        folder.mkdir(parents=True)
+        (folder / "combined_acat.fits").write_text("half of it")
+        then = NOW.timestamp() - 3600 * hours
+        os.utime(folder, (then, then))
+    check_scamp_folder(out)
+    files = write(out, scamp, True, True)
+    assert {path.name for path in out.iterdir()} == {path.name for path in files} | {fresh.name}
 
 
 @pytest.mark.parametrize("number", [0, 1, 4])
