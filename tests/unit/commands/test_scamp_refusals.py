@@ -45,7 +45,8 @@ def test_one_chip_is_one_chip(capsys: pytest.CaptureFixture[str]) -> None:
         offsets=(), frames=((1, 1),), paths=(), files=(Path("out/scamp.xml"),), left_out=(),
         settings=AstrometrySettings(),
     )  # fmt: skip
-    update = Update(standings=(Standing(backend="scamp", taken=True),), products=())
+    standing = Standing(backend="scamp", taken=True, better=True, reason="")
+    update = Update(standings=(standing,), products=())
     scamp._tell(joint, update, ["2026-03-01", "2026-03-02"])
     told = capsys.readouterr().err
     assert "1 chip verified, 0 refused" in told
