@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,12 +119,10 @@ def _by_sep(
     elsewhere = np.ones(smooth.shape, bool)
     paint(runs, component, np.zeros(count, bool), elsewhere)
     area = int((runs[:, 2] - runs[:, 1]).sum())
-    with _SEP:
-        # It goes through all of its stack before it begins: no more than is needed.
-        sep.set_extract_pixstack(area + _SPARE)
-        for parts in (_PARTS, _MOST_PARTS):
-            sep.set_sub_object_limit(parts)
-            try:
+    # It goes through all of its stack before it begins: no more than is needed.
+    for parts in (_PARTS, _MOST_PARTS):
+        try:
+            with _room(pixels=area + _SPARE, parts=parts):
                 objects, within = sep.extract(
                     smooth,
                     threshold,
@@ -135,12 +135,26 @@ def _by_sep(
                     deblend_cont=settings.deblend_contrast,
                     segmentation_map=True,
                 )
-            except Exception as error:  # sep raises a bare Exception; all but this one go on up
-                if _TOO_MANY_PARTS not in str(error):
-                    raise
-            else:
-                return objects, within
+        except Exception as error:  # sep raises a bare Exception; all but this one go on up
+            if _TOO_MANY_PARTS not in str(error):
+                raise
+        else:
+            return objects, within
     raise FrameRejected(
         f"one group of pixels above {settings.threshold} sigma is more than {_MOST_PARTS} sources: "
         "a higher detection.threshold in the profile takes it apart"
     )
+
+
+@contextmanager
+def _room(*, pixels: int, parts: int) -> Iterator[None]:
+    """Give sep room for so many pixels and parts of one group; others find it as it was."""
+    with _SEP:
+        before = sep.get_extract_pixstack(), sep.get_sub_object_limit()
+        sep.set_extract_pixstack(pixels)
+        sep.set_sub_object_limit(parts)
+        try:
+            yield
+        finally:
+            sep.set_extract_pixstack(before[0])
+            sep.set_sub_object_limit(before[1])

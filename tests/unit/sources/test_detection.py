@@ -153,10 +153,19 @@ def test_a_core_of_more_than_a_thousand_stars_in_one_group_is_a_star_field(monke
     image = sky(7, (400, 400)) + np.float32(40.0)
     image += (3e3 * np.cos(np.pi * xx / 10) ** 8 * np.cos(np.pi * yy / 10) ** 8).astype(np.float32)
     found = find(image, deblend_contrast=0.0)
-    assert room == [1024, 32767]
+    assert room == [1024, 1024, 32767, 1024]
     assert 1400 < len(found) < 1800
     nearest = np.abs(found.x - 10 * np.rint(found.x / 10)), np.abs(found.y - 10 * np.rint(found.y / 10))
     assert np.median(np.hypot(*nearest)) < 0.3
+
+
+def test_others_find_the_room_that_sep_has_as_it_was():
+    before = sep.get_extract_pixstack(), sep.get_sub_object_limit()
+    image = sky()
+    add_star(image, 100, 100)
+    add_star(image, 106, 100)
+    assert len(find(image)) == 2
+    assert (sep.get_extract_pixstack(), sep.get_sub_object_limit()) == before
 
 
 def test_a_bleed_down_the_frame_changes_nothing_far_from_it():
