@@ -64,10 +64,12 @@ def current_reducer() -> Reducer:
 def _reducer_from_settings(in_batch: bool) -> Reducer:
     # Imported here: a server that only reads the flows' parameters needs no numba and no astropy.
     from nightflow.config import load_settings
+    from nightflow.heap import keep_freed_memory
     from nightflow.offline import stay_offline
     from nightflow.pipeline.reducer import Reducer
 
     stay_offline()
+    keep_freed_memory()
     settings = load_settings()
     section = settings.run if in_batch else settings.watch
     return Reducer(

@@ -27,6 +27,7 @@ from benchmarks.workshop import CATALOG, Workshop
 from nightflow.astrometry.wcs_header import wcs_from_text
 from nightflow.catalogs.importer import import_catalog
 from nightflow.config import PathSettings, Settings, StoreSettings
+from nightflow.heap import keep_freed_memory
 from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Reducer
@@ -46,6 +47,7 @@ _MATCH = 1.5
 def chain_case(workshop: Workshop) -> Iterator[Case]:
     """Every round gets a file of its own: the same frame with another card."""
     side = workshop.scale.side
+    keep_freed_memory()  # as every process that reduces; the other side runs in it, too
     with tempfile.TemporaryDirectory(dir=workshop.folder) as name:
         folder = Path(name)
         copy = _copier(workshop.files("light", 1)[0], folder)

@@ -23,6 +23,7 @@ from rich.table import Table
 from nightflow.config import Settings, load_settings
 from nightflow.doctor.finding import Finding, Level
 from nightflow.errors import NightflowError
+from nightflow.heap import keep_freed_memory
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import find_exposures
@@ -95,6 +96,7 @@ def batch_reducer(settings: Settings, until: str = "append") -> Reducer:
     """Return the reducer of what works on frames that are all there: `run`, `backfill`, `finish`."""
     from nightflow.pipeline.reducer import Reducer  # numba and scipy: most commands only look into the store
 
+    keep_freed_memory()
     return Reducer(
         settings,
         missing_calibration=settings.run.missing_calibration,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["memory_of", "memory_of_the_machine"]
+from nightflow.config import Settings
+
+__all__ = ["allowed_memory", "memory_of", "memory_of_the_machine"]
 
 _MEMBERSHIPS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
@@ -22,6 +24,14 @@ def memory_of_the_machine() -> int | None:
     """Return the bytes that there are for all processes of machine, container or service; None: unknown."""
     total = _kibibytes(Path("/proc/meminfo"), "MemTotal:")
     return min([*_limits_of_groups(), *([] if total is None else [total])], default=None)
+
+
+def allowed_memory(settings: Settings) -> int | None:
+    """Return how many bytes one worker may hold; None where nobody knows."""
+    if settings.watch.memory_gb > 0:
+        return int(settings.watch.memory_gb * 1e9)
+    there = memory_of_the_machine()
+    return None if there is None else there // (2 * settings.watch.workers)
 
 
 def _kibibytes(file: Path, key: str) -> int | None:

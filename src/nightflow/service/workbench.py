@@ -17,11 +17,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from nightflow.errors import NightflowError
+from nightflow.heap import give_back_freed_memory, keep_freed_memory
 from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import Reducer
 from nightflow.service.leases import act_as
 from nightflow.service.lessons import TellingPointings, TellingSaturation, Untold, take_in
+from nightflow.service.memory import allowed_memory, memory_of
 from nightflow.service.messages import (
     OUT_OF_MEMORY,
     Begin,
@@ -63,6 +65,7 @@ def serve(connection: Connection, execution: Callable[[Reducer], Execute] | None
     execution : callable, optional
         Makes of a reducer what executes runs; None where no server is used.
     """
+    keep_freed_memory()
     run_in_thread(_Bench(connection, execution).work)
 
 
@@ -156,6 +159,8 @@ class _Bench:
             self._say(lesson)
         self._numbers.pop(task.exposure_id, None)
         self._settled.discard(task.number)
+        if self._holds_much():
+            await asyncio.to_thread(give_back_freed_memory)
         self._say(Ended(task=task.number, fault=fault, direct=direct, error=error, store=store))
 
     async def _without_a_run(self, exposure_id: int) -> Outcome:
@@ -176,6 +181,11 @@ class _Bench:
             self._reducer.products(frame_id)
         finally:
             self._room.release()
+
+    def _holds_much(self) -> bool:
+        """Return whether what is kept for the next frame is much of what this worker may hold."""
+        held, allowed = memory_of(os.getpid()), allowed_memory(self._reducer.settings)
+        return held is not None and allowed is not None and held > allowed / 2
 
     def _is_mine(self, exposure_id: int) -> bool:
         exposure = get_exposure(self._reducer.database, exposure_id)

@@ -17,7 +17,7 @@ from nightflow.config import Settings, StepLimits
 from nightflow.errors import RetryLater
 from nightflow.pipeline.outcome import Outcome
 from nightflow.service.lessons import Lessons
-from nightflow.service.memory import memory_of, memory_of_the_machine
+from nightflow.service.memory import allowed_memory, memory_of
 from nightflow.service.messages import (
     OUT_OF_MEMORY,
     Begin,
@@ -33,7 +33,7 @@ from nightflow.service.messages import (
 )
 from nightflow.service.nursery import Nursery
 
-__all__ = ["Reduced", "Worker", "WorkerDied", "allowed_memory"]
+__all__ = ["Reduced", "Worker", "WorkerDied"]
 
 log = logging.getLogger(__name__)
 
@@ -311,14 +311,6 @@ class Worker:
                     for future, result in ((job.settled, None), (job.ended, message)):
                         if not future.done():
                             future.set_result(result)  # type: ignore[arg-type]
-
-
-def allowed_memory(settings: Settings) -> int | None:
-    """Return how many bytes one worker may hold; None where nobody knows."""
-    if settings.watch.memory_gb > 0:
-        return int(settings.watch.memory_gb * 1e9)
-    there = memory_of_the_machine()
-    return None if there is None else there // (2 * settings.watch.workers)
 
 
 def _note(job: _Job, step: Step) -> None:

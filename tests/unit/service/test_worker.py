@@ -38,11 +38,11 @@ from nightflow.service import worker as worker_module
 from nightflow.service.leases import worker_name
 from nightflow.service.lessons import KEPT, Lessons
 from nightflow.service.live_service import LiveService
-from nightflow.service.memory import memory_of, memory_of_the_machine
+from nightflow.service.memory import allowed_memory, memory_of, memory_of_the_machine
 from nightflow.service.messages import BegunRun, Ended, Learned, RunFault, Task
 from nightflow.service.nursery import Nursery, NurseryGone
 from nightflow.service.workbench import Execute, serve
-from nightflow.service.worker import Reduced, Worker, WorkerDied, allowed_memory
+from nightflow.service.worker import Reduced, Worker, WorkerDied
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of
 from nightflow.store.leases import lease_exposure

@@ -1,0 +1,51 @@
+"""Freed memory that a process keeps, and gives back: as the kernel counts it, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
+
+SCRIPT = """
+import os, resource, threading
+import numpy as np
+from nightflow.heap import give_back_freed_memory, keep_freed_memory
+from nightflow.service.memory import memory_of
+
+def frame():
+    return [np.ones(16_000_000, np.float32).sum() for _ in range(4)]
+
+def in_a_thread():
+    thread = threading.Thread(target=frame)
+    thread.start()
+    thread.join()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if {keep}:
+    keep_freed_memory()
+in_a_thread()
+before = in_a_thread()
+faults = in_a_thread() - before
+held = memory_of(os.getpid())
+give_back_freed_memory()
+print(faults, held, memory_of(os.getpid()))
+"""
+
+
+def figures(keep: bool) -> tuple[int, int, int]:
+    script = SCRIPT.format(keep=keep)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    faults, held, after = map(int, done.stdout.split())
+    return faults, held, after
+
+
+def test_planes_of_the_last_frame_are_used_for_the_next() -> None:
+    plain, kept = figures(keep=False), figures(keep=True)
+    plane = 64_000_000
+    assert kept[1] > plain[1] + 0.9 * plane
+    assert kept[2] < kept[1] - 0.9 * plane
+    assert kept[0] < 200
+    assert kept[0] < plain[0] / 2
