@@ -5,7 +5,6 @@ Only what is different is written: again on an unchanged night nothing is.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, delete, insert, update
+from sqlalchemy import bindparam, delete, update
 from sqlmodel import Session, col, select
 
 from nightflow.flags import Flag
@@ -25,11 +24,11 @@ from nightflow.store.models import (
     Measurement,
     Reduction,
     Source,
-    SourceHistory,
     SourceStatistics,
     is_detection,
 )
 from nightflow.store.night_fields import StoredField
+from nightflow.store.source_history import CONFIRMED, put_history
 from nightflow.store.source_names import free_names
 from nightflow.store.sources import SourceRows, insert_sources, sources_around, taken_names
 
@@ -50,8 +49,6 @@ _AMBIGUOUS = int(Flag.AMBIGUOUS)
 _AT_ONCE = 400
 _ROWS_AT_ONCE = 20_000
 """Rows that are made ready for one statement: for those of a whole night there may be no room."""
-_CONFIRMED = 2
-"""Detections, on different frames."""
 _SAME_NIGHT = 0.5 / 365.25
 """Years between the middles of two sets of frames of one night, less than."""
 
@@ -208,7 +205,7 @@ def write_association(
     n_new, n_updated = _put_sources(session, field, sources, found, ids, count, named)
     _put_rows(session, field, source, found.ambiguous, np.flatnonzero(changed))
     gone = _without_measurements(session, _gone(sources, ids, count))
-    _put_history(session, field, sources, source, gone, night, now)
+    put_history(session, field, sources.rows, source, gone, night, now)
     _drop(session, gone)
     n_attached = attach_forced(session, field.frames, NIGHT_ASSOCIATION)
     before = sources.rows.ids[sources.tonight > 0]
@@ -302,7 +299,7 @@ def _put_sources(
             "ra": float(found.ra[index]),
             "dec": float(found.dec[index]),
             "epoch": field.epoch,
-            "n_position": int(count[index]) if count[index] >= _CONFIRMED else 0,
+            "n_position": int(count[index]) if count[index] >= CONFIRMED else 0,
         }
         if row is None:
             fresh.append({"id": one, "n_obs": int(count[index])} | where | catalogued.get(index, _UNKNOWN))
@@ -432,52 +429,6 @@ def _put_rows(
             for frame, number, one, doubt in zip(frames, *columns, strict=True)
         ]
         session.connection().execute(statement, values)
-
-
-def _put_history(
-    session: Session,
-    field: StoredField,
-    sources: FieldSources,
-    source: NDArray[np.int64],
-    gone: NDArray[np.int64],
-    night: str,
-    now: datetime,
-) -> None:
-    """Note what became of sources that were more than one detection of something."""
-    rows = sources.rows
-    counted = (rows.n_obs >= _CONFIRMED) | rows.in_catalog | (rows.n_position > 0)
-    existed, lost, told = set(rows.ids.tolist()), set(gone.tolist()), set(rows.ids[counted].tolist())
-    entries: list[dict[str, Any]] = []
-    stayed = set(np.unique(field.source[source == field.source]).tolist())
-    moved = (source != field.source) & (field.source > 0)
-    ways, numbers = np.unique(
-        np.column_stack([field.source[moved], source[moved]]), axis=0, return_counts=True
-    )
-    n_heirs = Counter(ways[:, 0].tolist())
-    for (one, heir), number in zip(ways.tolist(), numbers.tolist(), strict=True):
-        change = _change(one, heir, lost, existed, n_heirs[one] > 1 or one in stayed) if one in told else ""
-        if change:
-            entries.append(
-                {
-                    "source_id": one,
-                    "became": heir or None,
-                    "change": change,
-                    "n_measurements": number,
-                    "night": night,
-                    "at": now,
-                }
-            )
-    if entries:
-        session.connection().execute(insert(SourceHistory), entries)
-
-
-def _change(one: int, heir: int, lost: set[int], existed: set[int], several: bool) -> str:
-    """Return what to call it, "" for single detections that a source lost to nothing or to another."""
-    if heir == 0:
-        return "dissolved" if one in lost and not several else ""
-    if one not in lost or several:
-        return "split"
-    return "merged" if heir in existed else "renamed"
 
 
 def _drop(session: Session, gone: Sequence[int] | NDArray[np.int64]) -> None:
