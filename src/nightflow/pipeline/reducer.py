@@ -83,6 +83,11 @@ class _Opened:
     """Distortions that its frames are offered; None where it was not identified."""
 
 
+def _is_back(error: BaseException | None, path: Path) -> bool:
+    """Return whether a file that was missing is there now."""
+    return error is not None and isinstance(error.__cause__, FileNotFoundError) and path.exists()
+
+
 class Reducer:
     """Everything one process needs to reduce exposures; safe for threads that work on different ones.
 
@@ -368,7 +373,7 @@ class Reducer:
             worker=worker,
         )
         if settled:
-            self._follow_up(exposure, frames, found)
+            self._follow_up(exposure, frames, found, error)
         with self._lock:
             opened = self._opened.pop(exposure_id, None)
             for frame in frames:
@@ -401,15 +406,18 @@ class Reducer:
         pause = min(_FIRST_RETRY * 2 ** (Priority.holds(later) - 1), _LAST_RETRY)
         return {"retry_at": self._clock() + pause, "priority": later}
 
-    def _follow_up(self, exposure: Exposure, frames: list[FrameRow], found: Verdict) -> None:
+    def _follow_up(
+        self, exposure: Exposure, frames: list[FrameRow], found: Verdict, error: BaseException | None
+    ) -> None:
         """Do what an exposure's end means for others, and for itself."""
         exposure_id = exposure.id or 0
         if found.state == State.DONE:
             supersede_replaced(self.database, exposure_id)
         wake_for_calibration(self.context, frames, self._clock())
         opened = self._opened.get(exposure_id)
-        if found.waits_for == "outside" and opened is not None and opened.path != exposure.path:
-            # The file was renamed meanwhile: it is not away.
+        renamed = opened is not None and opened.path != exposure.path
+        if found.waits_for == "outside" and (renamed or _is_back(error, Path(exposure.path))):
+            # It is not away, and who saw it come found the exposure in work.
             requeue(self.database, [exposure_id], priority=Priority.REDO, now=self._clock())
         if found.waits_for != "calibration" or opened is None or not opened.surroundings:
             return

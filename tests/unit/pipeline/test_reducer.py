@@ -18,7 +18,7 @@ from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.pipeline.register import register
 from nightflow.store.frames import frames_of
-from nightflow.store.leases import lease
+from nightflow.store.leases import lease, lease_exposure
 from nightflow.store.ledger import move, receive
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import current_reduction, frame_rows
@@ -345,6 +345,25 @@ def test_nothing_of_a_frame_is_kept_once_it_is_settled(
     empty.write_bytes(b"")
     reduced(reducer, empty)
     assert (reducer._works, reducer._opened, reducer._verdicts) == ({}, {}, {})
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_file_that_comes_back_just_then_is_not_waited_for(
+    station: Station, reducer: Reducer, comes_back: bool
+) -> None:
+    """Whoever saw it come found its exposure in work, and left it alone."""
+    path = station.frame("light.fits")
+    exposure_id = entered(reducer, path)
+    assert lease_exposure(reducer.database, exposure_id, "test", now=START, seconds=600) is not None
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(RetryLater) as away:
+        reducer.identify(exposure_id)
+    if comes_back:
+        path.write_bytes(content)
+    assert reducer.conclude(exposure_id, away.value).state == "held"
+    found = exposure(reducer, exposure_id)
+    assert (found.state, found.retry_at is None) == (("received", True) if comes_back else ("held", False))
 
 
 def test_an_exposure_that_is_not_in_the_ledger(reducer: Reducer) -> None:
