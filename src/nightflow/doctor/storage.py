@@ -13,6 +13,7 @@ from sqlalchemy import text
 from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fault, fine, warning
 from nightflow.errors import NightflowError
+from nightflow.folders import nearest_existing
 from nightflow.shown_url import shown_url
 from nightflow.store.database import Database
 from nightflow.store.failures import translated
@@ -58,7 +59,7 @@ def check_disk(settings: Settings) -> Iterator[Finding]:
     """Look at the room on each disk that products and masters go to."""
     seen = set()
     for path in (settings.root, *map(settings.resolve, (settings.paths.products, settings.paths.masters))):
-        existing = _existing(path)
+        existing = nearest_existing(path)
         device = existing.stat().st_dev
         if device in seen:
             continue
@@ -107,7 +108,7 @@ def _writable(database: Database) -> Finding:
 
 
 def _folder(key: str, path: Path) -> Finding:
-    existing = _existing(path)
+    existing = nearest_existing(path)
     if not existing.is_dir():
         return fault(key, f"{existing} is a file", f"name another folder as {key} in nightflow.toml")
     if not os.access(existing, os.W_OK | os.X_OK):
@@ -123,8 +124,3 @@ def _watched(path: Path) -> Finding:
     if not os.access(path, os.R_OK | os.X_OK):
         return fault("watch.folders", f"{path} cannot be read", "give this user the right to read it")
     return fine("watch.folders", str(path))
-
-
-def _existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that exists."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())

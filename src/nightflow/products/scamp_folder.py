@@ -33,6 +33,7 @@ from nightflow.astrometry.scamp.ldac import LdacChip, chip_header, write_ldac
 from nightflow.astrometry.scamp.offsets import Offsets, offsets_of
 from nightflow.errors import ConfigurationError
 from nightflow.fits_output import card, is_temporary, remove_leftovers, temporary_beside
+from nightflow.folders import nearest_existing
 from nightflow.software import SOFTWARE
 
 __all__ = [
@@ -112,7 +113,7 @@ def check_scamp_folder(folder: Path) -> None:
     ConfigurationError
         It holds other files, is no folder, or cannot be written.
     """
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    there = nearest_existing(folder)
     if not there.is_dir():
         raise ConfigurationError(f"{there}: is no folder; name another one (--out FOLDER)")
     if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
