@@ -183,12 +183,13 @@ def _backfill_beside_live(workshop: Workshop, frames: int, cadence: float, optio
             most = int(options.backfill * LONGEST_BACKFILL / cadence) + 60
             closed = rig.deliver_beside(backfill, "beside", cadence, most)
         rig.wait_until_settled(before + options.backfill + len(closed))
-        beside = rig.times(closed)
+        beside, said = rig.times(closed), rig.backfill_said
     figures: dict[str, Any] = {
         "alone": summary(alone) | _each(alone),
         "beside": summary(beside) | _each(beside),
         "backfill_frames": options.backfill,
         "backfill_status": backfill.returncode,
+        "backfill_said": said,
     }
     worse = worse_by(figures["alone"]["seconds"]["p95"], figures["beside"]["seconds"]["p95"])
     figures["worse_by"] = worse

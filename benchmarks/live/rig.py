@@ -164,8 +164,17 @@ class Rig:
         """Run `nightflow backfill` on a folder; it is ended with the block."""
         config = self.settings.root / DEFAULT_FILE
         command = [program("nightflow"), "backfill", "--path", str(folder), "--config", str(config)]
-        with running(command, self.settings.root / "backfill.log", {}) as process:
+        with running(command, self._backfill_log, {}) as process:
             yield process
+
+    @property
+    def backfill_said(self) -> str:
+        """How the log of the backfill ends."""
+        return _end_of(self._backfill_log)
+
+    @property
+    def _backfill_log(self) -> Path:
+        return self.settings.root / "backfill.log"
 
     def _serves(self) -> bool:
         if self.service.poll() is not None:
@@ -179,8 +188,11 @@ def _its_last_words(log: Path) -> Iterator[None]:
     try:
         yield
     except NightflowError as error:
-        end = log.read_text(errors="replace")[-_LAST_WORDS:] if log.is_file() else ""
-        raise NightflowError(f"{error}\n{end}") from error
+        raise NightflowError(f"{error}\n{_end_of(log)}") from error
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-_LAST_WORDS:] if log.is_file() else ""
 
 
 def _settings(root: Path, workshop: Workshop) -> Settings:

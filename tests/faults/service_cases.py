@@ -15,6 +15,8 @@ import pytest
 
 from tests.e2e.conftest import wait_until
 from tests.faults import made
+from tests.faults.mounts import is_mounted
+from tests.faults.outside import fill
 from tests.faults.site import Site
 
 __all__ = ["AT_FIRST", "FIRST_OF_CASES", "MEANWHILE", "N_TINY", "STRIKES", "deliver_burst"]
@@ -120,13 +122,21 @@ def database_locked(site: Site) -> None:
         time.sleep(3)
 
 
+def disk_full(site: Site) -> None:
+    """That of store, masters and products, because of somebody else's file; frames land on another one."""
+    if not is_mounted(site.store):
+        pytest.skip("this process may not mount anything")
+    back, others = site.log.count("the store is back"), site.store / "somebody's"
+    fill(others)
+    site.tells("disk full")
+    others.unlink()
+    site.tells("the store is back", times=back + 1)
+
+
 def products_read_only(site: Site) -> None:
     """With a light of its own, which is delivered meanwhile."""
     light = site.frames("light")[3]
-    folders = [
-        site.root / "products",
-        *(path for path in (site.root / "products").rglob("*") if path.is_dir()),
-    ]
+    folders = [site.products, *(path for path in site.products.rglob("*") if path.is_dir())]
     for folder in folders:
         folder.chmod(0o555)
     try:
@@ -142,7 +152,7 @@ def products_read_only(site: Site) -> None:
 def worker_killed(site: Site) -> None:
     """Whatever it has in work; what saw it is tried again. The next one finds the master flat damaged."""
     [flat] = site.query("SELECT path FROM master WHERE kind = 'flat' AND path <> '' AND state <> 'rejected'")
-    damage(site.root / "masters" / flat[0])
+    damage(site.masters / flat[0])
     workers = site.workers()
     assert workers, "no worker is there"
     for pid in workers:
@@ -181,6 +191,7 @@ MEANWHILE: dict[str, Callable[[Site], None]] = {
     "database locked": database_locked,
     "clock stepped": clock_stepped,
     "configuration error on reload": wrong_settings_on_reload,
+    "disk full": disk_full,
     "products read-only": products_read_only,
     "worker killed": worker_killed,
     "corrupt master": corrupt_master,

@@ -30,6 +30,10 @@ sweep_seconds = 2.0
 [run]
 products = false
 
+[paths]
+masters = "store/masters"
+products = "store/products"
+
 [store]
 url = "{url}"
 """
@@ -67,7 +71,7 @@ class Site:
         self,
         root: Path,
         night: Path,
-        url: str = "sqlite:///nightflow.sqlite",
+        url: str = "sqlite:///store/nightflow.sqlite",
         *,
         watch: str = "",
         sections: str = NO_PREFECT,
@@ -78,6 +82,8 @@ class Site:
         self.incoming = root / "incoming"
         self.disk = root / "disk/incoming"
         self.card = root / "card"
+        self.store = root / "store"
+        self.masters, self.products = self.store / "masters", self.store / "products"
         self.settings = root / "nightflow.toml"
         self.strikes = root / "strikes"
         self.night = night
@@ -85,7 +91,7 @@ class Site:
         self.command_before = command
         self.clock: SteppedClock | None = None
         self.environment = {"FAULTS_STRIKES": str(self.strikes), **(environment or {})}
-        for folder in (self.incoming, self.disk, self.card, self.strikes):
+        for folder in (self.incoming, self.disk, self.card, self.store, self.strikes):
             folder.mkdir(parents=True)
         self.settings.write_text(SETTINGS.format(watch=watch, url=url) + sections)
         self.engine = create_engine(
@@ -161,8 +167,9 @@ class Site:
     def close(self) -> None:
         """Leave nothing behind that goes on, or that is mounted."""
         self.kill()
-        while is_mounted(self.card):
-            unmount(self.card)
+        for folder in (self.card, self.store):
+            while is_mounted(folder):
+                unmount(folder)
 
     def workers(self) -> list[int]:
         """Return the processes of its workers: the children of its nursery, which is its child."""

@@ -11,10 +11,11 @@ from tests.faults.cases import CASES
 from tests.faults.service_cases import AT_FIRST, MEANWHILE
 from tests.faults.site import Rows, different
 from tests.faults.soak import RESULTS, figures
+from tests.faults.test_night_outside import CASES as OUTSIDE
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "operations.md"
-NIGHT = "test_night"
+NIGHT, NIGHT_OUTSIDE = "test_night", "test_night_outside"
 ELSEWHERE = {
     f"tests.{place.replace('/', '.')}": place
     for place in ("e2e/test_watch", "unit/service/test_worker", "unit/astrometry/test_solve_field")
@@ -41,7 +42,14 @@ def tried() -> set[tuple[str, str]]:
     modules = {f"tests.faults.{place}": place for place in places} | ELSEWHERE
     alone = [(name, place) for module, place in modules.items() for name in marked(import_module(module))]
     assert len(alone) == len(set(alone)), "a fault is marked twice"
-    return {(name, NIGHT) for name in shared} | set(alone)
+    nights = {(name, NIGHT) for name in shared} | {(name, NIGHT_OUTSIDE) for name in OUTSIDE}
+    return nights | set(alone)
+
+
+def test_each_fault_is_tried_whenever_the_tests_are() -> None:
+    assert {name for name, place in tried() if not place.startswith("test_soak")} == {
+        name for name, _ in tried()
+    }
 
 
 def table() -> list[tuple[str, ...]]:

@@ -5,50 +5,21 @@ The cases share one night, because a night costs half a minute; each is a test o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from subprocess import CalledProcessError
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from tests.faults.cases import CASES, Case
 from tests.faults.clock import SteppedClock
+from tests.faults.disturbed import DisturbedNight
+from tests.faults.mounts import mount_small
 from tests.faults.service_cases import AT_FIRST, FIRST_OF_CASES, MEANWHILE, STRIKES
 from tests.faults.site import Rows, Site, check_night, different
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-
-
-@dataclass
-class DisturbedNight:
-    site: Site
-    curves: Rows = field(default_factory=dict)
-    faults: dict[str, BaseException | None] = field(default_factory=dict)
-
-    def note(self, name: str, action: Callable[[], object]) -> None:
-        try:
-            action()
-            self.faults[name] = None
-        except (
-            AssertionError,
-            OSError,
-            DBAPIError,
-            CalledProcessError,
-            ValueError,
-            pytest.skip.Exception,
-        ) as error:
-            self.faults[name] = error
-
-    def check(self, name: str) -> None:
-        """Raise what went wrong in a case."""
-        fault = self.faults[name]
-        if isinstance(fault, pytest.skip.Exception):
-            raise fault
-        assert fault is None, fault
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +27,8 @@ def disturbed(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The night with all its faults, concluded."""
     site = Site(tmp_path_factory.mktemp("disturbed"), night)
     told = DisturbedNight(site)
-    frames, lights = site.frames("bias", "dark", "flat", "light"), site.frames("light")
+    lights = site.frames("light")
+    mount_small(site.store, 160)
     if SteppedClock.can_be_made():
         site.live_by(SteppedClock(site.root))
     site.strike(*STRIKES)
@@ -74,9 +46,7 @@ def disturbed(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 told.note(name, partial(disturb, site))
             for future in running:
                 future.result()
-        told.note("settling", lambda: site.wait_until_settled([path.name for path in frames]))
-        told.note("stopping", site.stop)
-        told.curves = site.finish()
+        told.conclude()
         yield told
     finally:
         site.close()
