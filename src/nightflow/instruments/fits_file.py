@@ -26,7 +26,13 @@ from numpy.typing import NDArray
 from nightflow.errors import FrameHeld, FrameRejected
 from nightflow.instruments.data_sums import wrong_data_sums
 from nightflow.instruments.fits_layout import Extent, Layout, LayoutState, walk
-from nightflow.instruments.fits_source import FileSource, largest_content, open_source, os_errors
+from nightflow.instruments.fits_source import (
+    FileSource,
+    largest_content,
+    open_regular,
+    open_source,
+    os_errors,
+)
 from nightflow.instruments.pixels import check_pixels
 
 __all__ = [
@@ -115,7 +121,7 @@ def content_hash(path: Path) -> str:
     RetryLater
         The file cannot be read.
     """
-    with os_errors(path), path.open("rb") as file:
+    with os_errors(path), open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

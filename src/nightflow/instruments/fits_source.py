@@ -7,8 +7,11 @@ the first is part of the answer, the second is raised as `RetryLater`.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +20,7 @@ from typing import BinaryIO
 
 from nightflow.errors import FrameRejected, RetryLater
 
-__all__ = ["FileSource", "GzipSource", "largest_content", "open_source", "os_errors"]
+__all__ = ["FileSource", "GzipSource", "largest_content", "open_regular", "open_source", "os_errors"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 20
@@ -145,6 +148,29 @@ class GzipSource:
         return b""
 
 
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file for reading, and nothing that has no end: a pipe that nobody fills, a device.
+
+    Raises
+    ------
+    OSError
+        It is no regular file, or cannot be opened.
+    """
+    return open(path, "rb", opener=_regular)
+
+
+def _regular(path: str, flags: int) -> int:
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK)
+    except BlockingIOError:  # a file server has lent this file to a client, and asks for it back
+        descriptor = os.open(path, flags)
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind) or stat.S_ISDIR(kind):  # `open` itself refuses a folder
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", path)
+
+
 @contextmanager
 def open_source(path: Path, *, keep: bool = False) -> Iterator[FileSource | GzipSource]:
     """Open ``path`` for `nightflow.instruments.fits_layout.walk`.
@@ -161,7 +187,7 @@ def open_source(path: Path, *, keep: bool = False) -> Iterator[FileSource | Gzip
     RetryLater
         The file cannot be opened or read.
     """
-    with os_errors(path), path.open("rb") as file:
+    with os_errors(path), open_regular(path) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import hashlib
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -294,3 +297,29 @@ def test_content_hash(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"night" * 100_000)
     assert content_hash(path) == hashlib.sha256(b"night" * 100_000).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_has_no_end_is_not_read(tmp_path: Path, kind: str) -> None:
+    """A pipe that nobody fills lets whoever opens it wait for good."""
+    odd = tmp_path / "a.fits"
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero")
+    for read in (content_hash, read_headers):
+        with pytest.raises(RetryLater, match=r"a\.fits: cannot be read: not a regular file"):
+            read(odd)
+
+
+def test_a_file_that_is_lent_to_a_client_is_waited_for(tmp_path: Path) -> None:
+    """A file server (NFS, Samba) holds a lease then; the system asks for it back."""
+    path = write(tmp_path / "a.fits")
+    lent = path.open("rb+")
+    fcntl.fcntl(lent, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    given_back = signal.signal(signal.SIGIO, lambda *_: lent.close())
+    try:
+        assert content_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    finally:
+        signal.signal(signal.SIGIO, given_back)
+        lent.close()
