@@ -15,9 +15,9 @@ __all__ = ["ignored_folder", "is_candidate"]
 
 FITS_SUFFIXES = frozenset({".fits", ".fit", ".fts"})
 COMPRESSED_SUFFIXES = frozenset({".fz", ".gz"})
-TEMPORARY_SUFFIXES = frozenset(
-    {".tmp", ".temp", ".part", ".partial", ".filepart", ".download", ".crdownload", ".upload"}
-)
+UNFINISHED = frozenset({".part", ".tmp"})
+"""In front of the suffix, as programs put it that keep the type of a file (``frame.part.fits``); other words
+there are the observer's own (``dark.temp.fits``)."""
 HIDDEN_PREFIXES = (".", "~", "#", "@", "$")
 """Dot files everywhere; ``~`` of Syncthing and Windows; ``#recycle``, ``@eaDir``, ``$RECYCLE.BIN``."""
 SYSTEM_FOLDERS = frozenset({"lost+found", "system volume information", "recycler"})
@@ -51,14 +51,14 @@ def ignored_folder(name: str) -> bool:
 
 
 def _has_fits_suffix(path: Path) -> bool:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if not suffixes or TEMPORARY_SUFFIXES.intersection(suffixes):
-        return False
-    if suffixes[-1] not in COMPRESSED_SUFFIXES:
-        return suffixes[-1] in FITS_SUFFIXES
-    # `frame.fits.gz` and `frame.fz` are frames; `logs.tar.gz` and `weather.csv.gz` are not.
-    inner = suffixes[:-1]
-    return not inner or inner[-1] in FITS_SUFFIXES or not _is_file_type(inner[-1])
+    suffixes: list[str] = ["", "", *(suffix.lower() for suffix in path.suffixes)]
+    *inner, last = suffixes
+    if last in COMPRESSED_SUFFIXES and inner[-1] not in FITS_SUFFIXES:
+        # `frame.fz` and `frame.001.gz` are frames; `logs.tar.gz` and `weather.csv.gz` are not.
+        return not _is_file_type(inner[-1])
+    if last in COMPRESSED_SUFFIXES:
+        *inner, last = inner
+    return last in FITS_SUFFIXES and inner[-1] not in UNFINISHED
 
 
 def _is_file_type(suffix: str) -> bool:

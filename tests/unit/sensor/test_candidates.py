@@ -18,6 +18,7 @@ ROOT = Path("/incoming")
     [
         "d1047.fits", "D1047.FIT", "m51-001.fts", "a.fits.fz", "a.FITS.GZ", "a.fz", "frame.001.fits",
         "night 1/été/M 31.fits", "2024-05-12T01:02:03.456.fits", "frame001.gz", "x.0001.fz",
+        "dark.temp.fits", "M31.download.fits.gz", "flat.partial.fit", "a.part.1.fits",
     ],
 )  # fmt: skip
 def test_a_finished_frame_is_a_candidate(name: str) -> None:
@@ -30,7 +31,8 @@ def test_a_finished_frame_is_a_candidate(name: str) -> None:
         ".d1047.fits.Xy12Zq", ".d1047.fits", ".~tmp~/d1047.fits", ".rsync-partial/d1047.fits",  # rsync
         ".syncthing.d1047.fits.tmp", "~syncthing~d1047.fits.tmp", ".stversions/d1047.fits",  # Syncthing
         "d1047.fits.filepart", "d1047.fits.part", "d1047.fits.crdownload", ".in.d1047.fits.",  # FTP, browsers
-        "d1047.part.fits", "d1047.tmp.fits", "~$d1047.fits", "._d1047.fits",  # Windows, macOS
+        "d1047.part.fits", "d1047.tmp.fits", "d1047.tmp.fits.fz",
+        "~$d1047.fits", "._d1047.fits",  # Windows, macOS
         "@eaDir/d1047.fits", "#recycle/d1047.fits", "$RECYCLE.BIN/d1047.fits", "lost+found/d1047.fits",
         "preview.png", "weather.csv.gz", "logs.tar.gz", "fits", "notes.fits.txt", "archive.zip",
     ],
