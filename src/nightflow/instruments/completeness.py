@@ -1,7 +1,7 @@
 """Is a file that is landing already as long as its own headers say, and its data those that they sum up?
 
 The sensor asks this of every file it sees, often more than once, so the answer costs a few reads of header
-blocks (a gzip file is unpacked, without keeping anything; one with DATASUM cards is read once it has its
+blocks (a gzip file is unpacked, without keeping anything; one with check sums is read once it has its
 length). Nothing else is judged: a file that is complete may still be rejected for what stands in it.
 """
 
@@ -19,15 +19,15 @@ __all__ = ["Answer", "Completeness", "completeness"]
 
 
 class Completeness(StrEnum):
-    """What the headers say of the file's length and of the sum of its data."""
+    """What the headers say of the file's length and of its sums."""
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
-    """Bytes are missing: still being written, or cut for good. Only time can tell which."""
+    """Bytes are missing, or header and data do not have the sums of CHECKSUM and DATASUM: still being
+    written, cut or damaged for good, or changed by a program that left the sums as they were (PANOPTES has
+    such files). Only time can tell which."""
     UNKNOWN = "unknown"
-    """The length cannot be told: no FITS file, or one that may still grow by extensions. Or it is right, but
-    the data are not those that the headers sum up: not yet all there, damaged, or changed by a program that
-    left the sum as it was (PANOPTES has such files)."""
+    """The length cannot be told: no FITS file, or one that may still grow by extensions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def _judge(layout: Layout, source: FileSource | GzipSource) -> Answer:
     if layout.state is LayoutState.WHOLE:
         wrong = wrong_data_sums(source.content(), layout) if isinstance(source, FileSource) else {}
         if wrong:
-            return Answer(state=Completeness.UNKNOWN, reason="; ".join(wrong.values()))
+            return Answer(state=Completeness.INCOMPLETE, reason="; ".join(wrong.values()))
         return Answer(
             state=Completeness.COMPLETE,
             reason=f"{len(layout.extents)} HDUs, {layout.declared} bytes, as the headers say",

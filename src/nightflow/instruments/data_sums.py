@@ -1,4 +1,4 @@
-"""Are the data of a FITS file those that were written? Its DATASUM cards tell.
+"""Are header and data of a FITS file those that were written? Its DATASUM and CHECKSUM cards tell.
 
 A file may have its full length before its last byte is there: Windows and some file servers set the length
 first. Reference: FITS Standard 4.0, section 4.4.2.7 and appendix J (the sum of 32-bit words with the carries
@@ -12,13 +12,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from nightflow.instruments.fits_layout import Layout, padded
+from nightflow.instruments.fits_layout import Extent, Layout, padded
 
 __all__ = ["data_sum", "wrong_data_sums"]
 
 _CHUNK = 1 << 22
 """Bytes; a multiple of the length of a word."""
 _WORD = 4
+_ALL_BITS = 0xFFFFFFFF
 
 
 def data_sum(file: BinaryIO, start: int, size: int) -> int:
@@ -46,7 +47,7 @@ def data_sum(file: BinaryIO, start: int, size: int) -> int:
 
 
 def wrong_data_sums(file: BinaryIO, layout: Layout) -> dict[int, str]:
-    """Return the HDUs whose data do not have the sum that their DATASUM card says, each with a reason.
+    """Return the HDUs that do not have the sums that their DATASUM and CHECKSUM say, each with a reason.
 
     Parameters
     ----------
@@ -55,21 +56,36 @@ def wrong_data_sums(file: BinaryIO, layout: Layout) -> dict[int, str]:
     layout : Layout
         Of that file.
     """
-    wrong = {}
-    for extent in layout.extents:
-        if extent.data_sum is None:
-            continue
-        found = data_sum(file, extent.data_start, padded(extent.data_size))
-        # With the carries brought round, no bit and all bits are both zero.
-        if found != extent.data_sum and {found, extent.data_sum} != {0, 0xFFFFFFFF}:
-            wrong[extent.index] = (
-                f"HDU {extent.index}: its data sum to {found}, DATASUM says {extent.data_sum}: they are not "
-                "those that were written"
+    wrong = {extent.index: _fault(file, extent) for extent in layout.extents}
+    return {index: fault for index, fault in wrong.items() if fault}
+
+
+def _fault(file: BinaryIO, extent: Extent) -> str:
+    """Return what is wrong with an HDU, in words; its data are read once, and only where there is a sum."""
+    if extent.data_sum is None and not extent.check_summed:
+        return ""
+    data = data_sum(file, extent.data_start, padded(extent.data_size))
+    if extent.data_sum is not None and not _is_zero(data - extent.data_sum):
+        return (
+            f"HDU {extent.index}: its data sum to {data}, DATASUM says {extent.data_sum}: they are not "
+            "those that were written"
+        )
+    if extent.check_summed:
+        header = data_sum(file, extent.start, extent.data_start - extent.start)
+        if not _is_zero(header + data):
+            return (
+                f"HDU {extent.index}: header and data do not have the sum of CHECKSUM: they are not those "
+                "that were written, or a card was changed without it"
             )
-    return wrong
+    return ""
+
+
+def _is_zero(total: int) -> bool:
+    """Return whether a sum is zero: with the carries brought round, all bits are as good as none."""
+    return total % _ALL_BITS == 0
 
 
 def _folded(total: int) -> int:
     while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
+        total = (total & _ALL_BITS) + (total >> 32)
     return total

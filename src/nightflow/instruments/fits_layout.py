@@ -26,9 +26,10 @@ MAXIMUM_AXES = 999
 
 _INTEGER = re.compile(rb"^\s*'?\s*([+-]?\d{1,18})")
 _LOGICAL = re.compile(rb"^\s*'?\s*([TF])")
+_CHECK_SUM = re.compile(rb"^\s*'[0-9A-Za-z]{16}'")
 _TEXT = re.compile(rb"^\s*'([^']*)'")
 _KEYS = re.compile(
-    rb"^(SIMPLE|XTENSION|Z?BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|GROUPS|ZIMAGE|NEXTEND|EXTEND|DATASUM)\s*$"
+    rb"^(SIMPLE|XTENSION|Z?BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|GROUPS|ZIMAGE|NEXTEND|EXTEND|DATASUM|CHECKSUM)\s*$"
 )
 
 
@@ -69,19 +70,23 @@ class Extent:
         the HDU is a compressed one; () where the HDU is no image.
     bitpix : int
         Of the image, uncompressed.
-    data_start, data_size : int
-        Where the data begins, and its bytes without padding.
+    start, data_start, data_size : int
+        Where the header and the data begin, and the bytes of the data without padding.
     data_sum : int or None
         What DATASUM says; None where there is no such card, or no number in it.
+    check_summed : bool
+        The header has a CHECKSUM, which makes the sum over header and data zero.
     """
 
     index: int
     extension: str
     axes: tuple[int, ...]
     bitpix: int
+    start: int
     data_start: int
     data_size: int
     data_sum: int | None = None
+    check_summed: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,7 +160,7 @@ def walk(source: ByteSource, *, maximum_size: int | None = None) -> Layout:
         found = _cards(header)
         cards = cards or found
         try:
-            extent = _extent(found, len(extents), present + len(header))
+            extent = _extent(found, len(extents), present, len(header))
         except ValueError as error:
             return _ended(extents, LayoutState.NOT_FITS, str(error), declared, present)
         extents.append(extent)
@@ -260,7 +265,7 @@ def _axes(cards: dict[bytes, bytes], prefix: str) -> tuple[int, ...]:
     return axes
 
 
-def _extent(cards: dict[bytes, bytes], index: int, data_start: int) -> Extent:
+def _extent(cards: dict[bytes, bytes], index: int, start: int, header_size: int) -> Extent:
     """Return what one header declares (FITS Standard 4.0, equations 1, 2 and 4).
 
     Raises
@@ -291,9 +296,11 @@ def _extent(cards: dict[bytes, bytes], index: int, data_start: int) -> Extent:
         extension=extension,
         axes=axes,
         bitpix=bitpix,
-        data_start=data_start,
+        start=start,
+        data_start=start + header_size,
         data_size=size,
         data_sum=None if data_sum is None else int(data_sum[1]),
+        check_summed=_CHECK_SUM.match(cards.get(b"CHECKSUM", b"")) is not None,
     )
 
 
