@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nightflow.sensor.candidates import ignored_folder, is_candidate
 
-__all__ = ["sweep"]
+__all__ = ["Listing", "sweep"]
 
 log = logging.getLogger(__name__)
 
 
-def sweep(root: Path, excluded: Sequence[Path] = (), within: Path | None = None) -> list[Path]:
-    """Return the candidates below a folder, oldest first.
-
-    Oldest first, because calibrations are mostly taken before the frames that need them.
+class Listing:
+    """One look at all that lies in a watched folder.
 
     Parameters
     ----------
@@ -29,35 +28,80 @@ def sweep(root: Path, excluded: Sequence[Path] = (), within: Path | None = None)
         The watched folder.
     excluded : sequence of Path
         Folders that hold no raw frames.
-    within : Path, optional
-        Look only at this subfolder of ``root``.
+    within : sequence of Path, optional
+        Look only at these subfolders of ``root``.
+
+    Attributes
+    ----------
+    folders : list of Path
+        Those that were listed, as far as `steps` has come.
+    links : list of Path
+        Links to folders. They are not followed: one that leads upwards would have no end.
 
     Notes
     -----
     A folder that is absent or cannot be read is reported in the log and holds nothing for now.
     """
-    found: list[tuple[float, Path]] = []
-    for path in _walk(within or root):
-        if is_candidate(path, root, excluded):
-            modified = _modified(path)
-            if modified is not None:
-                found.append((modified, path))
-    return [path for _, path in sorted(found)]
+
+    def __init__(
+        self, root: Path, excluded: Sequence[Path] = (), within: Sequence[Path] | None = None
+    ) -> None:
+        self._root = root
+        self._excluded = excluded
+        self._within = (root,) if within is None else within
+        self.folders: list[Path] = []
+        self.links: list[Path] = []
+
+    def steps(self) -> Iterator[Path | None]:
+        """Yield the candidates, oldest first, because calibrations are mostly taken before what needs them.
+
+        Before the first of them come many None: whoever asks may do something else between any two.
+        """
+        found: list[tuple[float, Path]] = []
+        for path in self._walk():
+            if path is not None and is_candidate(path, self._root, self._excluded):
+                modified = _modified(path)
+                if modified is not None:
+                    found.append((modified, path))
+            yield None
+        for _, path in sorted(found):
+            yield path
+
+    def _walk(self) -> Iterator[Path | None]:
+        for top in self._within:
+            for parent, folders, files in os.walk(top, onerror=_report):
+                here = Path(parent)
+                self.folders.append(here)
+                kept = sorted(name for name in folders if not self._ignored(here / name))
+                self.links.extend(here / name for name in kept if _is_link(here / name))
+                folders[:] = kept
+                yield None
+                yield from (here / name for name in files)
+
+    def _ignored(self, folder: Path) -> bool:
+        return ignored_folder(folder.name) or folder in self._excluded
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder, onerror=_report):
-        folders[:] = sorted(name for name in folders if not ignored_folder(name))
-        yield from (Path(parent, name) for name in files)
+def sweep(root: Path, excluded: Sequence[Path] = (), within: Path | None = None) -> list[Path]:
+    """Return the candidates in a watched folder, or within one of its subfolders; see `Listing`."""
+    listing = Listing(root, excluded, None if within is None else (within,))
+    return [path for path in listing.steps() if path is not None]
+
+
+def _is_link(folder: Path) -> bool:
+    return os.path.islink(folder)  # noqa: PTH114 - Path.is_symlink raises where a disk is away
 
 
 def _modified(path: Path) -> float | None:
     """Return when a file was last changed, None if it is gone or is no regular file."""
     try:
-        return path.stat().st_mtime if path.is_file() else None
+        status = path.stat()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         log.warning("%s: cannot be looked at: %s", path, error)
         return None
+    return status.st_mtime if stat.S_ISREG(status.st_mode) else None
 
 
 def _report(error: OSError) -> None:

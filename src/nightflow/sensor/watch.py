@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
 
-__all__ = ["FolderWatcher", "Hint", "hint_of"]
+__all__ = ["FolderWatcher", "Hint", "hint_of", "latest"]
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,22 @@ class FolderWatcher:
             log.info("%s: it is there (again), its events are heard", folder)
         return True
 
+    def unheard(self, root: Path, folders: Sequence[Path]) -> list[Path]:
+        """Return which of the folders in a watched one are not watched.
+
+        watchdog passes over those that the system refuses (the limit of inotify watches) without a word.
+        """
+        known = self._watched.get(root)
+        if known is None:
+            return list(folders)
+        heard: set[bytes] | None = None
+        for emitter in self._observer.emitters:
+            if emitter.watch == known.watch:
+                heard = _heard(emitter)
+        if heard is None:
+            return []
+        return [one for one in folders if os.fsencode(one) not in heard and one.is_dir()]
+
     def remove(self, folder: Path) -> None:
         """Watch a folder no more."""
         known = self._watched.pop(folder, None)
@@ -127,13 +144,19 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _is_deaf(emitter: object) -> bool:
-    """Return whether the system has dropped all watches of an emitter, as it does where a disk is unmounted.
+    """Return whether the system has dropped all watches of an emitter, as where a disk is unmounted."""
+    heard = _heard(emitter)
+    return heard is not None and not heard
 
-    watchdog does not tell; a version that keeps its watches elsewhere is taken to hear.
+
+def _heard(emitter: object) -> set[bytes] | None:
+    """Return the folders that an emitter watches.
+
+    watchdog does not tell: None of a version that keeps its watches elsewhere, which is taken to hear all.
     """
     group = getattr(emitter, "_inotify", None)
-    watches = getattr(group, "_active_callbacks_by_watch", None)
-    return watches is not None and len(watches) == 0
+    watches: dict[bytes, int] | None = getattr(group, "_active_callbacks_by_path", None)
+    return None if watches is None else set(watches.copy())
 
 
 _INOTIFY_LOG = logging.getLogger("watchdog.observers.inotify_c")
@@ -179,3 +202,8 @@ def hint_of(event: FileSystemEvent, root: Path) -> Hint | None:
             return Hint(path=source, root=root)
         case _:
             return None
+
+
+def latest(hints: Sequence[Hint]) -> list[Hint]:
+    """Return the last hint of each file or folder: a file that is written gives dozens."""
+    return list({(hint.path, hint.folder): hint for hint in hints}.values())

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class Heartbeat:
         Exposures that are reduced, and files that are not yet finished.
     unreadable : sequence of str
         Why each file that cannot be read cannot.
+    hanging : mapping of str to float
+        Watched folders that do not answer, and for how many seconds.
     """
 
     process: int
@@ -39,6 +41,7 @@ class Heartbeat:
     in_work: int
     landing: int
     unreadable: Sequence[str] = ()
+    hanging: Mapping[str, float] = field(default_factory=dict)
 
     def age(self, now: datetime) -> float:
         """Return how long ago that was, in seconds."""
@@ -50,7 +53,15 @@ def heartbeat_file(root: Path) -> Path:
     return root / "nightflow.watch.json"
 
 
-def beat(path: Path, *, now: datetime, in_work: int, landing: int, unreadable: Sequence[str]) -> None:
+def beat(
+    path: Path,
+    *,
+    now: datetime,
+    in_work: int,
+    landing: int,
+    unreadable: Sequence[str],
+    hanging: Mapping[str, float],
+) -> None:
     """Write a sign of life; a disk that is full or away is no reason to stop."""
     sign = Heartbeat(
         process=os.getpid(),
@@ -58,6 +69,7 @@ def beat(path: Path, *, now: datetime, in_work: int, landing: int, unreadable: S
         in_work=in_work,
         landing=landing,
         unreadable=list(unreadable),
+        hanging=dict(hanging),
     )
     temporary = path.with_suffix(".tmp")
     try:

@@ -21,8 +21,9 @@ from typing import Any
 
 from nightflow.config import Settings
 from nightflow.errors import NightflowError, RetryLater
+from nightflow.sensor.places import Places
 from nightflow.sensor.register import LedgerRegistrar
-from nightflow.sensor.sensor import Places, Sensor
+from nightflow.sensor.sensor import Sensor
 from nightflow.service.collaborators import LiveWorker, Reload, Runs, Workers
 from nightflow.service.frame_log import log_exposure
 from nightflow.service.heartbeat import beat, heartbeat_file
@@ -227,6 +228,7 @@ class LiveService:
                     in_work=len(self._reducing),
                     landing=sensor.waiting,
                     unreadable=unreadable,
+                    hanging={str(folder): seconds for folder, seconds in sensor.hanging.items()},
                 )
                 await asyncio.sleep(BEAT_SECONDS)
         finally:

@@ -76,6 +76,7 @@ class Standing:
                 "in_work": None if sign is None else sign.in_work,
                 "landing": None if sign is None else sign.landing,
                 "unreadable": [] if sign is None else list(sign.unreadable),
+                "hanging": {} if sign is None else dict(sign.hanging),
             },
             "last_frame": None
             if self.newest is None
@@ -89,7 +90,7 @@ class Standing:
 
     def lines(self) -> list[str]:
         """Return it in words, the most urgent first."""
-        return [*self._watch(), *self._frames(), *self._disk(), *self._trouble()]
+        return [*self._watch(), *self._hanging(), *self._frames(), *self._disk(), *self._trouble()]
 
     def _watch(self) -> list[str]:
         sign = self.sign
@@ -104,6 +105,14 @@ class Standing:
                 f"watch:       no sign of life for {quiet}, although {self.holder} holds the ledger: it hangs"
             ]
         return [f"watch:       running ({self.holder}); {sign.in_work} in work, {sign.landing} landing"]
+
+    def _hanging(self) -> list[str]:
+        hanging = {} if self.sign is None or self.holder is None else self.sign.hanging
+        return [
+            f"hangs:       {folder} has not answered for {duration(seconds)}, nothing is taken from there: "
+            "is its disk or server away?"
+            for folder, seconds in hanging.items()
+        ]
 
     def _frames(self) -> list[str]:
         if self.newest is None:

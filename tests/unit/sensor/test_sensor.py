@@ -1,370 +1,125 @@
-"""The sensor's turns, on real folders, with a clock that the test moves."""
+"""A thread for each folder: what happens to one is nothing to the others."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from nightflow.errors import RetryLater
 from nightflow.instruments.completeness import Completeness
 from nightflow.sensor import sensor as sensor_module
-from nightflow.sensor.sensor import Places, Sensor
-from nightflow.sensor.watch import Hint
+from nightflow.sensor.folder import Registrar
+from nightflow.sensor.places import Places
+from nightflow.sensor.register import LedgerRegistrar
+from nightflow.sensor.sensor import Sensor
+from nightflow.store.database import Database
+from nightflow.store.models import State
+from nightflow.store.overview import counts
 
 
-class FakeRegistrar:
-    """Remembers what it was shown; refuses what it is told to."""
+class HangingRegistrar:
+    """For files of one folder it never comes back, as a disk does whose server is away."""
 
-    def __init__(self) -> None:
+    def __init__(self, hanging: Path) -> None:
+        self.hanging = hanging
         self.registered: list[Path] = []
-        self.known_paths: set[Path] = set()
-        self.faults: dict[Path, Exception] = {}
+        self.reached, self.answers = threading.Event(), threading.Event()
 
     def known(self, path: Path, status: os.stat_result) -> bool:
-        return path in self.known_paths
+        return False
 
     def register(self, path: Path) -> None:
-        if path in self.faults:
-            raise self.faults[path]
+        if path.is_relative_to(self.hanging):
+            self.reached.set()
+            self.answers.wait()
         self.registered.append(path)
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def registrar() -> FakeRegistrar:
-    return FakeRegistrar()
-
-
-@pytest.fixture
-def _turns_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a turn not wait for hints: it is the clock of the test that goes on."""
-    monkeypatch.setattr(sensor_module, "TURN_SECONDS", 0.001)
-
-
-@pytest.fixture
-def sensor(tmp_path: Path, registrar: FakeRegistrar, clock: Clock) -> Sensor:
-    """A sensor for which a file is whole when it ends in "end", and garbage when it holds "garbage"."""
-
-    def completeness(path: Path) -> Completeness:
-        content = path.read_bytes()
-        if b"garbage" in content:
-            return Completeness.UNKNOWN
-        return Completeness.COMPLETE if content.endswith(b"end") else Completeness.INCOMPLETE
-
-    places = Places(folders=(tmp_path,), settle_seconds=1.0, sweep_seconds=30.0)
-    return Sensor(places, registrar=registrar, completeness=completeness, clock=clock)
-
-
-def test_a_sweep_finds_what_was_there_before(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
-) -> None:
-    frame = tmp_path / "night/a.fits"
-    frame.parent.mkdir()
-    frame.write_bytes(b"end")
-    sensor.turn()
-    assert registrar.registered == []
-    assert sensor.waiting == 1
-    clock.now += 0.3
-    sensor.turn()
-    assert registrar.registered == [frame]
-    assert sensor.waiting == 0
-
-
-def test_a_half_written_file_waits_for_its_end(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
-) -> None:
-    frame = tmp_path / "a.fits"
-    frame.write_bytes(b"beginning")
-    sensor.turn()
-    clock.now += 9
-    sensor.turn()
-    assert registrar.registered == []
-    frame.write_bytes(b"beginning and end")
-    sensor.turn()
-    clock.now += 0.3
-    sensor.turn()
-    assert registrar.registered == [frame]
-
-
-@pytest.mark.parametrize(("content", "seconds"), [(b"garbage", 1.0), (b"", 10.0), (b"cut", 10.0)])
-def test_garbage_is_handed_over_in_its_time(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, content: bytes, seconds: float
-) -> None:
-    frame = tmp_path / "a.fits"
-    frame.write_bytes(content)
-    sensor.turn()
-    clock.now += seconds - 0.1
-    sensor.turn()
-    assert registrar.registered == []
-    clock.now += 0.2
-    sensor.turn()
-    assert registrar.registered == [frame]
-
-
-def test_a_known_file_is_left_alone(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
-) -> None:
-    frame = tmp_path / "a.fits"
-    frame.write_bytes(b"end")
-    registrar.known_paths.add(frame)
-    for _ in range(3):
-        sensor.turn()
-        clock.now += 31
-    assert registrar.registered == []
-    frame.write_bytes(b"new content and end")
-    sensor.turn()
-    clock.now += 1
-    sensor.turn()
-    assert registrar.registered == [frame]
-
-
-def test_sweeps_do_not_register_twice(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
-) -> None:
-    (tmp_path / "a.fits").write_bytes(b"end")
-    for _ in range(5):
-        sensor.turn()
-        clock.now += 31
-    assert len(registrar.registered) == 1
-
-
-def test_one_bad_file_delays_only_itself(
-    tmp_path: Path,
-    sensor: Sensor,
-    registrar: FakeRegistrar,
-    clock: Clock,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    bad, good = tmp_path / "a.fits", tmp_path / "b.fits"
-    for path in (bad, good):
-        path.write_bytes(b"end")
-    registrar.faults[bad] = RetryLater("it changed while it was read")
-    sensor.turn()
-    clock.now += 0.5
-    with caplog.at_level(logging.WARNING):
-        sensor.turn()
-    assert registrar.registered == [good]
-    assert "it changed while it was read" in caplog.text
-    del registrar.faults[bad]
-    sensor.turn()
-    assert registrar.registered == [good], "tried again before its pause was over"
-    clock.now += 1.1
-    sensor.turn()
-    assert registrar.registered == [good, bad]
-
-
-@pytest.mark.usefixtures("_turns_at_once")
-def test_pauses_grow_with_each_failure(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    frame = tmp_path / "a.fits"
-    frame.write_bytes(b"end")
-    registrar.faults[frame] = RetryLater("store locked")
-    with caplog.at_level(logging.DEBUG):
-        for _ in range(80):
-            clock.now += 1
-            sensor.turn()
-    # After 1, 2, 4, 8, 16 and 32 seconds: 63 in all.
-    tries = [record.levelname for record in caplog.records if "not registered" in record.message]
-    assert tries == ["WARNING", *["DEBUG"] * 6]
-    assert sensor.waiting == 1
-    assert sensor.unreadable == {}
-
-
-@pytest.mark.usefixtures("_turns_at_once")
-def test_a_file_that_cannot_be_read_is_told_once_and_not_waited_for(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    frame = tmp_path / "a.fits"
-    frame.write_bytes(b"end")
-    refused = RetryLater(f"{frame}: cannot be read: Permission denied")
-    refused.__cause__ = PermissionError(13, "Permission denied")
-    registrar.faults[frame] = refused
-    with caplog.at_level(logging.WARNING):
-        for _ in range(5):
-            clock.now += 1
-            sensor.turn()
-        assert (sensor.waiting, caplog.text) == (1, ""), "its rights may be on their way"
-        for _ in range(100):
-            clock.now += 1
-            sensor.turn()
-    assert sensor.waiting == 0
-    assert sensor.unreadable == {frame: f"{frame}: cannot be read: Permission denied"}
-    assert caplog.text.count("Permission denied; it is taken when it can be read") == 1
-    registrar.faults.clear()
-    clock.now += 60
-    sensor.turn()
-    assert registrar.registered == [frame]
-    assert sensor.unreadable == {}
-
-
-def test_a_vanished_file_is_forgotten(tmp_path: Path, sensor: Sensor, clock: Clock) -> None:
-    frame = tmp_path / "a.fits"
-    frame.write_bytes(b"beginning")
-    sensor.turn()
-    assert sensor.waiting == 1
-    frame.unlink()
-    sensor.turn()
-    assert sensor.waiting == 0
-
-
-def test_a_closed_file_needs_no_rest(tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar) -> None:
-    sensor.turn()
-    frame = tmp_path / "a.fits"
-    frame.write_bytes(b"end")
-    sensor._watcher.hints.put(Hint(path=frame, root=tmp_path, closed=True))
-    sensor.turn()
-    assert registrar.registered == [frame]
-
-
-def test_headers_that_cannot_be_judged_leave_the_rest_to_time(
-    tmp_path: Path, registrar: FakeRegistrar, clock: Clock
-) -> None:
-    def broken(path: Path) -> Completeness:
-        raise ValueError("headers of a hostile kind")
-
-    sensor = Sensor(Places(folders=(tmp_path,)), registrar=registrar, completeness=broken, clock=clock)
-    (tmp_path / "a.fits").write_bytes(b"x")
-    sensor.turn()
-    clock.now += 1
-    sensor.turn()
-    assert registrar.registered == [tmp_path / "a.fits"]
-
-
-def test_other_folders_from_the_next_turn_on(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
-) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    for folder in (old, new):
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    away, here = tmp_path / "away", tmp_path / "here"
+    for folder in (away, here):
         folder.mkdir()
-        (folder / "a.fits").write_bytes(b"half")
-    sensor.look_at(Places(folders=(old,)))
-    sensor.turn()
-    assert sensor.waiting == 1
-    sensor.look_at(Places(folders=(new,)))
-    (new / "a.fits").write_bytes(b"the end")
-    sensor.turn()
-    assert sensor.waiting == 1, "what lies in a folder that is no more looked at is forgotten"
-    sensor._watcher.hints.put(Hint(path=old / "a.fits", root=old, closed=True))
-    clock.now += 1
-    sensor.turn()
-    assert registrar.registered == [new / "a.fits"]
+    return away, here
 
 
-def test_a_file_that_comes_again_with_the_time_of_its_content_is_looked_at(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
-) -> None:
-    """As `cp -p` and rsync copy; meanwhile its exposure may wait for it."""
-    frame = tmp_path / "a.fits"
-    for _ in range(2):
-        frame.write_bytes(b"end")
-        os.utime(frame, (1e9, 1e9))
-        sensor._watcher.hints.put(Hint(path=frame, root=tmp_path, closed=True))
-        sensor.turn()
-        frame.unlink()
-        sensor.turn()
-    assert registrar.registered == [frame, frame]
-
-
-def test_lost_events_bring_a_sweep(
-    tmp_path: Path, sensor: Sensor, registrar: FakeRegistrar, clock: Clock
-) -> None:
-    sensor.turn()
-    (tmp_path / "a.fits").write_bytes(b"end")
-    sensor.turn()
-    assert sensor.waiting == 0, "neither an event nor a sweep told of it"
-    sensor._watcher.lost.set()
-    sensor.turn()
-    clock.now += 0.5
-    sensor.turn()
-    assert registrar.registered == [tmp_path / "a.fits"]
-
-
-def test_a_folder_without_events_is_listed_often(
-    tmp_path: Path, registrar: FakeRegistrar, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    places = Places(folders=(tmp_path,), sweep_seconds=30.0, polling="always", poll_seconds=2.0)
-    sensor = Sensor(places, registrar=registrar, completeness=lambda _: Completeness.COMPLETE, clock=clock)
-    with caplog.at_level(logging.INFO):
-        sensor.turn()
-    assert f"{tmp_path}: listed every 2 s" in caplog.text
-    sensor.turn()
-    (tmp_path / "a.fits").write_bytes(b"end")
-    clock.now += 1.9
-    sensor.turn()
-    assert sensor.waiting == 0
-    clock.now += 0.2
-    sensor.turn()
-    assert sensor.waiting == 1
-
-
-def test_listing_takes_a_tenth_of_the_time_at_most(
-    tmp_path: Path, registrar: FakeRegistrar, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listed: list[float] = []
-
-    def slow_sweep(folder: Path, excluded: object) -> list[Path]:
-        listed.append(clock.now)
-        clock.now += 1.0
-        return []
-
-    monkeypatch.setattr(sensor_module, "sweep", slow_sweep)
-    monkeypatch.setattr(sensor_module, "TURN_SECONDS", 0.001)
-    places = Places(folders=(tmp_path,), sweep_seconds=1000.0, polling="always", poll_seconds=2.0)
-    sensor = Sensor(places, registrar=registrar, clock=clock)
-    sensor.turn()
-    while clock.now < 50:
-        sensor.turn()
-        clock.now += 0.25
-    pauses = [later - earlier for earlier, later in itertools.pairwise(listed[1:])]
-    assert len(pauses) >= 3
-    assert min(pauses) >= 10.0
-
-
-@pytest.mark.parametrize(("polling", "silent", "polled"), [
-    ("auto", True, True), ("auto", False, False), ("always", False, True), ("never", True, False),
-])  # fmt: skip
-def test_which_folders_are_polled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, polling: str, silent: bool, polled: bool
-) -> None:
-    monkeypatch.setattr(sensor_module, "is_silent", lambda folder: silent)
-    places = Places(folders=(tmp_path,), polling=polling)  # type: ignore[arg-type]
-    assert places.polled() == ((tmp_path,) if polled else ())
-
-
-def test_the_thread_sees_events_and_stops(tmp_path: Path, registrar: FakeRegistrar) -> None:
-    """With real events and the real clock: a file moved into place is registered, far sooner than a sweep."""
-    places = Places(folders=(tmp_path,), sweep_seconds=600)
-    sensor = Sensor(places, registrar=registrar, completeness=lambda path: Completeness.COMPLETE)
-    stop, seen = threading.Event(), threading.Event()
-    register = registrar.register
-    registrar.register = lambda path: (register(path), seen.set())  # type: ignore[method-assign,assignment]
+@contextmanager
+def running(places: Places, registrar: Registrar) -> Iterator[Sensor]:
+    sensor = Sensor(places, registrar=registrar, completeness=lambda _: Completeness.COMPLETE)
+    stop = threading.Event()
     thread = threading.Thread(target=sensor.run, args=(stop,))
     thread.start()
     try:
-        while not sensor._watcher._watched:
-            assert thread.is_alive()
-        (tmp_path / ".a.fits.part").write_bytes(b"x")
-        (tmp_path / ".a.fits.part").rename(tmp_path / "a.fits")
-        assert seen.wait(5)
+        yield sensor
     finally:
         stop.set()
-        thread.join(5)
-    assert not thread.is_alive()
-    assert registrar.registered == [tmp_path / "a.fits"]
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_disk_that_hangs_holds_up_no_other_folder_and_no_end(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sensor_module, "HANGS_AFTER", 1.0)
+    monkeypatch.setattr(sensor_module, "LEAVE_SECONDS", 0.5)
+    away, here = folders
+    registrar = HangingRegistrar(away)
+    (away / "a.fits").write_bytes(b"x")
+    with caplog.at_level(logging.INFO), running(Places(folders=folders), registrar) as sensor:
+        assert registrar.reached.wait(20)
+        (here / "b.fits").write_bytes(b"x")
+        wait_until(lambda: registrar.registered == [here / "b.fits"])
+        wait_until(lambda: f"{away}: has not answered for" in caplog.text)
+        assert list(sensor.hanging) == [away]
+        registrar.answers.set()
+        wait_until(lambda: f"{away}: it answers again" in caplog.text)
+        assert sensor.hanging == {}
+        assert away / "a.fits" in registrar.registered
+        registrar.answers.clear()
+        registrar.reached.clear()
+        (away / "c.fits").write_bytes(b"x")
+        assert registrar.reached.wait(20)
+    registrar.answers.set()
+    assert f"{here}: has not answered" not in caplog.text
+
+
+def test_other_folders_while_it_runs(folders: tuple[Path, Path]) -> None:
+    away, here = folders
+    for folder in folders:
+        (folder / "a.fits").write_bytes(b"x")
+    registrar = HangingRegistrar(Path("/nowhere"))
+    with running(Places(folders=(here,)), registrar) as sensor:
+        wait_until(lambda: registrar.registered == [here / "a.fits"])
+        sensor.look_at(Places(folders=(away,)))
+        wait_until(lambda: registrar.registered == [here / "a.fits", away / "a.fits"])
+        (here / "b.fits").write_bytes(b"x")
+        (away / "b.fits").write_bytes(b"x")
+        wait_until(lambda: len(registrar.registered) == 3)
+        assert registrar.registered[2] == away / "b.fits"
+
+
+def test_the_threads_write_into_one_ledger(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    """The same frames come into both folders at once: each has one row, and one that says it came twice."""
+    for number in range(20):
+        for folder in folders:
+            (folder / f"{number}.fits").write_bytes(b"%d" % number)
+    with Database(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as database:
+        database.upgrade()
+        registrar = LedgerRegistrar(database, now=lambda: datetime.now(UTC))
+        with running(Places(folders=folders), registrar):
+            wait_until(lambda: sum(counts(database).values()) == 40)
+        assert counts(database)[State.RECEIVED] == counts(database)[State.DUPLICATE] == 20

@@ -55,7 +55,14 @@ def test_a_night_that_goes_on(settings: Settings, ledger: Database) -> None:
     settle_exposure(ledger, bad.exposure_id, State.FAILED, "a bug", now=NOW - timedelta(minutes=1))
     file = heartbeat_file(settings.root)
     unreadable = [f"/incoming/{number}.fits: cannot be read: Permission denied" for number in range(7)]
-    beat(file, now=NOW - timedelta(seconds=3), in_work=1, landing=2, unreadable=unreadable)
+    beat(
+        file,
+        now=NOW - timedelta(seconds=3),
+        in_work=1,
+        landing=2,
+        unreadable=unreadable,
+        hanging={"/mnt/dome": 754.0},
+    )
     with only_instance(ledger):
         said = lines(settings, ledger)
         standing = look_around(settings, ledger, NOW).as_json()
@@ -65,6 +72,8 @@ def test_a_night_that_goes_on(settings: Settings, ledger: Database) -> None:
     assert "last error:  /incoming/bad.fits (failed, 1 minute ago): a bug" in said
     assert "unreadable:  /incoming/0.fits: cannot be read: Permission denied" in said
     assert "unreadable:  and 2 more" in said
+    assert "hangs:       /mnt/dome has not answered for 12 minutes" in said
+    assert standing["watch"]["hanging"] == {"/mnt/dome": 754.0}
     assert json.loads(json.dumps(standing))["watch"]["running"]
     assert standing["oldest_waiting_s"] == 250.0
     settle_exposure(ledger, old.exposure_id, State.DONE, "", now=NOW)
@@ -72,7 +81,7 @@ def test_a_night_that_goes_on(settings: Settings, ledger: Database) -> None:
 
 def test_a_service_that_died_and_one_that_hangs(settings: Settings, ledger: Database) -> None:
     file = heartbeat_file(settings.root)
-    beat(file, now=NOW - timedelta(hours=2), in_work=0, landing=0, unreadable=[])
+    beat(file, now=NOW - timedelta(hours=2), in_work=0, landing=0, unreadable=[], hanging={})
     assert "NOT RUNNING; its last sign was 2 hours ago, it died" in lines(settings, ledger)
     with only_instance(ledger):
         assert "no sign of life for 2 hours" in lines(settings, ledger)
