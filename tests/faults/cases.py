@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -56,7 +57,8 @@ def slow_write(site: Site, light: Path) -> None:
 
 
 def rename_storm(site: Site, light: Path) -> None:
-    """Temporary names that are passed over, and names of finished frames that last for a moment."""
+    """Temporary names that are passed over, names of finished frames that last for a moment, and a pipe."""
+    os.mkfifo(site.incoming / "pipe.fits")
     path = Path(shutil.copy(light, site.incoming / f".{light.name}.Xy12Zq"))
     for name in (f"{light.name}.part", "a.fits", "b.fits", "c.fits", ".hidden.fits", "d.fits", light.name):
         path = path.rename(site.incoming / name)

@@ -14,6 +14,8 @@ from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fault, fine, warning
 from nightflow.errors import NightflowError
 from nightflow.folders import nearest_existing
+from nightflow.sensor.silent import is_silent
+from nightflow.sensor.watch import watch_limit
 from nightflow.shown_url import shown_url
 from nightflow.store.database import Database
 from nightflow.store.failures import translated
@@ -24,6 +26,8 @@ __all__ = ["check_disk", "check_folders", "check_store"]
 
 _LOCK_PATIENCE = 3.0
 _GIGABYTE = 1e9
+_MOST_WATCHES = 0.8
+"""Of those that the system allows a user: other programs need some, and each night makes folders."""
 _FAULT_BELOW, _WARN_BELOW = 1.0, 10.0
 """Gigabytes free; a night of 4k frames with its products takes some tens."""
 
@@ -51,8 +55,9 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
     written["index_files"] = paths.index_files
     for key, path in written.items():
         yield _folder(f"paths.{key}", settings.resolve(path))
-    for path in settings.watch.folders:
-        yield _watched(settings.resolve(path))
+    watched = [settings.resolve(path) for path in settings.watch.folders]
+    yield from map(_watched, watched)
+    yield from _events(watched)
 
 
 def check_disk(settings: Settings) -> Iterator[Finding]:
@@ -114,6 +119,19 @@ def _folder(key: str, path: Path) -> Finding:
     if not os.access(existing, os.W_OK | os.X_OK):
         return fault(key, f"{existing} cannot be written", f"give this user the right, or change {key}")
     return fine(key, str(path) if path.exists() else f"{path} (made when needed)")
+
+
+def _events(folders: list[Path]) -> Iterator[Finding]:
+    """Look whether the system watches as many folders as there are; network disks are listed anyway."""
+    limit = watch_limit()
+    if limit is None:
+        return
+    number = sum(1 for root in folders if not is_silent(root) for _ in os.walk(root))
+    message = f"{number} folders to watch, the system allows {limit}"
+    if number > _MOST_WATCHES * limit:
+        yield warning("watch.events", message, "raise fs.inotify.max_user_watches (sysctl)")
+    else:
+        yield fine("watch.events", message)
 
 
 def _watched(path: Path) -> Finding:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nightflow.sensor.places import Places
 from nightflow.sensor.sweep import Listing
-from nightflow.sensor.watch import FolderWatcher
+from nightflow.sensor.watch import FolderWatcher, watch_limit
 
 __all__ = ["Rounds"]
 
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 SLICE_SECONDS = 0.1
 PAUSE = 10.0
 """Times that a listing takes, until the next one may begin."""
-_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 
 
 @dataclass(kw_only=True)
@@ -159,12 +158,12 @@ class Rounds:
         if lasting and not self._told.unheard:
             log.warning(
                 "%s: no events from its folder %s, and %d more; they are listed every %g s instead. "
-                "The system watches %s: raise fs.inotify.max_user_watches (sysctl) and start nightflow again",
+                "The system watches %s: raise fs.inotify.max_user_watches (sysctl), start nightflow again",
                 self._root,
                 lasting[0],
                 len(lasting) - 1,
                 self._places.poll_seconds,
-                _limit(),
+                watch_limit() or "so many",
             )
         self._told.unheard = bool(lasting)
 
@@ -184,10 +183,3 @@ def _topmost(folders: list[Path]) -> tuple[Path, ...]:
     """Return those of the folders that lie in none of the others."""
     all_ = set(folders)
     return tuple(folder for folder in folders if all_.isdisjoint(folder.parents))
-
-
-def _limit() -> str:
-    try:
-        return f"{_LIMIT.read_text().strip()} folders at most"
-    except OSError:
-        return "so many at most"

@@ -26,9 +26,11 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
 
-__all__ = ["FolderWatcher", "Hint", "hint_of", "latest"]
+__all__ = ["FolderWatcher", "Hint", "hint_of", "latest", "watch_limit"]
 
 log = logging.getLogger(__name__)
+
+_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +204,14 @@ def hint_of(event: FileSystemEvent, root: Path) -> Hint | None:
             return Hint(path=source, root=root)
         case _:
             return None
+
+
+def watch_limit() -> int | None:
+    """Return how many folders the system watches for a user; None where it does not say."""
+    try:
+        return int(_LIMIT.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def latest(hints: Sequence[Hint]) -> list[Hint]:

@@ -127,6 +127,18 @@ def test_folders_are_there_or_can_be_made(settings: Settings) -> None:
     assert "is a file" in found["paths.masters"].message
 
 
+@pytest.mark.parametrize(("limit", "level"), [(3, Level.WARNING), (8192, Level.OK)])
+def test_more_folders_than_the_system_watches(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, limit: int, level: Level
+) -> None:
+    for night in ("a", "b"):
+        (settings.root / "incoming" / night).mkdir(parents=True)
+    monkeypatch.setattr(storage, "watch_limit", lambda: limit)
+    found = {one.subject: one for one in check_folders(settings)}["watch.events"]
+    assert found.level is level
+    assert found.message == f"3 folders to watch, the system allows {limit}"
+
+
 @pytest.mark.parametrize(("free", "level"), [(0.5e9, Level.FAULT), (5e9, Level.WARNING), (50e9, Level.OK)])
 def test_a_full_disk_is_told_before_the_night(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, free: float, level: Level

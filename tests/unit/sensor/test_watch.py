@@ -14,7 +14,7 @@ import pytest
 from watchdog import events
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
-from nightflow.sensor.watch import FolderWatcher, Hint, hint_of
+from nightflow.sensor.watch import FolderWatcher, Hint, hint_of, latest
 
 ROOT = Path("/incoming")
 
@@ -42,6 +42,13 @@ ROOT = Path("/incoming")
 )
 def test_hint_of(event: events.FileSystemEvent, hint: Hint | None) -> None:
     assert hint_of(event, ROOT) == hint
+
+
+def test_the_last_hint_of_a_file_counts() -> None:
+    one, closed = Hint(path=ROOT / "a.fits", root=ROOT), Hint(path=ROOT / "a.fits", root=ROOT, closed=True)
+    folder = Hint(path=ROOT / "a.fits", root=ROOT, folder=True)
+    assert latest([one, folder, one, closed]) == [closed, folder]
+    assert latest([closed, one]) == [one], "it was opened again"
 
 
 @pytest.fixture
