@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,12 +10,14 @@ from typing import Literal
 from nightflow.sensor.silent import is_silent
 from nightflow.sensor.stability import MOMENT_SECONDS
 
-__all__ = ["Places"]
+__all__ = ["Places", "real_folder"]
 
 MINIMUM_PATIENCE_SECONDS = 10.0
 PATIENCE_IN_SETTLE_TIMES = 10.0
 POLLED_MOMENT_SECONDS = 3.0
 """What a network disk says of a file that has just changed may be so old (nfs(5), acregmin)."""
+ANSWER_SECONDS = 2.0
+"""How long a disk may take to say where a folder is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +59,12 @@ class Places:
     def is_polled(self, folder: Path) -> bool:
         """Return whether no events come from a folder, as things are now."""
         return self.polling == "always" or (self.polling == "auto" and is_silent(folder))
+
+
+def real_folder(folder: Path) -> Path:
+    """Return where a folder is, links followed; as it was named, where its disk does not answer."""
+    found: list[Path] = []
+    thread = threading.Thread(target=lambda: found.append(folder.resolve()), daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    return found[0] if found else folder.absolute()

@@ -21,7 +21,7 @@ from typing import Any
 
 from nightflow.config import Settings
 from nightflow.errors import NightflowError, RetryLater
-from nightflow.sensor.places import Places
+from nightflow.sensor.places import Places, real_folder
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Sensor
 from nightflow.service.collaborators import LiveWorker, Reload, Runs, Workers
@@ -533,8 +533,8 @@ def _places(settings: Settings) -> Places:
     paths = settings.paths
     excluded = (paths.masters, paths.products, paths.catalogs, paths.index_files)
     return Places(
-        folders=tuple(settings.resolve(folder).resolve() for folder in settings.watch.folders),
-        excluded=tuple(settings.resolve(folder).resolve() for folder in excluded),
+        folders=tuple(real_folder(settings.resolve(folder)) for folder in settings.watch.folders),
+        excluded=tuple(real_folder(settings.resolve(folder)) for folder in excluded),
         settle_seconds=settings.watch.settle_seconds,
         sweep_seconds=settings.watch.sweep_seconds,
         polling=settings.watch.polling,
