@@ -84,6 +84,9 @@ class Sensor:
     def look_at(self, places: Places) -> None:
         """Look at other folders, or in another way, from now on; for any thread."""
         self._next_places = places
+        for folder, one in self._running.copy().items():
+            if folder not in places.folders:
+                one.stop.set()
 
     def run(self, stop: threading.Event) -> None:
         """Look after the threads until told to stop."""
@@ -97,7 +100,11 @@ class Sensor:
     def _adapt(self, places: Places) -> None:
         """Begin with folders that are new, leave those that are no more looked at."""
         self._places = places
-        left = [self._running.pop(folder) for folder in set(self._running) - set(places.folders)]
+        left = [
+            self._running.pop(folder)
+            for folder, one in list(self._running.items())
+            if folder not in places.folders or one.stop.is_set()
+        ]
         for one in left:
             one.stop.set()
         for folder in places.folders:

@@ -112,6 +112,18 @@ def test_other_folders_while_it_runs(folders: tuple[Path, Path]) -> None:
         assert registrar.registered[2] == away / "b.fits"
 
 
+def test_a_folder_that_is_taken_away_and_given_back_at_once(folders: tuple[Path, Path]) -> None:
+    away, here = folders
+    registrar = HangingRegistrar(Path("/nowhere"))
+    (here / "a.fits").write_bytes(b"x")
+    with running(Places(folders=(here,)), registrar) as sensor:
+        wait_until(lambda: registrar.registered == [here / "a.fits"])
+        sensor.look_at(Places(folders=(away,)))
+        sensor.look_at(Places(folders=(here,)))
+        (here / "b.fits").write_bytes(b"x")
+        wait_until(lambda: here / "b.fits" in registrar.registered)
+
+
 def test_the_threads_write_into_one_ledger(tmp_path: Path, folders: tuple[Path, Path]) -> None:
     """The same frames come into both folders at once: each has one row, and one that says it came twice."""
     for number in range(20):
