@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from nightflow.heap import give_back_freed_memory, keep_freed_memory
+
 if TYPE_CHECKING:
     from nightflow.pipeline.reducer import Reducer
 
@@ -38,12 +40,17 @@ def use_reducer(reducer: Reducer | None) -> None:
 
 @contextmanager
 def batch_reduction() -> Iterator[None]:
-    """Let what is called inside, tasks and flows too, use a reducer with definitive masters."""
+    """Let what is called inside, tasks and flows too, use a reducer with definitive masters.
+
+    At its end freed memory goes back to the kernel: a worker of a cluster is idle then, perhaps for days, and
+    is given nothing any more while it seems to be full.
+    """
     token = _in_batch.set(True)
     try:
         yield
     finally:
         _in_batch.reset(token)
+        give_back_freed_memory()
 
 
 def current_reducer() -> Reducer:
@@ -64,7 +71,6 @@ def current_reducer() -> Reducer:
 def _reducer_from_settings(in_batch: bool) -> Reducer:
     # Imported here: a server that only reads the flows' parameters needs no numba and no astropy.
     from nightflow.config import load_settings
-    from nightflow.heap import keep_freed_memory
     from nightflow.offline import stay_offline
     from nightflow.pipeline.reducer import Reducer
 

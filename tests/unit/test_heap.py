@@ -49,3 +49,25 @@ def test_planes_of_the_last_frame_are_used_for_the_next() -> None:
     assert kept[2] < kept[1] - 0.9 * plane
     assert kept[0] < 200
     assert kept[0] < plain[0] / 2
+
+
+BATCH = """
+import os
+import numpy as np
+from nightflow.heap import keep_freed_memory
+from nightflow.service.memory import memory_of
+from tasks.context import batch_reduction
+
+keep_freed_memory()
+with batch_reduction():
+    np.ones(32_000_000, np.float32)
+    held = memory_of(os.getpid())
+print(held, memory_of(os.getpid()))
+"""
+
+
+def test_a_process_that_lives_on_after_its_batch_holds_no_planes_of_it() -> None:
+    """A worker of a cluster: while it seems to be full it is given nothing."""
+    done = subprocess.run([sys.executable, "-c", BATCH], capture_output=True, text=True, check=True)
+    held, after = map(int, done.stdout.split())
+    assert after < held - 100_000_000
