@@ -58,6 +58,17 @@ def test_the_watcher_is_reloaded_stopped_and_restarted_as_it_expects() -> None:
     assert service["Restart"] == "always"
 
 
+def test_units_that_reduce_have_a_place_for_kernels() -> None:
+    """Where neither packages nor home may be written numba refuses to compile."""
+    folder = "NUMBA_CACHE_DIR=/srv/nightflow/.numba"
+    for name in ("nightflow-watch.service", "nightflow-worker.service"):
+        lines = (DEPLOYMENTS / "systemd" / name).read_text().splitlines()
+        assert {"ProtectSystem=strict", f"Environment={folder}", "ReadWritePaths=/srv/nightflow"} <= set(
+            lines
+        )
+    assert folder in (DEPLOYMENTS / "Dockerfile").read_text()
+
+
 def test_the_server_listens_on_loopback() -> None:
     words = shlex.split(unit(DEPLOYMENTS / "systemd" / "prefect-server.service")["Service"]["ExecStart"])
     assert words[words.index("--host") + 1] == "127.0.0.1"
