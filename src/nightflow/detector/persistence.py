@@ -6,9 +6,12 @@ The chain knows one frame at a time. What was saturated in earlier ones is kept 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -18,11 +21,45 @@ from nightflow.flags import Flag
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader
 
-__all__ = ["SLACK", "SaturationMemory", "flag_persistence", "saturated_pixels", "shutter_times"]
+__all__ = ["SaturationMemory", "Window", "flag_persistence", "saturated_pixels", "shutter_times"]
 
 _SECONDS_A_DAY = 86400.0
-SLACK = 1.0
+_SLACK = 1.0
 """Seconds by which an exposure may seem to begin before the one before it ended: headers round."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which exposures count as shortly before another one: the only place where that is decided.
+
+    Attributes
+    ----------
+    begin : float
+        MJD; of the other one. What began with it or later is not before it.
+    first_end, last_end : float
+        MJD; between these, both included, they ended.
+    """
+
+    begin: float
+    first_end: float
+    last_end: float
+
+    @classmethod
+    def of(cls, header: FrameHeader, seconds: float) -> Self | None:
+        """Return what ended up to ``seconds`` before a frame began; None without a time, or for 0 seconds."""
+        if seconds <= 0 or header.mjd_mid is None:
+            return None
+        begin, _ = shutter_times(header.mjd_mid, header.exptime)
+        return cls(begin, begin - seconds / _SECONDS_A_DAY, begin + _SLACK / _SECONDS_A_DAY)
+
+    def holds(self, begin: float, end: float) -> bool:
+        """Return whether an exposure with these `shutter_times` counts."""
+        return begin < self.begin and self.first_end <= end <= self.last_end
+
+    def widened(self, seconds: float) -> Self:
+        """Return one with a margin, for a first choice by whoever rounds otherwise."""
+        margin = seconds / _SECONDS_A_DAY
+        return type(self)(self.begin + margin, self.first_end - margin, self.last_end + margin)
 
 
 def saturated_pixels(frame: Frame) -> SaturatedPixels | None:
@@ -49,12 +86,14 @@ def flag_persistence(frame: Frame, earlier: Sequence[SaturatedPixels], seconds: 
     """
     if seconds <= 0:
         return frame
-    if frame.header.mjd_mid is None:
+    window = Window.of(frame.header, seconds)
+    if window is None:
         return frame.after("persistence: not done", "persistence: the time of the exposure is unknown")
     if not earlier:
         return frame.after("persistence: not done", "persistence: no earlier exposure is known")
-    begin, _ = shutter_times(frame.header.mjd_mid, frame.header.exptime)
-    counted = [one for one in earlier if one.shape == frame.data.shape and _is_recent(one, begin, seconds)]
+    counted = [
+        one for one in earlier if one.shape == frame.data.shape and window.holds(one.mjd_begin, one.mjd_end)
+    ]
     flags = flag_plane(frame)
     for one in counted:
         set_flag(flags.reshape(-1), one.index, Flag.PERSISTENCE)
@@ -69,11 +108,6 @@ def shutter_times(mjd_mid: float, exptime: float) -> tuple[float, float]:
     """Return when an exposure of ``exptime`` seconds began and ended, MJD."""
     half = exptime / 2 / _SECONDS_A_DAY
     return mjd_mid - half, mjd_mid + half
-
-
-def _is_recent(earlier: SaturatedPixels, begin: float, seconds: float) -> bool:
-    age = (begin - earlier.mjd_end) * _SECONDS_A_DAY
-    return earlier.mjd_begin < begin and -SLACK <= age <= seconds
 
 
 class SaturationMemory:
@@ -92,20 +126,24 @@ class SaturationMemory:
     """
 
     def __init__(self, exposures: int = 32, detectors: int = 256) -> None:
-        self.exposures = exposures
+        self._exposures = exposures
         self._detectors = detectors
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, str], dict[float, SaturatedPixels]] = OrderedDict()
 
-    def earlier(self, header: FrameHeader) -> tuple[SaturatedPixels, ...]:
-        """Return what exposures before this one saturated on its detector, in order of time."""
-        if header.mjd_mid is None:
+    def earlier(self, header: FrameHeader, seconds: float = math.inf) -> tuple[SaturatedPixels, ...]:
+        """Return what exposures up to so long before this one saturated on its detector, in order of time."""
+        window = Window.of(header, seconds)
+        if window is None:
             return ()
-        begin, _ = shutter_times(header.mjd_mid, header.exptime)
-        latest = begin + SLACK / _SECONDS_A_DAY
         with self._lock:
             kept = self._kept.get((header.instrument, header.detector), {})
-            return tuple(kept[end] for end in sorted(kept) if end <= latest and kept[end].mjd_begin < begin)
+            return tuple(kept[end] for end in sorted(kept) if window.holds(kept[end].mjd_begin, end))
+
+    def make_room(self, exposures: int) -> None:
+        """Keep so many of each detector from now on, where it kept fewer: as many as its frames ask for."""
+        with self._lock:
+            self._exposures = max(self._exposures, exposures)
 
     def remember(self, header: FrameHeader, saturated: SaturatedPixels) -> None:
         """Keep what an exposure saturated that was reduced here; the service's memory tells it to others."""
@@ -119,7 +157,7 @@ class SaturationMemory:
             self._kept.move_to_end(key)
             kept.pop(saturated.mjd_end, None)
             kept[saturated.mjd_end] = saturated
-            for end in [*kept][: -self.exposures]:
+            for end in [*kept][: -self._exposures]:
                 del kept[end]
             while len(self._kept) > self._detectors:
                 self._kept.popitem(last=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nightflow.detector.chain import flag_raw
 from nightflow.detector.master_frame import SaturatedPixels
-from nightflow.detector.persistence import SLACK, saturated_pixels, shutter_times
+from nightflow.detector.persistence import Window, saturated_pixels, shutter_times
 from nightflow.errors import FrameRejected
 from nightflow.instruments.header import FrameHeader
 from nightflow.pipeline.identify import identify_file, read_frame
@@ -16,9 +16,12 @@ from nightflow.store.models import Frame
 
 __all__ = ["saturated_before"]
 
-_SECONDS_A_DAY = 86400.0
+_MOST = 1000
+"""Exposures before a frame that are looked at; each costs memory, of every process."""
 _MOST_READ = 8
 """Files read again for one frame: it waits for them."""
+_MARGIN = 1.0
+"""Seconds that the store's choice is wider: it rounds otherwise."""
 
 
 def saturated_before(work: Work, context: Context) -> tuple[SaturatedPixels, ...]:
@@ -34,15 +37,20 @@ def saturated_before(work: Work, context: Context) -> tuple[SaturatedPixels, ...
         What cannot be read again is a warning on it.
     """
     header, seconds = work.header, work.profile.bad_pixels.persistence_seconds
-    if seconds <= 0 or header.mjd_mid is None:
+    window = Window.of(header, seconds)
+    if window is None:
         return ()
-    memory = context.saturation
-    found = {one.mjd_end: one for one in memory.earlier(header)}
-    begin, _ = shutter_times(header.mjd_mid, header.exptime)
-    ended = begin - seconds / _SECONDS_A_DAY, begin + SLACK / _SECONDS_A_DAY
-    row = get_frame(context.database, work.frame_id)
-    lights = lights_before(context.database, row, begin=begin, ended=ended, limit=memory.exposures)
-    unknown = [(light, Path(path)) for light, path in lights if _end(light) not in found]
+    lights = _lights(work, context, window)
+    if len(lights) > _MOST:
+        del lights[_MOST:]
+        work.warnings.append(
+            f"persistence: more than {_MOST} exposures ended in the {seconds:g} s before this one; only what "
+            f"the last {_MOST} saturated is flagged: lower [bad_pixels] persistence_seconds"
+        )
+    # Twice: this one is still to come, and others before it is its turn to be forgotten.
+    context.saturation.make_room(2 * len(lights))
+    found = {one.mjd_end: one for one in context.saturation.earlier(header, seconds)}
+    unknown = [(light, path) for light, path in lights if _times(light)[1] not in found]
     for light, path in unknown[:_MOST_READ]:
         try:
             again = _read_again(light, path, context)
@@ -60,8 +68,16 @@ def saturated_before(work: Work, context: Context) -> tuple[SaturatedPixels, ...
     return tuple(found[end] for end in sorted(found))
 
 
-def _end(light: Frame) -> float:
-    return shutter_times(light.mjd_mid or 0.0, light.exptime)[1]
+def _lights(work: Work, context: Context, window: Window) -> list[tuple[Frame, Path]]:
+    """Return the lights before this one with their files, the last one first; one more than are looked at."""
+    row, wide = get_frame(context.database, work.frame_id), window.widened(_MARGIN)
+    ended = wide.first_end, wide.last_end
+    lights = lights_before(context.database, row, begin=wide.begin, ended=ended, limit=_MOST + 1)
+    return [(light, Path(path)) for light, path in lights if window.holds(*_times(light))]
+
+
+def _times(light: Frame) -> tuple[float, float]:
+    return shutter_times(light.mjd_mid or 0.0, light.exptime)
 
 
 def _read_again(light: Frame, path: Path, context: Context) -> SaturatedPixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from astropy.io import fits
 from sqlmodel import select
 
+from nightflow.detector.persistence import SaturationMemory
 from nightflow.flags import Flag
 from nightflow.pipeline import reducer as reducer_module
+from nightflow.pipeline import saturated_before
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.run import reduce_all
 from nightflow.store.models import Reduction
@@ -125,7 +128,7 @@ def test_what_is_read_again_does_not_drive_out_what_is_remembered(
     second = with_saturated(station.frame("second.fits", hours=MINUTE), 8, 9)
     reduced(station_reducer(station, 300.0), second)
     reducer = station_reducer(station, 300.0)
-    reducer.context.saturation.exposures = 2
+    reducer.context = replace(reducer.context, saturation=SaturationMemory(exposures=2))
     for path in (first, station.frame("fourth.fits", hours=3 * MINUTE)):
         reduced(reducer, path)
     reduced(reducer, station.frame("third.fits", hours=2 * MINUTE))
@@ -142,6 +145,45 @@ def test_more_earlier_files_than_a_frame_can_wait_for_are_said(
     outcome = reduced(station_reducer(station, 900.0), station.frame("last.fits", hours=10 * MINUTE))
     assert ghosts(seen[-1]) == [[n, n] for n in range(2, 10)]
     assert "persistence: 2 of 10 exposures before this one are not known any more" in outcome.reason
+
+
+def test_at_a_fast_cadence_all_of_the_window_counts(station: Station, seen: list[np.ndarray]) -> None:
+    """Forty exposures, more than a memory keeps that nobody has asked for more."""
+    reducer = station_reducer(station, 300.0)
+    for n in range(40):
+        light = station.frame(f"n{n}.fits", hours=n * 5 / 3600, EXPTIME=1.0)
+        outcome = reduced(reducer, with_saturated(light, n // 8, n % 8))
+        assert "not known any more" not in outcome.reason
+    assert len(ghosts(seen[-1])) == 39
+
+
+def test_more_exposures_than_are_looked_at_are_said(
+    station: Station, seen: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saturated_before, "_MOST", 3)
+    reducer = station_reducer(station, 300.0)
+    reasons = [
+        reduced(reducer, station.frame(f"n{n}.fits", hours=n * 5 / 3600, EXPTIME=1.0)).reason
+        for n in range(5)
+    ]
+    assert ["more than 3 exposures ended in the 300 s" in reason for reason in reasons] == [False] * 4 + [
+        True
+    ]
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_where_the_cadence_is_the_window_a_redo_has_the_mask_of_the_night(
+    station: Station, seen: list[np.ndarray], number: int
+) -> None:
+    """Times are rounded: what lies on the edge is in both masks or in none."""
+    seconds, exptime = 60.1, 7.3
+    reducer, start = station_reducer(station, seconds), 0.01 * number
+    early = with_saturated(station.frame("early.fits", hours=start, EXPTIME=exptime), 5, 6)
+    light = station.frame("light.fits", hours=start + (seconds + exptime) / 3600, EXPTIME=exptime)
+    for path in (early, light):
+        exposure_id = reduced(reducer, path).exposure_id
+    reduce_all(station_reducer(station, seconds), [exposure_id], force=True)
+    assert ghosts(seen[1]) == ghosts(seen[2])
 
 
 def test_a_fuller_mask_makes_another_version(station: Station, seen: list[np.ndarray]) -> None:
