@@ -9,6 +9,7 @@ from pathlib import Path
 from nightflow.config import load_settings
 from nightflow.doctor.cameras import check_cameras
 from nightflow.doctor.finding import Finding, fault, fine
+from nightflow.doctor.kernels import check_kernels
 from nightflow.doctor.packages import check_packages
 from nightflow.doctor.services import check_cluster, check_prefect, check_programs
 from nightflow.doctor.sky import check_catalogs, check_index_files, check_solver
@@ -30,6 +31,7 @@ def examine(config: Path | None, now: datetime) -> Iterator[Finding]:
         Aware.
     """
     yield from check_packages()
+    yield from check_kernels()
     yield from check_clock(now)
     yield from check_tables(now)
     try:

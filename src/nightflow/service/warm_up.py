@@ -1,18 +1,22 @@
-"""What would otherwise be read and imported with a worker's first frame: seconds that no live frame has.
+"""What would otherwise be read, imported and compiled with a worker's first frame, which has no time for it.
 
-Called once, in the process from which workers are forked; it must begin no thread. Compiled kernels are not
-among it: numba's cache on the disk gives a worker each of them in some hundredths of a second.
+Called once, in the process from which workers are forked; it must begin no thread. So kernels are compiled by
+a process of their own, and only where numba's cache has not got them, after an upgrade: from there a worker
+has each of them in some hundredths of a second.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
+import sys
 
 from PIL import Image
 
+from nightflow.external import ProgramError, run_bounded
 from nightflow.instruments.header import Site
 from nightflow.instruments.pointing import airmass_of
+from nightflow.kernel_cache import are_ready
 
 __all__ = ["warm_up"]
 
@@ -21,9 +25,19 @@ log = logging.getLogger(__name__)
 LATE = ("pyarrow.dataset", "pyarrow.pandas_compat", "pandas")
 """What pyarrow imports by itself when it reads the first tile of a catalogue; pandas need not be there."""
 
+REHEARSAL = (sys.executable, "-m", "nightflow.rehearsal")
+COMPILE_SECONDS = 120.0
+"""What is compiled then is kept; the rest comes with the first frames."""
+
 
 def warm_up() -> None:
-    """Import what is late, and read the tables of the Earth's rotation; nothing that fails matters here."""
+    """Do what is done once; nothing that fails matters here."""
+    _import_and_read()
+    _compile()
+
+
+def _import_and_read() -> None:
+    """Import what is late, and read the tables of the Earth's rotation."""
     for module in LATE:
         try:
             importlib.import_module(module)
@@ -34,3 +48,17 @@ def warm_up() -> None:
         airmass_of(Site(latitude=0.0, longitude=0.0, height=0.0), 0.0, 0.0, 61000.0)
     except Exception:  # the first frame will say it
         log.debug("not warm: the tables of the Earth's rotation", exc_info=True)
+
+
+def _compile() -> None:
+    """Fill numba's cache, where that was not done yet for this program on this machine."""
+    if are_ready():
+        return
+    log.info("kernels are compiled, once for this version of nightflow: it takes some twenty seconds")
+    try:
+        ended = run_bounded(REHEARSAL, seconds=COMPILE_SECONDS)
+    except ProgramError as error:
+        log.warning("kernels are compiled with the first frames, which take longer: %s", error)
+        return
+    if ended.status:
+        log.warning("kernels are compiled with the first frames, which take longer: %s", ended.last_words)

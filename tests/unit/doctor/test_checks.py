@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +18,7 @@ from nightflow.config import Settings
 from nightflow.doctor import services, sky, storage
 from nightflow.doctor.cameras import check_cameras
 from nightflow.doctor.finding import Finding, Level
+from nightflow.doctor.kernels import check_kernels
 from nightflow.doctor.packages import check_packages
 from nightflow.doctor.services import check_cluster, check_prefect, check_programs
 from nightflow.doctor.sky import check_catalogs, check_index_files, check_solver
@@ -294,3 +298,34 @@ def test_a_clock_that_is_years_behind_is_a_fault() -> None:
 def test_tables_that_have_ended_are_told() -> None:
     assert levels(list(check_tables(NOW))) == [Level.OK, Level.OK]
     assert levels(list(check_tables(datetime(2060, 1, 1, tzinfo=UTC)))) == [Level.WARNING, Level.WARNING]
+
+
+def test_kernels_are_compiled_and_kept() -> None:
+    found = [only(check_kernels()) for _ in range(2)]
+    assert levels(found) == [Level.OK, Level.OK]
+    assert found[1].message.startswith("cached, ")
+
+
+WITHOUT_A_PLACE = """
+import os
+access = os.access
+os.access = lambda path, mode, **_: not mode & os.W_OK and access(path, mode)
+from numba.core import caching
+def refuse(self): raise PermissionError("a read-only disk")
+caching._CacheLocator.ensure_cache_path = refuse
+from nightflow.doctor.kernels import check_kernels
+[found] = check_kernels()
+print(found.level, found.message, found.mend, sep="|")
+"""
+
+
+def test_without_a_place_for_kernels_that_is_a_fault_with_its_mend() -> None:
+    """As the service has it whose home and packages are read-only: numba refuses at import."""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_PLACE], env=environment, capture_output=True, text=True, check=True
+    )
+    level, message, mend = ended.stdout.split("|")
+    assert level == "fault"
+    assert "cannot cache function" in message
+    assert "NUMBA_CACHE_DIR" in mend

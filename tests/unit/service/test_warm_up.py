@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 CODE = """
 import sys, threading
@@ -23,3 +25,38 @@ def test_a_forked_worker_need_not_read_it_again() -> None:
     """In a process of its own: in this one everything may have been read before."""
     ended = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+COMPILING = """
+import threading
+from nightflow.kernel_cache import are_ready
+from nightflow.service import warm_up as module
+module.REHEARSAL = {rehearsal}
+module.warm_up()
+assert threading.active_count() == 1, threading.enumerate()
+print(are_ready())
+"""
+NOTED = (sys.executable, "-c", "from nightflow.kernel_cache import note_ready; note_ready(); print('done')")
+REFUSED = (sys.executable, "-c", "raise SystemExit('no room on the disk')")
+
+
+def warmed_up(tmp_path: Path, rehearsal: tuple[str, ...]) -> str:
+    code = "import logging; logging.basicConfig()\n" + COMPILING.format(rehearsal=rehearsal)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_kernels_are_compiled_once_before_the_first_frame(tmp_path: Path) -> None:
+    """By a process of its own, whose threads are not ours."""
+    assert warmed_up(tmp_path, NOTED).splitlines() == ["True"]
+    assert warmed_up(tmp_path, REFUSED).splitlines() == ["True"]  # not asked again
+
+
+def test_a_night_begins_without_kernels_where_they_cannot_be_compiled(tmp_path: Path) -> None:
+    said = warmed_up(tmp_path, REFUSED)
+    assert "kernels are compiled with the first frames, which take longer: no room on the disk" in said
+    assert "False" in said
