@@ -335,6 +335,13 @@ class Reducer:
                 self._due[frame_id] = work
         return str(found.state)
 
+    def forget(self, exposure_id: int) -> None:
+        """Let go of the pixels of an exposure on which nothing is done here any more, however it ended."""
+        with self._lock:
+            for kept in (self._works, self._due):
+                for row in [row for row, work in kept.items() if work.exposure_id == exposure_id]:
+                    del kept[row]
+
     def conclude(
         self, exposure_id: int, error: BaseException | None = None, worker: str | None = None
     ) -> Outcome:

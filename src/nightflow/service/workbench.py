@@ -126,6 +126,9 @@ class _Bench:
     def settled(self, outcome: Outcome) -> None:
         number = self._task_of(outcome.exposure_id)
         self._settled.add(number)
+        # The service looks now whether this worker has outgrown: freed memory is not to count.
+        if self._holds_more_than(1.0):
+            give_back_freed_memory()
         self._say(Settled(task=number, outcome=outcome))
 
     def exhausted(self, step: str, error: MemoryError) -> None:
@@ -159,7 +162,8 @@ class _Bench:
             self._say(lesson)
         self._numbers.pop(task.exposure_id, None)
         self._settled.discard(task.number)
-        if self._holds_much():
+        self._reducer.forget(task.exposure_id)
+        if self._holds_more_than(0.5):
             await asyncio.to_thread(give_back_freed_memory)
         self._say(Ended(task=task.number, fault=fault, direct=direct, error=error, store=store))
 
@@ -182,10 +186,10 @@ class _Bench:
         finally:
             self._room.release()
 
-    def _holds_much(self) -> bool:
-        """Return whether what is kept for the next frame is much of what this worker may hold."""
+    def _holds_more_than(self, part: float) -> bool:
+        """Return whether it holds, with what is kept for the next frame, more than a part of what it may."""
         held, allowed = memory_of(os.getpid()), allowed_memory(self._reducer.settings)
-        return held is not None and allowed is not None and held > allowed / 2
+        return held is not None and allowed is not None and held > part * allowed
 
     def _is_mine(self, exposure_id: int) -> bool:
         exposure = get_exposure(self._reducer.database, exposure_id)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from astropy.wcs import WCS
 from nightflow.config import Settings
 from nightflow.detector.master_frame import SaturatedPixels
 from nightflow.errors import RetryLater
+from nightflow.heap import give_back_freed_memory
 from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
@@ -44,7 +46,7 @@ from nightflow.service.nursery import Nursery, NurseryGone
 from nightflow.service.workbench import Execute, serve
 from nightflow.service.worker import Reduced, Worker, WorkerDied
 from nightflow.store.database import Database
-from nightflow.store.frames import frames_of
+from nightflow.store.frames import frames_of, settle_frame
 from nightflow.store.leases import lease_exposure
 from nightflow.store.ledger import receive, requeue
 from nightflow.store.models import Exposure, State
@@ -349,6 +351,72 @@ def test_a_worker_that_has_grown_says_so_after_its_exposure(
         return before, worker.outgrown
 
     assert with_worker(settings, use) == (False, True)
+
+
+def test_what_an_exposure_held_and_freed_does_not_count_against_its_worker(
+    station: Station, settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while its products are being written: that is when a worker is looked at."""
+    looked = tmp_path / "looked"
+    heap: list[Any] = []
+
+    def give_back() -> None:
+        heap.clear()
+        give_back_freed_memory()
+
+    # A heap of straw: what a fork of this process frees depends on the threads that pytest has had.
+    step_of_straw(monkeypatch, measure=lambda work: heap.append(np.ones(25 * MB)))
+    monkeypatch.setattr(workbench_module, "give_back_freed_memory", give_back)
+    monkeypatch.setattr(reducer_module, "write_products", lambda *_: wait_for(looked) or {})
+    own = memory_of(os.getpid())
+    assert own is not None
+    for module in (worker_module, workbench_module):
+        monkeypatch.setattr(module, "allowed_memory", lambda settings: own + 100 * MB)
+    watch = settings.watch.model_copy(update={"products": True})
+
+    async def use(worker: Worker) -> bool:
+        reduced = await reduce(worker, leased(station, database))
+        outgrown = worker.outgrown
+        looked.touch()
+        await reduced.rest
+        return outgrown
+
+    assert with_worker(settings.model_copy(update={"watch": watch}), use) is False
+
+
+def test_pixels_of_an_exposure_that_the_store_could_not_settle_are_let_go(
+    station: Station, settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    alive: list[weakref.ref[Any]] = []
+
+    def look(work: Any) -> None:
+        gc.collect()
+        said.write_text(str([one() is not None for one in alive]))
+        alive.append(weakref.ref(work))
+
+    def settle(database: Database, frame_id: int, *arguments: Any, **options: Any) -> None:
+        if len(alive) == 1:
+            raise RetryLater("the disk of the store is away")
+        settle_frame(database, frame_id, *arguments, **options)
+
+    step_of_straw(monkeypatch, measure=look)
+    monkeypatch.setattr(reducer_module, "settle_frame", settle)
+    first, second = (leased(station, database, name) for name in ("a.fits", "b.fits"))
+
+    async def use(worker: Worker) -> str:
+        unsettled = await reduce(worker, first)
+        error = (await unsettled.rest).error
+        await (await reduce(worker, second)).rest
+        return error
+
+    assert "the disk of the store is away" in with_worker(settings, use)
+    assert said.read_text() == "[False]"
+
+
+def wait_for(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.01)
 
 
 def test_masters_mapped_from_disk_are_no_memory_of_a_worker(tmp_path: Path) -> None:
