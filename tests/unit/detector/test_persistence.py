@@ -80,6 +80,30 @@ def test_a_long_night_that_is_reduced_again_has_its_mask_again() -> None:
     assert all(first[1:])
 
 
+@given(st.floats(1.0, 1000.0), st.floats(0.1, 100.0))
+def test_on_the_edge_of_the_window_all_who_ask_get_one_answer(seconds: float, exptime: float) -> None:
+    """The cadence is the window, and times are rounded."""
+    memory = SaturationMemory()
+    first = exposure(0, (2, 3)).data
+    reduce(make_frame(first, mjd_mid=60000.1, exptime=exptime), memory)
+    for late in (-0.01, 0.0, 0.01):
+        mjd_mid = 60000.1 + (seconds + exptime + late) * SECOND
+        frame = make_frame(np.full((8, 10), 100.0), mjd_mid=mjd_mid, exptime=exptime)
+        kept = memory.earlier(frame.header, seconds)
+        flagged = ghosts(flag_persistence(frame, memory.earlier(frame.header), seconds))
+        assert (len(kept) == 1) is (flagged == [[2, 3]])
+        assert late == 0.0 or (len(kept) == 1) is (late < 0)
+
+
+def test_a_memory_has_room_for_what_a_window_holds() -> None:
+    memory = SaturationMemory(exposures=2)
+    memory.make_room(3)
+    memory.make_room(1)
+    for n in range(5):
+        reduce(exposure(70 * n, (n, n)), memory)
+    assert len(memory.earlier(exposure(1000).header)) == 3
+
+
 def test_other_detectors_and_shapes_do_not_count() -> None:
     memory = SaturationMemory()
     reduce(exposure(0, (2, 3)), memory)

@@ -171,21 +171,6 @@ def test_more_exposures_than_are_looked_at_are_said(
     ]
 
 
-@pytest.mark.parametrize("number", range(12))
-def test_where_the_cadence_is_the_window_a_redo_has_the_mask_of_the_night(
-    station: Station, seen: list[np.ndarray], number: int
-) -> None:
-    """Times are rounded: what lies on the edge is in both masks or in none."""
-    seconds, exptime = 60.1, 7.3
-    reducer, start = station_reducer(station, seconds), 0.01 * number
-    early = with_saturated(station.frame("early.fits", hours=start, EXPTIME=exptime), 5, 6)
-    light = station.frame("light.fits", hours=start + (seconds + exptime) / 3600, EXPTIME=exptime)
-    for path in (early, light):
-        exposure_id = reduced(reducer, path).exposure_id
-    reduce_all(station_reducer(station, seconds), [exposure_id], force=True)
-    assert ghosts(seen[1]) == ghosts(seen[2])
-
-
 def test_a_fuller_mask_makes_another_version(station: Station, seen: list[np.ndarray]) -> None:
     light = station.frame("light.fits", hours=2 * MINUTE)
     exposure_id = reduced(station_reducer(station, 300.0), light).exposure_id
