@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 
 from nightflow.folders import nearest_existing
@@ -100,6 +99,9 @@ def _can_be_written(folder: Path) -> bool:
 
 def _program() -> str:
     """Return what a compiled kernel is good for: this code, these versions, this processor."""
+    # Imported here: most commands, which import this, need none of it.
+    from importlib import metadata
+
     from llvmlite.binding import get_host_cpu_name
 
     from nightflow.software import software_fingerprint

@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
+from nightflow.kernel_cache import are_ready
+from nightflow.service.warm_up import REHEARSAL
 from nightflow.simulate import NightPlan, write_night
 from tests.e2e.observatory import SETTINGS, Observatory
 
@@ -79,6 +81,13 @@ class Server:
         answer.raise_for_status()
         rows: list[dict[str, Any]] = answer.json()
         return rows
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_kernels() -> None:
+    """Let no test wait for what a watcher does once, after an upgrade."""
+    if not are_ready():
+        subprocess.run(REHEARSAL, check=True)
 
 
 @pytest.fixture(scope="session")
