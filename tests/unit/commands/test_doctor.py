@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -13,13 +12,12 @@ pytestmark = pytest.mark.xdist_group("commands")
 
 
 def test_a_night_that_is_ready_has_no_fault(reduced: Observatory) -> None:
-    began = time.monotonic()
     result = reduced("doctor")
     assert result.exit_code == 0, result.output
     assert "fault " not in result.stdout
     assert "0 faults" in result.stdout
     assert "field: 468 stars" in result.stdout
-    assert time.monotonic() - began < 60
+    assert "kernels: " in result.stdout
 
 
 def test_as_json_each_line_has_its_mend(reduced: Observatory) -> None:
