@@ -23,7 +23,8 @@ from astropy.io.fits.verify import VerifyError
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from nightflow.errors import FrameHeld, FrameRejected
+from nightflow.errors import FrameHeld, FrameRejected, RetryLater
+from nightflow.file_names import as_named
 from nightflow.instruments.data_sums import wrong_data_sums
 from nightflow.instruments.fits_layout import Extent, Layout, LayoutState, walk
 from nightflow.instruments.fits_source import (
@@ -41,6 +42,7 @@ __all__ = [
     "RawHeader",
     "Readout",
     "check_pixels",
+    "content_at",
     "content_hash",
     "is_there",
     "read_headers",
@@ -110,7 +112,7 @@ class Readout:
 
 def is_there(path: Path | str) -> bool:
     """Return whether a file can be reached now; on a disk that is away there is none."""
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises where a disk is away
+    return os.path.isfile(as_named(path))  # noqa: PTH113 - Path.is_file raises where a disk is away
 
 
 def content_hash(path: Path) -> str:
@@ -123,6 +125,16 @@ def content_hash(path: Path) -> str:
     """
     with os_errors(path), open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_at(path: Path | str) -> str | None:
+    """Return the hash of what lies at a path; "" where no file does, None where that cannot be told now."""
+    try:
+        return content_hash(Path(path))
+    except FrameRejected:  # a folder
+        return ""
+    except RetryLater as error:
+        return "" if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError) else None
 
 
 def read_headers(path: Path) -> list[RawHeader]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nightflow.errors import FrameRejected, RetryLater
+from nightflow.file_names import as_named
 
 __all__ = ["FileSource", "GzipSource", "largest_content", "open_regular", "open_source", "os_errors"]
 
@@ -151,12 +152,17 @@ class GzipSource:
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a file for reading, and nothing that has no end: a pipe that nobody fills, a device.
 
+    Parameters
+    ----------
+    path : Path
+        As the ledger writes it, see `nightflow.file_names`.
+
     Raises
     ------
     OSError
         It is no regular file, or cannot be opened.
     """
-    return open(path, "rb", opener=_regular)
+    return open(as_named(path), "rb", opener=_regular)
 
 
 def _regular(path: str, flags: int) -> int:
@@ -178,7 +184,8 @@ def open_source(path: Path, *, keep: bool = False) -> Iterator[FileSource | Gzip
     Parameters
     ----------
     path : Path
-        Plain or gzip; the first bytes decide, not the name.
+        Plain or gzip; the first bytes decide, not the name. As the ledger writes it, see
+        `nightflow.file_names`.
     keep : bool
         Keep what is unpacked, for `GzipSource.content`.
 

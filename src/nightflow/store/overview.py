@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists, func
 from sqlmodel import Session, col, select
 
+from nightflow.file_names import as_text
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, is_detection, plain_text
 
@@ -154,13 +155,13 @@ def zero_points_since(database: Database, since: datetime) -> list[RecentZeroPoi
 
 def known_paths(database: Database, paths: Collection[str]) -> set[str]:
     """Return which of these paths were received as raw frames."""
-    asked = [plain_text(path) for path in paths]
+    asked = [as_text(path) for path in paths]
     known: set[str] = set()
     with database.session() as session:
         for start in range(0, len(asked), _AT_ONCE):
             part = asked[start : start + _AT_ONCE]
             known.update(session.exec(select(Exposure.path).where(col(Exposure.path).in_(part))).all())
-    return {path for path in paths if plain_text(path) in known}
+    return {path for path in paths if as_text(path) in known}
 
 
 def newest_exposure(database: Database) -> Exposure | None:
