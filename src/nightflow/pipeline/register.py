@@ -7,10 +7,12 @@ from datetime import datetime
 from pathlib import Path
 
 from nightflow.errors import ConfigurationError
+from nightflow.file_names import as_text
 from nightflow.instruments.fits_file import content_hash
 from nightflow.sensor.candidates import is_candidate
+from nightflow.sensor.enter import enter
 from nightflow.store.database import Database
-from nightflow.store.ledger import Received, receive
+from nightflow.store.ledger import Received
 
 __all__ = ["find_files", "register"]
 
@@ -48,4 +50,5 @@ def register(database: Database, path: Path, *, priority: int, now: datetime) ->
     RetryLater
         The file cannot be read now.
     """
-    return receive(database, str(path), content_hash(path), path.stat().st_size, priority=priority, now=now)
+    sha256 = content_hash(Path(as_text(path)))
+    return enter(database, path, sha256, path.stat().st_size, priority=priority, now=now)

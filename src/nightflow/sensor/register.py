@@ -11,10 +11,11 @@ from pathlib import Path
 from sqlmodel import select
 
 from nightflow.errors import RetryLater
+from nightflow.file_names import as_text
 from nightflow.instruments.fits_file import content_hash
+from nightflow.sensor.enter import enter
 from nightflow.store.database import Database
-from nightflow.store.ledger import move, path_of, receive
-from nightflow.store.models import Exposure, Priority, plain_text
+from nightflow.store.models import Exposure, Priority
 
 __all__ = ["LedgerRegistrar"]
 
@@ -59,7 +60,7 @@ class LedgerRegistrar:
         """
         if self._rows is None:
             self._rows = self._read_rows()
-        row = self._rows.get(plain_text(str(path)))
+        row = self._rows.get(as_text(path))
         if row is None:
             return False
         size, received_at = row
@@ -77,25 +78,15 @@ class LedgerRegistrar:
             The file cannot be read.
         """
         before = path.stat()
-        sha256 = content_hash(path)
+        name = as_text(path)
+        sha256 = content_hash(Path(name))
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise RetryLater(f"{path}: it changed while it was read")
-        self._follow(path, sha256)
-        received = receive(
-            self._database, str(path), sha256, after.st_size, priority=Priority.LIVE, now=self._now()
-        )
+            raise RetryLater(f"{name}: it changed while it was read")
+        received = enter(self._database, path, sha256, after.st_size, priority=Priority.LIVE, now=self._now())
         if received.is_new:
-            log.info("%s: %s, exposure %d", path, received.state, received.exposure_id)
+            log.info("%s: %s, exposure %d", name, received.state, received.exposure_id)
             self._on_received()
-
-    def _follow(self, path: Path, sha256: str) -> None:
-        """Let the row of a file that was renamed say so: else it were a duplicate of one that is gone."""
-        known = path_of(self._database, sha256)
-        if known is None or known == plain_text(str(path)) or not _is_gone(known):
-            return
-        if move(self._database, sha256, known, str(path)):
-            log.info("%s: it was %s before", path, known)
 
     def _read_rows(self) -> dict[str, tuple[int, datetime]]:
         """Return size and time of receipt of each path, the latest where it was received more than once."""
@@ -103,10 +94,3 @@ class LedgerRegistrar:
         with self._database.session() as session:
             rows = session.exec(columns.order_by(Exposure.id)).all()  # type: ignore[arg-type]
         return {path: (size, received_at) for path, size, received_at in rows}
-
-
-def _is_gone(path: str) -> bool:
-    try:
-        return not Path(path).exists()
-    except OSError:
-        return False  # it cannot be looked at, and may be there

@@ -17,7 +17,23 @@ from sqlmodel.sql.expression import SelectOfScalar
 from nightflow.store.database import Database, serialise
 from nightflow.store.models import Exposure, Frame, Priority, State, plain_text
 
-__all__ = ["TERMINAL", "Received", "held_for", "move", "path_of", "receive", "requeue", "settle_exposure"]
+__all__ = [
+    "CONTENT",
+    "PLACE",
+    "TERMINAL",
+    "Received",
+    "held_for",
+    "others_at",
+    "receive",
+    "requeue",
+    "same_content",
+    "settle_exposure",
+]
+
+CONTENT = "content"
+"""What an exposure waits for that was rejected because its file was overwritten: any file of its content."""
+PLACE = "place"
+"""What an exposure waits for that was retired for another one of its path: its content at a path of such."""
 
 TERMINAL = frozenset({State.DONE, State.HELD, State.REJECTED, State.FAILED, State.DUPLICATE})
 """States in which nothing is going on."""
@@ -47,12 +63,13 @@ def receive(
 ) -> Received:
     """Enter a file into the ledger; the same file again changes nothing.
 
-    Only an exposure that waits for something outside is taken up again: it may have waited for this file.
+    Only an exposure that may have waited for this file is taken up again: one that something outside keeps
+    waiting, and one whose file held another content meanwhile.
 
     Parameters
     ----------
     path : str
-        Where it lies.
+        Where it lies, as `nightflow.file_names.as_text` writes it.
     sha256 : str
         Hash of its content, hexadecimal. The same content under another path becomes a row in state
         ``duplicate`` that names the first; new content under a known path is a new exposure.
@@ -71,34 +88,31 @@ def receive(
         ).all()
         same = next((exposure for exposure in known if exposure.path == path), None)
         if same is not None:
-            return _received(same, is_new=_came_back(same))
+            return _received(same, is_new=_came_back(session, same, priority, now))
         exposure = Exposure(
             path=path, sha256=sha256, size=size, priority=priority, received_at=now, queued_at=now
         )
         first = next((other for other in known if other.state != State.DUPLICATE), None)
         if first is not None:
             exposure.state = State.DUPLICATE
-            exposure.reason = f"same content as {first.path} (exposure {first.id})"
+            exposure.reason = same_content(first)
             exposure.done_at = now
         session.add(exposure)
         session.flush()
         return _received(exposure, is_new=True)
 
 
-def path_of(database: Database, sha256: str) -> str | None:
-    """Return where the file of this content lies as far as the ledger knows, None where it knows none."""
-    known = select(Exposure.path).where(Exposure.sha256 == sha256, Exposure.state != State.DUPLICATE)
-    with database.session() as session:
-        return session.exec(known).first()
+def same_content(original: Exposure) -> str:
+    """Return the reason of a duplicate."""
+    return f"same content as {original.path} (exposure {original.id})"
 
 
-def move(database: Database, sha256: str, path: str, to: str) -> bool:
-    """Write down that a file lies elsewhere now; False where the ledger knows it elsewhere already."""
-    known = update(Exposure).where(
-        col(Exposure.sha256) == sha256, col(Exposure.path) == path, col(Exposure.state) != State.DUPLICATE
+def others_at(session: Session, path: str, sha256: str) -> bool:
+    """Return whether exposures of other content were received at a path."""
+    others = select(Exposure.id).where(
+        Exposure.path == path, Exposure.sha256 != sha256, Exposure.state != State.DUPLICATE
     )
-    with database.write() as session:
-        return session.connection().execute(known.values(path=plain_text(to))).rowcount == 1
+    return session.exec(others.limit(1)).first() is not None
 
 
 def settle_exposure(
@@ -219,11 +233,19 @@ def held_for(database: Database, waits_for: str, instrument: str | None = None) 
         return [one for one in ids if one is not None]
 
 
-def _came_back(exposure: Exposure) -> bool:
-    if exposure.state != State.HELD or exposure.waits_for != "outside":
+def _came_back(session: Session, exposure: Exposure, priority: int, now: datetime) -> bool:
+    """Put an exposure whose file was seen into the queue, where it may have waited for that."""
+    if exposure.state == State.HELD and exposure.waits_for == "outside":
+        exposure.state, exposure.reason, exposure.waits_for = State.RECEIVED, "", ""
+        exposure.retry_at = exposure.done_at = None
+        return True
+    if exposure.state != State.REJECTED or exposure.waits_for not in (CONTENT, PLACE):
         return False
-    exposure.state, exposure.reason, exposure.waits_for = State.RECEIVED, "", ""
-    exposure.retry_at = exposure.done_at = None
+    if exposure.waits_for == PLACE and not others_at(session, exposure.path, exposure.sha256):
+        return False  # a copy of what was retired is no news
+    assert exposure.id is not None
+    _put_back(session, [exposure.id], priority, now)
+    session.refresh(exposure)
     return True
 
 

@@ -17,9 +17,10 @@ from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.pipeline.register import register
+from nightflow.store.copies import move
 from nightflow.store.frames import frames_of
 from nightflow.store.leases import lease, lease_exposure
-from nightflow.store.ledger import move, receive
+from nightflow.store.ledger import receive
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import current_reduction, frame_rows
 from tests.unit.pipeline.station import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from nightflow.sensor import register as register_module
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.store.database import Database
 from nightflow.store.leases import lease
-from nightflow.store.ledger import settle_exposure
+from nightflow.store.ledger import CONTENT, PLACE, settle_exposure
 from nightflow.store.models import State
 from nightflow.store.overview import counts, get_exposure
 
@@ -115,3 +116,134 @@ def test_a_file_that_changes_while_it_is_read_is_not_entered(
     with pytest.raises(RetryLater, match="changed while it was read"):
         registrar(database).register(frame)
     assert sum(counts(database).values()) == 0
+
+
+def paths(database: Database, *exposures: int) -> list[str]:
+    """Return the names of the files of these exposures."""
+    found = [get_exposure(database, one) for one in exposures]
+    return [Path(one.path).name for one in found if one is not None]
+
+
+class TestFramesThatAreFirstCalledLatest:
+    """A camera that writes each frame as latest.fits and files it under another name."""
+
+    @pytest.fixture
+    def latest(self, tmp_path: Path) -> Path:
+        path = tmp_path / "latest.fits"
+        path.write_bytes(b"first frame")
+        return path
+
+    def test_the_copy_becomes_the_file_when_the_next_frame_overwrites_the_first(
+        self, database: Database, latest: Path
+    ) -> None:
+        camera = registrar(database)
+        camera.register(latest)
+        filed = latest.with_name("f0001.fits")
+        filed.write_bytes(latest.read_bytes())
+        camera.register(filed)
+        assert paths(database, 1) == ["latest.fits"]
+        latest.write_bytes(b"second frame")
+        camera.register(latest)
+        assert paths(database, 1, 3) == ["f0001.fits", "latest.fits"]
+        assert counts(database)[State.RECEIVED] == 2
+
+    def test_a_copy_that_comes_after_that_is_no_mere_duplicate(
+        self, database: Database, latest: Path
+    ) -> None:
+        told: list[bool] = []
+        camera = registrar(database, on_received=lambda: told.append(True))
+        camera.register(latest)
+        latest.rename(filed := latest.with_name("f0001.fits"))
+        latest.write_bytes(b"second frame")
+        camera.register(latest)
+        settle_exposure(database, 1, State.REJECTED, "another one", waits_for=CONTENT, now=datetime.now(UTC))
+        camera.register(filed)
+        first = get_exposure(database, 1)
+        assert first is not None
+        assert (first.state, first.path) == (State.RECEIVED, str(filed))
+        assert told == [True, True, True]
+
+    def test_a_copy_that_was_known_takes_over_when_it_is_seen_again(
+        self, database: Database, latest: Path
+    ) -> None:
+        camera = registrar(database)
+        camera.register(latest)
+        filed = latest.with_name("f0001.fits")
+        filed.write_bytes(latest.read_bytes())
+        camera.register(filed)
+        latest.unlink()
+        camera.register(filed)
+        assert paths(database, 1, 2) == ["f0001.fits", "latest.fits"]
+        assert counts(database)[State.DUPLICATE] == 1
+
+    def test_a_copy_that_was_overwritten_too_is_not_taken_for_one(
+        self, database: Database, latest: Path
+    ) -> None:
+        camera = registrar(database)
+        camera.register(latest)
+        second = latest.with_name("latest2.fits")
+        second.write_bytes(latest.read_bytes())
+        camera.register(second)
+        second.write_bytes(b"preview")
+        latest.write_bytes(b"second frame")
+        camera.register(latest)
+        assert paths(database, 1) == ["latest.fits"]
+
+
+def test_a_file_that_is_put_back_is_taken_up_again(database: Database, frame: Path) -> None:
+    told: list[bool] = []
+    sensor = registrar(database, on_received=lambda: told.append(True))
+    good = frame.read_bytes()
+    sensor.register(frame)
+    frame.write_bytes(b"written over by mistake")
+    sensor.register(frame)
+    settle_exposure(database, 1, State.REJECTED, "replaced by 2", waits_for=PLACE, now=datetime.now(UTC))
+    copy = frame.with_name("copy.fits")
+    copy.write_bytes(good)
+    sensor.register(copy)
+    assert counts(database)[State.REJECTED] == 1, "a copy of what was retired is only a copy"
+    frame.write_bytes(good)
+    sensor.register(frame)
+    found = get_exposure(database, 1)
+    assert found is not None
+    assert (found.path, found.state) == (str(frame), State.RECEIVED)
+    assert len(told) == 4
+
+
+def test_what_was_retired_in_favour_of_its_first_place_comes_back_there(
+    database: Database, frame: Path
+) -> None:
+    """Its row says where the copy lies that outlived it; it is there that it was replaced."""
+    sensor = registrar(database)
+    good, copy = frame.read_bytes(), frame.with_name("copy.fits")
+    copy.write_bytes(good)
+    sensor.register(frame)
+    sensor.register(copy)
+    frame.write_bytes(b"written over by mistake")
+    sensor.register(frame)
+    assert paths(database, 1) == ["copy.fits"]
+    settle_exposure(database, 1, State.REJECTED, "replaced by 3", waits_for=PLACE, now=datetime.now(UTC))
+    sensor.register(copy)
+    assert counts(database)[State.REJECTED] == 1
+    frame.write_bytes(good)
+    sensor.register(frame)
+    found = get_exposure(database, 1)
+    assert found is not None
+    assert (found.path, found.state) == (str(frame), State.RECEIVED)
+
+
+@pytest.mark.parametrize("name", [b"K\xf6ln_001.fits", rb"K\udcf6ln_001.fits"])
+def test_a_name_that_is_not_utf8_is_known_and_followed_like_any_other(
+    database: Database, tmp_path: Path, name: bytes
+) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(b"content of a frame")
+    registrar(database).register(path)
+    assert registrar(database).known(path, path.stat())
+    registrar(database).register(path)
+    renamed = path.rename(path.with_name(os.fsdecode(b"M\xfcnchen.fits")))
+    registrar(database).register(renamed)
+    assert sum(counts(database).values()) == 1
+    assert paths(database, 1) == [r"M\udcfcnchen.fits"]
+    registrar(database).register(renamed.rename(path))
+    assert sum(counts(database).values()) == 1

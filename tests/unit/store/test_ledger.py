@@ -6,7 +6,7 @@ from sqlalchemy import insert
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of, record_frames, settle_frame
 from nightflow.store.leases import lease
-from nightflow.store.ledger import held_for, receive, requeue, settle_exposure
+from nightflow.store.ledger import CONTENT, PLACE, held_for, receive, requeue, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.overview import get_exposure
 from tests.unit.store.builders import START, count, everything, header, in_processes, later, sha
@@ -67,6 +67,33 @@ def test_hostile_paths_are_text(database: Database, path: str) -> None:
     first = receive(database, path, sha("a"), 1, now=START)
     assert not receive(database, path, sha("a"), 1, now=START).is_new
     assert first.state == State.RECEIVED
+
+
+def test_content_that_was_overwritten_and_is_seen_again_is_taken_up(database: Database) -> None:
+    exposure_id = _receive(database, "a.fits")
+    settle_exposure(database, exposure_id, State.REJECTED, "another one now", waits_for=CONTENT, now=START)
+    again = receive(database, "/data/a.fits", sha("a.fits"), 100, now=later(9))
+    row = get_exposure(database, exposure_id)
+    assert (again.exposure_id, again.state, again.is_new) == (exposure_id, State.RECEIVED, True)
+    assert row is not None
+    assert (row.reason, row.waits_for, row.done_at, row.queued_at) == ("", "", None, later(9))
+
+
+def test_what_was_retired_is_taken_up_where_it_takes_the_place_of_another_again(database: Database) -> None:
+    old, new = _receive(database, "a.fits", "x"), _receive(database, "a.fits", "y")
+    settle_exposure(database, old, State.REJECTED, "the file was replaced", waits_for=PLACE, now=START)
+    settle_exposure(database, new, State.DONE, "", now=START)
+    assert not receive(database, "/data/a.fits", sha("y"), 100, now=later(1)).is_new
+    back = receive(database, "/data/a.fits", sha("x"), 100, now=later(2))
+    assert (back.exposure_id, back.state, back.is_new) == (old, State.RECEIVED, True)
+    assert _state(database, new) == State.DONE
+
+
+def test_a_rejected_file_that_is_seen_again_stays_rejected(database: Database) -> None:
+    exposure_id = _receive(database, "a.fits")
+    settle_exposure(database, exposure_id, State.REJECTED, "corrupt", now=START)
+    assert not receive(database, "/data/a.fits", sha("a.fits"), 100, now=later(9)).is_new
+    assert _state(database, exposure_id) == State.REJECTED
 
 
 def _receive_in_process(url: str, path: str) -> tuple[str, bool]:

@@ -83,7 +83,8 @@ class Exposure(SQLModel, table=True):
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     waits_for: str = ""
-    """What a held exposure waits for: "bias", "dark", "flat", "wcs", "profile", ..."""
+    """What a held exposure waits for: "bias", "dark", "flat", "wcs", "profile", ...; of a rejected one what
+    puts it back into the queue, see `nightflow.store.ledger.CONTENT` and `PLACE`."""
     received_at: datetime = Field(sa_type=UtcDateTime)
     done_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     prefect_run_id: str | None = None
