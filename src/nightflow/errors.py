@@ -8,6 +8,7 @@ The class says which of four things follows, and nothing else::
         ├── ConfigurationError    the settings are wrong: stop and say which key
         ├── RetryLater            something outside is away: try again, later `held`
         ├── FrameRejected         this frame is unusable: `rejected`, never retried
+        │   └── ContentGone           its file holds another content: `rejected` until its own is seen again
         └── FrameHeld             waits for something nameable: `held`
             ├── MissingCalibration    no valid master; lists the nearest candidates
             │   └── CalibrationAway   their files cannot be reached now: tried again, as with `RetryLater`
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 __all__ = [
     "CalibrationAway",
     "ConfigurationError",
+    "ContentGone",
     "FrameHeld",
     "FrameRejected",
     "MissingCalibration",
@@ -47,6 +49,10 @@ class RetryLater(NightflowError):
 
 class FrameRejected(NightflowError):
     """The frame is unusable and retrying cannot help; the file is kept."""
+
+
+class ContentGone(FrameRejected):
+    """The file holds another content now, and no copy of the one that was received is known."""
 
 
 class FrameHeld(NightflowError):

@@ -16,6 +16,7 @@ from nightflow.detector.persistence import saturated_pixels
 from nightflow.errors import CalibrationAway, MissingCalibration
 from nightflow.flag_planes import carrying, count_carrying
 from nightflow.flags import Flag
+from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.masters.photon_transfer import doubts
 from nightflow.pipeline.identify import read_frame
@@ -34,11 +35,11 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
     Raises
     ------
     FrameRejected
-        The pixels are unusable.
+        The pixels are unusable, or those of another file.
     MissingCalibration
         A master that the profile requires is missing, and the policy is to wait for it.
     """
-    frame = read_frame(work.path, work.header)
+    frame = _pixels(work)
     masters = replace(MasterSet.of(_masters(work, context)), saturated_before=saturated_before(work, context))
     work.masters = masters.fingerprints
     work.warnings.extend(_wrong_conversion(work.header, masters.flat or masters.bias))
@@ -53,6 +54,13 @@ def calibrate(work: Work, context: Context) -> dict[str, Any]:
         "masters": {kind: fingerprint[:12] for kind, fingerprint in work.masters.items()},
         "n_cosmic": count_carrying(work.frame.flags, Flag.COSMIC_RAY),
     }
+
+
+def _pixels(work: Work) -> Frame:
+    if work.content is None:
+        return read_frame(work.path, work.header)
+    with work.content.unchanged():
+        return read_frame(work.path, work.header)
 
 
 def _mask_of_persistence(work: Work) -> str:

@@ -17,7 +17,6 @@ from nightflow.instruments.fits_file import (
     HduSelection,
     RawHeader,
     check_pixels,
-    content_hash,
     read_headers,
     read_readouts,
     select_hdus,
@@ -32,7 +31,6 @@ from nightflow.products.own_planes import with_own_planes
 __all__ = [
     "Identified",
     "check_calibration",
-    "check_content",
     "identify_file",
     "read_frame",
     "with_names_of_their_own",
@@ -162,22 +160,6 @@ def with_names_of_their_own(headers: tuple[FrameHeader, ...]) -> tuple[FrameHead
         )
         for header in headers
     )
-
-
-def check_content(path: Path, sha256: str) -> None:
-    """Refuse a file that is not the one the ledger knows under this path any more.
-
-    Raises
-    ------
-    FrameRejected
-        Its content is another one now.
-    RetryLater
-        It cannot be read now.
-    """
-    if content_hash(path) != sha256:
-        raise FrameRejected(
-            f"{path}: the file is another one now; its new content is an exposure of its own once received"
-        )
 
 
 def check_calibration(path: Path, identified: Identified) -> None:

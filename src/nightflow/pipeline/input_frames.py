@@ -14,7 +14,8 @@ from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import key_of, mismatches
-from nightflow.pipeline.identify import check_content, identify_file, read_frame
+from nightflow.pipeline.identify import identify_file, read_frame
+from nightflow.pipeline.raw_content import check_content
 from nightflow.pipeline.survey import key_of_row
 from nightflow.store.masters import CalibrationFrame
 
@@ -51,7 +52,10 @@ class RawFrames(Sequence[Frame]):
         path = Path(one.path)
         if not is_there(one.path):
             raise RetryLater(f"{path}: the raw file is not there now")
-        check_content(path, one.sha256)
+        with check_content(path, one.sha256).unchanged():
+            return self._read_file(path, one)
+
+    def _read_file(self, path: Path, one: CalibrationFrame) -> Frame:
         identified = identify_file(path, [self._profile])
         header = next((one_of for one_of in identified.headers if one_of.hdu == one.frame.hdu), None)
         if header is None:

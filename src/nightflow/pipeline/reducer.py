@@ -21,6 +21,7 @@ from typing import Any
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
 from nightflow.errors import NightflowError, NoSolution
+from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import load_profiles
@@ -28,7 +29,7 @@ from nightflow.pipeline.append import append
 from nightflow.pipeline.calibrate import calibrate
 from nightflow.pipeline.flux import flux
 from nightflow.pipeline.forced import forced
-from nightflow.pipeline.identify import Identified, check_calibration, check_content, identify_file
+from nightflow.pipeline.identify import Identified, check_calibration, identify_file
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.optics import Offers
@@ -36,6 +37,7 @@ from nightflow.pipeline.outcome import IdentifiedExposure, Observer, Outcome
 from nightflow.pipeline.plan import is_complete, plan_fingerprint, surroundings_fingerprint, with_offered
 from nightflow.pipeline.pointings import Pointings
 from nightflow.pipeline.products import write_products
+from nightflow.pipeline.raw_content import RawContent, find_content, is_somewhere
 from nightflow.pipeline.settle import Verdict, verdict, worst_state
 from nightflow.pipeline.solve import solve
 from nightflow.pipeline.waiting import wake_for_calibration
@@ -43,7 +45,7 @@ from nightflow.pipeline.work import Context, Work
 from nightflow.products.quota import Quota
 from nightflow.store.database import Database
 from nightflow.store.frames import add_warning, frames_of, record_frames, settle_frame
-from nightflow.store.ledger import requeue, settle_exposure
+from nightflow.store.ledger import CONTENT, requeue, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.overview import frame_rows, get_exposure, known_paths
@@ -85,7 +87,7 @@ class _Opened:
 
 def _is_back(error: BaseException | None, path: Path) -> bool:
     """Return whether a file that was missing is there now."""
-    return error is not None and isinstance(error.__cause__, FileNotFoundError) and path.exists()
+    return error is not None and isinstance(error.__cause__, FileNotFoundError) and is_there(path)
 
 
 class Reducer:
@@ -227,26 +229,29 @@ class Reducer:
 
     def _identify(self, exposure_id: int, only: Collection[int] | None) -> IdentifiedExposure:
         exposure = self._exposure(exposure_id)
-        path = Path(exposure.path)
         with self._lock:
             self._opened[exposure_id] = _Opened(began=time.perf_counter(), path=exposure.path)
-        check_content(path, exposure.sha256)
+        content = find_content(self.database, exposure)
+        path = content.path
         profiles = list(self.context.profiles.values())
-        identified = identify_file(path, profiles, max_pixels=self.settings.max_pixels)
+        with content.unchanged():
+            identified = identify_file(path, profiles, max_pixels=self.settings.max_pixels)
         frame_ids = record_frames(self.database, exposure_id, identified.headers)
         # Before a frame is solved: a row that is written meanwhile makes it be looked at again.
         offered = Offers(self.database).of(frames_of(self.database, exposure_id))
         with self._lock:
+            self._opened[exposure_id].path = str(path)
             self._opened[exposure_id].offered = offered
             self._opened[exposure_id].surroundings = self._surroundings(identified, offered)
         if identified.kind is not FrameKind.LIGHT:
-            check_calibration(path, identified)
+            with content.unchanged():
+                check_calibration(path, identified)
         taken = {
             row: header
             for row, header in zip(frame_ids, identified.headers, strict=True)
             if only is None or row in only
         }
-        self._take_up(exposure_id, path, identified.profile, taken)
+        self._take_up(exposure_id, content, identified.profile, taken)
         return IdentifiedExposure(
             exposure_id=exposure_id,
             path=str(path),
@@ -423,7 +428,8 @@ class Reducer:
         wake_for_calibration(self.context, frames, self._clock())
         opened = self._opened.get(exposure_id)
         renamed = opened is not None and opened.path != exposure.path
-        if found.waits_for == "outside" and (renamed or _is_back(error, Path(exposure.path))):
+        is_back = found.waits_for == "outside" and (renamed or _is_back(error, Path(exposure.path)))
+        if is_back or (found.waits_for == CONTENT and is_somewhere(self.database, exposure.sha256)):
             # It is not away, and who saw it come found the exposure in work.
             requeue(self.database, [exposure_id], priority=Priority.REDO, now=self._clock())
         if found.waits_for != "calibration" or opened is None or not opened.surroundings:
@@ -460,15 +466,20 @@ class Reducer:
         return exposure
 
     def _take_up(
-        self, exposure_id: int, path: Path, profile: CameraProfile, headers: Mapping[int, FrameHeader]
+        self,
+        exposure_id: int,
+        content: RawContent,
+        profile: CameraProfile,
+        headers: Mapping[int, FrameHeader],
     ) -> None:
         for frame_id, header in headers.items():
             work = Work(
                 frame_id=frame_id,
                 exposure_id=exposure_id,
-                path=path,
+                path=content.path,
                 profile=profile,
                 header=header,
+                content=content,
                 warnings=list(header.warnings),
             )
             with self._lock:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from nightflow.errors import (
     CalibrationAway,
+    ContentGone,
     FrameHeld,
     FrameRejected,
     MissingCalibration,
     NoSolution,
     RetryLater,
 )
+from nightflow.store.ledger import CONTENT
 from nightflow.store.models import State
 
 __all__ = ["Verdict", "verdict", "worst_state"]
@@ -30,7 +32,7 @@ class Verdict:
         Terminal.
     reason : str
     waits_for : str
-        What a held frame waits for; "" otherwise.
+        What a held frame waits for, or a rejected one whose file was overwritten; "" otherwise.
     traceback : str
         Of a bug; "" otherwise.
     """
@@ -46,6 +48,8 @@ def verdict(error: BaseException | None) -> Verdict:
     match error:
         case None:
             return Verdict(State.DONE)
+        case ContentGone():
+            return Verdict(State.REJECTED, str(error), waits_for=CONTENT)
         case FrameRejected():
             return Verdict(State.REJECTED, str(error))
         case CalibrationAway():

@@ -18,6 +18,7 @@ from nightflow.instruments.profile import CameraProfile
 from nightflow.photcal.solution import FluxCalibration
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.pointings import Pointings
+from nightflow.pipeline.raw_content import RawContent
 from nightflow.products.quota import Quota
 from nightflow.quality.frame_summary import FrameSummary
 from nightflow.sources.measure import MeasuredFrame
@@ -83,6 +84,8 @@ class Work:
     path: Path
     profile: CameraProfile
     header: FrameHeader
+    content: RawContent | None = None
+    """Of the file, where it was compared to the ledger's."""
     frame: Frame | None = None
     masters: dict[str, str] = field(default_factory=dict)
     """Kind -> fingerprint of the masters used."""

@@ -7,6 +7,7 @@ import pytest
 from nightflow.errors import (
     CalibrationAway,
     ConfigurationError,
+    ContentGone,
     FrameHeld,
     FrameRejected,
     MissingCalibration,
@@ -23,6 +24,7 @@ from nightflow.store.models import State
     [
         (None, State.DONE, ""),
         (FrameRejected("x.fits: empty"), State.REJECTED, ""),
+        (ContentGone("x.fits: another one now"), State.REJECTED, "content"),
         (MissingCalibration("no flat in V"), State.HELD, "calibration"),
         (CalibrationAway("no flat in V"), State.HELD, "outside"),
         (NoSolution("no WCS from 3 stars"), State.HELD, "wcs"),
