@@ -21,7 +21,7 @@ from typing import Any
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
 from nightflow.errors import NightflowError, NoSolution
-from nightflow.instruments.fits_file import is_there
+from nightflow.instruments.fits_file import content_at, is_there
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import load_profiles
@@ -424,7 +424,7 @@ class Reducer:
         """Do what an exposure's end means for others, and for itself."""
         exposure_id = exposure.id or 0
         if found.state == State.DONE:
-            supersede_replaced(self.database, exposure_id)
+            supersede_replaced(self.database, exposure_id, content_at)
         wake_for_calibration(self.context, frames, self._clock())
         opened = self._opened.get(exposure_id)
         renamed = opened is not None and opened.path != exposure.path

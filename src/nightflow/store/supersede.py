@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database, serialise
+from nightflow.store.ledger import PLACE
 from nightflow.store.models import Exposure, Frame, Reduction, State
 from nightflow.store.sources import count_observation
 
@@ -14,59 +19,94 @@ _SAME_MOMENT = 0.5 / 86400.0
 """Days. Two frames of one detector so near in time are the same exposure of the sky."""
 
 
-def supersede_replaced(database: Database, exposure_id: int) -> list[int]:
-    """Retire earlier exposures of the same path that hold the same frame, written differently.
+def supersede_replaced(
+    database: Database, exposure_id: int, content_at: Callable[[str], str | None]
+) -> list[int]:
+    """Retire exposures that hold the same frame, written differently, as the one that took their place.
 
     A file that was completed or corrected after it was first taken is a new exposure of the ledger; without
     this, its stars would be in the light curves twice. A path that a camera uses again on another night holds
     another moment: its old rows stay.
 
+    Which one stays of those that are done is said by what lies at their path now, whichever ended first.
+    Where that is none of them, it is the one that was queued last: its content was there later.
+
     Parameters
     ----------
     exposure_id : int
-        The exposure that holds the path's content now.
+        An exposure that is done.
+    content_at : callable
+        Returns the hash of what lies at a path. Asked only where there is something to retire.
 
     Returns
     -------
     list of int
-        The exposures that were retired: state ``rejected``, with a reason that names this one.
+        The exposures that were retired, perhaps this one: state ``rejected``, with a reason that names the
+        one that stays.
     """
+    with database.session() as session:
+        versions, paths = _versions(session, exposure_id)
+    if len(versions) < 2:
+        return []
+    contents = {content_at(path) for path in paths}
     with database.write() as session:
         # Counts of observations are changed below: nobody else may count meanwhile.
         serialise(session, "association")
-        exposure = session.get(Exposure, exposure_id)
-        if exposure is None:
+        versions, _ = _versions(session, exposure_id)
+        done = [one for one in versions if one.state == State.DONE]
+        if not done:
             return []
-        times = {frame.detector: frame.mjd_mid for frame in _frames(session, exposure_id)}
-        earlier = session.exec(
-            select(Exposure).where(
-                Exposure.path == exposure.path,
-                Exposure.id != exposure_id,
-                col(Exposure.state) != State.DUPLICATE,
-            )
-        ).all()
-        replaced = [one for one in earlier if _is_same_frame(session, one, times)]
+        stays = max(done, key=lambda one: _rank(one, contents))
+        replaced = [one for one in versions if _rank(one, contents) < _rank(stays, contents)]
         for one in replaced:
-            _retire(session, one, exposure_id)
+            _retire(session, one, stays)
         return [one.id for one in replaced if one.id is not None]
 
 
-def _frames(session: Session, exposure_id: int) -> list[Frame]:
-    return list(session.exec(select(Frame).where(Frame.exposure_id == exposure_id)))
+def _versions(session: Session, exposure_id: int) -> tuple[list[Exposure], set[str]]:
+    """Return an exposure and those of the same frame, and the paths at which they took each other's place."""
+    exposure = session.get(Exposure, exposure_id)
+    if exposure is None:
+        return [], set()
+    alike = _of_the_same_moment(session, exposure_id)
+    if not alike:
+        return [exposure], set()
+    places: dict[str, set[str]] = {}
+    contents = [one.sha256 for one in (exposure, *alike)]
+    rows = select(Exposure.sha256, Exposure.path).where(col(Exposure.sha256).in_(contents))
+    for sha256, path in session.exec(rows).all():
+        places.setdefault(sha256, set()).add(path)
+    own = places[exposure.sha256]
+    versions = [one for one in alike if places[one.sha256] & own]
+    return [exposure, *versions], set().union(*(places[one.sha256] & own for one in versions))
 
 
-def _is_same_frame(session: Session, exposure: Exposure, times: dict[str, float | None]) -> bool:
-    for frame in _frames(session, exposure.id or 0):
-        now = times.get(frame.detector)
-        if now is not None and frame.mjd_mid is not None and abs(now - frame.mjd_mid) < _SAME_MOMENT:
-            return True
-    return False
+def _of_the_same_moment(session: Session, exposure_id: int) -> list[Exposure]:
+    own = aliased(Frame)
+    ids = (
+        select(Frame.exposure_id)
+        .join(own, col(own.detector) == col(Frame.detector))
+        .where(
+            own.exposure_id == exposure_id,
+            Frame.exposure_id != exposure_id,
+            col(Frame.mjd_mid) > own.mjd_mid - _SAME_MOMENT,  # type: ignore[operator]
+            col(Frame.mjd_mid) < own.mjd_mid + _SAME_MOMENT,  # type: ignore[operator]
+        )
+    )
+    alike = select(Exposure).where(col(Exposure.id).in_(ids), col(Exposure.state) != State.DUPLICATE)
+    return list(session.exec(alike.order_by(col(Exposure.id))).all())
 
 
-def _retire(session: Session, exposure: Exposure, successor: int) -> None:
-    reason = f"the file was replaced; exposure {successor} holds its new content"
-    exposure.state, exposure.reason, exposure.waits_for, exposure.retry_at = State.REJECTED, reason, "", None
-    for frame in _frames(session, exposure.id or 0):
+def _rank(exposure: Exposure, contents: Collection[str | None]) -> tuple[bool, datetime, int]:
+    """Return by what the version that stays is chosen, the greatest."""
+    return exposure.sha256 in contents, exposure.queued_at or exposure.received_at, exposure.id or 0
+
+
+def _retire(session: Session, exposure: Exposure, successor: Exposure) -> None:
+    reason = f"the file was replaced; exposure {successor.id} holds its new content"
+    exposure.state, exposure.reason = State.REJECTED, reason
+    exposure.waits_for, exposure.retry_at = PLACE, None
+    for frame in session.exec(select(Frame).where(Frame.exposure_id == exposure.id)).all():
         frame.state, frame.reason = State.REJECTED, reason
         current = select(Reduction).where(Reduction.frame_id == frame.id, col(Reduction.current))
         for reduction in session.exec(current).all():

@@ -11,10 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from nightflow.store.consistency import recount
 from nightflow.store.database import Database, serialise
+from nightflow.store.frames import record_frames
+from nightflow.store.ledger import receive
 from nightflow.store.sources import count_observation
 from nightflow.store.supersede import supersede_replaced
 from nightflow.store.writer import append
-from tests.unit.store.builders import MJD, add_frame, columns, count, later, record, stars
+from tests.unit.store.builders import MJD, add_frame, columns, count, header, later, record, sha, stars
 
 NOW = later(60)
 _ROW = (
@@ -115,13 +117,17 @@ def test_a_source_cannot_go_while_a_frame_is_put_to_it(full_postgres: str) -> No
         assert count(database, "source", f"id = {source}") == 1
 
 
-@pytest.mark.parametrize("change", [recount, lambda database: supersede_replaced(database, 1)])
+@pytest.mark.parametrize(
+    "change", [recount, lambda database: supersede_replaced(database, 1, lambda _: None)]
+)
 def test_counts_are_changed_by_one_at_a_time(
     full_postgres: str, change: Callable[[Database], object]
 ) -> None:
     """Else an append that commits between the counting and the writing would not be in the count."""
     with Database(full_postgres, busy_seconds=20) as database:
         append(database, add_frame(database, mjd_mid=MJD), record(), columns(*stars(2), mjd=MJD), now=NOW)
+        corrected = receive(database, "/data/a.fits", sha("corrected"), 1000, now=NOW).exposure_id
+        record_frames(database, corrected, [header(mjd_mid=MJD)])
         thread = threading.Thread(target=change, args=(database,))
         with database.write() as session:
             serialise(session, "association")
