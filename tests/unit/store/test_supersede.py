@@ -85,6 +85,15 @@ def test_where_the_file_is_gone_what_was_queued_last_stays(database):
     assert current(database) == [frame]
 
 
+def test_content_that_was_put_back_before_the_new_one_was_reduced_stays(database):
+    """It was done already, so nothing was queued when it was seen again."""
+    old, frame = reduced(database, OLD)
+    new, _ = reduced(database, NEW, now=NOW + timedelta(seconds=9))
+    assert supersede_replaced(database, new, holding(("/raw/a.fits", OLD))) == [new]
+    assert current(database) == [frame]
+    assert get_exposure(database, old).state == State.DONE
+
+
 def test_content_that_was_put_back_supersedes_what_had_replaced_it(database):
     old, frame = reduced(database, OLD)
     new, _ = reduced(database, NEW)
