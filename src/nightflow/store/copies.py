@@ -45,19 +45,18 @@ def copies_of_displaced(database: Database, path: str, sha256: str) -> list[tupl
     path, sha256 : str
         Of the new file. What was retired for another one of its path stays where it was.
     """
+    displaced = (Exposure.path == path, Exposure.sha256 != sha256, Exposure.waits_for != PLACE)
     copy = aliased(Exposure)
-    displaced = (
+    copies = (
         select(Exposure.sha256, copy.path)
         .join(copy, (col(copy.sha256) == col(Exposure.sha256)) & (col(copy.state) == State.DUPLICATE))
-        .where(
-            Exposure.path == path,
-            Exposure.sha256 != sha256,
-            Exposure.state != State.DUPLICATE,
-            Exposure.waits_for != PLACE,
-        )
+        .where(*displaced, Exposure.state != State.DUPLICATE)
     )
     with database.session() as session:
-        return list(session.exec(displaced.order_by(col(copy.id))).all())
+        # Most files come under a path of their own: copies, which no index finds, are then not looked for.
+        if session.exec(select(Exposure.id).where(*displaced).limit(1)).first() is None:
+            return []
+        return list(session.exec(copies.order_by(col(copy.id))).all())
 
 
 def move(database: Database, sha256: str, path: str, to: str) -> bool:
