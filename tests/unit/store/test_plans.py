@@ -11,14 +11,15 @@ import pytest
 from sqlalchemy import event, text
 
 from nightflow.store.database import Database
-from nightflow.store.models import Target
+from nightflow.store.ledger import receive
+from nightflow.store.models import Exposure, Target
 from nightflow.store.moving_curve import detection_statement, moving_target_curve
 from nightflow.store.partitions import ensure_partition
 from nightflow.store.queries import find_sources, measurements_statement
 from nightflow.store.writer import append
 from tests.unit.store.builders import MJD, add_frame, columns, later, partitions, record, stars
 
-N_SOURCES, N_FRAMES = 1500, 8
+N_SOURCES, N_FRAMES, N_EXPOSURES = 1500, 8, 3000
 MONTHS = (MJD, MJD + 31.0, MJD + 61.0)
 
 
@@ -134,3 +135,29 @@ def test_counting_an_observation_touches_no_index_of_the_sources(database: Datab
         changed, in_place = session.connection().execute(statistics).one()
     assert changed >= 6000
     assert in_place >= 0.95 * changed
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_file_that_lands_is_looked_up_by_index(database: Database, copied: bool) -> None:
+    moment = later(0)
+    landed = [
+        Exposure(path=f"/raw/{number}.fits", sha256=f"{number:064x}", size=1, received_at=moment)
+        for number in range(N_EXPOSURES)
+    ]
+    with database.write() as session:
+        session.add_all(landed)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_rest: Any) -> None:
+        if statement.startswith("SELECT exposure"):
+            asked.append((statement, values))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    receive(database, "/raw/new.fits", f"{1 if copied else N_EXPOSURES:064x}", 1, now=later(60))
+    event.remove(database.engine, "before_cursor_execute", note)
+    assert asked
+    for statement, values in asked:
+        plan = "\n".join(_plan(database, statement, values))
+        assert "ix_exposure_sha256" in plan, plan

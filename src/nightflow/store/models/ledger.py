@@ -68,6 +68,8 @@ class Exposure(SQLModel, table=True):
         ),
         Index("ix_exposure_queue", "state", "priority", "received_at"),
         Index("ix_exposure_path", "path"),
+        # Of each file that lands all rows are looked up by its content, duplicates included.
+        Index("ix_exposure_sha256", "sha256"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
