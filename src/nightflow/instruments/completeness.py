@@ -14,6 +14,7 @@ from pathlib import Path
 from nightflow.instruments.data_sums import wrong_data_sums
 from nightflow.instruments.fits_layout import Layout, LayoutState, walk
 from nightflow.instruments.fits_source import FileSource, GzipSource, open_source
+from nightflow.instruments.image_size import oversize
 
 __all__ = ["Answer", "Completeness", "completeness"]
 
@@ -48,8 +49,14 @@ _STATES = {
 }
 
 
-def completeness(path: Path) -> Answer:
+def completeness(path: Path, *, max_pixels: int | None = None) -> Answer:
     """Return whether all bytes that the headers of ``path`` declare are there, and right as far as they tell.
+
+    Parameters
+    ----------
+    path : Path
+    max_pixels : int, optional
+        Of one image; a file that claims more is not unpacked any further, its length stays unknown.
 
     Raises
     ------
@@ -57,7 +64,11 @@ def completeness(path: Path) -> Answer:
         The file cannot be opened or read.
     """
     with open_source(path) as source:
-        layout = walk(source, maximum_size=source.maximum_size)
+        layout = walk(
+            source,
+            maximum_size=source.maximum_size,
+            objection=lambda extent: oversize(extent, max_pixels),
+        )
         if layout.state is LayoutState.WHOLE:
             source.drain()
         return _judge(layout, source)

@@ -29,15 +29,14 @@ from nightflow.instruments.data_sums import wrong_data_sums
 from nightflow.instruments.fits_layout import Extent, Layout, LayoutState, walk
 from nightflow.instruments.fits_source import (
     FileSource,
-    largest_content,
     open_regular,
     open_source,
     os_errors,
 )
+from nightflow.instruments.image_size import oversize
 from nightflow.instruments.pixels import check_pixels
 
 __all__ = [
-    "MAXIMUM_PIXELS",
     "HduSelection",
     "RawHeader",
     "Readout",
@@ -49,9 +48,6 @@ __all__ = [
     "read_readouts",
     "select_hdus",
 ]
-
-MAXIMUM_PIXELS = 2**31
-"""From here on numbers of pixels do not fit into 32 bits; less is a setting, `Settings.max_pixels`."""
 
 HduSelection = Literal["first", "all"] | Sequence[str | int]
 """Which image HDUs hold the readouts, as in `nightflow.instruments.profile.CameraProfile.hdus`."""
@@ -137,8 +133,15 @@ def content_at(path: Path | str) -> str | None:
         return "" if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError) else None
 
 
-def read_headers(path: Path) -> list[RawHeader]:
+def read_headers(path: Path, *, max_pixels: int | None = None) -> list[RawHeader]:
     """Return every HDU's header; pixels are only summed up, where a card says their sum.
+
+    Parameters
+    ----------
+    path : Path
+        The raw file.
+    max_pixels : int, optional
+        Of one image; a header that claims more is refused before its data is unpacked.
 
     Raises
     ------
@@ -147,7 +150,7 @@ def read_headers(path: Path) -> list[RawHeader]:
     RetryLater
         The file cannot be opened or read.
     """
-    with _opened(path) as (hdus, layout):
+    with _opened(path, max_pixels) as (hdus, layout):
         damage = _damage(path, layout)
         return [
             RawHeader(
@@ -195,10 +198,14 @@ def _damage(path: Path, layout: Layout) -> dict[int, str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[fits.HDUList, Layout]]:
+def _opened(path: Path, max_pixels: int | None = None) -> Iterator[tuple[fits.HDUList, Layout]]:
     """Walk over the file, refuse what is unusable, and open the rest with astropy."""
     with open_source(path, keep=True) as source:
-        layout = walk(source, maximum_size=source.maximum_size)
+        layout = walk(
+            source,
+            maximum_size=source.maximum_size,
+            objection=lambda extent: oversize(extent, max_pixels),
+        )
         if layout.state is LayoutState.WHOLE:
             source.drain()
         _refuse(path, layout, source.fault)
@@ -242,27 +249,12 @@ def _refuse(path: Path, layout: Layout, stream_fault: str) -> None:
         raise FrameRejected(f"{path}: {reason}")
     if not layout.images:
         raise FrameRejected(f"{path}: no pixels in any of its {len(layout.extents)} HDUs")
-    for extent in layout.images:
-        _refuse_size(path, extent)
 
 
 def _refuse_corrupt(path: Path, hdus: fits.HDUList, layout: Layout) -> None:
     for extent in layout.images:
         if not getattr(hdus[extent.index], "is_image", False):
             raise FrameRejected(f"{path}: corrupt FITS file: the header of HDU {extent.index} cannot be read")
-
-
-def _refuse_size(path: Path, extent: Extent) -> None:
-    shape = " x ".join(str(length) for length in extent.axes)
-    if extent.pixels >= MAXIMUM_PIXELS:
-        raise FrameRejected(
-            f"{path}: HDU {extent.index}: {shape} is {extent.pixels} pixels, not fewer than {MAXIMUM_PIXELS}"
-        )
-    unpacked = extent.pixels * abs(extent.bitpix) // 8
-    if unpacked > extent.data_size and unpacked > largest_content(extent.data_size):
-        raise FrameRejected(
-            f"{path}: HDU {extent.index}: {shape} pixels out of {extent.data_size} compressed bytes is absurd"
-        )
 
 
 def select_hdus(path: Path, hdus: HduSelection, images: Sequence[tuple[int, str]]) -> list[int]:

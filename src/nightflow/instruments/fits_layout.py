@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -130,7 +131,12 @@ class Layout:
         return tuple(extent for extent in self.extents if extent.pixels > 0)
 
 
-def walk(source: ByteSource, *, maximum_size: int | None = None) -> Layout:
+def walk(
+    source: ByteSource,
+    *,
+    maximum_size: int | None = None,
+    objection: Callable[[Extent], str] | None = None,
+) -> Layout:
     """Walk over the HDUs of ``source``.
 
     Parameters
@@ -139,6 +145,8 @@ def walk(source: ByteSource, *, maximum_size: int | None = None) -> Layout:
         Positioned at the start of the file.
     maximum_size : int, optional
         Bytes that the file may declare; the walk stops before it steps over more.
+    objection : callable, optional
+        Says what is wrong with an HDU by its header alone, "" where nothing is; the walk ends there.
 
     Returns
     -------
@@ -168,6 +176,8 @@ def walk(source: ByteSource, *, maximum_size: int | None = None) -> Layout:
         present = extent.data_start
         if maximum_size is not None and declared > maximum_size:
             reason = f"HDU {extent.index} asks for {extent.data_size} bytes, at most {maximum_size} are taken"
+            return _ended(extents, LayoutState.TOO_LARGE, reason, declared, present)
+        if objection is not None and (reason := objection(extent)):
             return _ended(extents, LayoutState.TOO_LARGE, reason, declared, present)
         here = source.skip(padded(extent.data_size))
         present += here

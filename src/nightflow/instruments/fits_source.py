@@ -11,10 +11,12 @@ import errno
 import gzip
 import io
 import os
+import shutil
 import stat
+import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +28,7 @@ __all__ = ["FileSource", "GzipSource", "largest_content", "open_regular", "open_
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 20
 SMALL = 256 << 20
-"""Bytes that any file may unpack to."""
+"""Bytes that any file may unpack to, and that are kept in memory of one; more goes to a temporary file."""
 MAXIMUM_RATIO = 200
 """A larger file may unpack to so many times its size: raw frames reach 10, deflate at most 1032."""
 
@@ -102,7 +104,8 @@ class GzipSource:
 
     def __init__(self, file: BinaryIO, size: int, *, keep: bool) -> None:
         self._stream = gzip.GzipFile(fileobj=file, mode="rb")
-        self._kept = io.BytesIO()
+        self._kept: BinaryIO = io.BytesIO()
+        self._in_memory = True
         self._keep = keep
         self.fault = ""
         self.cut = False
@@ -116,7 +119,7 @@ class GzipSource:
             count -= len(part)
         block = b"".join(parts)
         if self._keep:
-            self._kept.write(block)
+            self._store(block)
         return block
 
     def skip(self, count: int) -> int:
@@ -127,7 +130,11 @@ class GzipSource:
         return done
 
     def content(self) -> BinaryIO:
-        """Return what was unpacked so far, at its start; needs ``keep``."""
+        """Return what was unpacked so far, at its start, to be read only; needs ``keep``."""
+        if not self._in_memory and self._kept.writable():
+            with self._kept as written:  # astropy takes a file that can be written for one to be changed
+                written.flush()
+                self._kept = os.fdopen(os.dup(written.fileno()), "rb")
         self._kept.seek(0)
         return self._kept
 
@@ -135,6 +142,18 @@ class GzipSource:
         """Read on to the check sum behind the data, over at most `SMALL` bytes."""
         self._keep = False
         self.skip(SMALL)
+
+    def close(self) -> None:
+        """Give up what was kept."""
+        self._kept.close()
+
+    def _store(self, block: bytes) -> None:
+        if self._in_memory and self._kept.tell() + len(block) > SMALL:
+            self._in_memory = False
+            kept, self._kept = self._kept, tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
+            kept.seek(0)
+            shutil.copyfileobj(kept, self._kept, CHUNK)
+        self._kept.write(block)
 
     def _read_some(self, count: int) -> bytes:
         if self.fault:
@@ -199,4 +218,8 @@ def open_source(path: Path, *, keep: bool = False) -> Iterator[FileSource | Gzip
         file.seek(0)
         packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         file.seek(0)
-        yield GzipSource(file, size, keep=keep) if packed else FileSource(file, size)
+        if not packed:
+            yield FileSource(file, size)
+            return
+        with closing(GzipSource(file, size, keep=keep)) as source:
+            yield source

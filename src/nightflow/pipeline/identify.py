@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -80,9 +79,7 @@ def identify_file(
     RetryLater
         The file cannot be read now.
     """
-    raw = read_headers(path)
-    if max_pixels is not None:
-        _refuse_large(path, raw, max_pixels)
+    raw = read_headers(path, max_pixels=max_pixels)
     profile = _recognised(path, raw, profiles)
     primary = raw[0].header
     images = {one.hdu: one for one in raw if one.shape}
@@ -94,17 +91,6 @@ def identify_file(
     return Identified(
         profile=profile, headers=headers, kind=kind, title=" ".join(part for part in parts if part)
     )
-
-
-def _refuse_large(path: Path, raw: Sequence[RawHeader], max_pixels: int) -> None:
-    for one in raw:
-        pixels = math.prod(one.shape) if one.shape else 0
-        if pixels > max_pixels:
-            shape = " x ".join(str(length) for length in reversed(one.shape))
-            raise FrameRejected(
-                f"{path}: HDU {one.hdu}: {shape} is {pixels} pixels, max_pixels = {max_pixels} in the "
-                "settings: raise it there if a camera is that large"
-            )
 
 
 _COMPANIONS = frozenset({"MASK", "UNCERT", "FLAGS", "BPM", "DQ", "ERR", "VAR"})

@@ -65,8 +65,8 @@ class FolderSensor:
         How it is looked at, and which others are.
     registrar : Registrar
         Writes the rows.
-    completeness : callable
-        Says of a file whether it is as long as its headers say.
+    completeness : callable, optional
+        Says of a file whether it is as long as its headers say; else its headers are asked.
     clock : callable
         Monotonic seconds.
     """
@@ -77,13 +77,13 @@ class FolderSensor:
         places: Places,
         *,
         registrar: Registrar,
-        completeness: Callable[[Path], Completeness] = lambda path: completeness_of(path).state,
+        completeness: Callable[[Path], Completeness] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
         self._places = self._next_places = places
         self._registrar = registrar
-        self._completeness = completeness
+        self._completeness = completeness or self._by_headers
         self._clock = clock
         self._watcher = FolderWatcher()
         self._rounds = Rounds(root, places, watcher=self._watcher, clock=clock)
@@ -205,6 +205,9 @@ class FolderSensor:
         except Exception as error:  # noqa: BLE001  # headers are untrusted; then only rest tells
             log.warning("%s: cannot tell whether it is whole: %s", path, error)
         return Completeness.UNKNOWN
+
+    def _by_headers(self, path: Path) -> Completeness:
+        return completeness_of(path, max_pixels=self._places.max_pixels).state
 
     def _register(self, path: Path) -> None:
         status = None if self._refusals.wait(path) else self._status(path)

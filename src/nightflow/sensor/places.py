@@ -32,6 +32,8 @@ class Places:
         Folders inside them that hold no raw frames.
     settle_seconds, sweep_seconds, polling, poll_seconds
         See `nightflow.config.WatchSettings`.
+    max_pixels : int, optional
+        Of one image; what claims more is not unpacked to learn its length.
     """
 
     folders: tuple[Path, ...]
@@ -40,6 +42,7 @@ class Places:
     sweep_seconds: float = 30.0
     polling: Literal["auto", "always", "never"] = "auto"
     poll_seconds: float = 2.0
+    max_pixels: int | None = None
 
     @property
     def patience_seconds(self) -> float:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightflow.instruments.completeness import Completeness
-from nightflow.instruments.completeness import completeness as completeness_of
 from nightflow.sensor.folder import FolderSensor, Registrar
 from nightflow.sensor.places import Places
 
@@ -41,8 +40,8 @@ class Sensor:
     places : Places
     registrar : Registrar
         Writes the rows; called by many threads.
-    completeness : callable
-        Says of a file whether it is as long as its headers say.
+    completeness : callable, optional
+        Says of a file whether it is as long as its headers say; else its headers are asked.
     clock : callable
         Monotonic seconds.
     """
@@ -52,7 +51,7 @@ class Sensor:
         places: Places,
         *,
         registrar: Registrar,
-        completeness: Callable[[Path], Completeness] = lambda path: completeness_of(path).state,
+        completeness: Callable[[Path], Completeness] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._places = self._next_places = places

@@ -539,6 +539,7 @@ def _places(settings: Settings) -> Places:
         sweep_seconds=settings.watch.sweep_seconds,
         polling=settings.watch.polling,
         poll_seconds=settings.watch.poll_seconds,
+        max_pixels=settings.max_pixels,
     )
 
 

@@ -76,3 +76,14 @@ def test_what_is_no_fits_file_has_no_length(tmp_path: Path, content: bytes) -> N
 def test_a_file_that_is_not_there_is_asked_for_again(tmp_path: Path) -> None:
     with pytest.raises(RetryLater, match=r"gone\.fits: cannot be read: No such file"):
         completeness(tmp_path / "gone.fits")
+
+
+def test_what_claims_too_many_pixels_is_not_unpacked_to_learn_its_length(tmp_path: Path) -> None:
+    """Its worker will refuse it; before its data come, its length is already of no interest."""
+    whole = gzipped(write(tmp_path / "a.fits", counts((400, 600)))).read_bytes()
+    path = tmp_path / "landing.fits.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert completeness(path, max_pixels=240_000).state is Completeness.INCOMPLETE
+    answer = completeness(path, max_pixels=239_999)
+    assert answer.state is Completeness.UNKNOWN
+    assert "max_pixels = 239999" in answer.reason

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import os
 import signal
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,45 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "bomb.fits.gz"
     path.write_bytes(gzip.compress(header + bytes(8 << 20)))
     assert "asks for 1800000000 bytes, at most" in rejected(path)
+
+
+def test_what_claims_too_many_pixels_is_refused_before_its_data(tmp_path: Path) -> None:
+    """That the data behind the header break off is not even seen."""
+    header = header_block(SIMPLE, "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 3000", "NAXIS2  = 2000")
+    path = tmp_path / "bomb.fits.gz"
+    path.write_bytes(gzip.compress(header + bytes(1 << 20)))
+    with pytest.raises(FrameRejected, match=r"HDU 0: 3000 x 2000 is 6000000 pixels, max_pixels = 5999999 in"):
+        read_headers(path, max_pixels=5_999_999)
+    with pytest.raises(FrameRejected, match="truncated"):
+        read_headers(path, max_pixels=6_000_000)
+
+
+def test_a_second_image_that_is_too_large_is_refused_before_its_data(tmp_path: Path) -> None:
+    large = header_block(
+        "XTENSION= 'IMAGE   '", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 300", "NAXIS2  = 200"
+    )
+    path = write(tmp_path / "a.fits")
+    path.write_bytes(path.read_bytes() + large)
+    with pytest.raises(FrameRejected, match="HDU 1: 300 x 200 is 60000 pixels"):
+        read_headers(gzipped(path), max_pixels=50_000)
+
+
+def test_a_large_gzip_file_is_not_unpacked_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = counts((2000, 3000))
+    path = gzipped(write(tmp_path / "a.fits", pixels))
+    tracemalloc.start()
+    try:
+        read_headers(path)
+        in_memory = tracemalloc.get_traced_memory()[1]
+        monkeypatch.setattr("nightflow.instruments.fits_source.SMALL", 1 << 20)
+        tracemalloc.reset_peak()
+        read_headers(path)
+        assert tracemalloc.get_traced_memory()[1] < in_memory / 2
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(read_readouts(path)[0].data, pixels)
 
 
 def test_an_fpack_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
