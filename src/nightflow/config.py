@@ -190,7 +190,8 @@ class NotifySettings(_Section):
     zero_point_fall: float = Field(0.5, gt=0)
     """Magnitudes below the median of the camera's last hours in a filter."""
     room_gib: float = Field(5.0, ge=0)
-    """Free space for products or store below which it is told."""
+    """Free space for products or store below which it is told; products that would leave less on their disk
+    are not written, for the ledger and the masters need it. 0: until the disk is full."""
 
     @property
     def names_somebody(self) -> bool:

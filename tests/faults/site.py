@@ -34,6 +34,10 @@ products = false
 masters = "store/masters"
 products = "store/products"
 
+# The disk of the store is a small one, and products are to fill it.
+[notify]
+room_gib = 0
+
 [store]
 url = "{url}"
 """

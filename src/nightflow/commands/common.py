@@ -24,6 +24,7 @@ from nightflow.config import Settings, load_settings
 from nightflow.doctor.finding import Finding, Level
 from nightflow.errors import NightflowError
 from nightflow.heap import keep_freed_memory
+from nightflow.printable import printable
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import find_exposures
@@ -215,14 +216,6 @@ def print_rows(
             writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
         case TableFormat.TABLE:
             _print_table(rows, columns, title)
-
-
-def printable(text: str) -> str:
-    """Return text in one line, with what would steer a terminal as escapes: a name is anybody's text."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def print_json(content: Any) -> None:

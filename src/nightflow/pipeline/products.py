@@ -13,6 +13,7 @@ from nightflow.nights import night_of
 from nightflow.photcal.jansky import FluxScale, flux_scale
 from nightflow.pipeline.residuals import work_residuals
 from nightflow.pipeline.work import Context, Work
+from nightflow.products.disk_room import keep_room
 from nightflow.products.reduced_frame import TargetPlace, write_reduced
 from nightflow.products.thumbnail import write_thumbnail
 from nightflow.report.residuals import FrameResiduals
@@ -48,7 +49,8 @@ def product_stem(work: Work, settings: Settings) -> Path:
 def write_products(work: Work, context: Context) -> dict[str, str]:
     """Write what there is; a full or read-only disk costs the files, never the frame, and is said.
 
-    Where the settings have a quota, the oldest products make room.
+    Nothing is written that would leave less room on the disk than `notify.room_gib`. Where the settings have
+    a quota, the oldest products make room first.
 
     What was written before under the ending of another compression goes. A reduction that stopped early and
     is not the one that stands writes nothing.
@@ -65,8 +67,12 @@ def write_products(work: Work, context: Context) -> dict[str, str]:
     reduced, thumbnail = stem.with_name(stem.name + ending), stem.with_name(stem.name + ".png")
     written: dict[str, str] = {}
     try:
-        if context.quota is not None:
-            context.quota.make_room(_BYTES_A_PIXEL * work.frame.data.size + _PICTURE)
+        keep_room(
+            context.settings.resolve(context.settings.paths.products),
+            _BYTES_A_PIXEL * work.frame.data.size + _PICTURE,
+            room_gib=context.settings.notify.room_gib,
+            quota=context.quota,
+        )
         write_reduced(
             reduced,
             work.frame,

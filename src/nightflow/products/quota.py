@@ -70,8 +70,15 @@ class Quota:
         self._listed_at: float | None = None
         self._held = 0
 
-    def make_room(self, size: int) -> list[Path]:
+    def make_room(self, size: int, *, shortage: int = 0) -> list[Path]:
         """Remove the oldest products until one of so many bytes has room; return what was removed.
+
+        Parameters
+        ----------
+        size : int
+            Bytes of the product, at most.
+        shortage : int
+            Bytes that must go in any case, as far as there are products: the disk lacks them.
 
         Raises
         ------
@@ -82,10 +89,10 @@ class Quota:
         """
         with self._lock:
             removed: list[Path] = []
-            if not self._is_fresh() or self._held + size > self._limit:
+            if not self._is_fresh() or self._held + size > self._limit or shortage > 0:
                 files = sorted(_products(self._folder))
                 self._held, self._listed_at = sum(file.size for file in files), self._clock()
-                removed = self._remove(files, self._held + size - self._limit)
+                removed = self._remove(files, max(self._held + size - self._limit, shortage))
             if self._held + size > self._limit:
                 raise NoRoom(
                     f"products.quota = {self._limit / 1e9:g} (GB) has no room for {size / 1e9:.3g} GB; "

@@ -13,7 +13,8 @@ import numpy as np
 
 from nightflow.config import Settings
 from nightflow.epochs import mjd_of
-from nightflow.service.standing import free_bytes
+from nightflow.folders import free_bytes
+from nightflow.printable import printable
 from nightflow.store.database import Database
 from nightflow.store.overview import RecentZeroPoint, failed_since, newest_exposure, zero_points_since
 from nightflow.sun import DARK, sun_altitude
@@ -80,7 +81,7 @@ class Alarms:
         self._last = now
         if not failed:
             return
-        lines = [f"{one.path}: {_first_line(one.reason)}" for one in failed[:_NAMED]]
+        lines = [printable(f"{one.path}: {_first_line(one.reason)}") for one in failed[:_NAMED]]
         more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         count = "a frame" if len(failed) == 1 else f"{len(failed)} frames"
         self._tell(
@@ -139,8 +140,9 @@ class Alarms:
             if low and folder not in self._low:
                 self._tell(
                     "little_room",
-                    f"{folder}: {(free or 0) / 2**30:.1f} GiB left; delete old products before the store "
-                    "cannot be written (`nightflow backfill --force` writes them again)",
+                    f"{folder}: {(free or 0) / 2**30:.1f} GiB left, notify.room_gib = "
+                    f"{settings.notify.room_gib:g}: no products are written on such a disk; delete old ones "
+                    "before the store cannot be written (`nightflow backfill --force` writes them again)",
                 )
             (self._low.add if low else self._low.discard)(folder)
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from nightflow.config import Settings
+from nightflow.folders import free_bytes
 from nightflow.service.heartbeat import Heartbeat, heartbeat_file, last_beat
 from nightflow.service.instance_lock import lock_holder
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import counts, last_error, newest_exposure, oldest_waiting
 
-__all__ = ["Standing", "duration", "free_bytes", "look_around"]
+__all__ = ["Standing", "duration", "look_around"]
 
 HANGS_AFTER = 60.0
 """Seconds without a sign of life, which comes every five."""
@@ -43,6 +43,8 @@ class Standing:
         Bytes free for products; None where the disk cannot be looked at.
     products : Path
         Their folder.
+    room_gib : float
+        Below which no products are written, `notify.room_gib`.
     """
 
     now: datetime
@@ -54,6 +56,7 @@ class Standing:
     error: Exposure | None
     room: int | None
     products: Path
+    room_gib: float
 
     @property
     def queue(self) -> int:
@@ -83,6 +86,7 @@ class Standing:
             else {"path": self.newest.path, "state": self.newest.state, "age_s": self._age(self.newest)},
             "oldest_waiting_s": None if self.oldest is None else self._age(self.oldest),
             "products_free_bytes": self.room,
+            "products_written": not self._is_full(),
         }
 
     def _age(self, exposure: Exposure) -> float:
@@ -128,7 +132,15 @@ class Standing:
         if self.room is None:
             return [f"disk:        {self.products} cannot be looked at: is it mounted?"]
         low = "; LITTLE ROOM: delete old products" if self.room < LITTLE_ROOM else ""
+        if self._is_full():
+            low = (
+                f"; LITTLE ROOM: below notify.room_gib = {self.room_gib:g} no products are written, "
+                "delete old ones"
+            )
         return [f"disk:        {self.room / 1e9:.1f} GB free for products{low}"]
+
+    def _is_full(self) -> bool:
+        return self.room is not None and self.room < self.room_gib * 2**30
 
     def _trouble(self) -> list[str]:
         lines = []
@@ -157,6 +169,7 @@ def look_around(settings: Settings, database: Database, now: datetime | None = N
         error=last_error(database),
         room=free_bytes(products),
         products=products,
+        room_gib=settings.notify.room_gib,
     )
 
 
@@ -167,12 +180,3 @@ def duration(seconds: float) -> str:
             number = int(seconds / size)
             return f"{number} {name}{'s' if number > 1 else ''}"
     return f"{max(seconds, 0.0):.0f} seconds"
-
-
-def free_bytes(folder: Path) -> int | None:
-    """Return the bytes free where a folder is, or will be made; None where its disk is away."""
-    try:
-        existing = next(one for one in (folder, *folder.parents) if one.is_dir())
-        return shutil.disk_usage(existing).free
-    except (OSError, StopIteration):
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from astropy.io import fits
 
 from nightflow.astrometry.solution import FittedStars
-from nightflow.config import ProductSettings
+from nightflow.config import NotifySettings, ProductSettings
 from nightflow.frame import Frame
 from nightflow.instruments.header import FrameHeader, FrameKind, Site
 from nightflow.instruments.registry import load_profiles
@@ -169,6 +170,57 @@ def test_a_folder_that_cannot_be_made_costs_the_files_and_is_said(
     (warning,) = frame.warnings
     assert warning.startswith("products not written: ")
     assert "d1047.fits.gz" in caplog.text
+
+
+@pytest.fixture
+def disk(station: Station, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A disk with 1 GiB left besides what the products take."""
+
+    def usage(_: object) -> SimpleNamespace:
+        taken = sum(file.stat().st_size for file in (station.root / "products").rglob("*") if file.is_file())
+        return SimpleNamespace(free=room.free - taken)
+
+    room = SimpleNamespace(free=2**30)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    return room
+
+
+def test_products_leave_room_for_the_ledger(
+    station: Station, disk: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame, context = work(), station.reducer().context
+    disk.free = 5 * 2**30
+    assert write_products(frame, context) == {}
+    (warning,) = frame.warnings
+    assert warning.startswith("products not written: NoRoom: ")
+    assert "5.0 GiB left on its disk, notify.room_gib = 5 are to stay free" in warning
+    assert "Traceback" not in caplog.text
+    disk.free = 5 * 2**30 + 2**23
+    assert set(write_products(work(), context)) == {"reduced", "thumbnail"}
+
+
+def test_where_all_of_the_disk_may_be_filled_products_are_written(
+    station: Station, disk: SimpleNamespace
+) -> None:
+    context = station.reducer().context
+    settings = context.settings.model_copy(update={"notify": NotifySettings(room_gib=0)})
+    disk.free = 2**20
+    assert write_products(work(), replace(context, settings=settings))
+
+
+def test_with_a_quota_the_oldest_products_leave_the_room(station: Station, disk: SimpleNamespace) -> None:
+    station.settings = station.settings.model_copy(update={"products": ProductSettings(quota=100)})
+    context = station.reducer().context
+    old = station.root / "products" / "2024-05-01" / "old-e1-f1.fits"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(bytes(2**23))
+    disk.free = 5 * 2**30 + 2**23
+    assert set(write_products(work(), context)) == {"reduced", "thumbnail"}
+    assert not old.exists()
+    disk.free = 5 * 2**30
+    frame = work()
+    assert write_products(frame, context) == {}
+    assert "products not written: NoRoom" in frame.warnings[0]
 
 
 def test_a_full_disk_costs_the_files_and_leaves_no_half_one(

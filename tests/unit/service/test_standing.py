@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,6 +48,14 @@ def test_a_new_telescope(settings: Settings, ledger: Database) -> None:
     assert "watch:       NOT RUNNING: start it" in said
     assert "last frame:  none yet" in said
     assert "GB free for products" in said
+
+
+def test_a_disk_without_room_for_products(
+    settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * 2**30))
+    assert "LITTLE ROOM: below notify.room_gib = 5 no products are written" in lines(settings, ledger)
+    assert look_around(settings, ledger, NOW).as_json()["products_written"] is False
 
 
 def test_a_night_that_goes_on(settings: Settings, ledger: Database) -> None:

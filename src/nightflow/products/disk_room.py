@@ -1,0 +1,48 @@
+"""Room that products leave on their disk, where ledger and masters, which the night needs, may lie too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nightflow.folders import free_bytes
+from nightflow.products.quota import NoRoom, Quota
+
+__all__ = ["keep_room"]
+
+_GIB = 2**30
+
+
+def keep_room(folder: Path, size: int, *, room_gib: float, quota: Quota | None = None) -> None:
+    """See to it that a product leaves room on its disk; the oldest ones go for it where there is a quota.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the products.
+    size : int
+        Bytes of the product, at most.
+    room_gib : float
+        GiB that are to stay free, as `notify.room_gib`.
+    quota : Quota, optional
+
+    Raises
+    ------
+    NoRoom
+        The product must not be written.
+    OSError
+        The quota cannot look at the folder, or remove from it.
+    """
+    if quota is not None:
+        quota.make_room(size, shortage=_shortage(folder, size, room_gib))
+    if _shortage(folder, size, room_gib) > 0:
+        free = free_bytes(folder) or 0
+        raise NoRoom(
+            f"{folder}: {free / _GIB:.1f} GiB left on its disk, notify.room_gib = {room_gib:g} are to stay "
+            "free for ledger and masters; delete old products, set products.quota, or lower notify.room_gib"
+        )
+
+
+def _shortage(folder: Path, size: int, room_gib: float) -> int:
+    """Return how many bytes too few there are on a disk; 0 where enough, or where it cannot be looked at."""
+    free = free_bytes(folder)
+    return 0 if free is None or room_gib == 0 else max(0, int(room_gib * _GIB) + size - free)
