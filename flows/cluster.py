@@ -22,6 +22,7 @@ from prefect.states import Crashed
 
 from flows.share import share
 from nightflow.errors import ConfigurationError
+from nightflow.shown_url import shown_text
 from tasks.context import batch_reduction
 from tasks.share import check_ledger, ledger_tag
 
@@ -193,5 +194,5 @@ async def _close_left_runs(mark: str) -> None:
                 await client.set_flow_run_state(run.id, crashed, force=True)
     except (httpx.HTTPError, PrefectException) as error:
         get_run_logger().warning(
-            "runs of workers that died are not closed: %s: %s", type(error).__name__, error
+            "runs of workers that died are not closed: %s: %s", type(error).__name__, shown_text(str(error))
         )

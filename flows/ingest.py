@@ -13,6 +13,7 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 
 from flows.states import run_state
+from nightflow.shown_url import shown_text
 from tasks.append import append
 from tasks.calibrate import calibrate
 from tasks.flux import flux
@@ -165,4 +166,6 @@ async def name_run(title: str) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
             await client.set_flow_run_name(run_id, title)
     except (httpx.HTTPError, PrefectException, TimeoutError) as error:
-        log.warning("run %s keeps its name, the server did not take %r: %s", run_id, title, error)
+        log.warning(
+            "run %s keeps its name, the server did not take %r: %s", run_id, title, shown_text(str(error))
+        )

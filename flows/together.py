@@ -14,6 +14,7 @@ from prefect.logging import get_logger
 
 from flows.cluster import shares_on
 from flows.share import reduce_queue
+from nightflow.shown_url import shown_text
 from tasks.share import queue, states_of
 
 __all__ = ["reduce_together"]
@@ -78,4 +79,4 @@ async def _call_helper(name: str) -> None:
     try:
         await arun_deployment(SHARE, flow_run_name=name, timeout=0)
     except (httpx.HTTPError, PrefectException) as error:
-        log.warning("no helper, is %s deployed? %s: %s", SHARE, type(error).__name__, error)
+        log.warning("no helper, is %s deployed? %s: %s", SHARE, type(error).__name__, shown_text(str(error)))

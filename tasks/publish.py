@@ -16,6 +16,7 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
 from nightflow.service.frame_card import card_key, card_title, frame_card, plain
+from nightflow.shown_url import shown_text
 from tasks.context import current_reducer
 
 __all__ = ["publish"]
@@ -35,4 +36,6 @@ async def publish(frame_id: int, thumbnail: str = "") -> None:
                 card, key=card_key(frame_id), description=plain(card_title(summary))
             )
     except (httpx.HTTPError, PrefectException, TimeoutError) as error:
-        get_run_logger().warning("frame %d: no artifact, the server did not take it: %s", frame_id, error)
+        get_run_logger().warning(
+            "frame %d: no artifact, the server did not take it: %s", frame_id, shown_text(str(error))
+        )

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from nightflow import __version__
 from nightflow.commands.late import LateCommand
+from nightflow.log_lines import LogLines
 from nightflow.offline import stay_offline
 
 __all__ = ["COMMANDS", "app"]
@@ -170,3 +171,5 @@ def _main(
     stay_offline()
     # It tells of every connection that no migration is due.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    if logging.lastResort is not None:  # what commands without a log of their own warn of
+        logging.lastResort.setFormatter(LogLines())

@@ -17,7 +17,7 @@ from nightflow.doctor.storage import check_store
 from nightflow.errors import NightflowError
 from nightflow.pipeline.reducer import Reducer
 from nightflow.service import live
-from nightflow.shown_url import shown_url
+from nightflow.shown_url import shown_text, shown_url
 from nightflow.store.database import Database
 
 SECRET = "Zk7qVmPw"
@@ -52,6 +52,21 @@ def test_passwords_are_hidden_and_the_rest_is_shown(url: str, shown: str) -> Non
 def test_any_password_that_a_url_can_hold_is_hidden(password: str) -> None:
     url = URL.create("postgresql+psycopg", "me", password, "host", 5432, "night")
     assert shown_url(url.render_as_string(hide_password=False)) == url.render_as_string(hide_password=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Client error '404' for url 'http://me:SECRET@host:4200/api/'", "Client error '404' for url 'http://me:***@host:4200/api/'"),
+        ("https://me:a@SECRET@host and http://x:SECRET@host", "https://me:***@host and http://x:***@host"),
+        ('"http://host/api?token=SECRET&page=2"', '"http://host/api?token=***&page=2"'),
+        ("at http://127.0.0.1:4200/api: mail me@home", "at http://127.0.0.1:4200/api: mail me@home"),
+        ("sqlite:////data/night.sqlite: 12:30 a@b", "sqlite:////data/night.sqlite: 12:30 a@b"),
+        ("21:05 of /raw/a:b@c.fits", "21:05 of /raw/a:b@c.fits"),
+    ],
+)  # fmt: skip
+def test_passwords_in_a_text_are_hidden(text: str, shown: str) -> None:
+    assert shown_text(text.replace("SECRET", SECRET)) == shown
 
 
 @pytest.mark.parametrize(

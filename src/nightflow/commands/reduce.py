@@ -28,6 +28,7 @@ from nightflow.commands.common import (
 from nightflow.commands.signals import exit_on_signals
 from nightflow.config import Settings, load_settings
 from nightflow.errors import NightflowError
+from nightflow.log_lines import LINE, LogLines
 from nightflow.pipeline.backfill import known_nights, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
 from nightflow.pipeline.outcome import Outcome
@@ -45,7 +46,6 @@ _BEHIND = 15
 """Niceness of a backfill, that of the worker's unit: the live service goes first where both want a core."""
 _FEW_NIGHTS = 3
 """That are named one by one."""
-_LOG_LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
 class EngineName(StrEnum):
@@ -112,7 +112,7 @@ def watch(
     settings = settings_or_exit(config)
     folders = ", ".join(str(settings.resolve(folder)) for folder in settings.watch.folders)
     note(f"watching {folders}; ledger {shown_url(settings.store_url)}; Ctrl-C stops")
-    logging.basicConfig(level=logging.INFO, format=_LOG_LINE)
+    logging.basicConfig(level=logging.INFO, handlers=[_screen_log()])
     if settings.watch.keep_logs_days:
         logging.getLogger().addHandler(_night_log(settings))
     try:
@@ -122,11 +122,17 @@ def watch(
     console.print(_counted({str(state): number for state, number in ended.items()}))
 
 
+def _screen_log() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogLines(LINE))
+    return handler
+
+
 def _night_log(settings: Settings) -> NightLog:
     longitude = None if settings.site is None else settings.site.longitude
     folder = settings.resolve(settings.paths.logs)
     handler = NightLog(folder, keep_days=settings.watch.keep_logs_days, longitude=longitude)
-    handler.setFormatter(logging.Formatter(_LOG_LINE))
+    handler.setFormatter(LogLines(LINE))
     return handler
 
 

@@ -42,7 +42,7 @@ from prefect.states import Crashed, Pending
 from nightflow import __version__
 from nightflow.service.messages import BegunRun, RunFault, Task
 from nightflow.service.prefect_transport import PromptTransport
-from nightflow.shown_url import shown_url
+from nightflow.shown_url import shown_text, shown_url
 from nightflow.store.models import Exposure
 
 if TYPE_CHECKING:
@@ -401,5 +401,5 @@ def _is_away(error: BaseException) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = shown_text(str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
