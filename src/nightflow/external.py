@@ -44,8 +44,12 @@ _SOON = 0.002
 _GRACE = 2.0
 """Seconds that a group which got SIGKILL has to close its pipes and to be reaped."""
 _QUOTED = 300
-_KEYS = ("NIGHTFLOW_ASTROMETRY__NOVA_KEY",)
-"""Variables that no program needs, in capitals: settings are read in any case."""
+_OURS = "NIGHTFLOW_"
+"""How our variables begin, in capitals: settings are read in any case. They hold the store's password, keys,
+the address of a webhook; another program needs none of them."""
+_GIVEN_ON = "NIGHTFLOW_CONFIG"
+"""The only one of ours that programs get: a program that is told something may ask `nightflow` for more."""
+_PASSWORDS = frozenset({"PGPASSWORD"})
 
 
 class ProgramError(NightflowError):
@@ -92,7 +96,7 @@ def run_bounded(
     stdin: str = "",
     environment: Mapping[str, str] | None = None,
     kept: int = _KEPT,
-    secret: str = "",
+    secrets: Sequence[str] = (),
 ) -> Finished:
     """Run a program to its end or to its limit of time; afterwards no process of its group is left.
 
@@ -107,10 +111,10 @@ def run_bounded(
     stdin : str
         What it may read.
     environment : mapping, optional
-        Variables to add to ours; our keys are never among them.
+        Variables to add to those that we have; what is ours alone (NIGHTFLOW_...) is not among those.
     kept : int
         Bytes of each output stream that are kept, the last ones; the rest is read and dropped.
-    secret : str
+    secrets : sequence of str
         What must not be read in anything it says: `without` takes it out.
 
     Returns
@@ -135,7 +139,7 @@ def run_bounded(
         pipes.drain(time.monotonic() + _GRACE)
         _reap(process)
     # before anything is cut: half a secret would be found no more
-    stdout, stderr = (without(secret, pipes.text(name)) for name in ("stdout", "stderr"))
+    stdout, stderr = (_without_any(secrets, pipes.text(name)) for name in ("stdout", "stderr"))
     said = _last_words(stderr or stdout)
     if not in_time:
         raise ProgramError(_with(f"{name} did not end in {seconds:.1f} s and was ended", said))
@@ -161,6 +165,16 @@ def without(secret: str, text: str) -> str:
     for form in (json.dumps(secret)[1:-1], repr(secret)[1:-1], secret):
         text = text.replace(form, "<key>")
     return text
+
+
+def _without_any(secrets: Sequence[str], text: str) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
+        text = without(secret, text)
+    return text
+
+
+def _is_secret(name: str) -> bool:
+    return name in _PASSWORDS or (name.startswith(_OURS) and name != _GIVEN_ON)
 
 
 @contextlib.contextmanager
@@ -190,9 +204,8 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
 def _start(
     command: Sequence[str], folder: Path | None, environment: Mapping[str, str] | None
 ) -> subprocess.Popen[bytes]:
-    variables = {**os.environ, **(environment or {})}
-    for name in [name for name in variables if name.upper() in _KEYS]:
-        del variables[name]
+    variables = {name: value for name, value in os.environ.items() if not _is_secret(name.upper())}
+    variables |= environment or {}
     if folder is not None:
         variables["TMPDIR"] = str(folder)
     try:

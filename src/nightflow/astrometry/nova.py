@@ -95,7 +95,7 @@ def solve_nova(
                 folder=folder,
                 stdin=question,
                 kept=2 * _LONGEST_ANSWER,
-                secret=access.key,
+                secrets=[access.key],
             )
         claim = _claim(done, access.key)
     except (ProgramError, NoSolution) as error:

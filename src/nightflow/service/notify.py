@@ -10,6 +10,7 @@ import http.client
 import json
 import logging
 import queue
+import re
 import threading
 import time
 import urllib.request
@@ -21,6 +22,7 @@ from nightflow.config import NotifySettings, Settings
 from nightflow.epochs import mjd_of
 from nightflow.errors import NightflowError
 from nightflow.external import ProgramError, run_bounded
+from nightflow.instruments.fits_file import is_there
 from nightflow.service.told import Told, told_file
 from nightflow.sun import DARK, sun_altitude
 
@@ -34,6 +36,7 @@ _WAITING = 100
 """Messages that wait to be sent; more are dropped, and it is said."""
 _LONGEST = 4000
 """Characters of a message."""
+_SHORTEST_TOKEN = 8
 _PAUSES = (0.0, 30.0, 120.0, 600.0)
 """Seconds before each try to send a message: what cuts the line may be what is to be told."""
 
@@ -63,13 +66,24 @@ def send(settings: NotifySettings, event: str, text: str) -> None:
 def _by_command(command: Sequence[str], event: str, text: str) -> list[str]:
     try:
         finished = run_bounded(
-            command, seconds=_SECONDS, stdin=text + "\n", environment={"NIGHTFLOW_EVENT": event}
+            command,
+            seconds=_SECONDS,
+            stdin=text + "\n",
+            environment={"NIGHTFLOW_EVENT": event},
+            secrets=_secrets(command),
         )
     except ProgramError as error:
         return [f"notify.command: {error}"]
     if finished.status:
         return [f"notify.command: {command[0]} ended with status {finished.status}: {finished.last_words}"]
     return []
+
+
+def _secrets(command: Sequence[str]) -> list[str]:
+    """Return what of a command's arguments may be a token, and is not quoted: what is long, and no file."""
+    arguments = [argument for argument in command[1:] if not is_there(argument)]
+    words = [word for argument in arguments for word in (argument, *re.split(r"[\s=]+", argument))]
+    return [word for word in words if len(word) >= _SHORTEST_TOKEN]
 
 
 def _by_webhook(address: str, event: str, text: str) -> list[str]:

@@ -72,6 +72,32 @@ def test_a_program_gets_the_message_on_its_input(tmp_path: Path) -> None:
     assert (tmp_path / "said").read_text() == "failed_frames a frame failed; $(rm -rf /)\n"
 
 
+def test_what_a_program_says_of_its_arguments_is_told_without_them(tmp_path: Path) -> None:
+    script = tmp_path / "tell.py"
+    script.write_text("import sys; print('no such key', *sys.argv[1:], 'x' * 250, sys.argv[-1]); sys.exit(4)")
+    arguments = ["--key=sesame-open-1", "Bearer sesame-open-2", "-v"]
+    settings = NotifySettings(command=[sys.executable, str(script), *arguments])
+    with pytest.raises(NotSentError, match="ended with status 4") as raised:
+        send(settings, "test", "hello")
+    assert "-v" in str(raised.value)
+    assert "sesame" not in str(raised.value)
+    script.unlink()
+    with pytest.raises(NotSentError, match="ended with status 2"):
+        send(settings, "test", "hello")
+
+
+def test_no_secret_is_in_a_programs_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NIGHTFLOW_STORE__URL", "nightflow_notify__webhook", "NIGHTFLOW_STORE", "PGPASSWORD"):
+        monkeypatch.setenv(name, "sesame")
+    monkeypatch.setenv("NIGHTFLOW_CONFIG", "/srv/nightflow.toml")
+    text = f"import os; open({str(tmp_path / 'said')!r}, 'w').write(repr(dict(os.environ)))"
+    send(NotifySettings(command=[sys.executable, "-c", text]), "test", "hello")
+    said = (tmp_path / "said").read_text()
+    assert "sesame" not in said
+    assert "'NIGHTFLOW_EVENT': 'test'" in said
+    assert "'NIGHTFLOW_CONFIG': '/srv/nightflow.toml'" in said
+
+
 def test_an_address_gets_json(hook: Hook) -> None:
     send(NotifySettings(webhook=hook.address), "no_frames", 'nothing "came"\n<b>')
     assert hook.posted == [{"event": "no_frames", "text": 'nothing "came"\n<b>'}]
