@@ -24,7 +24,9 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectExcep
 from nightflow.config import Settings, SiteSettings
 from nightflow.errors import ConfigurationError
 from nightflow.external import ProgramError, run_bounded
-from nightflow.sun import dark_hours
+from nightflow.nights import night_bounds
+from nightflow.shown_url import shown_text, shown_url
+from nightflow.sun import DARK, dark_hours
 
 __all__ = ["DEPLOYED_FROM", "dawn_crons", "deploy", "noon_cron"]
 
@@ -40,6 +42,8 @@ _PREFIX = "nightflow: "
 _AFTER_DAWN = 30
 """Minutes."""
 _MINUTES_OF_A_DAY = 1440
+_CIVIL, _SUNRISE = -6.0, -0.8
+"""Degrees of the Sun's altitude."""
 _YEAR = 2027
 """Any that is not a leap year: dawn comes at the same time in all of them, to a minute or two."""
 
@@ -75,14 +79,16 @@ async def deploy(settings: Settings, file: Path, *, no_frame_minutes: float) -> 
             problem = await client.api_healthcheck()
             if problem is not None:
                 raise ConfigurationError(
-                    f"no answer from the Prefect server at {client.api_url}: start it, or set PREFECT_API_URL"
+                    f"no answer from the Prefect server at {shown_url(str(client.api_url))}: start it, "
+                    "or set PREFECT_API_URL"
                 )
             await _make_queues(client)
             _deploy_file(file)
             said = [f"deployments of {file}", *await _schedule(client, settings.site)]
             return [*said, *await _make_automations(client, no_frame_minutes)]
     except (httpx.HTTPError, PrefectException) as error:
-        raise ConfigurationError(f"the Prefect server refused: {type(error).__name__}: {error}") from error
+        said = shown_text(f"{type(error).__name__}: {error}")
+        raise ConfigurationError(f"the Prefect server refused: {said}") from error
 
 
 async def _make_queues(client: PrefectClient) -> None:
@@ -102,10 +108,10 @@ def _deploy_file(file: Path) -> None:
     try:
         finished = run_bounded(command, seconds=_SECONDS)
     except ProgramError as error:
-        raise ConfigurationError(f"{file}: {error}") from error
+        raise ConfigurationError(shown_text(f"{file}: {error}")) from error
     if finished.status:
         raise ConfigurationError(
-            f"{file}: prefect deploy ended with {finished.status}: {finished.last_words}"
+            f"{file}: prefect deploy ended with {finished.status}: {shown_text(finished.last_words)}"
         )
 
 
@@ -144,17 +150,26 @@ def noon_cron(site: SiteSettings, minutes: int) -> str:
 def dawn_crons(site: SiteSettings) -> list[str]:
     """Return one cron expression (UTC) a month: half an hour after the latest dawn in it.
 
-    Months in which it does not get dark have none.
+    Where a night is not dark it ends with civil dawn, else with sunrise; where the Sun does not set, when it
+    stands lowest.
     """
     crons = []
     for month in range(1, 13):
         days = range(1, calendar.monthrange(_YEAR, month)[1] + 1, 3)
-        nights = [dark_hours(site.latitude, site.longitude, f"{_YEAR}-{month:02d}-{day:02d}") for day in days]
-        ends = [1440.0 * (night[1] % 1.0) for night in nights if night is not None]
-        if ends:
-            minute = (_latest(ends) + _AFTER_DAWN) % _MINUTES_OF_A_DAY
-            crons.append(f"{minute % 60} {minute // 60} * {month} *")
+        ends = [_MINUTES_OF_A_DAY * (_dawn(site, f"{_YEAR}-{month:02d}-{day:02d}") % 1.0) for day in days]
+        minute = (_latest(ends) + _AFTER_DAWN) % _MINUTES_OF_A_DAY
+        crons.append(f"{minute % 60} {minute // 60} * {month} *")
     return crons
+
+
+def _dawn(site: SiteSettings, night: str) -> float:
+    """Return when the deepest twilight that a night reaches is over, UTC MJD."""
+    for below in (DARK, _CIVIL, _SUNRISE):
+        hours = dark_hours(site.latitude, site.longitude, night, below=below)
+        if hours is not None:
+            return hours[1]
+    start, end = night_bounds(night, site.longitude)
+    return (start + end) / 2  # the Sun's lowest point, to a quarter of an hour
 
 
 def _latest(minutes: list[float]) -> int:

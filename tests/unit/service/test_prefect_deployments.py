@@ -28,8 +28,20 @@ def test_far_west_and_far_east_of_greenwich_it_is_the_local_morning():
         assert max(local) < 7.5
 
 
-def test_where_it_does_not_get_dark_there_is_no_schedule():
-    assert set(range(1, 13)) - set(by_month(65.0, 25.0)) == {5, 6, 7}
+@pytest.mark.parametrize("latitude", [56.0, 60.0, 65.0, 70.0, -70.0])
+def test_nights_end_also_where_it_does_not_get_dark(latitude: float):
+    """And not before midnight, whether the Sun sets or not."""
+    hours = by_month(latitude, 0.0)
+    assert sorted(hours) == list(range(1, 13))
+    white = hours[6] if latitude > 0 else hours[12]
+    assert 0.25 < white < 4.5
+
+
+def test_a_white_night_ends_with_the_deepest_twilight_that_it_reaches():
+    """At 58 degrees that is the civil one, at 65 the Sun rises soon after it sets, at 75 it never sets."""
+    assert by_month(58.0, 0.0)[6] == pytest.approx(1.9 + 0.5, abs=0.4)
+    assert by_month(65.0, 0.0)[6] == pytest.approx(1.6 + 0.5, abs=0.6)
+    assert by_month(75.0, 0.0)[6] == pytest.approx(0.0 + 0.5, abs=0.1)
 
 
 @pytest.mark.parametrize(
