@@ -20,7 +20,8 @@ from nightflow.store.models import State
 from nightflow.store.overview import current_reduction
 
 __all__ = [
-    "is_complete", "plan_fingerprint", "reduction_fingerprint", "surroundings_fingerprint", "with_offered",
+    "is_complete", "plan_fingerprint", "reduction_fingerprint", "sky_fingerprint", "surroundings_fingerprint",
+    "with_offered",
 ]  # fmt: skip
 
 
@@ -100,18 +101,31 @@ def surroundings_fingerprint(
     which masters are rejected, and the policy on missing calibrations (the context's, without another one).
     What it is offered of its camera's distortion is in the plan, see `with_offered`.
     """
-    catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
-    index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
     calibrations = [
         count_calibration_frames(context.database, str(kind), instrument=instrument)
         for kind in (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)
         if instrument is not None
     ]
-    site = context.settings.astrometry
-    ladder = [site.ladder, bool(site.nova_key.get_secret_value())]
+    catalogs, index_files, ladder = _sky(context)
     rejected = [row.fingerprint for row in masters(context.database, instrument=instrument, state="rejected")]
     known = [catalogs, index_files, calibrations, rejected, ladder]
     return _digest([plan, policy or context.missing_calibration, *known])
+
+
+def sky_fingerprint(plans: Sequence[str], context: Context) -> str:
+    """Return the fingerprint of what an exposure that is held for its WCS or its camera may be waiting for.
+
+    Plans, catalogues, index files, the site's solver ladder; no calibrations: they come every night.
+    """
+    return _digest([list(plans), *_sky(context)])
+
+
+def _sky(context: Context) -> tuple[list[tuple[str, str]], list[str], list[Any]]:
+    """Return what solving rests on beside the plan: catalogues, index files, and the site's ladder."""
+    catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
+    index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
+    site = context.settings.astrometry
+    return catalogs, index_files, [site.ladder, bool(site.nova_key.get_secret_value())]
 
 
 def with_offered(plan: str, offered: Sequence[str]) -> str:

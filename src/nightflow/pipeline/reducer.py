@@ -34,7 +34,13 @@ from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.outcome import IdentifiedExposure, Observer, Outcome
-from nightflow.pipeline.plan import is_complete, plan_fingerprint, surroundings_fingerprint, with_offered
+from nightflow.pipeline.plan import (
+    is_complete,
+    plan_fingerprint,
+    sky_fingerprint,
+    surroundings_fingerprint,
+    with_offered,
+)
 from nightflow.pipeline.pointings import Pointings
 from nightflow.pipeline.products import write_products
 from nightflow.pipeline.raw_content import RawContent, find_content, is_somewhere
@@ -81,6 +87,8 @@ class _Opened:
     began: float
     path: str
     surroundings: str = ""
+    sky: str = ""
+    """What it would wait for, as it was when the file was identified."""
     offered: list[str] | None = None
     """Distortions that its frames are offered; None where it was not identified."""
 
@@ -179,9 +187,10 @@ class Reducer:
         state: str,
         offered: Sequence[str] | None = None,
         policy: MissingCalibrationPolicy | None = None,
+        sky: str = "",
     ) -> str:
         """Return what a conclusion rests on: the plan, the distortions that its frames are offered, and what
-        is around where something is still wanting.
+        is around where something is still wanting; behind it, of a held one, its `sky_fingerprint`.
 
         A held exposure, and one that ended without a verified WCS or a zero point, may fare better with
         another catalogue, index file or calibration.
@@ -194,14 +203,26 @@ class Reducer:
             See `nightflow.pipeline.optics.Offers`; without, what they are offered now.
         policy : "warn" or "hold", optional
             What followed when a required master was missing; without, what follows here.
+        sky : str
+            As it was when the exposure was taken up; without, as it is now.
         """
         if offered is None:
             offered = Offers(self.database).of(frames)
         instrument = frames[0].instrument if frames else None
         plan = with_offered(self.plan(instrument), offered)
-        if state == State.HELD or not is_complete(self.database, frames):
-            return surroundings_fingerprint(plan, self.context, instrument, policy)
-        return plan
+        if state != State.HELD and is_complete(self.database, frames):
+            return plan
+        around = surroundings_fingerprint(plan, self.context, instrument, policy)
+        return f"{around}:{sky or self.sky_fingerprint(instrument)}" if state == State.HELD else around
+
+    def sky_fingerprint(self, instrument: str | None) -> str:
+        """Return the fingerprint of what a camera's exposures await that are held for a WCS or a profile.
+
+        Where the camera is not known any profile may be the one that is waited for.
+        """
+        profiles = self.context.profiles
+        names = [instrument] if instrument in profiles else sorted(profiles)
+        return sky_fingerprint([self.plan(name) for name in names], self.context)
 
     def identify(self, exposure_id: int, only: Collection[int] | None = None) -> IdentifiedExposure:
         """Open the file, recognise the camera, write one ledger row a frame.
@@ -239,10 +260,12 @@ class Reducer:
         frame_ids = record_frames(self.database, exposure_id, identified.headers)
         # Before a frame is solved: a row that is written meanwhile makes it be looked at again.
         offered = Offers(self.database).of(frames_of(self.database, exposure_id))
+        sky = self.sky_fingerprint(identified.profile.name)
         with self._lock:
             self._opened[exposure_id].path = str(path)
             self._opened[exposure_id].offered = offered
-            self._opened[exposure_id].surroundings = self._surroundings(identified, offered)
+            self._opened[exposure_id].surroundings = self._surroundings(identified, offered, sky)
+            self._opened[exposure_id].sky = sky
         if identified.kind is not FrameKind.LIGHT:
             with content.unchanged():
                 check_calibration(path, identified)
@@ -381,7 +404,9 @@ class Reducer:
             now=self._clock(),
             waits_for=found.waits_for,
             **self._put_off(exposure.priority) if found.waits_for == "outside" else {},
-            plan_fingerprint=self.conclusion_fingerprint(frames, found.state, offered),
+            plan_fingerprint=self.conclusion_fingerprint(
+                frames, found.state, offered, sky=opened.sky if opened is not None else ""
+            ),
             worker=worker,
         )
         if settled:
@@ -434,7 +459,7 @@ class Reducer:
             requeue(self.database, [exposure_id], priority=Priority.REDO, now=self._clock())
         if found.waits_for != "calibration" or opened is None or not opened.surroundings:
             return
-        if opened.surroundings != self.conclusion_fingerprint(frames, found.state):
+        if opened.surroundings != self.conclusion_fingerprint(frames, found.state, sky=opened.sky):
             # A calibration that came while this was reduced found nobody held whom it could wake.
             requeue(self.database, [exposure_id], priority=Priority.REDO, now=self._clock())
 
@@ -450,14 +475,14 @@ class Reducer:
         """Return the frame's row of `nightflow frames`."""
         return next(iter(frame_rows(self.database, frame_id=frame_id)))
 
-    def _surroundings(self, identified: Identified, offered: Sequence[str]) -> str:
+    def _surroundings(self, identified: Identified, offered: Sequence[str], sky: str) -> str:
         """Return what a frame that may have to wait began with; "" where nothing is waited for."""
         if self.context.missing_calibration != "hold" or identified.kind is not FrameKind.LIGHT:
             return ""
         instrument = identified.profile.name
-        return surroundings_fingerprint(
-            with_offered(self.plan(instrument), offered), self.context, instrument
-        )
+        plan = with_offered(self.plan(instrument), offered)
+        around = surroundings_fingerprint(plan, self.context, instrument)
+        return f"{around}:{sky}"
 
     def _exposure(self, exposure_id: int) -> Exposure:
         exposure = get_exposure(self.database, exposure_id)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from nightflow.config import Settings
 from nightflow.fits_output import remove_leftovers
+from nightflow.pipeline.held import HeldAgain
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.run_lease import free_dead_runs
 from nightflow.pipeline.touched import BetterMasters
@@ -122,7 +123,7 @@ def _teller(notifier: Notifier, runs: Runs | None) -> Callable[[str, str], None]
 
 def _keep_house(reducer: Reducer, alarms: Alarms, notifier: Notifier) -> Callable[[datetime], object]:
     """Return what is done from time to time, by the settings of this reducer: new ones have another."""
-    masters = BetterMasters(reducer.context)
+    masters, held = BetterMasters(reducer.context), HeldAgain(reducer)
     alarms.use(reducer.settings)
     notifier.use(reducer.settings.notify)
 
@@ -132,6 +133,7 @@ def _keep_house(reducer: Reducer, alarms: Alarms, notifier: Notifier) -> Callabl
         alarms.look(now)
         notifier.catch_up()
         masters.queue(now)
+        held.queue(now)
 
     return keep
 

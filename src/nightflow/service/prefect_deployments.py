@@ -87,8 +87,8 @@ async def deploy(settings: Settings, file: Path, *, no_frame_minutes: float) -> 
             said = [f"deployments of {file}", *await _schedule(client, settings.site)]
             return [*said, *await _make_automations(client, no_frame_minutes)]
     except (httpx.HTTPError, PrefectException) as error:
-        said = shown_text(f"{type(error).__name__}: {error}")
-        raise ConfigurationError(f"the Prefect server refused: {said}") from error
+        fault = shown_text(f"{type(error).__name__}: {error}")
+        raise ConfigurationError(f"the Prefect server refused: {fault}") from error
 
 
 async def _make_queues(client: PrefectClient) -> None:

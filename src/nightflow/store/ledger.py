@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -21,7 +21,9 @@ __all__ = [
     "CONTENT",
     "PLACE",
     "TERMINAL",
+    "Held",
     "Received",
+    "held_exposures",
     "held_for",
     "others_at",
     "receive",
@@ -231,6 +233,46 @@ def held_for(database: Database, waits_for: str, instrument: str | None = None) 
     with database.session() as session:
         ids = session.exec(_filtered(held, waits_for, instrument)).all()
         return [one for one in ids if one is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """An exposure that waits for something.
+
+    Attributes
+    ----------
+    exposure_id : int
+    plan_fingerprint : str
+        What its conclusion rests on.
+    instrument : str or None
+        Its camera; None where none was recognised.
+    """
+
+    exposure_id: int
+    plan_fingerprint: str
+    instrument: str | None
+
+
+def held_exposures(database: Database, waits_for: str, since: datetime | None = None) -> list[Held]:
+    """Return the exposures that wait for something such as "wcs", those received since, oldest first."""
+    camera = (
+        select(Frame.exposure_id, func.min(Frame.instrument).label("name"))
+        .group_by(col(Frame.exposure_id))
+        .subquery()
+    )
+    held = (
+        select(Exposure.id, Exposure.plan_fingerprint, camera.c.name)
+        .outerjoin(camera, camera.c.exposure_id == col(Exposure.id))
+        .where(Exposure.state == State.HELD, Exposure.waits_for == waits_for)
+        .order_by(col(Exposure.received_at))
+    )
+    if since is not None:
+        held = held.where(col(Exposure.received_at) >= since)
+    with database.session() as session:
+        return [
+            Held(exposure_id=number or 0, plan_fingerprint=fingerprint, instrument=name)
+            for number, fingerprint, name in session.exec(held).all()
+        ]
 
 
 def _came_back(session: Session, exposure: Exposure, priority: int, now: datetime) -> bool:
