@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import yaml
 from typer.main import get_command
+from typer.testing import CliRunner
 
+import nightflow
 from nightflow.cli import app
 from nightflow.config import Settings
+from nightflow.service.prefect_deployments import DEPLOYED_FROM
 from nightflow.service.prefect_environment import SERVER
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
@@ -95,7 +98,33 @@ def test_prefect_never_shares_the_database_of_the_light_curves() -> None:
     ours = services["watch"]["environment"]["NIGHTFLOW_STORE__URL"]
     theirs = services["prefect"]["environment"]["PREFECT_API_DATABASE_CONNECTION_URL"]
     assert ours.split("@")[1] != theirs.split("@")[1]
-    assert "${NIGHTFLOW_DB_PASSWORD" in ours
+
+
+def test_passwords_of_databases_stand_in_no_url() -> None:
+    """There some characters would end them."""
+    services = compose()["services"]
+    for service, database, name in (("watch", "store", "NIGHTFLOW"), ("prefect", "prefect-db", "PREFECT")):
+        known = services[service]["environment"]
+        assert not [key for key, value in known.items() if "PASSWORD" in value and key != "PGPASSWORD"]
+        assert known["PGPASSWORD"] == services[database]["environment"]["POSTGRES_PASSWORD"]
+        assert known["PGPASSWORD"].startswith(f"${{{name}_DB_PASSWORD:?")
+
+
+def test_a_container_is_healthy_while_the_service_is_alive() -> None:
+    program, *words = compose()["services"]["watch"]["healthcheck"]["test"][1:]
+    assert program == "nightflow"
+    # An option that there is not is a fault, with --help too.
+    assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 0
+    assert CliRunner().invoke(app, [*words, "--no-such", "--help"]).exit_code == 2
+
+
+def test_what_deploy_makes_comes_with_the_package() -> None:
+    """The container has no checkout, nor has a wheel."""
+    package = Path(nightflow.__file__).parent
+    assert package in DEPLOYED_FROM.parents
+    assert (DEPLOYMENTS / "prefect.yaml").read_bytes() == DEPLOYED_FROM.read_bytes()
+    packed = tomllib.loads((DEPLOYMENTS.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert f"**/*{DEPLOYED_FROM.suffix}" in packed["package-data"]["nightflow"]
 
 
 def test_servers_write_the_events_of_runs_together() -> None:

@@ -17,7 +17,7 @@ __all__ = ["deploy"]
 
 def deploy(
     file: Annotated[
-        Path | None, typer.Option("--file", help="Else deployments/prefect.yaml of the checkout.")
+        Path | None, typer.Option("--file", help="Else the prefect.yaml that comes with nightflow.")
     ] = None,
     config: ConfigOption = None,
 ) -> None:

@@ -18,7 +18,7 @@ from nightflow.commands.common import (
     print_rows,
     say,
 )
-from nightflow.service.standing import look_around
+from nightflow.service.standing import Standing, look_around
 from nightflow.store.ledger import requeue
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import (
@@ -49,13 +49,25 @@ _NO_CHIP = (None, "1")
 """Detectors that need no telling: of a file without frames, and of a camera whose header names none."""
 
 
-def status(config: ConfigOption = None, output: FormatOption = TableFormat.TABLE) -> None:
+def status(
+    config: ConfigOption = None,
+    output: FormatOption = TableFormat.TABLE,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where no `nightflow watch` is at work, or it hangs.")
+    ] = False,
+) -> None:
     """Show whether the service is at work, what comes and waits, the room on the disk, and the last error."""
     with open_store(config) as (settings, database):
         standing = look_around(settings, database)
     if output is TableFormat.JSON:
         console.print_json(data=standing.as_json())
-        return
+    else:
+        _show(standing, output)
+    if check and not standing.is_alive:
+        raise typer.Exit(1)
+
+
+def _show(standing: Standing, output: TableFormat) -> None:
     rows = [{"state": state, "exposures": number} for state, number in standing.states.items()]
     print_rows(rows, ("state", "exposures"), output)
     if output is TableFormat.TABLE:

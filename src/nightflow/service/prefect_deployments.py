@@ -30,8 +30,8 @@ from nightflow.sun import DARK, dark_hours
 
 __all__ = ["DEPLOYED_FROM", "dawn_crons", "deploy", "noon_cron"]
 
-DEPLOYED_FROM = Path(__file__).resolve().parents[3] / "deployments" / "prefect.yaml"
-"""In a checkout, or wherever the package was installed from editable."""
+DEPLOYED_FROM = Path(__file__).with_name("prefect.yaml")
+"""Comes with the package, however it is installed; deployments/prefect.yaml of a checkout is a link to it."""
 POOL = "nightflow"
 QUEUES = {"night": 1, "day": 10}
 """Queue -> priority, the smaller the sooner: a message at night does not wait for a backfill."""
@@ -56,7 +56,7 @@ async def deploy(settings: Settings, file: Path, *, no_frame_minutes: float) -> 
     settings : Settings
         `[site]` tells when the end of the night is.
     file : Path
-        deployments/prefect.yaml.
+        Such as `DEPLOYED_FROM`.
     no_frame_minutes : float
         Without a live run at night, after which it is told.
 
@@ -72,7 +72,7 @@ async def deploy(settings: Settings, file: Path, *, no_frame_minutes: float) -> 
     """
     if not file.is_file():
         raise ConfigurationError(
-            f"{file}: there is no such file; name deployments/prefect.yaml of a checkout"
+            f"{file}: there is no such file; without --file the one that comes with nightflow is taken"
         )
     try:
         async with get_client() as client:

@@ -59,6 +59,11 @@ class Standing:
     room_gib: float
 
     @property
+    def is_alive(self) -> bool:
+        """Whether a service is at work: it has the ledger, and gives signs of life where they can be read."""
+        return self.holder is not None and (self.sign is None or self.sign.age(self.now) <= HANGS_AFTER)
+
+    @property
     def queue(self) -> int:
         """How many exposures are queued or in work."""
         return self.states[State.RECEIVED] + self.states[State.REDUCING]

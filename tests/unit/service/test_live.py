@@ -18,7 +18,7 @@ from nightflow.service.instance_lock import only_instance
 from nightflow.service.live import watch
 from nightflow.store.database import Database
 from nightflow.store.leases import lease
-from nightflow.store.ledger import receive
+from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import State
 from nightflow.store.overview import frame_rows
 
@@ -75,6 +75,30 @@ def test_what_a_backfill_held_that_died_meanwhile_is_reduced(
         assert lease(database, f"run:{socket.gethostname()}:{dead.pid}", now=now, seconds=3600) is not None
     ended = watch(settings, until_idle=2.0)
     assert (ended[State.REDUCING], ended[State.REJECTED]) == (0, 1)
+
+
+def test_what_waits_for_a_profile_is_taken_up_at_the_start(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was last tried with is not what there is now."""
+    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.2)
+    file = tmp_path / "elsewhere.fits"
+    file.write_bytes(b"no frame")
+    now = datetime.now(UTC)
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        taken = receive(database, str(file), "0" * 64, 8, now=now)
+        settle_exposure(
+            database,
+            taken.exposure_id,
+            State.HELD,
+            "no profile",
+            now=now,
+            waits_for="profile",
+            plan_fingerprint="a:b",
+        )
+    ended = watch(settings, until_idle=2.0)
+    assert (ended[State.HELD], ended[State.REJECTED]) == (0, 1)
 
 
 def test_two_services_on_one_ledger_are_refused(settings: Settings) -> None:

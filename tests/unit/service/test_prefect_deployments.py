@@ -1,9 +1,16 @@
 """When the night's end is scheduled."""
 
-import pytest
+import asyncio
 
-from nightflow.config import SiteSettings
-from nightflow.service.prefect_deployments import dawn_crons, noon_cron
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from nightflow.config import Settings, SiteSettings
+from nightflow.errors import ConfigurationError
+from nightflow.service import prefect_deployments
+from nightflow.service.prefect_deployments import DEPLOYED_FROM, dawn_crons, deploy, noon_cron
+from nightflow.service.prefect_runs import _fault
 
 
 def by_month(latitude: float, longitude: float) -> dict[int, float]:
@@ -49,3 +56,41 @@ def test_a_white_night_ends_with_the_deepest_twilight_that_it_reaches():
 )
 def test_days_work_is_done_by_day(longitude: float, cron: str):
     assert noon_cron(SiteSettings(latitude=0.0, longitude=longitude), 30) == cron
+
+
+SECRET = "Zk7qVmPw"
+SERVER = f"http://me:{SECRET}@127.0.0.1:9/api"
+"""Nothing listens on the discard port."""
+
+
+def refused_with() -> str:
+    with temporary_settings({PREFECT_API_URL: SERVER}), pytest.raises(ConfigurationError) as caught:
+        asyncio.run(deploy(Settings(), DEPLOYED_FROM, no_frame_minutes=20.0))
+    return str(caught.value)
+
+
+def test_a_server_that_is_away_is_named_without_its_password():
+    assert refused_with().startswith(
+        "no answer from the Prefect server at http://me:***@127.0.0.1:9/api/: start it"
+    )
+
+
+def test_what_the_server_refuses_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch):
+    async def answers(_: object) -> None:
+        return None
+
+    async def refuse(_: object) -> None:
+        raise httpx.HTTPStatusError(
+            f"403 for url '{SERVER}/work_pools/'",
+            request=httpx.Request("POST", SERVER),
+            response=httpx.Response(403),
+        )
+
+    monkeypatch.setattr("prefect.client.orchestration.PrefectClient.api_healthcheck", answers)
+    monkeypatch.setattr(prefect_deployments, "_make_queues", refuse)
+    assert "403 for url 'http://me:***@127.0.0.1:9/api/work_pools/'" in refused_with()
+
+
+def test_the_fault_of_a_run_has_no_password():
+    error = httpx.ConnectError(f"no route to {SERVER}\nsecond line")
+    assert _fault(error).message == "ConnectError: no route to http://me:***@127.0.0.1:9/api"

@@ -11,7 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+from nightflow.cli import app
 from nightflow.config import Settings
 from nightflow.service import live_service
 from nightflow.service.heartbeat import beat, heartbeat_file, last_beat
@@ -97,6 +99,22 @@ def test_a_service_that_died_and_one_that_hangs(settings: Settings, ledger: Data
         assert "no sign of life for 2 hours" in lines(settings, ledger)
     file.write_text('{"process": 1}')
     assert last_beat(file) is None
+
+
+def test_other_programs_can_ask_whether_it_is_alive(settings: Settings, ledger: Database) -> None:
+    file = settings.root / "nightflow.toml"
+    file.write_text("")
+
+    def asked(*options: str) -> int:
+        return CliRunner().invoke(app, ["status", "--config", str(file), *options]).exit_code
+
+    assert (asked(), asked("--check"), asked("--check", "--format", "json")) == (0, 1, 1)
+    with only_instance(ledger):
+        sign = heartbeat_file(settings.root)
+        beat(sign, now=datetime.now(UTC), in_work=0, landing=0, unreadable=[])
+        assert asked("--check") == 0
+        beat(sign, now=datetime.now(UTC) - timedelta(hours=2), in_work=0, landing=0, unreadable=[])
+        assert asked("--check") == 1
 
 
 def test_looking_does_not_keep_a_service_from_starting(settings: Settings, ledger: Database) -> None:
