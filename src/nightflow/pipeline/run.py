@@ -186,7 +186,11 @@ def _kind_and_time(reducer: Reducer, exposure_id: int) -> tuple[int, float]:
     if frames:
         return _ORDER[FrameKind(frames[0].kind)], frames[0].mjd_mid or 0.0
     try:
-        identified = identify_file(_path(reducer, exposure_id), list(reducer.context.profiles.values()))
+        identified = identify_file(
+            _path(reducer, exposure_id),
+            list(reducer.context.profiles.values()),
+            max_pixels=reducer.settings.max_pixels,
+        )
     except NightflowError:
         # It is no calibration frame, whatever it is; the reducer will say what is wrong with it.
         return _ORDER[FrameKind.UNKNOWN], 0.0
