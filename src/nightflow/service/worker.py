@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import signal
 import time
 from collections.abc import Awaitable
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
 """How often a worker's steps and memory are looked at."""
 START_SECONDS = 60.0
+REAP_SECONDS = 20.0
+"""How long a worker may take to end once it was killed: one that waits for a disk that is away does not."""
 FAR_ABOVE = 1.5
 """Times the allowed memory, at which a worker is ended in the middle of its exposure."""
 
@@ -137,6 +140,8 @@ class Worker:
         self._numbers = itertools.count(1)
         self._jobs: dict[int, _Job] = {}
         self._leaving = False
+        self._killed_at = math.inf
+        self._abandoned = False
         self._cause = ""
         self._guilty = True
         self.pid = 0
@@ -144,7 +149,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it can be given an exposure."""
-        return self.pid > 0 and not self._exited.done()
+        return self.pid > 0 and not self._exited.done() and not self._abandoned
 
     @property
     def outgrown(self) -> bool:
@@ -230,17 +235,25 @@ class Worker:
         """End it at once."""
         if self.alive:
             self._cause, self._guilty = cause, guilty
+            self._killed_at = min(self._killed_at, time.monotonic())
             self._nursery.kill(self.pid)
 
     async def _watch(self) -> None:
-        """Look at its steps and its memory until it ends; say then that it did."""
-        while not self._exited.done():
+        """Look at its steps and its memory until it ends, or cannot be ended; say then that it did."""
+        while self.alive:
             self._mind_the_limits()
             await asyncio.wait({self._exited}, timeout=LOOK_SECONDS)
+            self._abandoned = time.monotonic() - self._killed_at > REAP_SECONDS
         self._listen(self._connection, to_the_end=True)
         asyncio.get_running_loop().remove_reader(self._connection)
         self._connection.close()
-        self._bury(_ending(self._exited.result()))
+        self._bury(_ending(self._exited.result()) if self._exited.done() else self._left_behind())
+
+    def _left_behind(self) -> str:
+        """Give up a worker that was killed and does not end; another one takes its place."""
+        self._cause += f"; it has not ended in {REAP_SECONDS:g} s and is left behind"
+        log.error("worker %d %s: it waits for a disk that is away, or for a driver", self.pid, self._cause)
+        return self._cause
 
     def _mind_the_limits(self) -> None:
         if self._cause:

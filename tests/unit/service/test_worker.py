@@ -657,6 +657,37 @@ def test_the_service_replaces_and_gives_up_and_goes_on(
     assert "SIGKILL" in frame.reason
 
 
+def test_a_worker_that_cannot_be_ended_is_left_behind_and_replaced(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """As one that waits for a network disk, which SIGKILL does not reach before the disk is back."""
+    monkeypatch.setattr(live_service, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "REAP_SECONDS", 0.3)
+    monkeypatch.setattr(Nursery, "kill", lambda nursery, pid: None)
+    stuck = station.root / "stuck"
+
+    def measure(work: Any) -> None:
+        if work.path.name == "stuck.fits" and not stuck.exists():
+            stuck.write_text(str(os.getpid()))
+            time.sleep(600)
+
+    step_of_straw(monkeypatch, measure=measure)
+    unlucky, good = (received(station, database, name) for name in ("stuck.fits", "good.fits"))
+    with Nursery(serve) as nursery:
+        service = LiveService(
+            with_limits(settings, measure=1.0), database=database, reducer=None, runs=None,
+            stop=threading.Event(), until_idle=0.5,
+            workers=lambda settings: Worker(nursery, settings, worker_name()),
+        )  # fmt: skip
+        asyncio.run(asyncio.wait_for(service.run(), 60))
+        assert is_there(int(stuck.read_text()))
+    rows = {one: get_exposure(database, one) for one in (unlucky, good)}
+    ended = {one: (row.state, row.attempts) for one, row in rows.items() if row is not None}
+    assert ended == {unlucky: (State.DONE, 1), good: (State.DONE, 0)}
+    assert "the limit is 1 s; it has not ended in 0.3 s and is left behind" in caplog.text
+
+
 def test_a_stop_ends_what_takes_too_long_and_hands_it_back(
     station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
