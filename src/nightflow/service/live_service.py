@@ -239,13 +239,13 @@ class LiveService:
         """Do from time to time what no arrival brings about; what goes wrong there is tried again."""
         if self._housekeeping is None:
             return
-        reducer, housekeeping = self._reducer, self._housekeeping(self._reducer)
+        reducer, keep = None, None
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            if reducer is not self._reducer:
-                reducer, housekeeping = self._reducer, self._housekeeping(self._reducer)
             try:
-                await in_daemon_thread("housekeeping", partial(housekeeping, _now()))
+                if keep is None or reducer is not self._reducer:
+                    keep, reducer = self._housekeeping(self._reducer), self._reducer
+                await in_daemon_thread("housekeeping", partial(keep, _now()))
             except NightflowError as error:
                 log.warning("housekeeping put off: %s", error)
             except Exception:  # the night goes on whatever is wrong with it
@@ -404,6 +404,8 @@ class LiveService:
         if reduced.outcome is None:
             ended = await reduced.rest
             if ended.error:
+                # Open, it would count as going on, and not be closed when the server is back either.
+                self._do_behind(self._end_run(run, ended.fault))
                 raise RetryLater(ended.error) if ended.store else RuntimeError(ended.error)
         self._finishing.add(exposure_id)
         self._do_behind(self._see_to_the_rest(exposure, exposure_id, run, reduced))

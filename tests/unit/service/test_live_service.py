@@ -193,6 +193,34 @@ def test_house_is_kept_whatever_goes_wrong_there(
     assert "housekeeping failed; it is tried again" in caplog.text
 
 
+def test_house_is_kept_where_new_settings_cannot_be_used_for_it_at_once(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.01)
+    reload = Reloading(settings)
+    reload.asked.set()
+    stop = threading.Event()
+    faults = iter([ConfigurationError("no such camera"), ZeroDivisionError("a bug")])
+
+    def housekeeping(reducer: Any) -> Callable[[datetime], object]:
+        if reducer != "another reducer":
+            return lambda now: None
+        fault = next(faults, None)
+        if fault is not None:
+            raise fault
+        return lambda now: stop.set()
+
+    service = LiveService(
+        settings, database=straw.database, reducer="the first one", workers=straw.new_worker, runs=None,
+        stop=stop, until_idle=20, housekeeping=housekeeping, reload=reload,
+    )  # fmt: skip
+    asyncio.run(service.run())
+    assert stop.is_set()
+    assert "housekeeping put off: no such camera" in caplog.text
+    assert "housekeeping failed; it is tried again" in caplog.text
+    assert next(faults, None) is None
+
+
 def test_a_stop_does_not_wait_for_housekeeping(
     settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +512,26 @@ def test_what_could_not_be_settled_is_taken_up_when_the_store_is_back(
     ids = enqueue(straw.database, 1)
     serve(settings, straw, runs=False)
     assert straw.direct == ids
+
+
+def test_a_run_whose_server_and_store_are_both_away_is_not_left_open(
+    settings: Settings, straw: Straw
+) -> None:
+    away = RunFault(away=True, message="refused")
+    faults = [Ended(task=1, fault=away, error="locked", store=True)] * 2
+
+    class Fails(StrawWorker):
+        async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:
+            if not faults:
+                return await super().reduce(exposure_id, path, run)
+            rest: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+            rest.set_result(faults.pop(0))
+            return Reduced(None, rest)
+
+    straw.new_worker = lambda settings: Fails(straw, settings)  # type: ignore[method-assign]
+    [exposure_id] = enqueue(straw.database, 1)
+    serve(settings, straw)
+    assert straw.ended == [(f"run-{exposure_id}", fault) for fault in (away, away, None)]
 
 
 def test_a_stop_while_the_store_is_away_is_orderly(
