@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from tasks.catch_up import list_missed, tick_off
+
 __all__ = ["catch_up"]
+
+ROWS = 1000
+"""Of one table; a long outage has several."""
 
 
 @flow(
@@ -18,17 +24,24 @@ __all__ = ["catch_up"]
     description="List the exposures that were reduced while this server was away.",
     persist_result=False,
 )
-async def catch_up(outcomes: list[dict[str, Any]]) -> State[Any]:
+async def catch_up(since: datetime, until: datetime) -> State[Any]:
     """Show, in one run, what the night did without the server.
+
+    Only what has been shown is ticked off in the ledger: where that fails, the next run lists it.
 
     Parameters
     ----------
-    outcomes : list of dict
-        One an exposure: exposure, path, state, reason, seconds.
+    since, until : datetime
+        When the first and the last of the exposures ended.
     """
-    ended = Counter(str(outcome["state"]) for outcome in outcomes)
-    message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items()))
-    await acreate_table_artifact(
-        outcomes, key="catch-up", description=f"Reduced while this server was away: {message}"
-    )
+    missed = await list_missed(since, until)
+    ended = Counter(row["state"] for row in missed)
+    message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items())) or "nothing is left"
+    for start in range(0, len(missed), ROWS):
+        await acreate_table_artifact(
+            missed[start : start + ROWS],
+            key="catch-up",
+            description=f"Reduced while this server was away: {message}",
+        )
+    await tick_off([row["exposure"] for row in missed], str(runtime.flow_run.id))
     return Completed(message=message)

@@ -6,7 +6,6 @@ import threading
 from typing import Any, Protocol
 
 from nightflow.config import Settings
-from nightflow.pipeline.outcome import Outcome
 from nightflow.service.messages import BegunRun, RunFault
 from nightflow.service.worker import Reduced
 from nightflow.store.models import Exposure
@@ -29,8 +28,14 @@ class Runs(Protocol):
     async def end(self, run: BegunRun, fault: RunFault | None = None) -> None:
         """Take note that a run is not executed any more, and what kept it from its end."""
 
-    def remember(self, outcome: Outcome) -> None:
-        """Take note of an exposure that was reduced without the server."""
+    async def remember(self, exposure_id: int) -> None:
+        """Take note of an exposure that is reduced without a run.
+
+        Raises
+        ------
+        NightflowError
+            The ledger cannot take the note.
+        """
 
     def use(self, reducer: Any) -> None:
         """Let the runs that begin from now on go by this reducer's plans."""

@@ -36,6 +36,9 @@ __all__ = ["watch"]
 
 log = logging.getLogger(__name__)
 
+NOTIFY_SECONDS = 5.0
+"""How long messages that wait may take to be sent at the end; less where a stop has taken long."""
+
 
 def watch(
     settings: Settings,
@@ -108,7 +111,7 @@ def _watch(
         try:
             run_in_thread(service.run)
         finally:
-            notifier.close()
+            notifier.close(service.patience(NOTIFY_SECONDS))
         return counts(database)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -25,13 +24,14 @@ from nightflow.sensor.places import Places, real_folder
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Sensor
 from nightflow.service.collaborators import LiveWorker, Reload, Runs, Workers
+from nightflow.service.deadline import Deadline
 from nightflow.service.frame_log import log_exposure
 from nightflow.service.heartbeat import beat, heartbeat_file
 from nightflow.service.instance_lock import InstanceLock, InstanceTaken
 from nightflow.service.leases import count_death, note_run, worker_name
 from nightflow.service.messages import BegunRun, Ended, RunFault
 from nightflow.service.outage import Outage
-from nightflow.service.process import in_daemon_thread
+from nightflow.service.process import call_in_thread, in_daemon_thread
 from nightflow.service.turns import Turns
 from nightflow.service.worker import Reduced, WorkerDied
 from nightflow.store.database import Database
@@ -47,12 +47,20 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """How often the ledger is asked for work that nobody announced."""
-GRACE_SECONDS = 7.0
+STOP_SECONDS = 8.5
+"""How long a stop may take in all, its parts together; the nursery's end, a second at most, comes on top."""
+GRACE_SECONDS = 6.0
 """How long a stop waits for frames to finish before they are handed back."""
+KILL_SECONDS = 1.5
+"""How long it waits then for the end of their workers."""
 LEAVE_SECONDS = 120.0
 """How long a worker that is to be replaced may write products; less at a stop."""
-CONNECT_SECONDS = 15.0
-"""How long the start waits for the Prefect server; then the night begins without it."""
+CONNECT_SECONDS = 5.0
+"""How long the first frames wait for the Prefect server; then the night begins without it."""
+LOOK_SECONDS = 0.1
+"""How often it is looked whether the service shall stop."""
+SENSOR_SECONDS = 5.0
+"""How long the sensor may take to end."""
 LOCK_SECONDS = 10.0
 """How often the service looks whether it is the ledger's only one still."""
 BEAT_SECONDS = 5.0
@@ -123,7 +131,9 @@ class LiveService:
         self._workers: dict[int, asyncio.Task[None]] = {}
         self._behind: set[asyncio.Task[None]] = set()
         self._generation = 0
-        self._stop_by = math.inf
+        self._deadline = Deadline()
+        self._looked_for = asyncio.Event()
+        """Whether the server was there at the start is known."""
         self._wake = asyncio.Event()
         self._last_busy = time.monotonic()
 
@@ -137,20 +147,48 @@ class LiveService:
         """
         sensor, sensor_thread = self._start_sensor()
         alone = asyncio.create_task(self._stay_alone())
-        beating = asyncio.create_task(self._beat(sensor))
-        background = [*await self._start_runs(), asyncio.create_task(self._keep_house()), alone, beating]
+        beside = (self._keep_house(), self._show_runs(), self._beat(sensor))
+        background = [*(asyncio.create_task(one) for one in beside), alone]
         try:
-            while not self._stop.is_set() and not await self._idle(sensor):
-                await self._mind_the_workers()
-                await self._mind_the_settings(sensor)
+            await self._until_stopped(sensor)
         finally:
             self._stop.set()
-            await self._wind_down(list(self._workers.values()))
-            await _cancelled(background)
-            await asyncio.to_thread(sensor_thread.join, 5)
-        if not alone.cancelled():
+            await self._wind_down(list(self._workers.values()), background)
+            await call_in_thread(sensor_thread.join, self.patience(SENSOR_SECONDS))
+        if alone.done() and not alone.cancelled():
             alone.result()
         log.info("stopped")
+
+    def patience(self, seconds: float) -> float:
+        """Return how long something may last, of so many seconds, before the service must have stopped."""
+        return self._deadline.left(seconds)
+
+    async def _until_stopped(self, sensor: Sensor) -> None:
+        """Serve; when the service is to stop, nothing that is waited for holds it up."""
+        serving = asyncio.create_task(self._serve_all(sensor))
+        try:
+            while not serving.done() and not self._stop.is_set():
+                await asyncio.wait({serving}, timeout=LOOK_SECONDS)
+        finally:
+            serving.cancel()
+            await asyncio.wait({serving}, timeout=KILL_SECONDS)
+        if not serving.cancelled():
+            serving.result()
+
+    async def _serve_all(self, sensor: Sensor) -> None:
+        await self._look_for_the_server()
+        while not await self._idle(sensor):
+            await self._mind_the_workers()
+            await self._mind_the_settings(sensor)
+
+    async def _look_for_the_server(self) -> None:
+        """Give the server a moment to answer, so that the first frames are runs too."""
+        try:
+            await asyncio.wait_for(self._looked_for.wait(), CONNECT_SECONDS)
+        except TimeoutError:
+            log.warning(
+                "the Prefect server did not answer in %.0f s; the night begins without it", CONNECT_SECONDS
+            )
 
     async def _mind_the_workers(self) -> None:
         """Let as many workers work as there should be; a fault that ends one ends the service."""
@@ -167,7 +205,7 @@ class LiveService:
             return
         self._reload.asked.clear()
         try:
-            settings, reducer = await asyncio.to_thread(self._reload, self._settings)
+            settings, reducer = await call_in_thread(self._reload, self._settings)
         except NightflowError as error:
             log.error("new settings not taken, the old ones stay: %s", error)
             return
@@ -192,23 +230,23 @@ class LiveService:
         thread.start()
         return sensor, thread
 
-    async def _start_runs(self) -> list[asyncio.Task[None]]:
+    async def _show_runs(self) -> None:
+        """Look for the server, at the start and whenever it is away."""
         if self._runs is None:
-            return []
+            self._looked_for.set()
+            return
         try:
-            await asyncio.wait_for(self._runs.connect(), CONNECT_SECONDS)
-        except TimeoutError:
-            log.warning(
-                "the Prefect server did not answer in %.0f s; the night begins without it", CONNECT_SECONDS
-            )
-        return [asyncio.create_task(self._runs.keep_connected())]
+            await self._runs.connect()
+        finally:
+            self._looked_for.set()
+        await self._runs.keep_connected()
 
     async def _stay_alone(self) -> None:
         """Look after the lock; stop the service where another one has it."""
         while self._lock is not None:
             await asyncio.sleep(LOCK_SECONDS)
             try:
-                await asyncio.to_thread(self._lock.keep)
+                await call_in_thread(self._lock.keep)
             except InstanceTaken:
                 self._stop.set()
                 raise
@@ -221,7 +259,7 @@ class LiveService:
         try:
             while True:
                 unreadable = list(sensor.unreadable.values())
-                await asyncio.to_thread(
+                await call_in_thread(
                     beat,
                     file,
                     now=_now(),
@@ -261,12 +299,12 @@ class LiveService:
                 elif worker.outgrown or generation != self._generation:
                     if worker.outgrown:
                         log.info("a worker holds more memory than it may; it is replaced")
-                    await worker.leave(self._patience(LEAVE_SECONDS))
+                    await worker.leave(self.patience(LEAVE_SECONDS))
                     worker = None
                 else:
                     await self._serve(number, worker, generation)
             if worker is not None:
-                await worker.leave(self._patience(LEAVE_SECONDS))
+                await worker.leave(self.patience(LEAVE_SECONDS))
                 worker = None
         finally:
             if worker is not None:
@@ -298,10 +336,6 @@ class LiveService:
         else:
             await self._reduce(worker, exposure)
 
-    def _patience(self, seconds: float) -> float:
-        """Return how long something may last, of so many seconds, before the service must have stopped."""
-        return max(min(seconds, self._stop_by - time.monotonic()), 0.0)
-
     def _wanted(self, number: int) -> bool:
         return not self._stop.is_set() and number < self._settings.watch.workers
 
@@ -314,7 +348,7 @@ class LiveService:
         try:
             # One after the other, so that each knows what the others have.
             async with self._leasing:
-                exposure = await asyncio.to_thread(self._lease_now) if self._wanted(number) else None
+                exposure = await call_in_thread(self._lease_now) if self._wanted(number) else None
                 if exposure is not None:
                     self._take(exposure)
         except NightflowError as error:
@@ -371,7 +405,7 @@ class LiveService:
         try:
             taken = await self._to_its_end(worker, exposure, exposure.id)
             seconds = time.monotonic() - started
-            await asyncio.to_thread(log_exposure, self._database, exposure.id, seconds, taken)
+            await call_in_thread(log_exposure, self._database, exposure.id, seconds, taken)
         except NightflowError as error:  # the store: handed back as soon as it answers
             self._unsettled.add(exposure.id)
             await self._nap(self._store.failed(error))
@@ -379,7 +413,7 @@ class LiveService:
             log.exception("%s: not concluded, it is taken up again when its lease ends", exposure.path)
         finally:
             self._reducing.discard(exposure.id)
-            await _cancelled([renewal])
+            await _cancelled([renewal], self.patience(2.0))
 
     async def _to_its_end(
         self, worker: LiveWorker, exposure: Exposure, exposure_id: int
@@ -392,11 +426,12 @@ class LiveService:
             How long each step took, by step and row.
         """
         run = await self._run_of(exposure)
+        noted = self._do_behind(self._note_run(exposure, exposure_id, run))
         try:
             reduced = await worker.reduce(exposure_id, exposure.path, run)
         except WorkerDied as died:
             self._do_behind(self._end_run(run, RunFault(away=False, message=str(died))))
-            await asyncio.to_thread(self._count_death, exposure, exposure_id, died)
+            await call_in_thread(self._count_death, exposure, exposure_id, died)
             return {}
         except asyncio.CancelledError:
             self._do_behind(self._end_run(run, RunFault(away=False, message="its service stopped")))
@@ -408,9 +443,7 @@ class LiveService:
                 self._do_behind(self._end_run(run, ended.fault))
                 raise RetryLater(ended.error) if ended.store else RuntimeError(ended.error)
         self._finishing.add(exposure_id)
-        self._do_behind(self._see_to_the_rest(exposure, exposure_id, run, reduced))
-        if run is not None:
-            await asyncio.to_thread(note_run, self._database, exposure_id, run.id)
+        self._do_behind(self._see_to_the_rest(exposure, exposure_id, run, reduced, noted))
         return reduced.taken
 
     async def _run_of(self, exposure: Exposure) -> BegunRun | None:
@@ -442,13 +475,29 @@ class LiveService:
         else:
             log.error("%s: died in %s; the exposure is %s now", exposure.path, died, state)
 
-    def _do_behind(self, work: Coroutine[Any, Any, None]) -> None:
+    def _do_behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._behind.add(task)
         task.add_done_callback(self._behind.discard)
+        return task
+
+    async def _note_run(self, exposure: Exposure, exposure_id: int, run: BegunRun | None) -> None:
+        """Write down which run shows an exposure, or that none does."""
+        try:
+            if run is not None:
+                await call_in_thread(note_run, self._database, exposure_id, run.id)
+            elif self._runs is not None:
+                await self._runs.remember(exposure_id)
+        except NightflowError as error:
+            log.warning("%s: the ledger does not know which run shows it: %s", exposure.path, error)
 
     async def _see_to_the_rest(
-        self, exposure: Exposure, exposure_id: int, run: BegunRun | None, reduced: Reduced
+        self,
+        exposure: Exposure,
+        exposure_id: int,
+        run: BegunRun | None,
+        reduced: Reduced,
+        noted: asyncio.Task[None],
     ) -> None:
         """Take note of how the products of a settled exposure, and its run, ended."""
         try:
@@ -462,15 +511,16 @@ class LiveService:
             return
         finally:
             self._finishing.discard(exposure_id)
+        if run is not None and ended.direct is not None:  # its run ended before it did
+            await asyncio.wait({noted})
+            await self._note_run(exposure, exposure_id, None)
         await self._end_run(run, ended.fault)
-        if self._runs is not None and ended.direct is not None and ended.direct.state != "lost":
-            self._runs.remember(ended.direct)
         if ended.error and reduced.outcome is not None:
             log.warning("%s: settled, but then: %s", exposure.path, ended.error)
 
     async def _warn(self, frame_id: int, warning: str) -> None:
         try:
-            await asyncio.to_thread(add_warning, self._database, frame_id, warning)
+            await call_in_thread(add_warning, self._database, frame_id, warning)
         except NightflowError as error:
             log.warning("frame %d: the ledger could not be told: %s", frame_id, error)
 
@@ -479,7 +529,7 @@ class LiveService:
         while True:
             await asyncio.sleep(seconds / 3)
             try:
-                held = await asyncio.to_thread(
+                held = await call_in_thread(
                     renew, self._database, exposure_id, self._lease_name, now=_now(), seconds=seconds
                 )
                 if not held:
@@ -490,7 +540,7 @@ class LiveService:
 
     async def _say_lost(self, exposure_id: int) -> None:
         """Warn that an exposure was taken over; one that has just been settled holds no lease either."""
-        exposure = await asyncio.to_thread(get_exposure, self._database, exposure_id)
+        exposure = await call_in_thread(get_exposure, self._database, exposure_id)
         if exposure is not None and exposure.state not in TERMINAL:
             taken_by = exposure.leased_by or "nobody"
             log.warning(
@@ -508,27 +558,44 @@ class LiveService:
         if self._reducing or self._unsettled or self._behind or sensor.waiting > 0 or self._store.lasts:
             return True
         try:
-            return await asyncio.to_thread(queue_length, self._database) > 0
+            return await call_in_thread(queue_length, self._database) > 0
         except NightflowError:  # the workers, who ask as often, say it
             return True
 
-    async def _wind_down(self, workers: list[asyncio.Task[None]]) -> None:
+    async def _wind_down(
+        self, workers: list[asyncio.Task[None]], background: list[asyncio.Task[None]]
+    ) -> None:
         """Let the workers finish for a while; end them then, and hand back what they had in work."""
-        self._stop_by = time.monotonic() + GRACE_SECONDS
+        self._deadline.set(STOP_SECONDS)
         self._wake.set()
         late = (await asyncio.wait(workers, timeout=GRACE_SECONDS))[1] if workers else set()
         in_work = self._reducing | self._unsettled
         # Only when they are gone: what is handed back must not be settled by them any more.
-        await _cancelled(list(late))
+        await _cancelled(list(late), self.patience(KILL_SECONDS))
+        await asyncio.gather(
+            self._hand_back(in_work), self._end_what_is_behind(), _cancelled(background, self.patience(1.0))
+        )
+
+    async def _hand_back(self, exposure_ids: set[int]) -> None:
+        """Free what was in work, as far as the store answers in time."""
         try:
-            for exposure_id in in_work:
-                if await asyncio.to_thread(release, self._database, exposure_id, self._lease_name):
-                    log.info("exposure %d: handed back unfinished", exposure_id)
+            await asyncio.wait_for(
+                in_daemon_thread("hand back", partial(self._release_all, exposure_ids)), self.patience(60.0)
+            )
         except NightflowError as error:
             log.warning("what was in work is handed back at the next start: %s", error)
+        except TimeoutError:
+            log.warning("what was in work is handed back at the next start: the store does not answer")
+
+    def _release_all(self, exposure_ids: set[int]) -> None:
+        for exposure_id in exposure_ids:
+            if release(self._database, exposure_id, self._lease_name):
+                log.info("exposure %d: handed back unfinished", exposure_id)
+
+    async def _end_what_is_behind(self) -> None:
         if self._behind:
-            await asyncio.wait(self._behind, timeout=1)
-        await _cancelled(list(self._behind))
+            await asyncio.wait(self._behind, timeout=self.patience(1.0) / 2)
+        await _cancelled(list(self._behind), self.patience(1.0))
 
 
 def _places(settings: Settings) -> Places:
@@ -545,12 +612,12 @@ def _places(settings: Settings) -> Places:
     )
 
 
-async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they are gone, but not for long."""
+async def _cancelled(tasks: list[asyncio.Task[None]], seconds: float) -> None:
+    """Cancel tasks and wait until they are gone, but not for longer than so."""
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks, timeout=2)
+        await asyncio.wait(tasks, timeout=seconds)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

@@ -15,14 +15,15 @@ import asyncio
 import importlib
 import logging
 import ssl
-from collections import deque
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import time
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
 
 import httpx
+from prefect import tags
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -40,13 +41,15 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed, Pending
 
 from nightflow import __version__
+from nightflow.errors import NightflowError
 from nightflow.service.messages import BegunRun, RunFault, Task
 from nightflow.service.prefect_transport import PromptTransport
+from nightflow.service.process import call_in_thread
+from nightflow.service.unshown import any_in_work, note_unshown, unshown
 from nightflow.shown_url import shown_text, shown_url
 from nightflow.store.models import Exposure
 
 if TYPE_CHECKING:
-    from nightflow.pipeline.outcome import Outcome
     from nightflow.pipeline.reducer import Reducer
 
 __all__ = ["INGEST", "LIVE", "PrefectRuns", "RunExecutor", "load_flows"]
@@ -59,13 +62,19 @@ LIVE = "live"
 """Name of the deployment under which the service's runs stand."""
 REQUEST_SECONDS = 10.0
 """How long the server may take to create a run before the frame is reduced without it."""
-REMEMBERED = 5000
-"""Exposures reduced without the server of which the catch-up run can tell."""
+STRAGGLERS_SECONDS = 60.0
+"""How long a catch-up run waits for what is in work without a run, so that one run lists all."""
+AGAIN_SECONDS = 300.0
+"""After which a catch-up run that failed is tried again."""
 PAGE = 200
 
 _UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
 _TRANSPORT = (httpx.TransportError, TimeoutError, ConnectionError)
 """What the client raises when the server is absent or hangs."""
+
+
+class CatchUpFailed(NightflowError):  # noqa: N818  # what happened
+    """A catch-up run did not complete."""
 
 
 class PrefectRuns:
@@ -89,7 +98,11 @@ class PrefectRuns:
         self._flow: Flow[..., Any] = load_flow_from_entrypoint(INGEST, use_placeholder_flow=False)
         self._deployment_id: UUID | None = None
         self._active: set[UUID] = set()
-        self._reduced_meanwhile: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
+        self._said = False
+        """That the server is away."""
+        self._missed = True
+        """Whether the ledger may have exposures that no run shows: those of a predecessor too."""
+        self._catch_up_at = 0.0
 
     @property
     def here(self) -> bool:
@@ -99,9 +112,10 @@ class PrefectRuns:
     def use(self, reducer: Reducer) -> None:
         """Let the runs that begin from now on go by this reducer's plans."""
         self._reducer = reducer
+        importlib.import_module("tasks.context").use_reducer(reducer)
 
     async def connect(self) -> bool:
-        """Look for the server; where it is there, prepare it and tell it what it missed.
+        """Look for the server; where it is there, prepare it and close what was left open.
 
         Returns
         -------
@@ -117,18 +131,21 @@ class PrefectRuns:
             async with get_client() as client:
                 deployment_id = await self._ensure_deployment(client)
                 await self._close_stale_runs(client)
-            self._deployment_id = deployment_id
-            await self._catch_up()
+            self._deployment_id, self._said = deployment_id, False
         except Exception as error:  # whatever is wrong there, the night goes on
             if _is_away(error):
                 self._lost(_one_line(error))
             else:
                 log.exception("the Prefect server answers, but cannot be used")
-        return self.here
+            return False
+        self._catch_up_at = 0.0
+        return True
 
     async def keep_connected(self) -> None:
-        """Look for the server from time to time while it is away; ends with the service."""
+        """Look for the server while it is away, and show what got no run; ends with the service."""
         while True:
+            if self.here:
+                await self.catch_up()
             await asyncio.sleep(self._probe_seconds)
             if not self.here and await self.connect():
                 log.info("the Prefect server is back: %s", shown_url(PREFECT_API_URL.value()))
@@ -148,10 +165,18 @@ class PrefectRuns:
         """
         if not self.here:
             return None
+        assert exposure.id is not None
+        try:
+            # Before anything is asked of the server: a store that is locked is no server that is away.
+            fingerprint = await call_in_thread(self._reducer.plan_fingerprint, exposure.id)
+        except NightflowError as error:
+            log.warning("%s: reduced without a run, its plan is not known: %s", exposure.path, error)
+            return None
+        key = f"{exposure.sha256}:{fingerprint}:{exposure.attempts}"
         try:
             # A client of its own for each run: one that has been connected before hopes for long.
             async with _RunClient() as context:
-                run = await asyncio.wait_for(self._create_run(context.client, exposure), REQUEST_SECONDS)
+                run = await asyncio.wait_for(self._create_run(context.client, exposure, key), REQUEST_SECONDS)
         except (Exception, Abort) as error:  # whatever is wrong there, the exposure is reduced without it
             await self._take_note(_fault(error), None)
             if not _is_away(error):
@@ -169,18 +194,11 @@ class PrefectRuns:
         if fault is not None:
             await self._take_note(fault, run)
 
-    def remember(self, outcome: Outcome) -> None:
-        """Take note of an exposure that was reduced without the server, for the catch-up run."""
-        self._reduced_meanwhile.append(
-            {
-                "exposure": outcome.exposure_id,
-                "file": Path(outcome.path).name,
-                "state": str(outcome.state),
-                "reason": outcome.reason,
-                "seconds": round(outcome.seconds, 2),
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-        )
+    async def remember(self, exposure_id: int) -> None:
+        """Take note, in the ledger, of an exposure that is reduced without a run, for the catch-up run."""
+        if PREFECT_API_URL.value():
+            await call_in_thread(note_unshown, self._reducer.database, exposure_id)
+            self._missed = True
 
     def announce(self, event: str, text: str) -> None:
         """Show something as an event of the server, for its automations; a server that is away misses it."""
@@ -220,9 +238,9 @@ class PrefectRuns:
             log.warning("run %s is left as it is: %s", run.id, _one_line(problem))
 
     def _lost(self, reason: str) -> None:
-        if self.here or not self._reduced_meanwhile:
+        if not self._said:
             log.warning("the Prefect server is away, the night goes on without it: %s", reason)
-        self._deployment_id = None
+        self._deployment_id, self._said = None, True
 
     async def _ensure_deployment(self, client: PrefectClient) -> UUID:
         """Return the deployment of the live runs, made or brought up to date where needed."""
@@ -246,10 +264,7 @@ class PrefectRuns:
             enforce_parameter_schema=True,
         )
 
-    async def _create_run(self, client: PrefectClient, exposure: Exposure) -> FlowRun:
-        assert exposure.id is not None
-        fingerprint = await asyncio.to_thread(self._reducer.plan_fingerprint, exposure.id)
-        key = f"{exposure.sha256}:{fingerprint}:{exposure.attempts}"
+    async def _create_run(self, client: PrefectClient, exposure: Exposure, key: str) -> FlowRun:
         run = await self._new_run(client, exposure, key)
         if run.state is not None and run.state.is_pending() and run.id not in self._active:
             return run
@@ -290,16 +305,48 @@ class PrefectRuns:
             if len(page) < PAGE:
                 return runs
 
-    async def _catch_up(self) -> None:
-        """Show what was reduced meanwhile as one run, and forget it once it is shown."""
-        outcomes = list(self._reduced_meanwhile)
-        if not outcomes:
+    async def catch_up(self) -> None:
+        """Show what was reduced without a run as one run; where that fails it is tried again."""
+        if not self._missed or time.monotonic() < self._catch_up_at:
             return
-        flow: Flow[..., Any] = load_flow_from_entrypoint(CATCH_UP, use_placeholder_flow=False)
-        named = flow.with_options(flow_run_name=_span(outcomes))
-        await run_flow_async(named, parameters={"outcomes": outcomes}, return_type="state")
-        for _ in outcomes:
-            self._reduced_meanwhile.popleft()
+        self._missed = False
+        try:
+            self._missed |= await self._list_missed()
+        except Exception as error:  # whatever is wrong there, the night goes on
+            self._missed = True
+            if _is_away(error):
+                self._lost(_one_line(error))
+                return
+            self._catch_up_at = time.monotonic() + AGAIN_SECONDS
+            if isinstance(error, NightflowError):
+                log.warning("the catch-up run is put off: %s", error)
+            else:
+                log.exception("no catch-up run was made; it is tried again")
+
+    async def _list_missed(self) -> bool:
+        """Let a run list what has ended and no run shows; return whether more of it is to come.
+
+        Raises
+        ------
+        CatchUpFailed
+            The run did not complete: what it has not listed stays as it is.
+        """
+        database = self._reducer.database
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STRAGGLERS_SECONDS):
+                while await call_in_thread(any_in_work, database):
+                    await asyncio.sleep(1.0)
+        missed = await call_in_thread(unshown, database)
+        if missed.first is not None and missed.last is not None:
+            flow: Flow[..., Any] = load_flow_from_entrypoint(CATCH_UP, use_placeholder_flow=False)
+            named = flow.with_options(flow_run_name=_span(missed.ended, missed.first, missed.last))
+            between = {"since": missed.first, "until": missed.last}
+            with tags(self._identity):  # by which it is found, and closed, where it does not come to its end
+                ended = await run_flow_async(named, parameters=between, return_type="state")
+            state = cast("State[Any]", ended)
+            if not state.is_completed():
+                raise CatchUpFailed(f"it ended as {state.name}: {state.message}")
+        return missed.waiting > 0
 
 
 class RunExecutor:
@@ -379,9 +426,8 @@ def _unsuspendable(run: FlowRun) -> FlowRun:
     return run.model_copy(update={"deployment_id": None})
 
 
-def _span(outcomes: Iterable[dict[str, Any]]) -> str:
-    times = [str(outcome["at"]) for outcome in outcomes]
-    return f"{len(times)} exposures without the server, {times[0][11:16]}-{times[-1][11:16]} UT"
+def _span(number: int, first: datetime, last: datetime) -> str:
+    return f"{number} exposures without the server, {first:%H:%M}-{last:%H:%M} UT"
 
 
 def _is_away(error: BaseException) -> bool:

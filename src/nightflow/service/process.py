@@ -14,14 +14,16 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from nightflow.signal_handlers import signal_handlers
 
-__all__ = ["in_daemon_thread", "run_in_thread", "set_by_hangup", "stopped_by_signals"]
+__all__ = ["call_in_thread", "in_daemon_thread", "run_in_thread", "set_by_hangup", "stopped_by_signals"]
 
 log = logging.getLogger(__name__)
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -60,6 +62,11 @@ async def in_daemon_thread(name: str, work: Callable[[], _T]) -> _T:
 
     threading.Thread(target=target, name=name, daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+async def call_in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Do what `asyncio.to_thread` does, in a daemon thread: a store that hangs must not hold up a stop."""
+    return await in_daemon_thread("call", partial(work, *args, **kwargs))
 
 
 @contextmanager

@@ -104,8 +104,8 @@ class Straw:
     def use(self, reducer: Any) -> None:
         self.used.append(reducer)
 
-    def remember(self, outcome: Any) -> None:
-        self.remembered.append(outcome.exposure_id)
+    async def remember(self, exposure_id: int) -> None:
+        self.remembered.append(exposure_id)
 
 
 class StrawWorker:
@@ -274,6 +274,19 @@ def test_without_a_server_the_same_is_done_and_remembered(settings: Settings, st
     assert straw.direct == straw.remembered == ids
 
 
+def test_a_note_that_the_ledger_cannot_take_costs_no_frame(
+    settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def locked(exposure_id: int) -> None:
+        raise RetryLater("locked")
+
+    straw.here, straw.remember = False, locked  # type: ignore[method-assign]
+    ids = enqueue(straw.database, 2)
+    serve(settings, straw)
+    assert straw.direct == ids
+    assert "the ledger does not know which run shows it: locked" in caplog.text
+
+
 def test_without_prefect_at_all(settings: Settings, straw: Straw) -> None:
     ids = enqueue(straw.database, 2)
     serve(settings, straw, runs=False)
@@ -285,7 +298,7 @@ def test_a_server_that_dies_before_the_flow_begins_costs_no_frame(settings: Sett
     straw.dies_in_the_run = True
     ids = enqueue(straw.database, 2)
     serve(settings, straw)
-    assert straw.direct == ids
+    assert straw.direct == straw.remembered == ids
     assert counts(straw.database)[State.DONE] == 2
 
 
@@ -551,6 +564,92 @@ def test_a_stop_while_the_store_is_away_is_orderly(
     enqueue(straw.database, 1)
     serve(settings, straw, runs=False, stop=stop, until_idle=None)
     assert "handed back at the next start: cannot be opened" in caplog.text
+
+
+def test_a_stop_does_not_wait_for_a_store_that_hangs(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live_service, "STOP_SECONDS", 1.0)
+    stop, answers = threading.Event(), threading.Event()
+    waited_out: list[bool] = []
+
+    def hang(*arguments: Any, **options: Any) -> bool:
+        waited_out.append(answers.wait(60))
+        return True
+
+    async def endless(exposure_id: int) -> None:
+        stop.set()
+        await asyncio.sleep(3600)
+
+    straw.execute = endless  # type: ignore[method-assign]
+    monkeypatch.setattr(live_service, "release", hang)
+    enqueue(straw.database, 2)
+    serve(settings, straw, stop=stop, until_idle=None)
+    assert waited_out == []
+    assert "handed back at the next start: the store does not answer" in caplog.text
+    answers.set()
+
+
+def hanging(straw: Straw) -> None:
+    """Let the server take the connection and say nothing."""
+
+    async def connect() -> bool:
+        straw.here = False
+        await asyncio.sleep(3600)
+        return False
+
+    straw.connect = connect  # type: ignore[method-assign]
+
+
+def test_a_server_that_hangs_does_not_keep_the_night_from_beginning(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live_service, "CONNECT_SECONDS", 0.1)
+    hanging(straw)
+    ids = enqueue(straw.database, 2)
+    serve(settings, straw)
+    assert straw.direct == ids
+    assert "the night begins without it" in caplog.text
+
+
+def test_a_server_that_answers_late_shows_what_comes_then(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_service, "CONNECT_SECONDS", 0.1)
+    first_done = asyncio.Event()
+    straw.here = False
+
+    async def connect() -> bool:
+        await first_done.wait()
+        straw.here = True
+        return True
+
+    straw.connect = connect  # type: ignore[method-assign]
+    first, second = enqueue(straw.database, 2)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        straw.work = lambda exposure_id: loop.call_soon_threadsafe(first_done.set) and time.sleep(0.2)
+        await LiveService(
+            settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=straw,
+            stop=threading.Event(), until_idle=0.3,
+        ).run()  # fmt: skip
+
+    asyncio.run(main())
+    assert (straw.direct, straw.as_runs) == ([first], [second])
+
+
+def test_a_stop_does_not_wait_for_a_server_that_hangs(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_service, "CONNECT_SECONDS", 3600.0)
+    hanging(straw)
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    service = LiveService(
+        settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=straw, stop=stop
+    )
+    asyncio.run(asyncio.wait_for(service.run(), 60))
 
 
 class Reloading:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from prefect.context import TagsContext
 from prefect.exceptions import ObjectNotFound, ParameterTypeError, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Completed, Pending, Running
+from prefect.states import Completed, Failed, Pending, Running
 
 from nightflow import __version__
-from nightflow.pipeline.outcome import Outcome
+from nightflow.errors import RetryLater
 from nightflow.service import prefect_runs
 from nightflow.service.messages import BegunRun, RunFault, Task
 from nightflow.service.prefect_runs import INGEST, PrefectRuns, RunExecutor
-from nightflow.store.models import Exposure
+from nightflow.service.unshown import note_shown
+from nightflow.store.database import Database
+from nightflow.store.leases import lease_exposure
+from nightflow.store.ledger import receive, settle_exposure
+from nightflow.store.models import Exposure, State
 from tasks.context import current_reducer, use_reducer
 
 EXPOSURE = Exposure(
@@ -44,6 +51,8 @@ class Server:
         self.unfinished: list[Any] = []
         self.set_states: list[tuple[UUID, str]] = []
         self.executed: list[tuple[str, Any, dict[str, Any]]] = []
+        self.named: list[tuple[str, set[str]]] = []
+        self.ends: list[Any] = []
 
     async def __aenter__(self) -> Server:
         if self.fault is not None:
@@ -89,10 +98,13 @@ class Server:
 
     async def execute(self, flow: Any, *, parameters: dict[str, Any], return_type: str, **rest: Any) -> Any:
         self.executed.append((flow.name, rest.get("flow_run"), parameters))
-        return Completed()
+        self.named.append((flow.flow_run_name, TagsContext.get().current_tags))
+        return self.ends.pop(0) if self.ends else Completed()
 
 
 class Reducer:
+    database: Database
+
     def plan_fingerprint(self, exposure_id: int) -> str:
         return f"plan{exposure_id}"
 
@@ -130,10 +142,6 @@ def reduce(runs: PrefectRuns) -> str | None:
         return run.id
 
     return asyncio.run(main())
-
-
-def outcome(number: int) -> Outcome:
-    return Outcome(exposure_id=number, path=f"/in/{number}.fits", state="done", reason="", seconds=1.234)
 
 
 def test_the_reducer_becomes_that_of_the_workers_process(server: Server) -> None:
@@ -252,7 +260,6 @@ def test_a_server_that_went_away_is_said_once(
     connected(runs)
     server.fault = fault
     assert reduce(runs) is None
-    runs.remember(outcome(3))
     assert not runs.here
     assert reduce(runs) is None
     assert not asyncio.run(runs.connect())
@@ -321,33 +328,162 @@ def test_a_server_that_dies_in_the_run_leaves_its_id(
     assert runs._active == set()
 
 
-def test_the_catch_up_run_lists_what_was_missed_once(runs: PrefectRuns, server: Server) -> None:
-    for number in (4, 5):
-        runs.remember(outcome(number))
+def test_a_store_that_is_locked_is_no_server_that_is_away(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def locked(reducer: Reducer, exposure_id: int) -> str:
+        raise RetryLater("database is locked")
+
     connected(runs)
-    [(flow, _, parameters)] = server.executed
-    assert flow == "catch-up"
-    listed = parameters["outcomes"]
-    assert [(one["exposure"], one["file"], one["seconds"]) for one in listed] == [
-        (4, "4.fits", 1.23),
-        (5, "5.fits", 1.23),
-    ]
+    monkeypatch.setattr(Reducer, "plan_fingerprint", locked)
+    assert reduce(runs) is None
+    assert runs.here
+    assert "/incoming/d1047.fits: reduced without a run, its plan is not known: database is locked" in (
+        caplog.text
+    )
+    assert "without it" not in caplog.text
+
+
+def test_a_plan_that_takes_long_is_no_server_that_is_away(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_runs, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(Reducer, "plan_fingerprint", lambda reducer, exposure_id: time.sleep(0.5) or "plan3")
+    assert reduce(connected(runs)) is not None
+    assert runs.here
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    with Database(f"sqlite:///{tmp_path}/ledger.sqlite") as database:
+        database.upgrade()
+        monkeypatch.setattr(Reducer, "database", database, raising=False)
+        yield database
+
+
+def missed(runs: PrefectRuns, database: Database, number: int, at: datetime) -> int:
+    """Reduce an exposure without a run."""
+    exposure_id = receive(database, f"/in/{number}.fits", f"{number:064d}", 2880, now=at).exposure_id
+    asyncio.run(runs.remember(exposure_id))
+    settle_exposure(database, exposure_id, State.DONE, "", now=at)
+    return exposure_id
+
+
+def at(minute: int) -> datetime:
+    return datetime(2026, 1, 2, 3, minute, tzinfo=UTC)
+
+
+def test_a_catch_up_run_lists_what_was_missed_between_two_times(
+    runs: PrefectRuns, server: Server, database: Database
+) -> None:
     connected(runs)
+    for number, minute in ((4, 7), (5, 9)):
+        missed(runs, database, number, at(minute))
+    asyncio.run(runs.catch_up())
+    assert server.executed == [("catch-up", None, {"since": at(7), "until": at(9)})]
+    assert server.named == [("2 exposures without the server, 03:07-03:09 UT", {"ledger-1"})]
+
+
+def test_what_a_dead_service_reduced_without_a_run_is_listed_by_its_successor(
+    runs: PrefectRuns, server: Server, database: Database
+) -> None:
+    missed(runs, database, 4, at(7))
+    successor = PrefectRuns(Reducer(), identity="ledger-1")  # type: ignore[arg-type]
+    connected(successor)
+    asyncio.run(successor.catch_up())
+    assert [name for name, _, _ in server.executed] == ["catch-up"]
+
+
+def test_where_nothing_was_missed_there_is_no_catch_up_run(
+    runs: PrefectRuns, server: Server, database: Database
+) -> None:
+    receive(database, "/in/3.fits", "3" * 64, 2880, now=at(1))
+    asyncio.run(connected(runs).catch_up())
+    assert server.executed == []
+
+
+def test_without_an_address_nothing_waits_for_a_catch_up_run(
+    runs: PrefectRuns, server: Server, database: Database
+) -> None:
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        missed(runs, database, 4, at(7))
+    asyncio.run(connected(runs).catch_up())
+    assert server.executed == []
+
+
+def test_what_is_not_at_its_end_is_listed_when_it_is(
+    runs: PrefectRuns, server: Server, database: Database
+) -> None:
+    exposure_id = receive(database, "/in/3.fits", "3" * 64, 2880, now=at(1)).exposure_id
+    asyncio.run(connected(runs).remember(exposure_id))
+    asyncio.run(runs.catch_up())
+    assert server.executed == []
+    settle_exposure(database, exposure_id, State.HELD, "no flat", now=at(2))
+    asyncio.run(runs.catch_up())
+    assert [name for name, _, _ in server.executed] == ["catch-up"]
+
+
+def test_a_catch_up_run_waits_for_what_is_in_work(
+    runs: PrefectRuns, server: Server, database: Database
+) -> None:
+    missed(runs, database, 4, at(7))
+    last = receive(database, "/in/5.fits", "5" * 64, 2880, now=at(8)).exposure_id
+    asyncio.run(connected(runs).remember(last))
+    assert lease_exposure(database, last, "watch:dome:1", now=at(8), seconds=600) is not None
+
+    async def main() -> None:
+        catching_up = asyncio.create_task(runs.catch_up())
+        await asyncio.sleep(0.1)
+        settle_exposure(database, last, State.DONE, "", now=at(9))
+        await catching_up
+
+    asyncio.run(main())
+    assert server.executed == [("catch-up", None, {"since": at(7), "until": at(9)})]
+
+
+@pytest.mark.parametrize(
+    "fault", [Failed(message="no room"), httpx.ReadTimeout("no answer"), ValueError("a bug")]
+)
+def test_a_catch_up_that_fails_is_made_again(
+    runs: PrefectRuns, server: Server, database: Database, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    async def fail(*_: Any, **__: Any) -> Any:
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    monkeypatch.setattr(prefect_runs, "AGAIN_SECONDS", 0.0)
+    exposure_id = missed(runs, database, 4, at(7))
+    connected(runs)
+    with monkeypatch.context() as patch:
+        patch.setattr(prefect_runs, "run_flow_async", fail)
+        asyncio.run(runs.catch_up())
+    assert runs.here is not isinstance(fault, httpx.ReadTimeout)
+    asyncio.run(connected(runs).catch_up())
+    assert [name for name, _, _ in server.executed] == ["catch-up"]
+    note_shown(database, [exposure_id], "a run")
+    asyncio.run(runs.catch_up())
     assert len(server.executed) == 1
 
 
-def test_a_catch_up_that_fails_is_not_forgotten(
-    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+def test_what_got_no_run_while_the_server_was_there_is_shown_too(
+    runs: PrefectRuns, server: Server, database: Database
 ) -> None:
-    async def die(*_: Any, **__: Any) -> Any:
-        raise httpx.ReadTimeout("no answer")
+    async def main() -> None:
+        connection = asyncio.create_task(runs.keep_connected())
+        await asyncio.sleep(0.05)
+        assert server.executed == []
+        exposure_id = receive(database, "/in/3.fits", "3" * 64, 2880, now=at(1)).exposure_id
+        await runs.remember(exposure_id)
+        settle_exposure(database, exposure_id, State.DONE, "", now=at(2))
+        async with asyncio.timeout(10):
+            while not server.executed:
+                await asyncio.sleep(0.01)
+        connection.cancel()
 
-    runs.remember(outcome(4))
-    with monkeypatch.context() as patch:
-        patch.setattr(prefect_runs, "run_flow_async", die)
-        assert not asyncio.run(runs.connect())
     connected(runs)
-    assert [name for name, _, _ in server.executed] == ["catch-up"]
+    asyncio.run(main())
+    assert server.executed[0][0] == "catch-up"
 
 
 def test_an_absent_server_is_looked_for_until_it_is_back(runs: PrefectRuns, server: Server) -> None:
