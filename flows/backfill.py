@@ -16,6 +16,7 @@ from pydantic import Field
 from flows.batch import BATCH, show_batch, summarised
 from flows.form import with_form
 from flows.ingest import reduce_one
+from flows.run_tags import tag_process
 from flows.together import reduce_together
 from tasks.context import batch_reduction
 from tasks.select_backfill import list_backfill, select_backfill
@@ -37,6 +38,7 @@ def backfill_name() -> str:
     description="Reduce old nights once more, in batches.",
     flow_run_name=backfill_name,
     persist_result=False,
+    on_running=[tag_process],
 )
 @with_form
 async def backfill(
@@ -83,7 +85,12 @@ async def reduce_alone(exposure_ids: Sequence[int]) -> Counter[str]:
     return ended
 
 
-@flow(name="backfill-batch", flow_run_name="batch {number} of {of}", persist_result=False)
+@flow(
+    name="backfill-batch",
+    flow_run_name="batch {number} of {of}",
+    persist_result=False,
+    on_running=[tag_process],
+)
 async def backfill_batch(exposure_ids: list[int], number: int, of: int) -> dict[str, int]:
     """Reduce some exposures, one after another; return how many ended in each state."""
     return await show_batch([await reduce_one(one, name_the_run=False) for one in exposure_ids])

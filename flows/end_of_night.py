@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.form import with_form
+from flows.run_tags import tag_process
 from tasks.conclude_night import conclude_night, which_nights
 from tasks.context import batch_reduction
 
@@ -38,6 +39,7 @@ def end_of_night_name() -> str:
     description="Definitive masters, association, variables, movers and the report of a night.",
     flow_run_name=end_of_night_name,
     persist_result=False,
+    on_running=[tag_process],
 )
 @with_form
 async def end_of_night(

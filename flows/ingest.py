@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 
+from flows.run_tags import tags_here
 from flows.states import run_state
 from nightflow.shown_url import shown_text
 from tasks.append import append
@@ -83,7 +85,7 @@ async def reduce_leased(exposure_id: int, worker: str, *, name_the_run: bool) ->
     except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
         return await conclude(exposure_id, error, worker=worker)
     if name_the_run:
-        await name_run(exposure.title)
+        await name_run(exposure.title, exposure.tags)
     behind = Behind(len(exposure.frame_ids))
     try:
         # A calibration is checked and settled by now: there is no more to do until a light needs its master.
@@ -157,14 +159,15 @@ async def reduce_frame(frame_id: int) -> bool:
     return True
 
 
-async def name_run(title: str) -> None:
-    """Name the run by frame, object and filter, now that they are known."""
+async def name_run(title: str, tags: Sequence[str]) -> None:
+    """Name the run by frame, object and filter, and give it its tags, now that they are known."""
     run_id = runtime.flow_run.id
     if not run_id or not title:
         return
+    all_tags = sorted({*tags_here(runtime.flow_run.tags), *tags})
     try:
         async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
-            await client.set_flow_run_name(run_id, title)
+            await client.update_flow_run(run_id, name=title, tags=all_tags)
     except (httpx.HTTPError, PrefectException, TimeoutError) as error:
         log.warning(
             "run %s keeps its name, the server did not take %r: %s", run_id, title, shown_text(str(error))

@@ -11,6 +11,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.form import with_form
+from flows.run_tags import tag_process
 from tasks.maintain_store import maintain_store
 
 __all__ = ["maintenance"]
@@ -20,6 +21,7 @@ __all__ = ["maintenance"]
     name="maintenance",
     description="Back the store up, delete what nobody reads, and check that rows agree with rows and files.",
     persist_result=False,
+    on_running=[tag_process],
 )
 @with_form
 async def maintenance(

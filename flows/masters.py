@@ -12,6 +12,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.form import with_form
+from flows.run_tags import tag_process
 from tasks.build_masters import build_all_masters
 from tasks.context import batch_reduction
 
@@ -29,6 +30,7 @@ def masters_name() -> str:
     description="Build the master calibrations of a night or a camera from the frames in the ledger.",
     flow_run_name=masters_name,
     persist_result=False,
+    on_running=[tag_process],
 )
 @with_form
 async def build_masters(

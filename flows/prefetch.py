@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows.form import with_form
+from flows.run_tags import tag_process
 from tasks.prefetch_catalog import prefetch_catalog
 
 __all__ = ["prefetch", "prefetch_name"]
@@ -28,6 +29,7 @@ def prefetch_name() -> str:
     description="Fetch the reference stars around all targets; what is here is not asked for again.",
     flow_run_name=prefetch_name,
     persist_result=False,
+    on_running=[tag_process],
 )
 @with_form
 async def prefetch(

@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 
 from flows.batch import BATCH, show_batch, summarised
 from flows.ingest import reduce_one
+from flows.run_tags import tag_process
 from tasks.context import batch_reduction
 from tasks.share import next_queued
 
@@ -20,6 +21,7 @@ __all__ = ["reduce_queue", "share"]
     name="backfill-share",
     description="Help with a backfill: reduce what the ledger has queued for one, until nothing waits.",
     persist_result=False,
+    on_running=[tag_process],
 )
 async def share() -> State[Any]:
     """Take exposures of a backfill from the ledger's queue; no two processes get the same."""
@@ -37,7 +39,12 @@ async def reduce_queue() -> Counter[str]:
     return ended
 
 
-@flow(name="backfill-share-batch", flow_run_name="batch {number} of this share", persist_result=False)
+@flow(
+    name="backfill-share-batch",
+    flow_run_name="batch {number} of this share",
+    persist_result=False,
+    on_running=[tag_process],
+)
 async def share_batch(first: int, number: int) -> dict[str, int]:
     """Reduce exposures of the queue, from one that is leased already; return how many ended in each state."""
     outcomes = [await reduce_one(first, name_the_run=False)]

@@ -10,12 +10,18 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.form import with_form
+from flows.run_tags import tag_process
 from tasks.send_message import send_message
 
 __all__ = ["tell"]
 
 
-@flow(name="tell", description="Send a message by [notify] in the settings.", persist_result=False)
+@flow(
+    name="tell",
+    description="Send a message by [notify] in the settings.",
+    persist_result=False,
+    on_running=[tag_process],
+)
 @with_form
 async def tell(
     event: Annotated[str, Field(description="Kind of event: one kind is not told again at once")],

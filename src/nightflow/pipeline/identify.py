@@ -26,12 +26,14 @@ from nightflow.instruments.own_product import OF_PLANES, is_own_product
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import recognise
 from nightflow.products.own_planes import with_own_planes
+from nightflow.store.models import Frame as FrameRow
 
 __all__ = [
     "Identified",
     "check_calibration",
     "identify_file",
     "read_frame",
+    "tags_of",
     "with_names_of_their_own",
 ]
 
@@ -91,6 +93,29 @@ def identify_file(
     return Identified(
         profile=profile, headers=headers, kind=kind, title=" ".join(part for part in parts if part)
     )
+
+
+_FILTERED = (FrameKind.LIGHT, FrameKind.FLAT)
+"""A bias or a dark may name the filter that happened to be in place."""
+
+
+def tags_of(frames: Sequence[FrameRow]) -> tuple[str, ...]:
+    """Return by what people look for an exposure: camera, kind, filter and night, as far as they are known.
+
+    The name before each says what it is, and keeps header text from passing for another tag.
+    """
+    named = [
+        (name, str(value))
+        for frame in frames
+        for name, value in (
+            ("camera", frame.instrument),
+            ("kind", frame.kind),
+            ("filter", frame.filter if frame.kind in _FILTERED else ""),
+            ("night", frame.night),
+        )
+        if value
+    ]
+    return tuple(dict.fromkeys(f"{name}:{value}" for name, value in named))
 
 
 _COMPANIONS = frozenset({"MASK", "UNCERT", "FLAGS", "BPM", "DQ", "ERR", "VAR"})

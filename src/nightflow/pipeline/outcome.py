@@ -19,6 +19,8 @@ class IdentifiedExposure:
         ``title`` is for people: file, object and filter.
     frame_ids : tuple of int
         Rows of the ledger, one a detector.
+    tags : tuple of str
+        Camera, kind, filter and night, each with its name before it.
     """
 
     exposure_id: int
@@ -26,6 +28,7 @@ class IdentifiedExposure:
     kind: str
     frame_ids: tuple[int, ...]
     title: str
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from nightflow.pipeline.append import append
 from nightflow.pipeline.calibrate import calibrate
 from nightflow.pipeline.flux import flux
 from nightflow.pipeline.forced import forced
-from nightflow.pipeline.identify import Identified, check_calibration, identify_file
+from nightflow.pipeline.identify import Identified, check_calibration, identify_file, tags_of
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.optics import Offers
@@ -259,7 +259,8 @@ class Reducer:
             identified = identify_file(path, profiles, max_pixels=self.settings.max_pixels)
         frame_ids = record_frames(self.database, exposure_id, identified.headers)
         # Before a frame is solved: a row that is written meanwhile makes it be looked at again.
-        offered = Offers(self.database).of(frames_of(self.database, exposure_id))
+        frames = frames_of(self.database, exposure_id)
+        offered = Offers(self.database).of(frames)
         sky = self.sky_fingerprint(identified.profile.name)
         with self._lock:
             self._opened[exposure_id].path = str(path)
@@ -281,6 +282,7 @@ class Reducer:
             kind=str(identified.kind),
             frame_ids=tuple(taken),
             title=identified.title,
+            tags=tags_of(frames),
         )
 
     def perform(self, frame_id: int, step: str) -> dict[str, Any]:

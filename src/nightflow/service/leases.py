@@ -27,12 +27,14 @@ __all__ = [
     "count_death",
     "free_dead_leases",
     "hold",
+    "is_service_tag",
     "note_run",
     "service_tag",
     "worker_name",
 ]
 
 PREFIX = "watch:"
+_SERVICE = "ledger-"
 GIVEN_UP_AFTER = SUSPECT_AFTER + 3
 """Deaths of a service after which an exposure has failed: three of them with nothing else in work that could
 be guilty."""
@@ -70,7 +72,12 @@ def worker_name() -> str:
 
 def service_tag(store_url: str) -> str:
     """Return a name for the service of a ledger; it survives a restart and tells no secret."""
-    return f"ledger-{hashlib.sha256(store_url.encode()).hexdigest()[:12]}"
+    return f"{_SERVICE}{hashlib.sha256(store_url.encode()).hexdigest()[:12]}"
+
+
+def is_service_tag(text: str) -> bool:
+    """Return whether a text is what `service_tag` returns, for whatever ledger."""
+    return text.startswith(_SERVICE)
 
 
 def free_dead_leases(database: Database, now: datetime) -> Inherited:

@@ -1,9 +1,9 @@
 """Exposures as Prefect runs: visible under their deployment, executed by the service's own warm workers.
 
-Only this file and `prefect_deployments` know Prefect. The flows are loaded by their entry points, as a
-Prefect worker would load them. The service (`PrefectRuns`) creates a run ``Pending`` under the deployment,
-and one of its workers (`RunExecutor`) executes it a tenth of a second later; a process that has to start
-would need several seconds.
+Only this file, `prefect_leftovers` and `prefect_deployments` know Prefect. The flows are loaded by their
+entry points, as a Prefect worker would load them. The service (`PrefectRuns`) creates a run ``Pending`` under
+the deployment, and one of its workers (`RunExecutor`) executes it a tenth of a second later; a process
+that has to start would need several seconds.
 
 The ledger is the truth. When the server is away, `PrefectRuns.begin` says so and the service reduces
 without it; when it is back, runs it lost sight of are closed and one catch-up run lists what went on.
@@ -25,13 +25,7 @@ from uuid import UUID, uuid4
 import httpx
 from prefect import tags
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import AsyncClientContext
 from prefect.events import Event
 from prefect.exceptions import Abort, ObjectNotFound, PrefectException
@@ -43,6 +37,7 @@ from prefect.states import Crashed, Pending
 from nightflow import __version__
 from nightflow.errors import NightflowError
 from nightflow.service.messages import BegunRun, RunFault, Task
+from nightflow.service.prefect_leftovers import close_dead_runs, close_lost_runs
 from nightflow.service.prefect_transport import PromptTransport
 from nightflow.service.process import call_in_thread
 from nightflow.service.unshown import any_in_work, note_unshown, unshown
@@ -66,9 +61,7 @@ STRAGGLERS_SECONDS = 60.0
 """How long a catch-up run waits for what is in work without a run, so that one run lists all."""
 AGAIN_SECONDS = 300.0
 """After which a catch-up run that failed is tried again."""
-PAGE = 200
 
-_UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
 _TRANSPORT = (httpx.TransportError, TimeoutError, ConnectionError)
 """What the client raises when the server is absent or hangs."""
 
@@ -130,7 +123,8 @@ class PrefectRuns:
         try:
             async with get_client() as client:
                 deployment_id = await self._ensure_deployment(client)
-                await self._close_stale_runs(client)
+                await close_lost_runs(client, self._identity, but=self._active)
+                await close_dead_runs(client)
             self._deployment_id, self._said = deployment_id, False
         except Exception as error:  # whatever is wrong there, the night goes on
             if _is_away(error):
@@ -282,28 +276,6 @@ class PrefectRuns:
             tags=[self._identity],
             idempotency_key=key,
         )
-
-    async def _close_stale_runs(self, client: PrefectClient) -> None:
-        """Mark runs as crashed that this service, or its predecessor, began and cannot end any more."""
-        for run in await self._unfinished_runs(client):
-            if run.id not in self._active:
-                message = (
-                    "its service stopped, or the server was away when it ended; the ledger knows how it went"
-                )
-                await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-                log.info("run %s (%s): closed as crashed", run.id, run.name)
-
-    async def _unfinished_runs(self, client: PrefectClient) -> list[FlowRun]:
-        chosen = FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[self._identity]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNFINISHED)),
-        )
-        runs: list[FlowRun] = []
-        while True:
-            page = await client.read_flow_runs(flow_run_filter=chosen, limit=PAGE, offset=len(runs))
-            runs.extend(page)
-            if len(page) < PAGE:
-                return runs
 
     async def catch_up(self) -> None:
         """Show what was reduced without a run as one run; where that fails it is tried again."""

@@ -41,7 +41,7 @@ class Straw:
             raise self.faults["identify"]
         return SimpleNamespace(
             exposure_id=exposure_id, path="/d1047.fits", kind=self.kind, frame_ids=self.frame_ids,
-            title="d1047.fits PG1323-086 V",
+            title="d1047.fits PG1323-086 V", tags=("camera:tinycam", "filter:V"),
         )  # fmt: skip
 
     def perform(self, frame_id: int, step: str) -> dict[str, Any]:
@@ -208,3 +208,27 @@ def test_the_picture_is_that_of_the_products(reducer: Straw, cards: dict[str, st
     reducer.products = lambda frame_id: {"thumbnail": str(picture)}  # type: ignore[method-assign]
     reduce_one()
     assert "data:image/jpeg;base64," in cards["frame-7"]
+
+
+def test_a_run_gets_its_name_and_its_tags_and_keeps_those_it_has(
+    reducer: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[tuple[Any, Any]] = []
+
+    class Client:
+        async def __aenter__(self) -> Client:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            return None
+
+        async def update_flow_run(self, run_id: str, **values: Any) -> None:
+            updates.append((run_id, values))
+
+    run = SimpleNamespace(id="a run", tags=["ledger-1", "mine"])
+    monkeypatch.setattr(ingest, "runtime", SimpleNamespace(flow_run=run))
+    monkeypatch.setattr(ingest, "get_client", Client)
+    reduce_one()
+    [(run_id, values)] = updates
+    assert (run_id, values["name"]) == ("a run", "d1047.fits PG1323-086 V")
+    assert set(values["tags"]) == {"ledger-1", "mine", "camera:tinycam", "filter:V"}

@@ -376,3 +376,12 @@ def test_the_title_is_for_people(station: Station, reducer: Reducer) -> None:
     found = reducer.identify(entered(reducer, station.frame("light.fits")))
     assert (found.title, found.kind) == ("light.fits M 67 V", "light")
     assert Path(found.path).name == "light.fits"
+
+
+def test_the_tags_are_what_people_look_for(station: Station, reducer: Reducer) -> None:
+    found = reducer.identify(entered(reducer, station.frame("light.fits")))
+    camera, kind, filter_, night = found.tags
+    assert (camera, kind, filter_) == ("camera:tinycam", "kind:light", "filter:V")
+    assert night == f"night:{frames_of(reducer.database, found.exposure_id)[0].night}"
+    bias = reducer.identify(entered(reducer, station.frame("bias.fits", kind="bias")))
+    assert not [tag for tag in bias.tags if tag.startswith("filter")], "it has none"

@@ -20,8 +20,9 @@ from prefect.states import Completed, Failed, Pending, Running
 
 from nightflow import __version__
 from nightflow.errors import RetryLater
-from nightflow.service import prefect_runs
+from nightflow.service import prefect_leftovers, prefect_runs
 from nightflow.service.messages import BegunRun, RunFault, Task
+from nightflow.service.prefect_leftovers import PAGE
 from nightflow.service.prefect_runs import INGEST, PrefectRuns, RunExecutor
 from nightflow.service.unshown import note_shown
 from nightflow.store.database import Database
@@ -49,6 +50,7 @@ class Server:
         self.created: list[dict[str, Any]] = []
         self.runs: dict[str, Any] = {}
         self.unfinished: list[Any] = []
+        self.at_work: list[Any] = []
         self.set_states: list[tuple[UUID, str]] = []
         self.executed: list[tuple[str, Any, dict[str, Any]]] = []
         self.named: list[tuple[str, set[str]]] = []
@@ -80,8 +82,10 @@ class Server:
         return uuid4()
 
     async def read_flow_runs(self, *, flow_run_filter: Any, limit: int, offset: int) -> list[Any]:
-        assert flow_run_filter.tags.all_ == ["ledger-1"]
-        return self.unfinished[offset : offset + limit]
+        [tag] = flow_run_filter.tags.all_
+        assert "SCHEDULED" not in flow_run_filter.state.type.any_, "what waits for its time has no process"
+        found = self.unfinished if tag == "ledger-1" else self.at_work
+        return found[offset : offset + limit]
 
     async def set_flow_run_state(self, run_id: UUID, state: Any, force: bool) -> None:
         assert force
@@ -194,9 +198,20 @@ def test_an_older_deployment_is_renewed_and_keeps_its_work_pool(runs: PrefectRun
 
 
 def test_runs_of_a_dead_service_are_closed_page_by_page(runs: PrefectRuns, server: Server) -> None:
-    server.unfinished = [SimpleNamespace(id=uuid4(), name="d.fits") for _ in range(prefect_runs.PAGE + 5)]
+    server.unfinished = [SimpleNamespace(id=uuid4(), name="d.fits") for _ in range(PAGE + 5)]
     connected(runs)
     assert server.set_states == [(run.id, "Crashed") for run in server.unfinished]
+
+
+def test_runs_of_dead_processes_of_this_machine_are_closed(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a maintenance that a power cut ended; what others execute is left alone."""
+    monkeypatch.setattr(prefect_leftovers, "is_gone", lambda mark: mark == "process:dead")
+    tags = {"dead": ["nightflow", "process:dead"], "alive": ["process:alive"], "unknown": ["nightflow"]}
+    server.at_work = [SimpleNamespace(id=uuid4(), name=name, tags=marks) for name, marks in tags.items()]
+    connected(runs)
+    assert server.set_states == [(server.at_work[0].id, "Crashed")]
 
 
 def test_runs_that_are_going_on_are_not_closed(runs: PrefectRuns, server: Server) -> None:

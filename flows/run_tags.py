@@ -1,0 +1,45 @@
+"""Tags of runs: which process executes one, and what it reduces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import httpx
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import PrefectException
+from prefect.flows import Flow
+from prefect.logging import get_logger
+
+from nightflow.service.leases import is_service_tag
+from nightflow.service.prefect_leftovers import TAG
+from nightflow.service.process_mark import is_mark, own_mark
+
+__all__ = ["tag_process", "tags_here"]
+
+log = get_logger("nightflow.flows")
+
+PATIENCE_SECONDS = 5.0
+"""How long tags may take; they are never worth more."""
+
+
+def tags_here(tags: Iterable[str]) -> list[str]:
+    """Return tags of a run with the mark of this process in the place of another's.
+
+    By it `nightflow watch` finds runs whose process is no more. It knows those that it executes itself.
+    """
+    kept = {tag for tag in tags if not is_mark(tag)}
+    if any(is_service_tag(tag) for tag in kept):
+        return sorted(kept)
+    return sorted(kept | {TAG, own_mark()} - {""})
+
+
+async def tag_process(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Write down on the server which process executes a run; a hook for ``on_running``."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
+            await client.update_flow_run(flow_run.id, tags=tags_here(flow_run.tags))
+    except (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError) as error:
+        log.warning("run %s has no mark of its process: %s: %s", flow_run.id, type(error).__name__, error)
