@@ -93,6 +93,55 @@ def test_runs_by_hand_take_the_lease(
     assert (kept.state, kept.leased_by) == (State.REDUCING, "watch:dome:1")
 
 
+LASTING = """
+import asyncio
+from prefect import flow
+from flows.run_tags import tag_process
+
+@flow(name="lasting", on_running=[tag_process])
+async def lasting():
+    await asyncio.sleep(600)
+
+asyncio.run(lasting())
+"""
+
+
+def test_a_run_whose_process_was_killed_is_closed_and_others_go_on(
+    open_observatory: Callable[[str], Observatory], prefect_server: Server
+) -> None:
+    """As of a backfill or the maintenance that a power cut ended."""
+    observatory = open_observatory("warn")
+    environment = environment_of(prefect_server, observatory)
+    processes = [subprocess.Popen([sys.executable, "-c", LASTING], env=environment) for _ in range(2)]
+    try:
+        wait_until(lambda: len(lasting_runs(prefect_server, "RUNNING")) == 2, 60, "both runs to go on")
+        processes[0].kill()
+        processes[0].wait()
+        observatory.watcher.start()
+        wait_until(lambda: lasting_runs(prefect_server, "CRASHED"), 60, "the dead one's run to be closed")
+        assert len(lasting_runs(prefect_server, "RUNNING")) == 1
+        assert observatory.watcher.stop() < 10
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def lasting_runs(server: Server, state: str) -> list[dict[str, Any]]:
+    """Return the runs in a state that have the mark of their process."""
+    runs = server.find("flow_runs", flows={"name": {"any_": ["lasting"]}})
+    marked = [run for run in runs if any(tag.startswith("process:") for tag in run["tags"])]
+    return [run for run in marked if run["state_type"] == state]
+
+
+def environment_of(server: Server, observatory: Observatory) -> dict[str, str]:
+    return clean_environment() | {
+        "PREFECT_HOME": str(observatory.watcher.root / "prefect"),
+        "PREFECT_API_URL": server.url,
+        "NIGHTFLOW_CONFIG": str(observatory.watcher.root / "nightflow.toml"),
+    }
+
+
 def run_by_hand(server: Server, observatory: Observatory, flow: str) -> str:
     """Run a flow in a process of its own; return how it ended."""
     code = (
@@ -100,14 +149,9 @@ def run_by_hand(server: Server, observatory: Observatory, flow: str) -> str:
         "state = asyncio.run(flow(**ask, return_state=True))\n"
         "print(state.type.name, state.name, state.message)"
     )
-    environment = clean_environment() | {
-        "PREFECT_HOME": str(observatory.watcher.root / "prefect"),
-        "PREFECT_API_URL": server.url,
-        "NIGHTFLOW_CONFIG": str(observatory.watcher.root / "nightflow.toml"),
-    }
     ended = subprocess.run(
         [sys.executable, "-c", code],
-        env=environment,
+        env=environment_of(server, observatory),
         capture_output=True,
         text=True,
         timeout=120,
@@ -123,6 +167,9 @@ def check_runs(server: Server, light: str, expected: int) -> None:
     assert len(runs) == expected
     assert {run["state_type"] for run in runs.values()} == {"COMPLETED"}
     assert f"{light} HAT-P-32 R" in runs
+    tags = {tag.partition(":")[0]: tag for tag in runs[f"{light} HAT-P-32 R"]["tags"] if ":" in tag}
+    assert set(tags) == {"camera", "kind", "filter", "night"}
+    assert (tags["kind"], tags["filter"]) == ("kind:light", "filter:R")
     assert runs["broken.fits"]["state_name"] == "Rejected"
     assert "broken.fits" in runs["broken.fits"]["state"]["message"]
     tasks = server.find("task_runs", flow_runs={"name": {"any_": [f"{light} HAT-P-32 R"]}})
