@@ -38,10 +38,10 @@ from nightflow import __version__
 from nightflow.errors import NightflowError
 from nightflow.service.messages import BegunRun, RunFault, Task
 from nightflow.service.prefect_leftovers import close_dead_runs, close_lost_runs
-from nightflow.service.prefect_transport import PromptTransport
+from nightflow.service.prefect_transport import PromptTransport, is_away, one_line
 from nightflow.service.process import call_in_thread
 from nightflow.service.unshown import any_in_work, note_unshown, unshown
-from nightflow.shown_url import shown_text, shown_url
+from nightflow.shown_url import shown_url
 from nightflow.store.models import Exposure
 
 if TYPE_CHECKING:
@@ -61,9 +61,6 @@ STRAGGLERS_SECONDS = 60.0
 """How long a catch-up run waits for what is in work without a run, so that one run lists all."""
 AGAIN_SECONDS = 300.0
 """After which a catch-up run that failed is tried again."""
-
-_TRANSPORT = (httpx.TransportError, TimeoutError, ConnectionError)
-"""What the client raises when the server is absent or hangs."""
 
 
 class CatchUpFailed(NightflowError):  # noqa: N818  # what happened
@@ -127,8 +124,8 @@ class PrefectRuns:
                 await close_dead_runs(client)
             self._deployment_id, self._said = deployment_id, False
         except Exception as error:  # whatever is wrong there, the night goes on
-            if _is_away(error):
-                self._lost(_one_line(error))
+            if is_away(error):
+                self._lost(one_line(error))
             else:
                 log.exception("the Prefect server answers, but cannot be used")
             return False
@@ -173,7 +170,7 @@ class PrefectRuns:
                 run = await asyncio.wait_for(self._create_run(context.client, exposure, key), REQUEST_SECONDS)
         except (Exception, Abort) as error:  # whatever is wrong there, the exposure is reduced without it
             await self._take_note(_fault(error), None)
-            if not _is_away(error):
+            if not is_away(error):
                 log.exception("%s: no run was made for it", exposure.path)
             return None
         self._active.add(run.id)
@@ -229,7 +226,7 @@ class PrefectRuns:
             RuntimeError,
             TimeoutError,
         ) as problem:  # the run is closed when the service connects again
-            log.warning("run %s is left as it is: %s", run.id, _one_line(problem))
+            log.warning("run %s is left as it is: %s", run.id, one_line(problem))
 
     def _lost(self, reason: str) -> None:
         if not self._said:
@@ -286,8 +283,8 @@ class PrefectRuns:
             self._missed |= await self._list_missed()
         except Exception as error:  # whatever is wrong there, the night goes on
             self._missed = True
-            if _is_away(error):
-                self._lost(_one_line(error))
+            if is_away(error):
+                self._lost(one_line(error))
                 return
             self._catch_up_at = time.monotonic() + AGAIN_SECONDS
             if isinstance(error, NightflowError):
@@ -349,7 +346,7 @@ class RunExecutor:
                     self._flow, flow_run=_unsuspendable(run), parameters=parameters, return_type="state"
                 )
         except (Exception, Abort) as error:  # the service decides what follows
-            if not _is_away(error):
+            if not is_away(error):
                 log.exception("%s: its run did not go to its end", task.path)
             return _fault(error)
         return None
@@ -362,9 +359,7 @@ def load_flows() -> None:
 
 
 def _fault(error: BaseException) -> RunFault:
-    return RunFault(
-        away=_is_away(error), message=_one_line(error), forgotten=isinstance(error, ObjectNotFound)
-    )
+    return RunFault(away=is_away(error), message=one_line(error), forgotten=isinstance(error, ObjectNotFound))
 
 
 def _quieten() -> None:
@@ -400,24 +395,3 @@ def _unsuspendable(run: FlowRun) -> FlowRun:
 
 def _span(number: int, first: datetime, last: datetime) -> str:
     return f"{number} exposures without the server, {first:%H:%M}-{last:%H:%M} UT"
-
-
-def _is_away(error: BaseException) -> bool:
-    """Return whether an error says that the server is absent, starting, or cannot answer.
-
-    The client wraps what happened on the line, a RuntimeError that was raised from a refused connection. What
-    the server answered with a status below 500, and what has no such cause, is a fault of ours.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, httpx.HTTPStatusError):
-            return cause.response.is_server_error
-        if isinstance(cause, _TRANSPORT):
-            return True
-        cause = cause.__cause__
-    return False
-
-
-def _one_line(error: BaseException) -> str:
-    lines = shown_text(str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Ask a busy server again at once, not after seconds.
+"""The line to the server: a busy one is asked again at once, an absent one told from a fault of ours.
 
 Prefect's server on SQLite answers 503 when two of its own transactions collide, which is over within
 milliseconds; its client then waits two seconds and more, on the path of a live frame. This transport sits
@@ -13,10 +13,15 @@ from typing import Self
 
 import httpx
 
-__all__ = ["PromptTransport"]
+from nightflow.shown_url import shown_text
+
+__all__ = ["PromptTransport", "is_away", "one_line"]
 
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before each further try, give or take a half, so that two workers do not march in step."""
+
+_TRANSPORT = (httpx.TransportError, TimeoutError, ConnectionError)
+"""What the client raises when the server is absent or hangs."""
 
 
 class PromptTransport(httpx.AsyncBaseTransport):
@@ -49,3 +54,25 @@ class PromptTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether an error says that the server is absent, starting, or cannot answer.
+
+    The client wraps what happened on the line, a RuntimeError that was raised from a refused connection. What
+    the server answered with a status below 500, and what has no such cause, is a fault of ours.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, httpx.HTTPStatusError):
+            return cause.response.is_server_error
+        if isinstance(cause, _TRANSPORT):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and the first line of what it says."""
+    lines = shown_text(str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -19,7 +19,14 @@ from typing import Any, ParamSpec, TypeVar
 
 from nightflow.signal_handlers import signal_handlers
 
-__all__ = ["call_in_thread", "in_daemon_thread", "run_in_thread", "set_by_hangup", "stopped_by_signals"]
+__all__ = [
+    "call_in_thread",
+    "cancelled",
+    "in_daemon_thread",
+    "run_in_thread",
+    "set_by_hangup",
+    "stopped_by_signals",
+]
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +74,14 @@ async def in_daemon_thread(name: str, work: Callable[[], _T]) -> _T:
 async def call_in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Do what `asyncio.to_thread` does, in a daemon thread: a store that hangs must not hold up a stop."""
     return await in_daemon_thread("call", partial(work, *args, **kwargs))
+
+
+async def cancelled(tasks: list[asyncio.Task[None]], seconds: float) -> None:
+    """Cancel tasks and wait until they are gone, but not for longer than so."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 
 from nightflow.config import Settings
 from nightflow.errors import ConfigurationError
-from nightflow.service import live, live_service
+from nightflow.service import background, live
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.live import watch
 from nightflow.store.database import Database
@@ -63,7 +63,7 @@ def test_what_a_backfill_held_that_died_meanwhile_is_reduced(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the service would leave to it, for an hour, what it has queued."""
-    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.2)
+    monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.2)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     file = tmp_path / "elsewhere.fits"
@@ -81,7 +81,7 @@ def test_what_waits_for_a_profile_is_taken_up_at_the_start(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it was last tried with is not what there is now."""
-    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.2)
+    monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.2)
     file = tmp_path / "elsewhere.fits"
     file.write_bytes(b"no frame")
     now = datetime.now(UTC)

@@ -16,7 +16,7 @@ import pytest
 from nightflow.config import Settings
 from nightflow.errors import ConfigurationError, NightflowError, RetryLater
 from nightflow.pipeline.outcome import Outcome
-from nightflow.service import live_service
+from nightflow.service import background, exposure_work, live_service
 from nightflow.service.instance_lock import InstanceTaken
 from nightflow.service.leases import worker_name
 from nightflow.service.live_service import LiveService
@@ -172,7 +172,7 @@ def serve(
 def test_house_is_kept_whatever_goes_wrong_there(
     settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.01)
     faults = iter([RetryLater("locked"), ZeroDivisionError("a bug")])
     stop = threading.Event()
 
@@ -196,7 +196,7 @@ def test_house_is_kept_whatever_goes_wrong_there(
 def test_house_is_kept_where_new_settings_cannot_be_used_for_it_at_once(
     settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.01)
     reload = Reloading(settings)
     reload.asked.set()
     stop = threading.Event()
@@ -225,7 +225,7 @@ def test_a_stop_does_not_wait_for_housekeeping(
     settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may build masters for minutes, or wait for a server that is told something."""
-    monkeypatch.setattr(live_service, "HOUSEKEEPING_SECONDS", 0.01)
+    monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.01)
     stop, over = threading.Event(), threading.Event()
 
     def housekeeping(now: datetime) -> None:
@@ -560,7 +560,7 @@ def test_a_stop_while_the_store_is_away_is_orderly(
         raise ConfigurationError("cannot be opened")
 
     straw.work = work
-    monkeypatch.setattr(live_service, "release", away)
+    monkeypatch.setattr(exposure_work, "release", away)
     enqueue(straw.database, 1)
     serve(settings, straw, runs=False, stop=stop, until_idle=None)
     assert "handed back at the next start: cannot be opened" in caplog.text
@@ -582,7 +582,7 @@ def test_a_stop_does_not_wait_for_a_store_that_hangs(
         await asyncio.sleep(3600)
 
     straw.execute = endless  # type: ignore[method-assign]
-    monkeypatch.setattr(live_service, "release", hang)
+    monkeypatch.setattr(exposure_work, "release", hang)
     enqueue(straw.database, 2)
     serve(settings, straw, stop=stop, until_idle=None)
     assert waited_out == []
@@ -784,7 +784,7 @@ def test_fewer_workers_end_as_they_finish(settings: Settings, straw: Straw) -> N
 def test_a_service_whose_ledger_another_one_has_taken_stops(
     settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_service, "LOCK_SECONDS", 0.02)
+    monkeypatch.setattr(background, "LOCK_SECONDS", 0.02)
     answers: list[Exception] = [RetryLater("away"), InstanceTaken("another service works on this ledger")]
 
     class Lock:

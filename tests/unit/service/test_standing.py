@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from nightflow.cli import app
 from nightflow.config import Settings
-from nightflow.service import live_service
+from nightflow.service import background
 from nightflow.service.heartbeat import beat, heartbeat_file, last_beat
 from nightflow.service.instance_lock import lock_holder, only_instance
 from nightflow.service.live import watch
@@ -143,7 +143,7 @@ def test_looking_does_not_keep_a_service_from_starting(settings: Settings, ledge
 def test_the_service_gives_signs_while_it_lives(
     settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_service, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(background, "BEAT_SECONDS", 0.05)
     stop, seen = threading.Event(), []
 
     def look() -> None:

@@ -1,0 +1,88 @@
+"""What a live service does beside its exposures: keep its lock, give signs of life, keep house."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nightflow.errors import NightflowError
+from nightflow.sensor.sensor import Sensor
+from nightflow.service.heartbeat import beat
+from nightflow.service.instance_lock import InstanceLock, InstanceTaken
+from nightflow.service.process import call_in_thread, in_daemon_thread
+
+__all__ = ["Housekeeping", "give_signs_of_life", "keep_house", "stay_alone"]
+
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 10.0
+"""How often the service looks whether it is the ledger's only one still."""
+BEAT_SECONDS = 5.0
+"""How often the service gives a sign of life."""
+HOUSEKEEPING_SECONDS = 60.0
+"""How often nights that are over are looked at for better masters."""
+
+Housekeeping = Callable[[Any], Callable[[datetime], object]]
+"""Makes of a reducer what is called with the time, now and then."""
+
+
+async def stay_alone(lock: InstanceLock | None, stop: threading.Event) -> None:
+    """Look after the lock; stop the service where another one has it.
+
+    Raises
+    ------
+    InstanceTaken
+        Another one has it.
+    """
+    while lock is not None:
+        await asyncio.sleep(LOCK_SECONDS)
+        try:
+            await call_in_thread(lock.keep)
+        except InstanceTaken:
+            stop.set()
+            raise
+        except NightflowError as error:  # the workers say it
+            log.debug("the lock of this service cannot be looked at: %s", error)
+
+
+async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], int]) -> None:
+    """Write signs of life into a file, as long as there is life."""
+    try:
+        while True:
+            await call_in_thread(
+                beat,
+                file,
+                now=datetime.now(UTC),
+                in_work=in_work(),
+                landing=sensor.waiting,
+                unreadable=list(sensor.unreadable.values()),
+                hanging={str(folder): seconds for folder, seconds in sensor.hanging.items()},
+            )
+            await asyncio.sleep(BEAT_SECONDS)
+    finally:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+async def keep_house(housekeeping: Housekeeping | None, current_reducer: Callable[[], Any]) -> None:
+    """Do from time to time what no arrival brings about; what goes wrong there is tried again."""
+    reducer, keep = None, None
+    while housekeeping is not None:
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        try:
+            if keep is None or reducer is not current_reducer():
+                keep = None  # of settings that do not count any more
+                reducer = current_reducer()
+                keep = housekeeping(reducer)
+            await in_daemon_thread("housekeeping", partial(keep, datetime.now(UTC)))
+        except NightflowError as error:
+            log.warning("housekeeping put off: %s", error)
+        except Exception:  # the night goes on whatever is wrong with it
+            log.exception("housekeeping failed; it is tried again")
