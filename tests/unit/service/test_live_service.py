@@ -405,7 +405,10 @@ def test_a_lost_lease_is_said(settings: Settings, straw: Straw, caplog: pytest.L
     def work(exposure_id: int) -> None:
         release(straw.database, exposure_id)
         lease_exposure(straw.database, exposure_id, "run:dome:1", now=datetime.now(UTC), seconds=600)
-        time.sleep(0.5)
+        for _ in range(200):
+            if "lease lost" in caplog.text:
+                break
+            time.sleep(0.05)
         stop.set()
 
     straw.work = work
