@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from nightflow.pipeline.run_lease import hand_back, kept
+from nightflow.pipeline.run_name import shown_worker
 from nightflow.service.leases import hold
+from nightflow.store.deaths import is_given_up
 from nightflow.store.models import State
 from nightflow.store.overview import get_exposure
 from tasks.context import current_reducer
@@ -62,16 +64,20 @@ def give_back(exposure_id: int) -> None:
 
 
 def not_taken(exposure_id: int) -> Outcome:
-    """Return the outcome of an exposure that could not be leased: another process has it, or it is a copy."""
+    """Return the outcome of an exposure that could not be leased.
+
+    Another process has it, it is a copy, or it has failed since whoever had it in work died, each time.
+    """
     from nightflow.pipeline.outcome import Outcome
 
     exposure = get_exposure(current_reducer().database, exposure_id)
     assert exposure is not None
-    is_copy = exposure.state == State.DUPLICATE
+    is_settled = exposure.state == State.DUPLICATE or is_given_up(exposure)
+    holder = shown_worker(exposure.leased_by or "another process")
     return Outcome(
         exposure_id=exposure_id,
         path=exposure.path,
-        state=str(State.DUPLICATE) if is_copy else BUSY,
-        reason=exposure.reason if is_copy else f"{exposure.leased_by or 'another process'} has it",
+        state=str(exposure.state) if is_settled else BUSY,
+        reason=exposure.reason if is_settled else f"{holder} has it",
         seconds=0.0,
     )

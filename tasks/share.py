@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from prefect import task
 
 from nightflow.errors import ConfigurationError
-from nightflow.pipeline.run_lease import queue_for_backfill, take_queued
+from nightflow.pipeline.run_lease import queue_for_backfill, take_queued, try_again, unsettled
+from nightflow.service.instance_lock import lock_holder
 from nightflow.service.leases import service_tag
 from nightflow.shown_url import shown_url
+from nightflow.store.database import Database
 from nightflow.store.models import State
 from nightflow.store.overview import counts
 from tasks.context import current_reducer
@@ -22,9 +24,11 @@ __all__ = [
     "check_ledger",
     "cluster",
     "ledger_tag",
+    "left_open",
     "next_queued",
     "queue",
     "states_of",
+    "try_failed_again",
 ]
 
 
@@ -37,7 +41,28 @@ async def queue(exposure_ids: Sequence[int]) -> None:
     RetryLater
         The store is locked or away.
     """
-    await asyncio.to_thread(queue_for_backfill, current_reducer().database, exposure_ids)
+    await asyncio.to_thread(_queue, current_reducer().database, exposure_ids)
+
+
+def _queue(database: Database, exposure_ids: Sequence[int]) -> None:
+    queue_for_backfill(database, exposure_ids, watched=lock_holder(database) is not None)
+
+
+async def left_open(exposure_ids: Sequence[int]) -> list[str]:
+    """Return in words which of these exposures are not settled, and why."""
+    return await asyncio.to_thread(unsettled, current_reducer().database, exposure_ids)
+
+
+@task(name="try-again", **STEP)
+async def try_failed_again(exposure_ids: Sequence[int]) -> None:
+    """Put those of some exposures that have failed back into the queue, whatever they failed of.
+
+    Raises
+    ------
+    RetryLater
+        The store is locked or away.
+    """
+    await asyncio.to_thread(try_again, current_reducer().database, exposure_ids)
 
 
 async def calibrations_apart(exposure_ids: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -81,9 +106,15 @@ def check_ledger(tag: str) -> None:
         )
 
 
-async def next_queued() -> int | None:
-    """Lease the next exposure of any backfill for this process; None where none waits."""
-    return await asyncio.to_thread(take_queued, current_reducer().database)
+async def next_queued(*, wary: bool = False) -> int | None:
+    """Lease the next exposure of any backfill for this process; None where none waits.
+
+    Parameters
+    ----------
+    wary : bool
+        Leave to others what somebody has died of.
+    """
+    return await asyncio.to_thread(take_queued, current_reducer().database, wary=wary)
 
 
 async def states_of(exposure_ids: Sequence[int]) -> dict[State, int]:

@@ -13,6 +13,7 @@ from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.register import find_files, register
 from nightflow.pipeline.run import in_order
+from nightflow.pipeline.run_lease import free_dead_runs
 from nightflow.pipeline.unchanged import is_unchanged
 from nightflow.store.frames import exposures_with_frames
 from nightflow.store.models import Frame, Priority
@@ -59,8 +60,10 @@ def select(
         raise ConfigurationError(
             f"camera {camera!r}: no profile has this name; there are {', '.join(profiles)}"
         )
+    now = datetime.now(UTC)
+    # What the last backfill died of may have failed by that: then it is not taken once more.
+    free_dead_runs(reducer.database, now)
     if path:
-        now = datetime.now(UTC)
         received = [
             register(reducer.database, file, priority=Priority.BACKFILL, now=now)
             for file in find_files([Path(path)])

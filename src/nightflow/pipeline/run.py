@@ -15,8 +15,10 @@ from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import Products, reduce_exposure
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.register import find_files, register
-from nightflow.pipeline.run_lease import free_dead_runs, hand_back, kept, run_worker, take, take_settled
+from nightflow.pipeline.run_lease import free_dead_runs, hand_back, kept, take, take_settled
+from nightflow.pipeline.run_name import run_worker
 from nightflow.pipeline.unchanged import is_current, is_duplicate, is_unchanged
+from nightflow.store.deaths import is_given_up
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import get_exposure
@@ -34,7 +36,8 @@ class RunReport:
     Attributes
     ----------
     outcomes : tuple of Outcome
-        Of what was reduced now.
+        Of what was reduced now, and of what has failed since whoever had it in work died: it is not tried
+        again unless somebody asks for it.
     unchanged : int
         Exposures for which there was nothing to do.
     busy : tuple of str
@@ -96,18 +99,21 @@ def reduce_all(
     busy: list[str] = []
     unchanged = 0
     offers = Offers(reducer.database)
-    free_dead_runs(reducer.database)
     began = datetime.now(UTC)
+    free_dead_runs(reducer.database, began)
     for done, exposure_id in enumerate(in_order(reducer, exposure_ids), start=1):
         outcome = None
         known = not force and is_unchanged(reducer, exposure_id, offers)
-        if known or is_duplicate(reducer, exposure_id) or _is_settled_since(reducer, exposure_id, began):
-            unchanged += 1
-        elif take(reducer.database, exposure_id):
+        left = known or is_duplicate(reducer, exposure_id) or _is_settled_since(reducer, exposure_id, began)
+        if left:
+            outcome = _given_up(reducer, exposure_id)
+            unchanged += outcome is None
+        elif take(reducer.database, exposure_id, force=force):
             outcome = _reduce(reducer, exposure_id)
-            outcomes.append(outcome)
         else:
             busy.append(str(_path(reducer, exposure_id)))
+        if outcome is not None:
+            outcomes.append(outcome)
         if progress is not None:
             progress(done, len(exposure_ids), outcome)
     return RunReport(outcomes=tuple(outcomes), unchanged=unchanged, busy=tuple(busy))
@@ -142,7 +148,21 @@ def _is_settled_since(reducer: Reducer, exposure_id: int, moment: datetime) -> b
     """Return whether another process, the live service say, has done since what was to be done here."""
     exposure = get_exposure(reducer.database, exposure_id)
     assert exposure is not None
-    return exposure.done_at is not None and exposure.done_at > moment
+    return exposure.done_at is not None and exposure.done_at >= moment
+
+
+def _given_up(reducer: Reducer, exposure_id: int) -> Outcome | None:
+    """Return how an exposure ended of which whoever had it in work died; None where it did not."""
+    exposure = get_exposure(reducer.database, exposure_id)
+    if exposure is None or not is_given_up(exposure):
+        return None
+    return Outcome(
+        exposure_id=exposure_id,
+        path=exposure.path,
+        state=str(exposure.state),
+        reason=exposure.reason,
+        seconds=0.0,
+    )
 
 
 def _reduce(

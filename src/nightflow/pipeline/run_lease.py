@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -13,20 +11,31 @@ from datetime import UTC, datetime
 
 from sqlmodel import col, select
 
+from nightflow.pipeline.run_name import RUNS, is_gone, run_worker, shown_worker
 from nightflow.store.database import Database
-from nightflow.store.leases import lease, lease_exposure, lease_settled, release, renew
+from nightflow.store.deaths import Inherited, count_death, is_given_up
+from nightflow.store.leases import (
+    hand_to_backfill,
+    lease,
+    lease_exposure,
+    lease_settled,
+    release,
+    renew,
+)
 from nightflow.store.ledger import TERMINAL, requeue
 from nightflow.store.models import Exposure, Priority, State
+from nightflow.store.overview import get_exposure
 
 __all__ = [
     "free_dead_runs",
     "hand_back",
     "kept",
     "queue_for_backfill",
-    "run_worker",
     "take",
     "take_queued",
     "take_settled",
+    "try_again",
+    "unsettled",
 ]
 
 log = logging.getLogger(__name__)
@@ -37,11 +46,24 @@ _LONGEST = 4 * 3600.0
 """Of work on one exposure; what takes longer hangs, on a disk that is away say, and is left to others."""
 _AT_ONCE = 1000
 """Exposures that one statement names."""
-_PREFIX = f"run:{socket.gethostname()}:"
 
 
-def take(database: Database, exposure_id: int) -> bool:
-    """Lease an exposure, put back into the queue if it was settled; False where another process has it."""
+def take(database: Database, exposure_id: int, *, force: bool = False) -> bool:
+    """Lease an exposure, put back into the queue if it was settled.
+
+    Parameters
+    ----------
+    force : bool
+        Also one that has failed since whoever had it in work died, each time.
+
+    Returns
+    -------
+    bool
+        False where another process has it, it is a duplicate, or has failed so.
+    """
+    exposure = get_exposure(database, exposure_id)
+    if exposure is not None and is_given_up(exposure) and not force:
+        return False
     now = datetime.now(UTC)
     requeue(database, [exposure_id], states=TERMINAL, priority=Priority.BACKFILL, now=now)
     return lease_exposure(database, exposure_id, run_worker(), now=now, seconds=_SECONDS) is not None
@@ -53,18 +75,41 @@ def take_settled(database: Database, exposure_id: int, frame_ids: Collection[int
     return lease_settled(database, exposure_id, run_worker(), now=now, seconds=_SECONDS, frame_ids=frame_ids)
 
 
-def queue_for_backfill(database: Database, exposure_ids: Collection[int]) -> None:
-    """Put exposures into the ledger's queue, from which each process that helps takes one after another."""
-    for start in range(0, len(exposure_ids), _AT_ONCE):
-        part = list(exposure_ids)[start : start + _AT_ONCE]
-        requeue(database, part, priority=Priority.BACKFILL, now=datetime.now(UTC))
+def queue_for_backfill(database: Database, exposure_ids: Collection[int], *, watched: bool) -> None:
+    """Put exposures into the ledger's queue, from which each process that helps takes one after another.
+
+    Parameters
+    ----------
+    watched : bool
+        A live service works on this ledger: it reduces what it has received and not settled yet, as
+        frames of the night. Without one, a backfill does.
+    """
+    for part in _parts(exposure_ids):
+        requeue(database, part, states=TERMINAL, priority=Priority.BACKFILL, now=datetime.now(UTC))
+        if not watched:
+            hand_to_backfill(database, part)
 
 
-def take_queued(database: Database) -> int | None:
-    """Lease what has waited longest of what is queued for a backfill; None where nothing waits."""
-    free_dead_runs(database)
+def try_again(database: Database, exposure_ids: Collection[int]) -> None:
+    """Let those of some exposures that have failed be reduced again, with the deaths counted anew."""
+    for part in _parts(exposure_ids):
+        requeue(database, part, states=[State.FAILED], priority=Priority.BACKFILL, now=datetime.now(UTC))
+
+
+def take_queued(database: Database, *, wary: bool = False) -> int | None:
+    """Lease what has waited longest of what is queued for a backfill; None where nothing waits.
+
+    Parameters
+    ----------
+    wary : bool
+        Leave to others what somebody has died of.
+    """
     now = datetime.now(UTC)
-    taken = lease(database, run_worker(), now=now, seconds=_SECONDS, least=Priority.BACKFILL)
+    free_dead_runs(database, now)
+    below = 1 if wary else None
+    taken = lease(
+        database, run_worker(), now=now, seconds=_SECONDS, least=Priority.BACKFILL, attempts_below=below
+    )
     return taken.id if taken is not None else None
 
 
@@ -105,30 +150,59 @@ def hand_back(database: Database, exposure_id: int) -> None:
     release(database, exposure_id, run_worker())
 
 
-def free_dead_runs(database: Database) -> int:
-    """Hand back what runs on this machine held whose process is no more; return how many exposures.
+def free_dead_runs(database: Database, now: datetime) -> Inherited:
+    """Count a death on what runs and shares held that are no more, and free it.
 
-    So the night of a run that was killed is taken up at once, and not when its leases end.
+    That is: whose process on this machine is gone, so that its night is taken up at once, or whose lease has
+    ended, wherever they were. What kills whoever takes it comes last from then on, and fails with the third.
+
+    Parameters
+    ----------
+    now : datetime
+        Aware.
     """
-    held = select(Exposure.id, Exposure.leased_by).where(
-        Exposure.state == State.REDUCING, col(Exposure.leased_by).startswith(_PREFIX, autoescape=True)
+    held = select(Exposure).where(
+        Exposure.state == State.REDUCING, col(Exposure.leased_by).startswith(RUNS, autoescape=True)
     )
     with database.session() as session:
-        leases = session.exec(held).all()
-    dead = [(one, worker) for one, worker in leases if worker and not _is_alive(worker)]
-    return sum(release(database, one, worker) for one, worker in dead if one is not None)
+        dead = {one.id or 0: one.leased_by or "" for one in session.exec(held).all() if _is_dead(one, now)}
+    freed = Inherited.of(
+        {one: count_death(database, one, worker, _died(worker), now) for one, worker in dead.items()}
+    )
+    for exposure_id in freed.failed:
+        exposure = get_exposure(database, exposure_id)
+        log.error("exposure %d failed: %s", exposure_id, exposure.reason if exposure else "")
+    return freed
 
 
-def run_worker() -> str:
-    """Return the name in which this process leases: its machine and its number."""
-    return f"{_PREFIX}{os.getpid()}"
+def unsettled(database: Database, exposure_ids: Collection[int]) -> list[str]:
+    """Return in words which of these exposures wait or are in work: each file, with who has it or why."""
+    is_open = col(Exposure.state).in_([State.RECEIVED, State.REDUCING])
+    wanted = select(Exposure).where(is_open).order_by(col(Exposure.id))
+    with database.session() as session:
+        found = [
+            exposure
+            for part in _parts(exposure_ids)
+            for exposure in session.exec(wanted.where(col(Exposure.id).in_(part)))
+        ]
+    return [f"{one.path} ({_why_open(one)})" for one in found]
 
 
-def _is_alive(worker: str) -> bool:
-    try:
-        os.kill(int(worker.removeprefix(_PREFIX)), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        return True  # somebody else's process, but a process
-    return True
+def _why_open(exposure: Exposure) -> str:
+    if exposure.leased_by:
+        return f"{shown_worker(exposure.leased_by)} has it"
+    return exposure.reason or "nobody has taken it"
+
+
+def _is_dead(exposure: Exposure, now: datetime) -> bool:
+    has_ended = exposure.lease_until is not None and exposure.lease_until <= now
+    return has_ended or is_gone(exposure.leased_by or "")
+
+
+def _died(worker: str) -> str:
+    return f"a run or backfill ({shown_worker(worker)}), which was killed, or its machine went away"
+
+
+def _parts(exposure_ids: Collection[int]) -> Iterator[list[int]]:
+    ids = list(exposure_ids)
+    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))

@@ -12,6 +12,7 @@ from nightflow.pipeline.master_plan import wanted_kinds
 from nightflow.pipeline.obtain import plan_for
 from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
+from nightflow.store.deaths import is_given_up
 from nightflow.store.frames import frames_of
 from nightflow.store.ledger import TERMINAL
 from nightflow.store.models import Exposure, State
@@ -26,8 +27,8 @@ def is_unchanged(reducer: Reducer, exposure_id: int, offers: Offers | None = Non
 
     It would where the software and the camera's profile are those of the last time, and, for light frames,
     the masters that would be chosen are those that were used, and the distortions that they would be offered
-    those that they were. A failure is always worth another try; so is a
-    frame that is held, or has no verified WCS or zero point, when catalogues, index files, calibrations or
+    those that they were. A failure is worth another try, unless whoever had it in work died, each time; so is
+    a frame that is held, or has no verified WCS or zero point, when catalogues, index files, calibrations or
     policy are not what they were.
 
     Parameters
@@ -38,10 +39,12 @@ def is_unchanged(reducer: Reducer, exposure_id: int, offers: Offers | None = Non
         The same one for many exposures, so that each camera's distortions are read once.
     """
     exposure = get_exposure(reducer.database, exposure_id)
-    if exposure is None or exposure.state not in TERMINAL or exposure.state == State.FAILED:
+    if exposure is None or exposure.state not in TERMINAL:
         return False
-    if exposure.state == State.DUPLICATE:
+    if exposure.state == State.DUPLICATE or is_given_up(exposure):
         return True
+    if exposure.state == State.FAILED:
+        return False
     return _is_of_this_plan(reducer, exposure, offers, (reducer.context.missing_calibration,))
 
 

@@ -17,11 +17,12 @@ from nightflow.errors import NightflowError, RetryLater
 from nightflow.service.collaborators import LiveWorker, Runs
 from nightflow.service.deadline import Deadline
 from nightflow.service.frame_log import log_exposure
-from nightflow.service.leases import count_death, note_run
+from nightflow.service.leases import note_run
 from nightflow.service.messages import BegunRun, RunFault
 from nightflow.service.process import call_in_thread, cancelled
 from nightflow.service.worker import Reduced, WorkerDied
 from nightflow.store.database import Database
+from nightflow.store.deaths import count_death
 from nightflow.store.frames import add_warning
 from nightflow.store.leases import release, renew
 from nightflow.store.ledger import TERMINAL

@@ -131,8 +131,8 @@ def _keep_house(reducer: Reducer, alarms: Alarms, notifier: Notifier) -> Callabl
     notifier.use(reducer.settings.notify)
 
     def keep(now: datetime) -> None:
-        if freed := free_dead_runs(reducer.database):
-            log.info("%d exposures were left by a run or backfill that died; they are queued again", freed)
+        if freed := free_dead_runs(reducer.database, now).queued:
+            log.info("%d exposures were left by a run or backfill that died; queued again", len(freed))
         alarms.look(now)
         notifier.catch_up()
         masters.queue(now)

@@ -13,6 +13,7 @@ from nightflow.errors import FrameRejected
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.nights import CALENDAR, night_of
 from nightflow.store.database import Database
+from nightflow.store.leases import check_lease
 from nightflow.store.models import Exposure, Frame, State, plain_text
 
 __all__ = [
@@ -61,10 +62,28 @@ def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameH
 
 
 def settle_frame(
-    database: Database, frame_id: int, state: State, reason: str, *, traceback: str = ""
+    database: Database,
+    frame_id: int,
+    state: State,
+    reason: str,
+    *,
+    traceback: str = "",
+    worker: str | None = None,
 ) -> None:
-    """Write down how a frame ended, and why."""
+    """Write down how a frame ended, and why.
+
+    Parameters
+    ----------
+    worker : str, optional
+        Where given, only the holder of the exposure's lease may settle.
+
+    Raises
+    ------
+    LeaseLost
+        ``worker`` holds the exposure no more; nothing was written.
+    """
     with database.write() as session:
+        check_lease(session, frame_id, worker)
         session.connection().execute(
             update(Frame)
             .where(col(Frame.id) == frame_id)
@@ -87,15 +106,14 @@ def add_warning(database: Database, frame_id: int, warning: str) -> None:
                 row.reason = f"{row.reason}; {warning}" if row.reason else warning
 
 
-def fail_frames(database: Database, exposure_id: int, reason: str) -> None:
+def fail_frames(session: Session, exposure_id: int, reason: str) -> None:
     """Let those frames of an exposure fail that have not ended: whoever had them in work is no more."""
     unended = (State.RECEIVED, State.REDUCING)
-    with database.write() as session:
-        session.connection().execute(
-            update(Frame)
-            .where(col(Frame.exposure_id) == exposure_id, col(Frame.state).in_(unended))
-            .values(state=State.FAILED, reason=reason)
-        )
+    session.connection().execute(
+        update(Frame)
+        .where(col(Frame.exposure_id) == exposure_id, col(Frame.state).in_(unended))
+        .values(state=State.FAILED, reason=reason)
+    )
 
 
 def get_frame(database: Database, frame_id: int) -> Frame:

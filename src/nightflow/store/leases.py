@@ -13,16 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from nightflow.errors import NightflowError
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, Priority, State, UtcDateTime
 
-__all__ = ["SUSPECT_AFTER", "is_suspect", "lease", "lease_exposure", "lease_settled", "release", "renew"]
+__all__ = [
+    "SUSPECT_AFTER",
+    "LeaseLost",
+    "check_lease",
+    "hand_to_backfill",
+    "is_suspect",
+    "lease",
+    "lease_exposure",
+    "lease_settled",
+    "release",
+    "renew",
+]
 
 SUSPECT_AFTER = 5
 """Deaths of a service that an exposure saw, after which it may be the one that kills."""
@@ -37,6 +49,10 @@ BATCH_AFTER = timedelta(minutes=2)
 """After which what a batch has queued is anybody's, unless one is at work: it lists all files first."""
 
 
+class LeaseLost(NightflowError):  # noqa: N818  # named by what follows, as its base
+    """Another process has the exposure now, or had it and settled it: what was found here does not count."""
+
+
 def lease(
     database: Database,
     worker: str,
@@ -48,6 +64,7 @@ def lease(
     patient: datetime | None = None,
     leave_batches: bool = False,
     least: int = Priority.LIVE,
+    attempts_below: int | None = None,
 ) -> Exposure | None:
     """Take the most urgent exposure that is ready: by priority, then by age; suspects come last.
 
@@ -76,6 +93,8 @@ def lease(
         reduce it, and what is live waits for both.
     least : int
         Only of this priority, or less urgent.
+    attempts_below : int, optional
+        Only those of which fewer workers have died: the others may kill whoever takes them.
 
     Returns
     -------
@@ -85,6 +104,8 @@ def lease(
     free = and_(_ready(now), col(Exposure.id).not_in(list(but)), col(Exposure.priority) >= least)
     if not suspects:
         free = and_(free, col(Exposure.service_deaths) < SUSPECT_AFTER)
+    if attempts_below is not None:
+        free = and_(free, col(Exposure.attempts) < attempts_below)
     if leave_batches:
         free = and_(free, ~_of_a_batch(now, worker))
     return _take(database, free, _urgency(now, patient), worker, now, seconds)
@@ -154,34 +175,39 @@ def lease_settled(
         return True
 
 
-def release(
-    database: Database,
-    exposure_id: int,
-    worker: str | None = None,
-    *,
-    after_death: Literal["worker", "service"] | None = None,
-    reason: str | None = None,
-) -> bool:
-    """Hand an exposure back unreduced; False where nobody (or not ``worker``) holds it.
-
-    Parameters
-    ----------
-    after_death : "worker" or "service", optional
-        Count one more of these deaths. After that of a worker it is no live exposure any more: what is fresh
-        comes first.
-    reason : str, optional
-        For the observer.
-    """
-    values: dict[str, Any] = {"state": State.RECEIVED, "leased_by": None, "lease_until": None}
-    if after_death == "service":
-        values["service_deaths"] = col(Exposure.service_deaths) + 1
-    elif after_death == "worker":
-        values["attempts"] = col(Exposure.attempts) + 1
-        is_live = col(Exposure.priority) < Priority.REDO
-        values["priority"] = case((is_live, Priority.REDO), else_=col(Exposure.priority))
-    if reason is not None:
-        values["reason"] = reason
+def release(database: Database, exposure_id: int, worker: str | None = None) -> bool:
+    """Hand an exposure back unreduced; False where nobody (or not ``worker``) holds it."""
+    values = {"state": State.RECEIVED, "leased_by": None, "lease_until": None}
     return _change(database, exposure_id, worker, values)
+
+
+def check_lease(session: Session, frame_id: int, worker: str | None) -> None:
+    """Refuse to write what a worker found of a frame whose exposure it holds no more; None: nobody looks.
+
+    Until the transaction ends nobody else gets the exposure.
+
+    Raises
+    ------
+    LeaseLost
+    """
+    if worker is None:
+        return
+    held = (
+        select(Exposure.id)
+        .join(Frame, col(Frame.exposure_id) == col(Exposure.id))
+        .where(Frame.id == frame_id, Exposure.state == State.REDUCING, Exposure.leased_by == worker)
+    )
+    if session.exec(held.with_for_update(read=True, of=Exposure)).first() is None:
+        raise LeaseLost(f"frame {frame_id}: {worker} holds its exposure no more, nothing is written")
+
+
+def hand_to_backfill(database: Database, exposure_ids: Collection[int]) -> None:
+    """Let a backfill take what waits of these exposures: no more changes, what was counted stays counted."""
+    waits = col(Exposure.state).in_([State.RECEIVED, State.REDUCING])
+    urgent = col(Exposure.priority) < Priority.BACKFILL
+    statement = update(Exposure).where(col(Exposure.id).in_(list(exposure_ids)), waits, urgent)
+    with database.write() as session:
+        session.connection().execute(statement.values(priority=Priority.BACKFILL))
 
 
 def _urgency(now: datetime, patient: datetime | None) -> list[ColumnElement[Any]]:

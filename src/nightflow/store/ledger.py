@@ -129,7 +129,6 @@ def settle_exposure(
     priority: int | None = None,
     plan_fingerprint: str | None = None,
     worker: str | None = None,
-    attempts: int | None = None,
 ) -> bool:
     """Write down how an exposure ended, and free its lease.
 
@@ -149,8 +148,6 @@ def settle_exposure(
         What the conclusion rests on.
     worker : str, optional
         Where given, only the holder of the lease may settle.
-    attempts : int, optional
-        How many workers died of it; else as it was.
 
     Returns
     -------
@@ -170,8 +167,6 @@ def settle_exposure(
         values["priority"] = priority
     if plan_fingerprint is not None:
         values["plan_fingerprint"] = plan_fingerprint
-    if attempts is not None:
-        values["attempts"] = attempts
     statement = update(Exposure).where(col(Exposure.id) == exposure_id)
     if worker is not None:
         statement = statement.where(col(Exposure.leased_by) == worker)

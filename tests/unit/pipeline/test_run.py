@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from nightflow.pipeline import run as run_module
+from nightflow.pipeline.backfill import select
 from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.run import in_order, reduce_all, reduce_paths
-from nightflow.pipeline.run_lease import free_dead_runs, take
-from nightflow.store.leases import lease_exposure
+from nightflow.pipeline.run_lease import free_dead_runs, hand_back, take
+from nightflow.pipeline.run_name import run_worker
+from nightflow.store.deaths import Inherited
+from nightflow.store.leases import lease_exposure, release
 from nightflow.store.ledger import settle_exposure
 from nightflow.store.models import State
+from tests.unit.pipeline.processes import dead_run
 from tests.unit.pipeline.station import Station, entered, exposure, reduced, steps_of_straw
 
 
@@ -124,20 +125,68 @@ def test_an_interrupted_run_hands_its_exposure_back(
 def test_what_a_killed_run_held_is_taken_up_at_once(station: Station) -> None:
     reducer = station.reducer()
     path = station.frame("light.fits")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    lease(reducer, entered(reducer, path), f"run:{socket.gethostname()}:{dead.pid}")
+    lease(reducer, entered(reducer, path), dead_run())
     assert reduce_paths(reducer, [path]).outcomes[0].state == "done"
 
 
-@pytest.mark.parametrize(
-    "worker", [f"run:{socket.gethostname()}:{os.getppid()}", "run:elsewhere:1", "watch:elsewhere:1"]
-)
+@pytest.mark.parametrize("how", ["its process is gone", "its lease has ended"])
+def test_what_kills_each_run_has_failed_with_the_third_and_is_left(station: Station, how: str) -> None:
+    reducer = station.reducer()
+    exposure_id = entered(reducer, station.frame("killer.fits"))
+    for number in range(1, 4):
+        assert take(reducer.database, exposure_id), "it is tried again"
+        if how == "its process is gone":
+            held_by(reducer, exposure_id, dead_run())
+        else:
+            held_by(reducer, exposure_id, "run:elsewhere:1:0123abcd-7", since=timedelta(hours=1))
+        freed = free_dead_runs(reducer.database, datetime.now(UTC))
+        assert freed == (Inherited([exposure_id], []) if number < 3 else Inherited([], [exposure_id]))
+    assert not take(reducer.database, exposure_id)
+    assert select(reducer) == [], "the next backfill would die of it"
+    report = reduce_paths(reducer, [station.raw])
+    assert [outcome.state for outcome in report.failed] == ["failed"], "the run says so"
+    assert "3 workers died of it" in report.failed[0].reason
+    assert exposure(reducer, exposure_id).attempts == 3
+    again = reduce_paths(reducer, [station.raw], force=True)
+    assert [outcome.state for outcome in again.outcomes] == ["done"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_the_run_that_counts_the_third_death_does_not_undo_it(station: Station, force: bool) -> None:
+    reducer = station.reducer()
+    exposure_id = entered(reducer, station.frame("killer.fits"))
+    for _ in range(2):
+        assert take(reducer.database, exposure_id)
+        held_by(reducer, exposure_id, dead_run())
+        free_dead_runs(reducer.database, datetime.now(UTC))
+    assert take(reducer.database, exposure_id)
+    held_by(reducer, exposure_id, dead_run())
+    report = reduce_all(reducer, [exposure_id], force=force)
+    assert [outcome.state for outcome in report.outcomes] == ["failed"]
+    assert exposure(reducer, exposure_id).state == State.FAILED
+
+
+def held_by(reducer, exposure_id: int, worker: str, since: timedelta = timedelta()) -> None:
+    """Let another hold what this process has leased."""
+    assert release(reducer.database, exposure_id)
+    now = datetime.now(UTC) - since
+    assert lease_exposure(reducer.database, exposure_id, worker, now=now, seconds=600)
+
+
+def test_what_is_interrupted_counts_no_death(station: Station) -> None:
+    reducer = station.reducer()
+    exposure_id = entered(reducer, station.frame("light.fits"))
+    assert take(reducer.database, exposure_id)
+    hand_back(reducer.database, exposure_id)
+    assert exposure(reducer, exposure_id).attempts == 0
+
+
+@pytest.mark.parametrize("worker", [run_worker(os.getppid()), "run:elsewhere:1", "watch:elsewhere:1"])
 def test_what_a_living_or_a_distant_process_holds_stays_its_own(station: Station, worker: str) -> None:
     reducer = station.reducer()
     exposure_id = entered(reducer, station.frame("light.fits"))
     lease(reducer, exposure_id, worker)
-    assert free_dead_runs(reducer.database) == 0
+    assert free_dead_runs(reducer.database, datetime.now(UTC)) == Inherited([], [])
     assert not take(reducer.database, exposure_id)
     assert exposure(reducer, exposure_id).leased_by == worker
 

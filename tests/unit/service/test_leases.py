@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from nightflow.service.leases import Inherited, free_dead_leases, hold, note_run, service_tag, worker_name
+from nightflow.pipeline.run_name import run_worker
+from nightflow.service.leases import free_dead_leases, hold, note_run, service_tag, worker_name
 from nightflow.store.database import Database
+from nightflow.store.deaths import Inherited
 from nightflow.store.leases import lease, lease_exposure
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import State
@@ -78,7 +78,7 @@ def test_a_run_by_hand_takes_the_lease(database: Database, settled: State | None
     worker = hold(database, 2)
     exposure = get_exposure(database, 2)
     assert exposure is not None
-    assert worker == f"run:{socket.gethostname()}:{os.getpid()}"
+    assert worker == run_worker()
     assert (exposure.state, exposure.leased_by) == (State.REDUCING, worker)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +18,7 @@ from nightflow.store.leases import lease
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import State
 from nightflow.store.overview import frame_rows
+from tests.unit.pipeline.processes import dead_run
 
 
 @pytest.fixture(autouse=True)
@@ -64,15 +62,13 @@ def test_what_a_backfill_held_that_died_meanwhile_is_reduced(
 ) -> None:
     """Else the service would leave to it, for an hour, what it has queued."""
     monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.2)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
     file = tmp_path / "elsewhere.fits"
     file.write_bytes(b"no frame")
     now = datetime.now(UTC)
     with Database(settings.store_url) as database:
         database.upgrade()
         receive(database, str(file), "0" * 64, 8, now=now)
-        assert lease(database, f"run:{socket.gethostname()}:{dead.pid}", now=now, seconds=3600) is not None
+        assert lease(database, dead_run(), now=now, seconds=3600) is not None
     ended = watch(settings, until_idle=2.0)
     assert (ended[State.REDUCING], ended[State.REJECTED]) == (0, 1)
 

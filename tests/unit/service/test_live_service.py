@@ -25,6 +25,7 @@ from nightflow.service.outage import Outage
 from nightflow.service.process import run_in_thread
 from nightflow.service.worker import Reduced, WorkerDied
 from nightflow.store.database import Database
+from nightflow.store.deaths import count_service_death
 from nightflow.store.frames import frames_of, record_frames, settle_frame
 from nightflow.store.leases import lease, lease_exposure, release
 from nightflow.store.ledger import receive, settle_exposure
@@ -380,7 +381,7 @@ def test_a_suspect_is_reduced_alone(settings: Settings, straw: Straw) -> None:
     ids = enqueue(straw.database, 4)
     for _ in range(5):
         assert lease_exposure(straw.database, ids[0], "watch:dome:1", now=NOW, seconds=1) is not None
-        release(straw.database, ids[0], after_death="service")
+        count_service_death(straw.database, ids[0], NOW)
     in_work: set[int] = set()
     beside: dict[int, set[int]] = {}
 

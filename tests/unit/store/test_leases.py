@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from nightflow.store.database import Database
+from nightflow.store.deaths import count_service_death
 from nightflow.store.leases import SUSPECT_AFTER, lease, lease_exposure, release, renew
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Priority, State
@@ -58,7 +59,7 @@ def test_a_suspect_comes_last_and_not_where_it_may_not(database: Database) -> No
     suspect, backfill = _receive(database, "suspect"), _receive(database, "backfill", Priority.BACKFILL)
     for _ in range(SUSPECT_AFTER):
         assert lease_exposure(database, suspect, "w", now=START, seconds=60) is not None
-        assert release(database, suspect, "w", after_death="service")
+        assert count_service_death(database, suspect, START) == State.RECEIVED
     assert _take(database) == backfill
     assert lease(database, "w", now=later(0), seconds=60, suspects=False) is None
     assert _take(database) == suspect

@@ -38,14 +38,21 @@ class Priority:
     BACKFILL = 20
 
     @staticmethod
+    def again(priority: int) -> int:
+        """Return the priority of an exposure that is reduced again: behind what is fresh.
+
+        That of a backfill stays one of it: else those that work on it would not take it.
+        """
+        return max(priority - priority % 10, Priority.REDO)
+
+    @staticmethod
     def after_hold(priority: int) -> int:
         """Return the priority of an exposure that has to be tried again later: behind what is fresh.
 
         A live one becomes a redo. Each further time it is one step less urgent, nine steps at most; so the
         steps also count how often that was, see `Priority.holds`.
         """
-        band = max(priority - priority % 10, Priority.REDO)
-        return band + min(priority % 10 + 1, 9)
+        return Priority.again(priority) + min(priority % 10 + 1, 9)
 
     @staticmethod
     def holds(priority: int) -> int:
