@@ -63,14 +63,14 @@ async def ingest_exposure(exposure_id: int, path: str = "") -> State[Any]:
 
 async def reduce_one(exposure_id: int, *, name_the_run: bool = True) -> Outcome:
     """Hold an exposure and take it through all its steps; nothing is done where another process has it."""
-    worker = await lease(exposure_id)
-    if worker is None:
-        return await asyncio.to_thread(not_taken, exposure_id)
     try:
+        worker = await lease(exposure_id)
+        if worker is None:
+            return await asyncio.to_thread(not_taken, exposure_id)
         async with lease_kept(exposure_id):
             return await reduce_leased(exposure_id, worker, name_the_run=name_the_run)
     except BaseException:
-        # Cancelled, or the store broke: whoever comes next shall not wait for the lease to end.
+        # Cancelled, the store broke, or the server: whoever comes next shall not wait for the lease to end.
         give_back(exposure_id)
         raise
 
@@ -81,7 +81,7 @@ async def reduce_leased(exposure_id: int, worker: str, *, name_the_run: bool) ->
     Products are written behind: the exposure is settled, and its lease free, meanwhile.
     """
     try:
-        exposure = await identify(exposure_id)
+        exposure = await identify(exposure_id, worker=worker)
     except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
         return await conclude(exposure_id, error, worker=worker)
     if name_the_run:
@@ -141,7 +141,10 @@ async def reduce_frames(exposure: IdentifiedExposure, behind: Behind) -> None:
         async with core:
             await behind.show(frame_id, with_products=await reduce_frame(frame_id))
 
-    await asyncio.gather(*(on_a_core(frame_id) for frame_id in exposure.frame_ids))
+    # Each to its end: one that goes on alone would meet who tries the exposure again.
+    ended = await asyncio.gather(*map(on_a_core, exposure.frame_ids), return_exceptions=True)
+    if faults := [fault for fault in ended if fault is not None]:
+        raise faults[0]
 
 
 async def reduce_frame(frame_id: int) -> bool:

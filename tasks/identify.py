@@ -17,8 +17,10 @@ __all__ = ["identify"]
 
 
 @task(name="identify", task_run_name="identify exposure {exposure_id}", **STEP)
-async def identify(exposure_id: int) -> IdentifiedExposure:
+async def identify(exposure_id: int, *, worker: str) -> IdentifiedExposure:
     """Open the file, recognise the camera, write one ledger row a frame.
+
+    Nothing more is written of its frames once ``worker`` holds the exposure no more.
 
     Raises
     ------
@@ -27,4 +29,4 @@ async def identify(exposure_id: int) -> IdentifiedExposure:
     FrameHeld
         No camera profile matches its header.
     """
-    return await asyncio.to_thread(current_reducer().identify, exposure_id)
+    return await asyncio.to_thread(current_reducer().identify, exposure_id, worker=worker)

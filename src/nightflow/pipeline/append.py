@@ -52,6 +52,8 @@ def append(
     ------
     FrameRejected
         Not one measurement is a finite number.
+    LeaseLost
+        Another process has the exposure now; nothing was written.
     """
     sources = work.measured.sources if work.measured is not None and with_measurements else no_sources()
     columns = with_psf_rows(_columns(work, sources), work)
@@ -65,7 +67,7 @@ def append(
     record = graded(_record(work, plan), work, database)
     result = write(
         database, work.frame_id, record, columns, now=now, keep_complete=not with_measurements,
-        wcs_stars=_wcs_stars(work),
+        wcs_stars=_wcs_stars(work), worker=work.worker,
     )  # fmt: skip
     if result.kept_complete:
         work.superseded_by = result.version

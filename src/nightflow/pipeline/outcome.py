@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["IdentifiedExposure", "Observer", "Outcome"]
+__all__ = ["LOST", "IdentifiedExposure", "Observer", "Outcome"]
+
+LOST = "lost"
+"""State of an outcome: another process has the exposure now, and nothing was written."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ def reduce_exposure(
         What is done with a frame whose rows are in the store; else its products are written at once.
     """
     try:
-        exposure = _patiently(partial(reducer.identify, exposure_id, only))
+        exposure = _patiently(partial(reducer.identify, exposure_id, only, worker))
     except Exception as error:  # noqa: BLE001 - a bug in one frame must not stop the night: it is recorded
         return reducer.conclude(exposure_id, error, worker)
     steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()

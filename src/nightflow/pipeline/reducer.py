@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
 from nightflow.errors import NightflowError, NoSolution
-from nightflow.instruments.fits_file import content_at, is_there
+from nightflow.instruments.fits_file import content_at
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import load_profiles
@@ -33,7 +32,7 @@ from nightflow.pipeline.identify import Identified, check_calibration, identify_
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.optics import Offers
-from nightflow.pipeline.outcome import IdentifiedExposure, Observer, Outcome
+from nightflow.pipeline.outcome import LOST, IdentifiedExposure, Observer, Outcome
 from nightflow.pipeline.plan import (
     is_complete,
     plan_fingerprint,
@@ -46,12 +45,13 @@ from nightflow.pipeline.products import write_products
 from nightflow.pipeline.raw_content import RawContent, find_content, is_somewhere
 from nightflow.pipeline.settle import Verdict, verdict, worst_state
 from nightflow.pipeline.solve import solve
-from nightflow.pipeline.waiting import wake_for_calibration
+from nightflow.pipeline.waiting import queue_held, queue_if_there, wake_for_calibration
 from nightflow.pipeline.work import Context, Work
 from nightflow.products.quota import Quota
 from nightflow.store.database import Database
 from nightflow.store.frames import add_warning, frames_of, record_frames, settle_frame
-from nightflow.store.ledger import CONTENT, requeue, settle_exposure
+from nightflow.store.leases import LeaseLost
+from nightflow.store.ledger import CONTENT, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.overview import frame_rows, get_exposure, known_paths
@@ -91,11 +91,6 @@ class _Opened:
     """What it would wait for, as it was when the file was identified."""
     offered: list[str] | None = None
     """Distortions that its frames are offered; None where it was not identified."""
-
-
-def _is_back(error: BaseException | None, path: Path) -> bool:
-    """Return whether a file that was missing is there now."""
-    return error is not None and isinstance(error.__cause__, FileNotFoundError) and is_there(path)
 
 
 class Reducer:
@@ -224,7 +219,9 @@ class Reducer:
         names = [instrument] if instrument in profiles else sorted(profiles)
         return sky_fingerprint([self.plan(name) for name in names], self.context)
 
-    def identify(self, exposure_id: int, only: Collection[int] | None = None) -> IdentifiedExposure:
+    def identify(
+        self, exposure_id: int, only: Collection[int] | None = None, worker: str | None = None
+    ) -> IdentifiedExposure:
         """Open the file, recognise the camera, write one ledger row a frame.
 
         The pixels of calibration frames are checked here: there is nothing more to do with them until a light
@@ -235,6 +232,8 @@ class Reducer:
         exposure_id : int
         only : collection of int, optional
             Rows of its frames that are taken up; the others stay as they are.
+        worker : str, optional
+            Where given, nothing is written of its frames once this is not the holder of the lease any more.
 
         Raises
         ------
@@ -246,9 +245,11 @@ class Reducer:
             The file cannot be read now.
         """
         with self._observed("identify", exposure_id, exposure_id):
-            return self._identify(exposure_id, only)
+            return self._identify(exposure_id, only, worker)
 
-    def _identify(self, exposure_id: int, only: Collection[int] | None) -> IdentifiedExposure:
+    def _identify(
+        self, exposure_id: int, only: Collection[int] | None, worker: str | None
+    ) -> IdentifiedExposure:
         exposure = self._exposure(exposure_id)
         with self._lock:
             self._opened[exposure_id] = _Opened(began=time.perf_counter(), path=exposure.path)
@@ -275,7 +276,7 @@ class Reducer:
             for row, header in zip(frame_ids, identified.headers, strict=True)
             if only is None or row in only
         }
-        self._take_up(exposure_id, content, identified.profile, taken)
+        self._take_up(exposure_id, content, identified.profile, taken, worker)
         return IdentifiedExposure(
             exposure_id=exposure_id,
             path=str(path),
@@ -342,6 +343,11 @@ class Reducer:
         """Give a frame the state that follows from how its steps ended.
 
         Its arrays are forgotten, or kept for `products` where it is done.
+
+        Returns
+        -------
+        str
+            The state; "lost" where another process has the exposure now, and nothing was written.
         """
         work = self._works.get(frame_id)
         if work is None:
@@ -351,19 +357,38 @@ class Reducer:
 
     def _settle_frame(self, frame_id: int, error: BaseException | None, work: Work | None) -> str:
         found = verdict(error)
+        lost = False
+        try:
+            found = self._write_verdict(frame_id, found, error, work)
+        except LeaseLost as gone:
+            log.warning("%s", gone)
+            lost = True
+        # Forgotten only now: where the store was locked, this is called again.
+        with self._lock:
+            self._verdicts[frame_id] = found
+            self._works.pop(frame_id, None)
+            if work is not None and error is None and self._products and not lost:
+                self._due[frame_id] = work
+        return LOST if lost else str(found.state)
+
+    def _write_verdict(
+        self, frame_id: int, found: Verdict, error: BaseException | None, work: Work | None
+    ) -> Verdict:
+        """Write down how a frame ended; return it with the warnings that it has by now."""
         if work is not None and isinstance(error, NoSolution):
             # What was found stays to be seen: masters, FWHM, sources. Without a WCS it is in no light curve.
             self._append(work, with_measurements=False)
         if not found.reason and work is not None:
             found = replace(found, reason="; ".join(dict.fromkeys(work.warnings)))
-        settle_frame(self.database, frame_id, found.state, found.reason, traceback=found.traceback)
-        # Forgotten only now: where the store was locked, this is called again.
-        with self._lock:
-            self._verdicts[frame_id] = found
-            self._works.pop(frame_id, None)
-            if work is not None and error is None and self._products:
-                self._due[frame_id] = work
-        return str(found.state)
+        settle_frame(
+            self.database,
+            frame_id,
+            found.state,
+            found.reason,
+            traceback=found.traceback,
+            worker=work.worker if work is not None else None,
+        )
+        return found
 
     def forget(self, exposure_id: int) -> None:
         """Let go of the pixels of an exposure on which nothing is done here any more, however it ended."""
@@ -386,14 +411,22 @@ class Reducer:
             Where given, only the holder of the lease may settle; one that has lost it gets an outcome in
             state "lost", and nothing is written.
         """
-        with self._observed("conclude", exposure_id, exposure_id), self._concluding:
-            outcome = self._conclude(exposure_id, error, worker)
-        if self._observer is not None and outcome.state != "lost":
+        with self._observed("conclude", exposure_id, exposure_id):
+            exposure = self._exposure(exposure_id)
+            with self._concluding:
+                outcome, found = self._conclude(exposure, error, worker)
+            with self._lock:
+                opened = self._opened.pop(exposure_id, None)
+            if outcome.state != LOST:
+                self._take_up_if_there(exposure, found, opened)
+        if self._observer is not None and outcome.state != LOST:
             self._observer.settled(outcome)
         return outcome
 
-    def _conclude(self, exposure_id: int, error: BaseException | None, worker: str | None) -> Outcome:
-        exposure = self._exposure(exposure_id)
+    def _conclude(
+        self, exposure: Exposure, error: BaseException | None, worker: str | None
+    ) -> tuple[Outcome, Verdict]:
+        exposure_id = exposure.id or 0
         frames = frames_of(self.database, exposure_id)
         found = self._worst(frames) if error is None else verdict(error)
         opened = self._opened.get(exposure_id)
@@ -412,18 +445,18 @@ class Reducer:
             worker=worker,
         )
         if settled:
-            self._follow_up(exposure, frames, found, error)
+            self._follow_up(exposure, frames, found)
         with self._lock:
-            opened = self._opened.pop(exposure_id, None)
             for frame in frames:
                 self._verdicts.pop(frame.id or 0, None)
-        return Outcome(
+        outcome = Outcome(
             exposure_id=exposure_id,
             path=exposure.path,
-            state=str(found.state) if settled else "lost",
+            state=str(found.state) if settled else LOST,
             reason=found.reason,
             seconds=time.perf_counter() - opened.began if opened is not None else 0.0,
         )
+        return outcome, found
 
     @contextmanager
     def _observed(self, step: str, exposure_id: int, row: int) -> Iterator[None]:
@@ -445,25 +478,27 @@ class Reducer:
         pause = min(_FIRST_RETRY * 2 ** (Priority.holds(later) - 1), _LAST_RETRY)
         return {"retry_at": self._clock() + pause, "priority": later}
 
-    def _follow_up(
-        self, exposure: Exposure, frames: list[FrameRow], found: Verdict, error: BaseException | None
-    ) -> None:
+    def _follow_up(self, exposure: Exposure, frames: list[FrameRow], found: Verdict) -> None:
         """Do what an exposure's end means for others, and for itself."""
         exposure_id = exposure.id or 0
         if found.state == State.DONE:
             supersede_replaced(self.database, exposure_id, content_at)
         wake_for_calibration(self.context, frames, self._clock())
         opened = self._opened.get(exposure_id)
-        renamed = opened is not None and opened.path != exposure.path
-        is_back = found.waits_for == "outside" and (renamed or _is_back(error, Path(exposure.path)))
-        if is_back or (found.waits_for == CONTENT and is_somewhere(self.database, exposure.sha256)):
-            # It is not away, and who saw it come found the exposure in work.
-            requeue(self.database, [exposure_id], priority=Priority.REDO, now=self._clock())
         if found.waits_for != "calibration" or opened is None or not opened.surroundings:
             return
         if opened.surroundings != self.conclusion_fingerprint(frames, found.state, sky=opened.sky):
             # A calibration that came while this was reduced found nobody held whom it could wake.
-            requeue(self.database, [exposure_id], priority=Priority.REDO, now=self._clock())
+            queue_held(self.database, [exposure_id], Priority.again(exposure.priority), self._clock())
+
+    def _take_up_if_there(self, exposure: Exposure, found: Verdict, opened: _Opened | None) -> None:
+        """Queue an exposure again whose file is not away: who saw it come found the exposure in work."""
+        now = self._clock()
+        if found.waits_for == "outside":
+            renamed = opened is not None and opened.path != exposure.path
+            queue_if_there(self.database, exposure, now, missing=found.missing, renamed=renamed)
+        elif found.waits_for == CONTENT and is_somewhere(self.database, exposure.sha256):
+            queue_held(self.database, [exposure.id or 0], Priority.again(exposure.priority), now)
 
     def _worst(self, frames: list[FrameRow]) -> Verdict:
         """Return the verdict on the worst frame of an exposure."""
@@ -498,6 +533,7 @@ class Reducer:
         content: RawContent,
         profile: CameraProfile,
         headers: Mapping[int, FrameHeader],
+        worker: str | None,
     ) -> None:
         for frame_id, header in headers.items():
             work = Work(
@@ -507,6 +543,7 @@ class Reducer:
                 profile=profile,
                 header=header,
                 content=content,
+                worker=worker,
                 warnings=list(header.warnings),
             )
             with self._lock:

@@ -35,12 +35,15 @@ class Verdict:
         What a held frame waits for, or a rejected one whose file was overwritten; "" otherwise.
     traceback : str
         Of a bug; "" otherwise.
+    missing : bool
+        True where it waits for a file that was not there.
     """
 
     state: State
     reason: str = ""
     waits_for: str = ""
     traceback: str = ""
+    missing: bool = False
 
 
 def verdict(error: BaseException | None) -> Verdict:
@@ -59,7 +62,8 @@ def verdict(error: BaseException | None) -> Verdict:
         case NoSolution():
             return Verdict(State.HELD, str(error), waits_for="wcs")
         case RetryLater():
-            return Verdict(State.HELD, str(error), waits_for="outside")
+            missing = isinstance(error.__cause__, FileNotFoundError)
+            return Verdict(State.HELD, str(error), waits_for="outside", missing=missing)
         case FrameHeld():
             return Verdict(State.HELD, str(error), waits_for="profile")
     trace = "".join(traceback.format_exception(error))

@@ -86,6 +86,8 @@ class Work:
     header: FrameHeader
     content: RawContent | None = None
     """Of the file, where it was compared to the ledger's."""
+    worker: str | None = None
+    """In whose name its exposure is leased: without the lease nothing is written; None: nobody looks."""
     frame: Frame | None = None
     masters: dict[str, str] = field(default_factory=dict)
     """Kind -> fingerprint of the masters used."""

@@ -18,6 +18,7 @@ from nightflow.lightcurves.associate import reach
 from nightflow.store.bulk import insert_measurements
 from nightflow.store.database import Database, serialise
 from nightflow.store.forced_rows import source_at
+from nightflow.store.leases import check_lease
 from nightflow.store.models import Measurement, Reduction, WcsStars
 from nightflow.store.partitions import ensure_partition
 from nightflow.store.records import MeasurementColumns, ReductionRecord, WcsStarsRecord
@@ -69,6 +70,7 @@ def append(
     radius: float | None = None,
     keep_complete: bool = False,
     wcs_stars: WcsStarsRecord | None = None,
+    worker: str | None = None,
 ) -> AppendResult:
     """Make this the current reduction of a frame.
 
@@ -90,6 +92,8 @@ def append(
         Leave a current reduction that has measurements as it is.
     wcs_stars : WcsStarsRecord, optional
         The stars that its WCS was fitted to.
+    worker : str, optional
+        Where given, only the holder of the exposure's lease may write.
     radius : float, optional
         Arcsec within which a detection is a known source; else by `nightflow.lightcurves.associate.reach`.
 
@@ -97,6 +101,8 @@ def append(
     ------
     FrameRejected
         There are measurements, but no time to put to them.
+    LeaseLost
+        ``worker`` holds the exposure no more; nothing was written.
     RetryLater
         The store is locked or away; nothing was written.
     """
@@ -107,6 +113,7 @@ def append(
     with database.write() as session:
         # Two frames of one field at a time would both make the same new sources.
         serialise(session, "association")
+        check_lease(session, frame_id, worker)
         old = session.exec(
             select(Reduction).where(Reduction.frame_id == frame_id, col(Reduction.current))
         ).first()

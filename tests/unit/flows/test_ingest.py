@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +37,8 @@ class Straw:
         self.database = SimpleNamespace(leased_by=None)
         self.given_back: list[int] = []
 
-    def identify(self, exposure_id: int) -> Any:
+    def identify(self, exposure_id: int, *, worker: str) -> Any:
+        assert worker == self.worker, "else what it writes is not bound to the lease"
         if "identify" in self.faults:
             raise self.faults["identify"]
         return SimpleNamespace(
@@ -157,12 +159,15 @@ def test_a_fault_ends_the_frame_there_and_is_settled(
     [
         ("reducing", "", ("busy", "watch:dome:7 has it")),
         ("duplicate", "same content", ("duplicate", "same content")),
+        ("failed", "3 workers died of it", ("failed", "3 workers died of it")),
     ],
 )
 def test_what_cannot_be_leased_is_left_alone(
     reducer: Straw, monkeypatch: pytest.MonkeyPatch, state: str, reason: str, shown: tuple[str, str]
 ) -> None:
-    exposure = SimpleNamespace(path="/d1047.fits", state=state, reason=reason, leased_by="watch:dome:7")
+    exposure = SimpleNamespace(
+        path="/d1047.fits", state=state, reason=reason, leased_by="watch:dome:7", attempts=3, service_deaths=0
+    )
     monkeypatch.setattr(lease_module, "get_exposure", lambda _, exposure_id: exposure)
     reducer.worker = None
     outcome = reduce_one()
@@ -178,6 +183,51 @@ def test_what_is_not_concluded_is_handed_back(reducer: Straw) -> None:
     with pytest.raises(RetryLater):
         reduce_one()
     assert reducer.given_back == [3]
+
+
+def test_what_cannot_be_leased_for_want_of_a_server_is_handed_back(
+    reducer: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share has leased it before; its process lives on, and others would wait for ten minutes."""
+
+    async def away(exposure_id: int) -> str:
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(ingest, "lease", away)
+    with pytest.raises(httpx.ConnectError):
+        reduce_one()
+    assert reducer.given_back == [3]
+
+
+def test_a_chip_that_cannot_be_settled_ends_the_run_when_all_chips_have_ended(
+    reducer: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the second attempt, without a run, would meet them."""
+    reducer.frame_ids = (7, 8)
+    monkeypatch.setattr(ingest, "FRAMES_AT_ONCE", 2)
+    failed = threading.Event()
+
+    def settle(frame_id: int, error: BaseException | None = None) -> str:
+        if frame_id == 7:
+            failed.set()
+            raise RetryLater("the store is locked")
+        reducer.settled[frame_id] = error
+        return "done"
+
+    def perform(frame_id: int, step: str) -> dict[str, Any]:
+        if frame_id == 8:
+            assert failed.wait(10)
+        reducer.story.append((frame_id, step))
+        return {}
+
+    reducer.settle_frame = settle  # type: ignore[method-assign]
+    reducer.perform = perform  # type: ignore[method-assign]
+    monkeypatch.setattr(lease_module, "hand_back", lambda *_: reducer.story.append("handed back"))
+    with pytest.raises(RetryLater):
+        reduce_one()
+    assert reducer.settled == {8: None}
+    assert (8, "append") in reducer.story
+    assert reducer.story[-1] == "handed back"
 
 
 def test_one_chip_of_a_mosaic_does_not_stop_the_others(reducer: Straw) -> None:

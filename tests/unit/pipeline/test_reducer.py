@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +17,15 @@ from nightflow.config import ProductSettings
 from nightflow.errors import FrameRejected, MissingCalibration, NoSolution, RetryLater
 from nightflow.instruments.fits_file import content_hash
 from nightflow.pipeline import reducer as reducer_module
+from nightflow.pipeline import waiting as waiting_module
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.pipeline.register import register
+from nightflow.pipeline.run_lease import take_queued
 from nightflow.store.copies import move
 from nightflow.store.frames import frames_of
-from nightflow.store.leases import lease, lease_exposure
-from nightflow.store.ledger import receive
+from nightflow.store.leases import LeaseLost, lease, lease_exposure
+from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import current_reduction, frame_rows
 from tests.unit.pipeline.station import (
@@ -365,6 +370,135 @@ def test_a_file_that_comes_back_just_then_is_not_waited_for(
     assert reducer.conclude(exposure_id, away.value).state == "held"
     found = exposure(reducer, exposure_id)
     assert (found.state, found.retry_at is None) == (("received", True) if comes_back else ("held", False))
+
+
+def away(reducer: Reducer, path: Path) -> None:
+    """Conclude an exposure whose file could not be opened, and is there by now."""
+    exposure_id = entered(reducer, path)
+    assert lease_exposure(reducer.database, exposure_id, "test", now=START, seconds=600) is not None
+    hidden = path.rename(path.with_suffix(".hidden"))
+    with pytest.raises(RetryLater) as error:
+        reducer.identify(exposure_id)
+    hidden.rename(path)
+    reducer.conclude(exposure_id, error.value)
+
+
+def test_a_disk_that_goes_away_once_more_costs_nothing(
+    station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is settled by then: a fault would end the run."""
+    path = station.frame("light.fits")
+    real = os.stat
+
+    def stat(asked: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if str(asked) == str(path):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(asked, *arguments, **options)
+
+    exposure_id = entered(reducer, path)
+    missing = RetryLater(f"{path}: cannot be read")
+    missing.__cause__ = FileNotFoundError()
+    monkeypatch.setattr(os, "stat", stat)
+    assert reducer.conclude(exposure_id, missing).state == "held"
+    assert exposure(reducer, exposure_id).state == State.HELD
+
+
+def test_a_file_that_is_listed_and_cannot_be_opened_is_not_tried_without_a_pause(
+    station: Station, reducer: Reducer
+) -> None:
+    path = station.frame("light.fits")
+    states = []
+    for _ in range(4):
+        away(reducer, path)
+        states.append(exposure(reducer, 1).state)
+    assert states == [State.RECEIVED, State.RECEIVED, State.HELD, State.HELD]
+    retry_at = exposure(reducer, 1).retry_at
+    assert retry_at is not None
+    assert retry_at > START
+
+
+def test_what_comes_back_stays_one_of_its_backfill(station: Station, reducer: Reducer) -> None:
+    path = station.frame("light.fits")
+    register(reducer.database, path, priority=Priority.BACKFILL, now=START)
+    away(reducer, path)
+    assert take_queued(reducer.database) == 1
+
+
+def test_a_file_that_vanishes_after_it_was_identified_is_taken_up_when_it_is_back(
+    station: Station, reducer: Reducer, pauses: list[float]
+) -> None:
+    path = station.frame("light.fits")
+    exposure_id = entered(reducer, path)
+    assert lease_exposure(reducer.database, exposure_id, "test", now=START, seconds=600) is not None
+    (frame_id,) = reducer.identify(exposure_id).frame_ids
+    hidden = path.rename(path.with_suffix(".hidden"))
+    with pytest.raises(RetryLater) as error:
+        reducer.perform(frame_id, "calibrate")
+    reducer.settle_frame(frame_id, error.value)
+    hidden.rename(path)
+    assert reducer.conclude(exposure_id).state == "held"
+    assert exposure(reducer, exposure_id).state == State.RECEIVED
+
+
+def test_a_file_that_another_has_in_work_again_is_left_to_him(
+    station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sensor saw it come while this process looked whether it is there."""
+    path = station.frame("light.fits")
+
+    def is_there(asked: Any) -> bool:
+        assert reducer._concluding.acquire(blocking=False), "others wait for a disk that hangs"
+        reducer._concluding.release()
+        assert lease_exposure(reducer.database, 1, "another", now=START, seconds=600) is not None
+        settle_exposure(reducer.database, 1, State.DONE, "", now=START)
+        return True
+
+    monkeypatch.setattr(waiting_module, "is_there", is_there)
+    away(reducer, path)
+    assert exposure(reducer, 1).state == State.DONE
+
+
+class TestLeaseLost:
+    """Another process has the exposure since it was identified."""
+
+    @pytest.fixture
+    def frame_id(self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch) -> int:
+        steps_of_straw(monkeypatch)
+        exposure_id = entered(reducer, station.frame("light.fits"))
+        assert lease_exposure(reducer.database, exposure_id, "first", now=START, seconds=600) is not None
+        (frame_id,) = reducer.identify(exposure_id, worker="first").frame_ids
+        after = START + timedelta(seconds=700)
+        assert lease_exposure(reducer.database, exposure_id, "second", now=after, seconds=600) is not None
+        return frame_id
+
+    def test_nothing_is_appended(self, reducer: Reducer, frame_id: int) -> None:
+        with pytest.raises(LeaseLost, match="first holds its exposure no more"):
+            reducer.perform(frame_id, "append")
+        assert rows(reducer)["reduction"] == []
+
+    @pytest.mark.parametrize("error", [None, NoSolution("no WCS"), ZeroDivisionError("a bug")])
+    def test_its_frame_keeps_its_state(
+        self, station: Station, reducer: Reducer, frame_id: int, error: Exception | None
+    ) -> None:
+        before = rows(reducer)
+        assert reducer.settle_frame(frame_id, error) == "lost"
+        assert reducer.conclude(1, worker="first").state == "lost"
+        assert rows(reducer) == before
+        assert (reducer._works, reducer._opened, reducer._verdicts, reducer._due) == ({}, {}, {}, {})
+
+    def test_no_products_are_written(self, station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+        steps_of_straw(monkeypatch)
+        reducer = station.reducer(products=True)
+        exposure_id = entered(reducer, station.frame("light.fits"))
+        assert lease_exposure(reducer.database, exposure_id, "first", now=START, seconds=600) is not None
+        (frame_id,) = reducer.identify(exposure_id, worker="second").frame_ids
+        reducer.settle_frame(frame_id)
+        assert reducer.products(frame_id) == {}
+
+    def test_who_holds_it_still_is_not_disturbed(self, station: Station, reducer: Reducer) -> None:
+        exposure_id = entered(reducer, station.frame("bias.fits", "bias"))
+        assert lease_exposure(reducer.database, exposure_id, "first", now=START, seconds=600) is not None
+        assert reduce_exposure(reducer, exposure_id, "first").state == "done"
 
 
 def test_an_exposure_that_is_not_in_the_ledger(reducer: Reducer) -> None:

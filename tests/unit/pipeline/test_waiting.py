@@ -6,6 +6,8 @@ import pytest
 
 from nightflow.errors import NoSolution
 from nightflow.pipeline.reducer import Reducer
+from nightflow.pipeline.register import register
+from nightflow.pipeline.run_lease import take_queued
 from nightflow.pipeline.waiting import wake_for_calibration
 from nightflow.store.frames import frames_of
 from nightflow.store.models import Priority, State
@@ -38,6 +40,17 @@ def test_it_wakes_with_the_last_flat(station: Station, reducer: Reducer) -> None
     woken = exposure(reducer, light.exposure_id)
     assert (woken.priority, woken.waits_for, woken.reason) == (Priority.REDO, "", "")
     assert only_frame(reducer, light.exposure_id).state == State.RECEIVED
+
+
+def test_what_waits_of_a_backfill_stays_one_of_it(station: Station, reducer: Reducer) -> None:
+    """Its shares take nothing more urgent: without a watcher it would be taken by nobody."""
+    path = station.frame("light.fits")
+    register(reducer.database, path, priority=Priority.BACKFILL, now=START)
+    light = reduced(reducer, path)
+    for calibration in [*station.calibrations("bias"), *station.calibrations("flat")]:
+        reduced(reducer, calibration)
+    assert exposure(reducer, light.exposure_id).state == State.RECEIVED
+    assert take_queued(reducer.database) == light.exposure_id
 
 
 def test_after_waking_it_is_done_with_those_masters(station: Station, reducer: Reducer) -> None:
