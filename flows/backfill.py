@@ -20,7 +20,7 @@ from flows.run_tags import tag_process
 from flows.together import reduce_together
 from tasks.context import batch_reduction
 from tasks.select_backfill import list_backfill, select_backfill
-from tasks.share import calibrations_apart, cluster
+from tasks.share import calibrations_apart, cluster, left_open, try_failed_again
 
 __all__ = ["backfill", "backfill_batch", "backfill_name", "batches"]
 
@@ -60,13 +60,16 @@ async def backfill(
         chosen = await select_backfill(since, until, night, path or None, camera or None, force)
         if dry_run:
             return await planned(chosen)
+        if force:
+            await try_failed_again(chosen)
         address = cluster()
         if not helpers and not address:
             return summarised(await reduce_alone(chosen))
         # Others need what calibrations say; they take no time.
         calibrations, others = await calibrations_apart(chosen)
         ended = await reduce_alone(calibrations)
-        return summarised(ended + await reduce_together(others, helpers, address))
+        ended += await reduce_together(others, helpers, address)
+        return summarised(ended, await left_open(others))
 
 
 async def planned(chosen: Sequence[int]) -> State[Any]:

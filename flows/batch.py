@@ -18,6 +18,8 @@ __all__ = ["BATCH", "show_batch", "summarised"]
 
 BATCH = 50
 """Exposures of one run: enough to be quick, few enough to read."""
+NAMED = 5
+"""Exposures that a message names."""
 
 
 async def show_batch(outcomes: Sequence[Outcome]) -> dict[str, int]:
@@ -38,7 +40,22 @@ async def show_batch(outcomes: Sequence[Outcome]) -> dict[str, int]:
     return dict(Counter(outcome.state for outcome in outcomes))
 
 
-def summarised(ended: Counter[str]) -> State[Any]:
-    """Return the final state of a backfill: failed where one of its exposures did."""
+def summarised(ended: Counter[str], left: Sequence[str] = ()) -> State[Any]:
+    """Return the final state of a backfill: failed where one of its exposures did, or is not settled.
+
+    Parameters
+    ----------
+    ended : Counter
+        How many of its exposures are in each state.
+    left : sequence of str
+        Those that wait or are in work still, in words.
+    """
     message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items())) or "nothing to reduce"
-    return Failed(message=message) if ended["failed"] else Completed(message=message)
+    if left:
+        named = ", ".join([*left[:NAMED], *([f"and {len(left) - NAMED} more"] if len(left) > NAMED else [])])
+        message = (
+            f"{message}; not reduced: {named}; see `nightflow status`, then start the backfill again; what "
+            "nobody takes is reduced by `nightflow run FILE`"
+        )
+    is_bad = ended["failed"] or ended["received"] or ended["reducing"]
+    return Failed(message=message) if is_bad else Completed(message=message)

@@ -12,6 +12,7 @@ from flows.batch import BATCH, show_batch, summarised
 from flows.ingest import reduce_one
 from flows.run_tags import tag_process
 from tasks.context import batch_reduction
+from tasks.lease import give_back
 from tasks.share import next_queued
 
 __all__ = ["reduce_queue", "share"]
@@ -29,13 +30,24 @@ async def share() -> State[Any]:
         return summarised(await reduce_queue())
 
 
-async def reduce_queue() -> Counter[str]:
-    """Reduce what is queued for a backfill, a batch a run, until nothing waits."""
+async def reduce_queue(*, wary: bool = False) -> Counter[str]:
+    """Reduce what is queued for a backfill, a batch a run, until nothing waits.
+
+    Parameters
+    ----------
+    wary : bool
+        Leave to others what somebody has died of.
+    """
     ended: Counter[str] = Counter()
     number = 0
-    while (first := await next_queued()) is not None:
+    while (first := await next_queued(wary=wary)) is not None:
         number += 1
-        ended.update(await share_batch(first, number))
+        try:
+            ended.update(await share_batch(first, number, wary=wary))
+        except BaseException:
+            # The run could not begin, say: nobody shall wait for the lease to end while this process lives.
+            give_back(first)
+            raise
     return ended
 
 
@@ -45,9 +57,9 @@ async def reduce_queue() -> Counter[str]:
     persist_result=False,
     on_running=[tag_process],
 )
-async def share_batch(first: int, number: int) -> dict[str, int]:
+async def share_batch(first: int, number: int, *, wary: bool = False) -> dict[str, int]:
     """Reduce exposures of the queue, from one that is leased already; return how many ended in each state."""
     outcomes = [await reduce_one(first, name_the_run=False)]
-    while len(outcomes) < BATCH and (following := await next_queued()) is not None:
+    while len(outcomes) < BATCH and (following := await next_queued(wary=wary)) is not None:
         outcomes.append(await reduce_one(following, name_the_run=False))
     return await show_batch(outcomes)

@@ -50,21 +50,27 @@ async def reduce_together(exposure_ids: Sequence[int], helpers: int, cluster: st
         How many of the exposures are in each state, whoever reduced them.
     """
     await queue(exposure_ids)
+    wary = bool(helpers or cluster)
     for number in range(1, helpers + 1):
         await _call_helper(f"share {number} of {helpers} helpers")
     if not cluster:
-        return await _see_through(exposure_ids, lambda: False)
+        return await _see_through(exposure_ids, lambda: False, wary=wary)
     async with shares_on(cluster) as at_work:
-        return await _see_through(exposure_ids, at_work)
+        return await _see_through(exposure_ids, at_work, wary=wary)
 
 
-async def _see_through(exposure_ids: Sequence[int], left_to_others: Callable[[], bool]) -> Counter[str]:
-    """Reduce what is queued, unless others shall, until all is settled or nothing changes any more."""
+async def _see_through(
+    exposure_ids: Sequence[int], left_to_others: Callable[[], bool], *, wary: bool
+) -> Counter[str]:
+    """Reduce what is queued, unless others shall, until all is settled or nothing changes any more.
+
+    With ``wary``, what somebody has died of is left to others: with this process the backfill would end.
+    """
     changed = time.monotonic()
     before: Counter[str] = Counter()
     while True:
         if time.monotonic() - changed >= IDLE_SECONDS or not left_to_others():
-            await reduce_queue()
+            await reduce_queue(wary=wary)
         states = Counter({str(state): n for state, n in (await states_of(exposure_ids)).items() if n})
         if states != before:
             before, changed = states, time.monotonic()

@@ -34,6 +34,25 @@ def test_a_backfill_with_a_failure_is_red() -> None:
     assert summarised(Counter()).message == "nothing to reduce"
 
 
+@pytest.mark.parametrize("state", ["received", "reducing"])
+def test_a_backfill_with_an_exposure_that_is_not_settled_is_red_and_names_it(state: str) -> None:
+    ended = summarised(Counter({"done": 3, state: 1}), ["/raw/a.fits (run:dome:7 has it)"])
+    assert ended.is_failed()
+    for said in (
+        f"1 {state}",
+        "/raw/a.fits (run:dome:7 has it)",
+        "nightflow status",
+        "start the backfill again",
+    ):
+        assert said in str(ended.message)
+
+
+def test_of_many_some_are_named() -> None:
+    message = str(summarised(Counter(received=9), [f"{n}.fits" for n in range(9)]).message)
+    assert "4.fits, and 4 more" in message
+    assert "5.fits" not in message
+
+
 def in_batch() -> bool:
     """Whether the tasks called now would use the reducer of batches."""
     return context._in_batch.get()
@@ -42,12 +61,16 @@ def in_batch() -> bool:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """120 exposures to be chosen, and what was reduced and shown."""
-    seen = SimpleNamespace(asked=None, reduced=[], tables={}, sizes=[], cluster="")
+    seen = SimpleNamespace(asked=None, reduced=[], tables={}, sizes=[], cluster="", tried_again=[])
 
     async def select(*arguments: Any) -> list[int]:
         seen.asked = arguments
         assert in_batch(), "dawn flats would change nothing"
         return list(range(120))
+
+    async def try_again(exposure_ids: list[int]) -> None:
+        assert not seen.reduced
+        seen.tried_again.extend(exposure_ids)
 
     async def planned(exposure_ids: list[int]) -> list[dict[str, Any]]:
         return [{"file": f"{one}.fits"} for one in exposure_ids]
@@ -63,6 +86,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     monkeypatch.setattr(backfill_module, "select_backfill", select)
     monkeypatch.setattr(backfill_module, "list_backfill", planned)
+    monkeypatch.setattr(backfill_module, "try_failed_again", try_again)
     monkeypatch.setattr(backfill_module, "reduce_one", reduce_one)
     monkeypatch.setattr(backfill_module, "cluster", lambda: seen.cluster)
     monkeypatch.setattr(backfill_module, "acreate_table_artifact", table)
@@ -75,13 +99,26 @@ def test_all_that_is_chosen_is_reduced_a_batch_a_run(world: SimpleNamespace) -> 
     state = asyncio.run(backfill.fn(path="/archive", force=True))
     assert world.asked == (None, None, None, "/archive", None, True)
     assert world.reduced == list(range(120))
+    assert world.tried_again == list(range(120)), "force takes what failed, too"
     assert [len(rows) for rows in world.tables["backfill-batch"]] == [BATCH, BATCH, 20]
     assert state.message == "120 done"
 
 
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (Counter(done=99, held=1), "119 done, 1 held"),
+        (Counter(done=99, received=1), "119 done, 1 received; not reduced: 119.fits (nobody"),
+    ],
+)
 @pytest.mark.parametrize(("helpers", "cluster"), [(3, ""), (0, "tcp://10.0.0.5:8786")])
 def test_calibrations_are_done_before_others_are_called(
-    world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, helpers: int, cluster: str
+    world: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    helpers: int,
+    cluster: str,
+    ended: Counter[str],
+    said: str,
 ) -> None:
     world.cluster = cluster
 
@@ -92,12 +129,18 @@ def test_calibrations_are_done_before_others_are_called(
         assert in_batch()
         assert world.reduced == list(range(20))
         assert asked == (list(range(20, 120)), helpers, cluster)
-        return Counter(done=99, held=1)
+        return Counter(ended)
 
+    async def left_open(exposure_ids: list[int]) -> list[str]:
+        assert exposure_ids == list(range(20, 120))
+        return ["119.fits (nobody has taken it)"] * ended["received"]
+
+    monkeypatch.setattr(backfill_module, "left_open", left_open)
     monkeypatch.setattr(backfill_module, "calibrations_apart", apart)
     monkeypatch.setattr(backfill_module, "reduce_together", together)
     state = asyncio.run(backfill.fn(helpers=helpers))
-    assert state.message == "119 done, 1 held"
+    assert str(state.message).startswith(said)
+    assert state.is_failed() == bool(ended["received"])
 
 
 def test_masters_are_built_by_the_reducer_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +161,14 @@ def test_masters_are_built_by_the_reducer_of_batches(monkeypatch: pytest.MonkeyP
     assert not in_batch()
 
 
+def test_without_force_what_failed_of_deaths_is_left(world: SimpleNamespace) -> None:
+    asyncio.run(backfill.fn())
+    assert world.tried_again == []
+
+
 def test_a_dry_run_lists_and_reduces_nothing(world: SimpleNamespace) -> None:
-    state = asyncio.run(backfill.fn(dry_run=True))
+    state = asyncio.run(backfill.fn(dry_run=True, force=True))
+    assert world.tried_again == []
     assert world.reduced == []
     assert [row["file"] for row in world.tables["backfill-plan"][0]] == [f"{one}.fits" for one in range(120)]
     assert state.name == "Planned"

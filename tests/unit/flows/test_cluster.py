@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -181,6 +183,28 @@ def test_shares_that_ended_well_are_not_told(
     client.workers, client.statuses = WORKERS, ["finished", "finished"]
     asyncio.run(whether_at_work())
     assert caplog.text == ""
+
+
+def test_all_runs_that_died_are_closed_however_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [SimpleNamespace(id=number) for number in range(2 * cluster_module.PAGE + 50)]
+    ended: list[int] = []
+
+    class Server:
+        async def read_flow_runs(self, flow_run_filter: Any, limit: int = 200, offset: int = 0) -> list[Any]:
+            assert flow_run_filter.tags.all_ == ["shared by 7"]
+            return [run for run in runs if run.id not in ended][offset : offset + min(limit, 200)]
+
+        async def set_flow_run_state(self, run_id: int, state: State[None], force: bool) -> None:
+            assert state.is_crashed()
+            ended.append(run_id)
+
+    @asynccontextmanager
+    async def server() -> AsyncIterator[Server]:
+        yield Server()
+
+    monkeypatch.setattr(cluster_module, "get_client", server)
+    asyncio.run(cluster_module._close_left_runs("shared by 7"))
+    assert sorted(ended) == [run.id for run in runs]
 
 
 def test_a_worker_of_another_ledger_refuses_its_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,9 @@ class Ledger:
         self.elsewhere: list[int] = []
         self.done: list[int] = []
         self.helpers = 0
+        self.killers: set[int] = set()
+        self.wary: set[bool] = set()
+        self.given_back: list[int] = []
 
     async def queue(self, exposure_ids: Sequence[int]) -> None:
         self.waiting = list(exposure_ids)
@@ -43,8 +46,13 @@ class Ledger:
         self.helpers += 1
         self.elsewhere, self.waiting = self.waiting[:N_ELSEWHERE], self.waiting[N_ELSEWHERE:]
 
-    async def take(self) -> int | None:
-        return self.waiting.pop(0) if self.waiting else None
+    async def take(self, *, wary: bool) -> int | None:
+        self.wary.add(wary)
+        ready = [one for one in self.waiting if not (wary and one in self.killers)]
+        if not ready:
+            return None
+        self.waiting.remove(ready[0])
+        return ready[0]
 
     async def reduce(self, exposure_id: int, *, name_the_run: bool) -> Any:
         assert not name_the_run
@@ -74,6 +82,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     monkeypatch.setattr(together_module, "arun_deployment", made.call)
     monkeypatch.setattr(share_module, "next_queued", made.take)
     monkeypatch.setattr(share_module, "reduce_one", made.reduce)
+    monkeypatch.setattr(share_module, "give_back", made.given_back.append)
     monkeypatch.setattr(together_module, "states_of", made.states)
     monkeypatch.setattr(share_module, "share_batch", share_module.share_batch.fn)
     monkeypatch.setattr(together_module, "LOOKED_AFTER_SECONDS", 0.0)
@@ -118,10 +127,36 @@ def test_a_share_ends_with_the_queue_and_is_a_batch(ledger: Ledger, monkeypatch:
         "reduce_one",
         lambda one, **kwargs: (in_batch.append(context._in_batch.get()), ledger.reduce(one, **kwargs))[1],
     )
+    ledger.killers = {3}
     state = asyncio.run(share.fn())
     assert state.message == f"{N} done"
-    assert ledger.done == list(range(N))
+    assert sorted(ledger.done) == list(range(N)), "what somebody died of, too"
     assert all(in_batch), "an evening's light would be reduced with the masters of that evening"
+
+
+@pytest.mark.parametrize(("helpers", "left"), [(1, 1), (0, 0)])
+def test_what_somebody_died_of_is_left_to_others_where_there_are_any(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, helpers: int, left: int
+) -> None:
+    """With the process of the backfill all of it would end."""
+    monkeypatch.setattr(together_module, "PATIENCE_SECONDS", 0.05)
+    ledger.killers = {N - 1}
+    ended = asyncio.run(reduce_together(range(N), helpers=helpers))
+    assert (ended["done"], ended["received"]) == (N - left, left)
+    assert ledger.waiting == [N - 1] * left
+
+
+def test_what_was_leased_for_a_run_that_cannot_begin_is_given_back(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(first: int, number: int, *, wary: bool) -> dict[str, int]:
+        raise httpx.ConnectError("no server")
+
+    monkeypatch.setattr(share_module, "share_batch", away)
+    ledger.waiting = list(range(N))
+    with pytest.raises(httpx.ConnectError):
+        asyncio.run(share_module.reduce_queue())
+    assert ledger.given_back == [0]
 
 
 CLUSTER = "tcp://10.0.0.5:8786"
