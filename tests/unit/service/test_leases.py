@@ -11,7 +11,7 @@ import pytest
 from nightflow.pipeline.run_name import run_worker
 from nightflow.service.leases import free_dead_leases, hold, note_run, service_tag, worker_name
 from nightflow.store.database import Database
-from nightflow.store.deaths import Inherited
+from nightflow.store.deaths import ATTEMPTS, Inherited, count_death
 from nightflow.store.leases import lease, lease_exposure
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import State
@@ -88,6 +88,16 @@ def test_what_another_process_has_is_not_taken(database: Database) -> None:
     exposure = get_exposure(database, 2)
     assert exposure is not None
     assert exposure.leased_by == "watch:dome:1"
+
+
+def test_what_failed_of_deaths_is_not_taken(database: Database) -> None:
+    for _ in range(ATTEMPTS):
+        assert hold(database, 2) == run_worker()
+        assert count_death(database, 2, run_worker(), "a share", NOW) is not None
+    assert hold(database, 2) is None
+    exposure = get_exposure(database, 2)
+    assert exposure is not None
+    assert (exposure.state, exposure.attempts) == (State.FAILED, ATTEMPTS)
 
 
 def test_an_exposure_that_does_not_exist_is_said(database: Database) -> None:

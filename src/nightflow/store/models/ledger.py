@@ -87,7 +87,7 @@ class Exposure(SQLModel, table=True):
     reason: str = Field(default="", sa_type=PlainText)
     priority: int = Priority.LIVE
     attempts: int = 0
-    """Deaths of a worker, seen by a living service, with this exposure in work."""
+    """Deaths of a worker, seen by a living service, or of a run or share, with this exposure in work."""
     leased_by: str | None = None
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
