@@ -58,7 +58,7 @@ def wake_for_calibration(context: Context, arrived: Sequence[FrameRow], now: dat
 
 def queue_if_there(
     database: Database, exposure: Exposure, now: datetime, *, missing: bool, renamed: bool
-) -> bool:
+) -> None:
     """Queue an exposure that was just held for want of its file, where that is there by now.
 
     Whoever saw it come, or move, found the exposure in work, and left it alone.
@@ -76,9 +76,8 @@ def queue_if_there(
     """
     later = Priority.after_hold(exposure.priority)
     may_be_back = missing and Priority.holds(later) <= _AT_ONCE
-    if not renamed and not (may_be_back and is_there(exposure.path)):
-        return False
-    return queue_held(database, [exposure.id or 0], later, now) == 1
+    if renamed or (may_be_back and is_there(exposure.path)):
+        queue_held(database, [exposure.id or 0], later, now)
 
 
 def queue_held(database: Database, exposure_ids: Collection[int], priority: int, now: datetime) -> int:

@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import pytest
+
 from nightflow.store.database import Database
 from nightflow.store.deaths import count_service_death
-from nightflow.store.leases import SUSPECT_AFTER, lease, lease_exposure, release, renew
+from nightflow.store.frames import settle_frame
+from nightflow.store.leases import SUSPECT_AFTER, LeaseLost, lease, lease_exposure, release, renew
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import get_exposure
-from tests.unit.store.builders import START, in_processes, later, sha
+from nightflow.store.writer import append
+from tests.unit.store.builders import (
+    START,
+    add_frame,
+    columns,
+    everything,
+    in_processes,
+    later,
+    record,
+    sha,
+    stars,
+)
 
 
 def _receive(database: Database, name: str, priority: int = Priority.LIVE, after: float = 0.0) -> int:
@@ -147,3 +161,22 @@ def test_what_a_batch_queued_is_left_to_it_as_long_as_one_is_at_work(database: D
         settle_exposure(database, one, State.DONE, "", now=later(begun))
     assert take(until - 1.0) is None, "it is at work"
     assert {take(until + 1.0), take(until + 2.0)} == {first, second}, "it is gone"
+
+
+def test_who_has_lost_the_lease_writes_nothing(database: Database) -> None:
+    frame_id = add_frame(database)
+    assert lease_exposure(database, 1, "first", now=later(0), seconds=10) is not None
+    assert append(
+        database, frame_id, record("plan-1"), columns(*stars(3)), now=later(1), worker="first"
+    ).changed
+    assert lease_exposure(database, 1, "second", now=later(20), seconds=10) is not None
+    before = everything(database)
+    with pytest.raises(LeaseLost):
+        append(database, frame_id, record("plan-2"), columns(*stars(3)), now=later(21), worker="first")
+    with pytest.raises(LeaseLost):
+        settle_frame(database, frame_id, State.FAILED, "a bug", worker="first")
+    assert everything(database) == before
+    settle_frame(database, frame_id, State.DONE, "", worker="second")
+    settle_exposure(database, 1, State.DONE, "", now=later(22), worker="second")
+    with pytest.raises(LeaseLost):
+        settle_frame(database, frame_id, State.FAILED, "a bug", worker="second")
