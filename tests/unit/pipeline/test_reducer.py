@@ -486,13 +486,13 @@ class TestLeaseLost:
         assert rows(reducer) == before
         assert (reducer._works, reducer._opened, reducer._verdicts, reducer._due) == ({}, {}, {}, {})
 
-    def test_no_products_are_written(self, station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-        steps_of_straw(monkeypatch)
-        reducer = station.reducer(products=True)
+    def test_no_products_are_written(self, station: Station) -> None:
+        reducer = station.reducer(products=True, until="calibrate")
         exposure_id = entered(reducer, station.frame("light.fits"))
-        assert lease_exposure(reducer.database, exposure_id, "first", now=START, seconds=600) is not None
-        (frame_id,) = reducer.identify(exposure_id, worker="second").frame_ids
-        reducer.settle_frame(frame_id)
+        assert lease_exposure(reducer.database, exposure_id, "second", now=START, seconds=600) is not None
+        (frame_id,) = reducer.identify(exposure_id, worker="first").frame_ids
+        reducer.perform(frame_id, "calibrate")
+        assert reducer.settle_frame(frame_id) == "lost"
         assert reducer.products(frame_id) == {}
 
     def test_who_holds_it_still_is_not_disturbed(self, station: Station, reducer: Reducer) -> None:
