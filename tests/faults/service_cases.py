@@ -127,9 +127,11 @@ def disk_full(site: Site) -> None:
     if not is_mounted(site.store):
         pytest.skip("this process may not mount anything")
     back, others = site.log.count("the store is back"), site.store / "somebody's"
-    fill(others)
-    site.tells("disk full")
-    others.unlink()
+    try:
+        fill(others)
+        site.tells("disk full")
+    finally:
+        others.unlink()
     site.tells("the store is back", times=back + 1)
 
 

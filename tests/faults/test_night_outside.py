@@ -61,6 +61,7 @@ def server_never_there(around: Around) -> None:
     around.wait_for(1)
     around.server.start()
     wait_until(lambda: caught_up(around.site, around.server), SECONDS, "the catch-up run")
+    assert len(caught_up(around.site, around.server)) == 1
 
 
 def server_killed_after_a_run(around: Around) -> None:
@@ -85,7 +86,8 @@ def server_killed_after_a_run(around: Around) -> None:
 def postgres_restarted(around: Around) -> None:
     """With lights in work."""
     around.deliver(5, 6)
-    wait_until(lambda: around.site.states(around.lights[5].name), SECONDS, "the light to be received")
+    at_work = "SELECT 1 FROM exposure WHERE state = 'reducing'"
+    wait_until(lambda: around.site.look(at_work), SECONDS, "a light in work")
     around.postgres.stop()
     around.postgres.ensure_postgres_running()
     around.site.tells("lock taken again", seconds=SECONDS)
@@ -98,14 +100,17 @@ def database_gone(around: Around) -> None:
     around.deliver(7)
     wait_until(lambda: site.states(around.lights[7].name), SECONDS, "the light to be received")
     allow(url, connections=False)
-    around.deliver(8)
-    time.sleep(GONE_SECONDS)
-    allow(url, connections=True)
+    try:
+        around.deliver(8)
+        time.sleep(GONE_SECONDS)
+    finally:
+        allow(url, connections=True)
     site.tells("the store is back", times=back + 1, seconds=SECONDS)
     site.tells("lock taken again", times=taken + 1, seconds=SECONDS)
 
 
 def catalogue_service_hung(around: Around) -> None:
+    """No frame asks such a service: the night goes on beside a command that waits for it."""
     around.deliver(*range(9, len(around.lights)))
     ask_a_silent_service(around.site)
 
