@@ -13,11 +13,12 @@ import queue
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from nightflow.errors import RetryLater
+from nightflow.file_names import as_text
 from nightflow.instruments.completeness import Completeness
 from nightflow.instruments.completeness import completeness as completeness_of
 from nightflow.sensor.candidates import is_candidate
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 TURN_SECONDS = 0.1
 """How often files that are landing are looked at."""
+SLICE_SECONDS = 0.5
+"""How long files are looked into, or registered, until events are followed again."""
 FAULT_SECONDS = 1.0
 """Pause after a turn that failed."""
 
@@ -85,19 +88,31 @@ class FolderSensor:
         self._registrar = registrar
         self._completeness = completeness or self._by_headers
         self._clock = clock
-        self._watcher = FolderWatcher()
+        self._watcher = FolderWatcher(root)
         self._rounds = Rounds(root, places, watcher=self._watcher, clock=clock)
         self._tracker = StabilityTracker(
             settle_seconds=places.settle_seconds, patience_seconds=places.patience_seconds, clock=clock
         )
         self._refusals = Refusals(clock)
         self._registered: dict[Path, tuple[int, int, int]] = {}
+        self._behind = False
         self._alive_at = clock()
 
     @property
     def waiting(self) -> int:
         """How many files are landing; those that cannot be read are not waited for."""
-        return len(self._tracker) - len(self.unreadable)
+        unreadable = self.unreadable
+        return sum(path not in unreadable for path in self._tracker.landing())
+
+    @property
+    def listed(self) -> bool:
+        """Whether all of the folder was listed once; for any thread."""
+        return self._rounds.listed
+
+    @property
+    def listing(self) -> bool:
+        """Whether it is being listed; for any thread."""
+        return self._rounds.busy
 
     @property
     def unreadable(self) -> dict[Path, str]:
@@ -142,9 +157,10 @@ class FolderSensor:
         )
         for path in self._tracker.paths():
             self._look(path)
-        for path in self._tracker.unjudged():
-            self._tracker.judge(path, self._measure(path))
-        for path in self._tracker.ready():
+        self._behind = False
+        for path in self._in_a_slice(self._tracker.unjudged()):
+            self._judge(path)
+        for path in self._in_a_slice(self._tracker.ready()):
             self._register(path)
         self._refusals.tell_unreadable(self._places.patience_seconds)
         self._alive_at = self._clock()
@@ -156,11 +172,26 @@ class FolderSensor:
             log.exception("sensor: a turn failed; the next one tries again")
             time.sleep(FAULT_SECONDS)
 
+    def _in_a_slice(self, paths: list[Path]) -> Iterator[Path]:
+        """Yield those whose turn it is, the newest first: what came a moment ago waits for no backlog.
+
+        The others follow in their order, calibrations mostly before what needs them; those that the slice
+        has no time for are left to the next turn.
+        """
+        due = [path for path in paths if not self._refusals.wait(path)]
+        begun = self._clock()
+        for path in (*due[-1:], *due[:-1]):
+            if self._clock() - begun >= SLICE_SECONDS:
+                self._behind = True
+                return
+            yield path
+
     def _take_hints(self) -> list[Hint]:
-        """Return what the events say, once for each file or folder; a listing in progress need not wait."""
+        """Return what the events say, once for each file or folder; what goes on need not wait for them."""
         hints: list[Hint] = []
         try:
-            hints.append(self._watcher.hints.get(timeout=0.0 if self._rounds.busy else TURN_SECONDS))
+            busy = self._rounds.busy or self._behind
+            hints.append(self._watcher.hints.get(timeout=0.0 if busy else TURN_SECONDS))
             while True:
                 hints.append(self._watcher.hints.get_nowait())
         except queue.Empty:
@@ -197,20 +228,24 @@ class FolderSensor:
             log.warning("%s: cannot tell whether it is known: %s", path, error)
             return False
 
-    def _measure(self, path: Path) -> Completeness:
+    def _judge(self, path: Path) -> None:
         try:
-            return self._completeness(path)
-        except RetryLater as error:  # it cannot be read: registering it will say so
-            log.debug("%s", error)
+            found = self._completeness(path)
+        except RetryLater as error:
+            # The disk may be away for a moment: what lies there is judged when it can be read.
+            self._refusals.add(path, error)
+            return
         except Exception as error:  # noqa: BLE001  # headers are untrusted; then only rest tells
             log.warning("%s: cannot tell whether it is whole: %s", path, error)
-        return Completeness.UNKNOWN
+            found = Completeness.UNKNOWN
+        self._refusals.forget(path)
+        self._tracker.judge(path, found)
 
     def _by_headers(self, path: Path) -> Completeness:
-        return completeness_of(path, max_pixels=self._places.max_pixels).state
+        return completeness_of(Path(as_text(path)), max_pixels=self._places.max_pixels).state
 
     def _register(self, path: Path) -> None:
-        status = None if self._refusals.wait(path) else self._status(path)
+        status = self._status(path)
         if status is None:
             return
         try:

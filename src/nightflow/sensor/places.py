@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterable
+from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nightflow.sensor.answers import asked
 from nightflow.sensor.silent import is_silent
 from nightflow.sensor.stability import MOMENT_SECONDS
 
-__all__ = ["Places", "real_folder"]
+__all__ = ["Places", "real_folders"]
 
 MINIMUM_PATIENCE_SECONDS = 10.0
 PATIENCE_IN_SETTLE_TIMES = 10.0
@@ -64,10 +66,12 @@ class Places:
         return self.polling == "always" or (self.polling == "auto" and is_silent(folder))
 
 
-def real_folder(folder: Path) -> Path:
-    """Return where a folder is, links followed; as it was named, where its disk does not answer."""
-    found: list[Path] = []
-    thread = threading.Thread(target=lambda: found.append(folder.resolve()), daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    return found[0] if found else folder.absolute()
+def real_folders(folders: Iterable[Path]) -> list[Path]:
+    """Return where folders are, links followed; as it was named, one whose disk does not answer."""
+    named = list(folders)
+    answers = [asked(folder.resolve) for folder in named]
+    wait(answers, ANSWER_SECONDS)
+    return [
+        answer.result() if answer.done() else folder.absolute()
+        for folder, answer in zip(named, answers, strict=True)
+    ]

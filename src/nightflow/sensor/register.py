@@ -21,6 +21,9 @@ __all__ = ["LedgerRegistrar"]
 
 log = logging.getLogger(__name__)
 
+_Seen = tuple[int, int, int]
+"""Size, and times of the last change of content and of inode [ns]."""
+
 
 class LedgerRegistrar:
     """Writes one ledger row a file.
@@ -46,6 +49,7 @@ class LedgerRegistrar:
         self._now = now
         self._on_received = on_received
         self._rows: dict[str, tuple[int, datetime]] | None = None
+        self._hashes: dict[Path, tuple[_Seen, str]] = {}
 
     def known(self, path: Path, status: os.stat_result) -> bool:
         """Return whether a file has its row, and neither content nor name has changed since that was written.
@@ -77,16 +81,29 @@ class LedgerRegistrar:
         OSError
             The file cannot be read.
         """
-        before = path.stat()
         name = as_text(path)
-        sha256 = content_hash(Path(name))
-        after = path.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise RetryLater(f"{name}: it changed while it was read")
-        received = enter(self._database, path, sha256, after.st_size, priority=Priority.LIVE, now=self._now())
+        seen, sha256 = self._hashed(path)
+        received = enter(self._database, path, sha256, seen[0], priority=Priority.LIVE, now=self._now())
+        self._hashes.pop(path, None)
         if received.is_new:
             log.info("%s: %s, exposure %d", name, received.state, received.exposure_id)
             self._on_received()
+
+    def _hashed(self, path: Path) -> tuple[_Seen, str]:
+        """Return the hash of a file, and what it is known again by.
+
+        It is kept until the row is written: while the store is away, nothing is read again and again.
+        """
+        before = _seen(path)
+        kept = self._hashes.get(path)
+        if kept is not None and kept[0] == before:
+            return kept
+        name = as_text(path)
+        hashed = before, content_hash(Path(name))
+        if _seen(path) != before:
+            raise RetryLater(f"{name}: it changed while it was read")
+        self._hashes[path] = hashed
+        return hashed
 
     def _read_rows(self) -> dict[str, tuple[int, datetime]]:
         """Return size and time of receipt of each path, the latest where it was received more than once."""
@@ -94,3 +111,8 @@ class LedgerRegistrar:
         with self._database.session() as session:
             rows = session.exec(columns.order_by(Exposure.id)).all()  # type: ignore[arg-type]
         return {path: (size, received_at) for path, size, received_at in rows}
+
+
+def _seen(path: Path) -> _Seen:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

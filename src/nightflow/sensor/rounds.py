@@ -62,6 +62,8 @@ class Rounds:
     ----------
     polled : bool
         The folder is listed every ``poll_seconds``, because no events come from its file system.
+    listed : bool
+        All of the folder was listed once since it is looked at in this way.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Rounds:
         self._clock = clock
         self._told = _Told()
         self._unheard: tuple[Path, ...] = ()
+        self._heard = False
         self.polled = False
         self.look_at(places)
 
@@ -79,6 +82,7 @@ class Rounds:
         """Begin anew, and in another way."""
         self._places = places
         self._round: _Round | None = None
+        self.listed = False
         self._sweep_at = self._rest_until = self._clock()
         self._poll_at = math.inf
 
@@ -98,12 +102,18 @@ class Rounds:
         if self._round is None:
             return
         begun, ended = self._clock(), True
-        for path in self._round.steps:
-            if path is not None:
-                yield path
-            if self._clock() - begun >= SLICE_SECONDS:
-                ended = False
-                break
+        try:
+            for path in self._round.steps:
+                if path is not None:
+                    yield path
+                if self._clock() - begun >= SLICE_SECONDS:
+                    ended = False
+                    break
+        except Exception:
+            # Not as if it had come to its end: what it had not reached is looked for in the next one.
+            self._round = None
+            self._sweep_at = self._clock() + self._places.sweep_seconds
+            raise
         self._round.spent += self._clock() - begun
         if ended:
             self._end(self._round)
@@ -113,9 +123,10 @@ class Rounds:
         if now < self._rest_until:
             return None
         if now >= self._sweep_at:
-            self._sweep_at = math.inf
             self._look_around()
-            return self._begun(None)
+            begun = self._begun(None)
+            self._sweep_at = math.inf
+            return begun
         if now >= self._poll_at:
             return self._begun(self._silent())
         return None
@@ -126,7 +137,7 @@ class Rounds:
 
     def _look_around(self) -> None:
         """See that the folder is watched: it may have been mounted or made anew."""
-        self._watcher.add(self._root)
+        self._heard = self._watcher.watch()
         polled = self._places.is_polled(self._root)
         if polled and not self.polled:
             seconds = self._places.poll_seconds
@@ -137,6 +148,7 @@ class Rounds:
         if round_.whole:
             self._tell_links(round_.listing.links)
             self._mind_unheard(round_.listing.folders)
+            self.listed = True
         self._round = None
         now = self._clock()
         self._rest_until = now + PAUSE * round_.spent
@@ -152,10 +164,10 @@ class Rounds:
         if self.polled or self._places.polling == "never":
             self._unheard = ()
             return
-        before, self._unheard = self._unheard, _topmost(self._watcher.unheard(self._root, folders))
+        before, self._unheard = self._unheard, _topmost(self._watcher.unheard(folders))
         # One that was made a moment ago may only not be watched yet.
         lasting = [folder for folder in self._unheard if folder in before]
-        if lasting and not self._told.unheard:
+        if lasting and not self._told.unheard and self._heard:
             log.warning(
                 "%s: no events from its folder %s, and %d more; they are listed every %g s instead. "
                 "The system watches %s: raise fs.inotify.max_user_watches (sysctl), start nightflow again",
@@ -165,7 +177,7 @@ class Rounds:
                 self._places.poll_seconds,
                 watch_limit() or "so many",
             )
-        self._told.unheard = bool(lasting)
+        self._told.unheard = bool(lasting) and self._heard
 
     def _tell_links(self, links: list[Path]) -> None:
         for link in links:

@@ -86,8 +86,9 @@ class StabilityTracker:
     def __contains__(self, path: Path) -> bool:
         return path in self._files
 
-    def __len__(self) -> int:
-        return len(self._files)
+    def landing(self) -> list[Path]:
+        """Return the files that are followed, in no order; for any thread."""
+        return list(self._files)
 
     def changed(self, path: Path, size: int, mtime_ns: int) -> bool:
         """Return whether this size and time differ from what was last observed."""

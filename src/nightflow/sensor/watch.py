@@ -6,6 +6,7 @@ one is missing, and nothing is believed because of one.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import queue
@@ -24,13 +25,15 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import ObservedWatch
+from watchdog.observers.api import BaseObserver
+from watchdog.utils import BaseThread
 
 __all__ = ["FolderWatcher", "Hint", "hint_of", "latest", "watch_limit"]
 
 log = logging.getLogger(__name__)
 
-_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
+_LIMITS = Path("/proc/sys/fs/inotify")
+_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +51,42 @@ class Hint:
 
 @dataclass(frozen=True)
 class _Watched:
-    watch: ObservedWatch
+    """A folder that is watched, by threads of its own: one whose disk hangs deafens no other."""
+
+    observer: BaseObserver
     identity: tuple[int, int]
     """Device and number of the folder: another one after a mount, or where it was made anew."""
 
+    def is_heard(self) -> bool:
+        """Return whether all threads live, and the system has not dropped all watches (an unmounted disk).
+
+        watchdog's reader ends where a folder was moved out of the tree, another one took its name, and both
+        were deleted; of a folder that is gone its emitter ends.
+        """
+        emitters = list(self.observer.emitters)
+        threads: list[threading.Thread] = [self.observer, *emitters, *_readers(self.observer)]
+        return bool(emitters) and all(one.is_alive() for one in threads) and self.folders() != set()
+
+    def folders(self) -> set[bytes] | None:
+        """Return the folders that are heard; None of a watchdog that keeps its watches elsewhere: all."""
+        heard: set[bytes] = set()
+        for emitter in self.observer.emitters:
+            group = getattr(emitter, "_inotify", None)
+            watches: dict[bytes, int] | None = getattr(group, "_active_callbacks_by_path", None)
+            if watches is None:
+                return None
+            # Below zero: the system did not let it be watched (EACCES), which watchdog takes for a success.
+            heard |= {path for path, number in watches.copy().items() if number >= 0}
+        return heard
+
 
 class FolderWatcher:
-    """Watches folders and all below them.
+    """Watches a folder and all below it.
+
+    Parameters
+    ----------
+    folder : Path
+        Absolute; it need not exist.
 
     Attributes
     ----------
@@ -64,80 +96,86 @@ class FolderWatcher:
         Set where events came faster than they were read, so that some are lost: look everywhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.hints: queue.SimpleQueue[Hint] = queue.SimpleQueue()
         self.lost = threading.Event()
-        self._observer = Observer()
-        self._watched: dict[Path, _Watched] = {}
-        self._said: dict[Path, str] = {}
+        self._folder = folder
+        self._started = False
+        self._watched: _Watched | None = None
+        self._said = ""
         self._overflow = _OverflowListener(self.lost)
 
     def start(self) -> None:
-        """Start the observer's thread."""
+        """Let `watch` watch; before, nothing is opened and nothing heard."""
         _INOTIFY_LOG.addHandler(self._overflow)
-        self._observer.start()
+        self._started = True
 
     def stop(self) -> None:
-        """Stop the observer's thread and wait for it."""
+        """Watch no more; all that was opened is closed."""
         _INOTIFY_LOG.removeHandler(self._overflow)
-        if self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join(timeout=5)
+        self._started = False
+        self._close()
 
-    def add(self, folder: Path) -> bool:
-        """Watch a folder, once; return whether its events will come.
+    def watch(self) -> bool:
+        """Watch the folder; return whether its events will come.
 
-        To be called again and again: a folder that was removed, unmounted or replaced since is watched anew
-        when it is there. One that is absent or whose events the system refuses (the limit of inotify watches)
-        is told in the log once; the sweeps find its files.
+        To be called again and again: a folder that was removed, unmounted or replaced since, or whose events
+        nobody reads any more, is watched anew when it is there. One that is absent or whose events the system
+        refuses is told in the log once; the sweeps find its files.
         """
-        known = self._watched.get(folder)
-        try:
-            identity = _identity(folder)
-            if known is not None and known.identity == identity and self._is_heard(known.watch):
-                return True
-            self.remove(folder)
-            watch = self._observer.schedule(_Handler(folder, self.hints), str(folder), recursive=True)
-        except OSError as error:
-            self.remove(folder)
-            if self._said.get(folder) != str(error):
-                self._said[folder] = str(error)
-                log.warning("%s: no events from here, only sweeps: %s", folder, error)
+        if not self._started:
             return False
-        self._watched[folder] = _Watched(watch, identity)
-        if known is not None or self._said.pop(folder, None) is not None:
-            log.info("%s: it is there (again), its events are heard", folder)
+        known = self._watched
+        try:
+            identity = _identity(self._folder)
+            if known is not None and known.identity == identity and known.is_heard():
+                return True
+            self._close()
+            self._watched = _Watched(self._opened(), identity)
+        except Exception as error:  # noqa: BLE001  # whatever watchdog stumbles over, the sweeps go on
+            self._close()
+            self._tell(error)
+            return False
+        if known is not None or self._said:
+            log.info("%s: it is there (again), its events are heard", self._folder)
+        self._said = ""
         return True
 
-    def unheard(self, root: Path, folders: Sequence[Path]) -> list[Path]:
-        """Return which of the folders in a watched one are not watched.
+    def unheard(self, folders: Sequence[Path]) -> list[Path]:
+        """Return which folders inside the watched one, or itself, are not watched.
 
         watchdog passes over those that the system refuses (the limit of inotify watches) without a word.
         """
-        known = self._watched.get(root)
-        if known is None:
-            return list(folders)
-        heard: set[bytes] | None = None
-        for emitter in self._observer.emitters:
-            if emitter.watch == known.watch:
-                heard = _heard(emitter)
+        if not self._started:
+            return []
+        heard = set() if self._watched is None else self._watched.folders()
         if heard is None:
             return []
         return [one for one in folders if os.fsencode(one) not in heard and one.is_dir()]
 
-    def remove(self, folder: Path) -> None:
-        """Watch a folder no more."""
-        known = self._watched.pop(folder, None)
-        if known is not None:
-            # Of a folder that is gone the system has dropped its watches already.
-            with suppress(OSError, KeyError):
-                self._observer.unschedule(known.watch)
+    def _opened(self) -> BaseObserver:
+        # watchdog leaves its descriptors open where its thread cannot begin: whether one can is tried before.
+        trial = threading.Thread(target=lambda: None)
+        trial.start()
+        trial.join()
+        observer = Observer()
+        try:
+            observer.start()
+            observer.schedule(_Handler(self._folder, self.hints), str(self._folder), recursive=True)
+        except BaseException:
+            _end(observer)
+            raise
+        return observer
 
-    def _is_heard(self, watch: ObservedWatch) -> bool:
-        if not self._observer.is_alive():
-            return True  # not started yet: what is scheduled begins with it
-        emitters = [emitter for emitter in self._observer.emitters if emitter.watch == watch]
-        return any(emitter.is_alive() and not _is_deaf(emitter) for emitter in emitters)
+    def _close(self) -> None:
+        watched, self._watched = self._watched, None
+        if watched is not None:
+            _end(watched.observer)
+
+    def _tell(self, error: Exception) -> None:
+        if self._said != str(error):
+            self._said = str(error)
+            log.warning("%s: no events from here, only sweeps: %s%s", self._folder, error, _remedy(error))
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -145,20 +183,35 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_deaf(emitter: object) -> bool:
-    """Return whether the system has dropped all watches of an emitter, as where a disk is unmounted."""
-    heard = _heard(emitter)
-    return heard is not None and not heard
+def _readers(observer: BaseObserver) -> list[BaseThread]:
+    """Return the thread that reads what the system tells; none of a watchdog that reads in another way."""
+    reader = getattr(observer, "_inotify_fd", None)
+    return [] if reader is None else [reader]
 
 
-def _heard(emitter: object) -> set[bytes] | None:
-    """Return the folders that an emitter watches.
+def _end(observer: BaseObserver) -> None:
+    """End the threads of an observer and close what it has open."""
+    # Of a folder that is gone the system has dropped its watches already.
+    with suppress(OSError, KeyError):
+        observer.stop()
+    for thread in (observer, *_readers(observer)):
+        with suppress(OSError):
+            thread.stop()
+        if thread.is_alive():
+            thread.join(timeout=_END_SECONDS)
 
-    watchdog does not tell: None of a version that keeps its watches elsewhere, which is taken to hear all.
-    """
-    group = getattr(emitter, "_inotify", None)
-    watches: dict[bytes, int] | None = getattr(group, "_active_callbacks_by_path", None)
-    return None if watches is None else set(watches.copy())
+
+def _remedy(error: Exception) -> str:
+    match error.errno if isinstance(error, OSError) else None:
+        case errno.EMFILE:
+            return (
+                f": raise fs.inotify.max_user_instances (sysctl; now {_limit('instances') or 'unknown'}), "
+                "or the limit of open files (ulimit -n)"
+            )
+        case errno.ENOSPC:
+            return f": raise fs.inotify.max_user_watches (sysctl; now {watch_limit() or 'unknown'})"
+        case _:
+            return ""
 
 
 _INOTIFY_LOG = logging.getLogger("watchdog.observers.inotify_c")
@@ -208,8 +261,12 @@ def hint_of(event: FileSystemEvent, root: Path) -> Hint | None:
 
 def watch_limit() -> int | None:
     """Return how many folders the system watches for a user; None where it does not say."""
+    return _limit("watches")
+
+
+def _limit(of: str) -> int | None:
     try:
-        return int(_LIMIT.read_text())
+        return int((_LIMITS / f"max_user_{of}").read_text())
     except (OSError, ValueError):
         return None
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from nightflow.errors import NightflowError
 from nightflow.sensor.sensor import Sensor
-from nightflow.service.heartbeat import beat
+from nightflow.service.heartbeat import beat, forget_beat
 from nightflow.service.instance_lock import InstanceLock, InstanceTaken
 from nightflow.service.process import call_in_thread, in_daemon_thread
 
@@ -64,11 +63,12 @@ async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], i
                 landing=sensor.waiting,
                 unreadable=list(sensor.unreadable.values()),
                 hanging={str(folder): seconds for folder, seconds in sensor.hanging.items()},
+                folders=len(sensor.folders),
+                sensor_alive=sensor.alive,
             )
             await asyncio.sleep(BEAT_SECONDS)
     finally:
-        with suppress(OSError):
-            file.unlink(missing_ok=True)
+        forget_beat(file)
 
 
 async def keep_house(housekeeping: Housekeeping | None, current_reducer: Callable[[], Any]) -> None:

@@ -10,11 +10,14 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-__all__ = ["Heartbeat", "beat", "heartbeat_file", "last_beat"]
+from nightflow.service.process_mark import own_mark
+
+__all__ = ["Heartbeat", "beat", "forget_beat", "heartbeat_file", "last_beat"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,12 @@ class Heartbeat:
         Why each file that cannot be read cannot.
     hanging : mapping of str to float
         Watched folders that do not answer, and for how many seconds.
+    folders : int
+        How many are watched.
+    sensor_alive : bool
+        Somebody looks after them.
+    mark : str
+        Of the process, see `nightflow.service.process_mark`.
     """
 
     process: int
@@ -42,6 +51,14 @@ class Heartbeat:
     landing: int
     unreadable: Sequence[str] = ()
     hanging: Mapping[str, float] = field(default_factory=dict)
+    folders: int = 0
+    sensor_alive: bool = True
+    mark: str = ""
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether something is taken from at least one folder."""
+        return self.sensor_alive and not 0 < self.folders <= len(self.hanging)
 
     def age(self, now: datetime) -> float:
         """Return how long ago that was, in seconds."""
@@ -59,8 +76,10 @@ def beat(
     now: datetime,
     in_work: int,
     landing: int,
-    unreadable: Sequence[str],
-    hanging: Mapping[str, float],
+    unreadable: Sequence[str] = (),
+    hanging: Mapping[str, float] | None = None,
+    folders: int = 0,
+    sensor_alive: bool = True,
 ) -> None:
     """Write a sign of life; a disk that is full or away is no reason to stop."""
     sign = Heartbeat(
@@ -69,7 +88,10 @@ def beat(
         in_work=in_work,
         landing=landing,
         unreadable=list(unreadable),
-        hanging=dict(hanging),
+        hanging=dict(hanging or {}),
+        folders=folders,
+        sensor_alive=sensor_alive,
+        mark=own_mark(),
     )
     temporary = path.with_suffix(".tmp")
     try:
@@ -87,3 +109,9 @@ def last_beat(path: Path) -> Heartbeat | None:
     except (OSError, ValueError, TypeError):
         return None
     return sign
+
+
+def forget_beat(path: Path) -> None:
+    """Remove the sign of life: its service ends, or has been killed."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

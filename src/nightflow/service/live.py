@@ -15,6 +15,7 @@ from nightflow.pipeline.run_lease import free_dead_runs
 from nightflow.pipeline.touched import BetterMasters
 from nightflow.service.alarms import Alarms
 from nightflow.service.collaborators import Runs
+from nightflow.service.heartbeat import forget_beat, heartbeat_file
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.leases import free_dead_leases, service_tag, worker_name
 from nightflow.service.lessons import Lessons
@@ -155,6 +156,7 @@ def _execution(settings: Settings) -> Callable[[Reducer], Execute] | None:
 def _inherit(settings: Settings, database: Database) -> None:
     """Take over what a service that died had in work, and remove what it had half written."""
     now = datetime.now(UTC)
+    forget_beat(heartbeat_file(settings.root))
     for folder in (settings.paths.products, settings.paths.masters):
         try:
             remove_leftovers(settings.resolve(folder), now)

@@ -130,7 +130,7 @@ class LiveService:
         InstanceTaken
             Another service has taken the ledger meanwhile.
         """
-        sensor, sensor_thread = start_sensor(self._settings, self._database, self._stop, self._wake)
+        sensor, sensor_thread = await start_sensor(self._settings, self._database, self._stop, self._wake)
         alone = asyncio.create_task(stay_alone(self._lock, self._stop))
         beside = (
             keep_house(self._housekeeping, lambda: self._reducer),
@@ -206,7 +206,7 @@ class LiveService:
         self._generation += 1
         if self._runs is not None:
             self._runs.use(reducer)
-        sensor.look_at(places(settings))
+        sensor.look_at(await call_in_thread(places, settings))
         log.info("new settings taken")
 
     async def _show_runs(self) -> None:
@@ -339,10 +339,12 @@ class LiveService:
             return False
         if await self._busy(sensor):
             self._last_busy = time.monotonic()
-        return time.monotonic() - self._last_busy >= self._until_idle
+        # A listing in progress may find what nobody has seen yet; it does not make the service busy, else one
+        # that lists slowly would never be idle.
+        return time.monotonic() - self._last_busy >= self._until_idle and not sensor.listing
 
     async def _busy(self, sensor: Sensor) -> bool:
-        if self._work.any or sensor.waiting > 0 or self._store.lasts:
+        if self._work.any or sensor.busy or self._store.lasts:
             return True
         try:
             return await call_in_thread(queue_length, self._database) > 0

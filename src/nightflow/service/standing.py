@@ -11,6 +11,7 @@ from nightflow.config import Settings
 from nightflow.folders import free_bytes
 from nightflow.service.heartbeat import Heartbeat, heartbeat_file, last_beat
 from nightflow.service.instance_lock import lock_holder
+from nightflow.service.process_mark import is_gone
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import counts, last_error, newest_exposure, oldest_waiting
@@ -36,7 +37,7 @@ class Standing:
     holder : str or None
         Who holds the service's lock; None where no service runs.
     sign : Heartbeat or None
-        The service's last sign of life on this machine.
+        The last sign of life of a service on this machine; of the one that has the ledger, where one has.
     newest, oldest, error : Exposure or None
         Last one received; the one that waits longest; last one that ended failed, rejected or held.
     room : int or None
@@ -60,8 +61,14 @@ class Standing:
 
     @property
     def is_alive(self) -> bool:
-        """Whether a service is at work: it has the ledger, and gives signs of life where they can be read."""
-        return self.holder is not None and (self.sign is None or self.sign.age(self.now) <= HANGS_AFTER)
+        """Whether a service is at work.
+
+        It has the ledger, and where its signs of life can be read, it gives some and takes frames from at
+        least one folder.
+        """
+        if self.holder is None or self.sign is None:
+            return self.holder is not None
+        return self.sign.age(self.now) <= HANGS_AFTER and self.sign.takes_frames
 
     @property
     def queue(self) -> int:
@@ -85,6 +92,7 @@ class Standing:
                 "landing": None if sign is None else sign.landing,
                 "unreadable": [] if sign is None else list(sign.unreadable),
                 "hanging": {} if sign is None else dict(sign.hanging),
+                "sensor_alive": None if sign is None else sign.sensor_alive,
             },
             "last_frame": None
             if self.newest is None
@@ -99,7 +107,14 @@ class Standing:
 
     def lines(self) -> list[str]:
         """Return it in words, the most urgent first."""
-        return [*self._watch(), *self._hanging(), *self._frames(), *self._disk(), *self._trouble()]
+        return [
+            *self._watch(),
+            *self._sensor(),
+            *self._hanging(),
+            *self._frames(),
+            *self._disk(),
+            *self._trouble(),
+        ]
 
     def _watch(self) -> list[str]:
         sign = self.sign
@@ -114,6 +129,11 @@ class Standing:
                 f"watch:       no sign of life for {quiet}, although {self.holder} holds the ledger: it hangs"
             ]
         return [f"watch:       running ({self.holder}); {sign.in_work} in work, {sign.landing} landing"]
+
+    def _sensor(self) -> list[str]:
+        if self.sign is None or self.holder is None or self.sign.sensor_alive:
+            return []
+        return ["sensor:      NOT RUNNING, nothing is taken from any folder: start `nightflow watch` again"]
 
     def _hanging(self) -> list[str]:
         hanging = {} if self.sign is None or self.holder is None else self.sign.hanging
@@ -164,11 +184,14 @@ class Standing:
 def look_around(settings: Settings, database: Database, now: datetime | None = None) -> Standing:
     """Return how things stand; nothing is changed."""
     products = settings.resolve(settings.paths.products)
+    holder, sign = lock_holder(database), last_beat(heartbeat_file(settings.root))
+    if holder is not None and sign is not None and is_gone(sign.mark):
+        sign = None  # of a service that was killed; the one that has the ledger now has given none yet
     return Standing(
         now=now or datetime.now(UTC),
         states={str(state): number for state, number in counts(database).items()},
-        holder=lock_holder(database),
-        sign=last_beat(heartbeat_file(settings.root)),
+        holder=holder,
+        sign=sign,
         newest=newest_exposure(database),
         oldest=oldest_waiting(database),
         error=last_error(database),

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nightflow.instruments.completeness import Completeness
 from nightflow.sensor import sensor as sensor_module
-from nightflow.sensor.folder import Registrar
+from nightflow.sensor.folder import FolderSensor, Registrar
 from nightflow.sensor.places import Places
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.sensor.sensor import Sensor
@@ -135,3 +136,118 @@ def test_the_threads_write_into_one_ledger(tmp_path: Path, folders: tuple[Path, 
         with running(Places(folders=folders), registrar):
             wait_until(lambda: sum(counts(database).values()) == 40)
         assert counts(database)[State.RECEIVED] == counts(database)[State.DUPLICATE] == 20
+
+
+def test_a_folder_whose_thread_cannot_be_started_holds_up_no_other_and_is_tried_again(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sensor_module, "BEGIN_AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr(sensor_module, "HANGS_AFTER", 0.1)
+    away, here = folders
+    for folder in folders:
+        (folder / "a.fits").write_bytes(b"x")
+    full, start = threading.Event(), threading.Thread.start
+    full.set()
+
+    def refuse(thread: threading.Thread) -> None:
+        if full.is_set() and thread.name == f"sensor {away}":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    registrar = HangingRegistrar(Path("/nowhere"))
+    with running(Places(folders=folders), registrar) as sensor:
+        wait_until(lambda: registrar.registered == [here / "a.fits"])
+        assert f"{away}: nothing is taken from there, it is tried again: can't start new" in caplog.text
+        wait_until(lambda: away in sensor.hanging)
+        full.clear()
+        wait_until(lambda: len(registrar.registered) == 2)
+        assert sensor.alive
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_folder_whose_thread_has_ended_is_begun_anew(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sensor_module, "BEGIN_AGAIN_SECONDS", 0.05)
+    _, here = folders
+    turn, ended = FolderSensor.turn, threading.Event()
+
+    def end_once(self: FolderSensor) -> None:
+        if not ended.is_set():
+            ended.set()
+            raise GeneratorExit("what no guard takes for a fault")
+        turn(self)
+
+    monkeypatch.setattr(FolderSensor, "turn", end_once)
+    registrar = HangingRegistrar(Path("/nowhere"))
+    with running(Places(folders=(here,)), registrar):
+        wait_until(ended.is_set)
+        (here / "a.fits").write_bytes(b"x")
+        wait_until(lambda: registrar.registered == [here / "a.fits"])
+    assert f"{here}: its thread has ended; it is begun anew" in caplog.text
+
+
+def test_a_fault_does_not_end_who_looks_after_the_folders(
+    folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    away, here = folders
+    registrar = HangingRegistrar(Path("/nowhere"))
+    faults, looked = [ZeroDivisionError("a bug")], threading.Event()
+
+    def clock() -> float:
+        if looked.is_set() and faults and threading.current_thread().name == "looks after":
+            raise faults.pop()
+        return time.monotonic()
+
+    sensor = Sensor(
+        Places(folders=(here,)),
+        registrar=registrar,
+        completeness=lambda _: Completeness.COMPLETE,
+        clock=clock,
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=sensor.run, args=(stop,), name="looks after")
+    thread.start()
+    try:
+        looked.set()
+        wait_until(lambda: not faults)
+        assert sensor.alive
+        sensor.look_at(Places(folders=(away,)))
+        (away / "a.fits").write_bytes(b"x")
+        wait_until(lambda: registrar.registered == [away / "a.fits"])
+    finally:
+        stop.set()
+        thread.join(20)
+    assert "looking after the folders failed" in caplog.text
+    assert not sensor.alive
+
+
+def test_it_is_busy_until_each_folder_that_answers_was_listed(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, here = folders
+    monkeypatch.setattr(sensor_module, "HANGS_AFTER", 1.0)
+    answers, walk = {away: threading.Event(), here: threading.Event()}, os.walk
+
+    def slow_walk(top: Path, *arguments: Any, **options: Any) -> Iterator[Any]:
+        if top in answers:
+            answers[top].wait()
+        return walk(top, *arguments, **options)
+
+    monkeypatch.setattr(os, "walk", slow_walk)
+    registrar = HangingRegistrar(Path("/nowhere"))
+    sensor = Sensor(Places(folders=folders), registrar=registrar)
+    assert sensor.busy, "nobody has looked at anything yet"
+    try:
+        with running(Places(folders=folders), registrar) as sensor:
+            assert sensor.busy
+            answers[here].set()
+            wait_until(lambda: not sensor.busy)
+            assert list(sensor.hanging) == [away], "it is not waited for"
+            answers[away].set()
+            wait_until(lambda: not sensor.hanging)
+            wait_until(lambda: not sensor.busy)
+    finally:
+        for one in answers.values():
+            one.set()
