@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
+from astropy.io.fits import PrimaryHDU
 from watchdog.observers.inotify_c import InotifyFD
 
 from nightflow.errors import RetryLater
@@ -21,6 +23,7 @@ from nightflow.sensor import places as places_module
 from nightflow.sensor.folder import FolderSensor
 from nightflow.sensor.places import Places
 from nightflow.sensor.watch import Hint
+from tests.unit.sensor.open_instances import open_instances
 
 
 class FakeRegistrar:
@@ -64,7 +67,7 @@ def _turns_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sensor(tmp_path: Path, registrar: FakeRegistrar, clock: Clock) -> FolderSensor:
+def sensor(tmp_path: Path, registrar: FakeRegistrar, clock: Clock) -> Iterator[FolderSensor]:
     """A sensor for which a file is whole when it ends in "end", and garbage when it holds "garbage"."""
 
     def completeness(path: Path) -> Completeness:
@@ -74,7 +77,9 @@ def sensor(tmp_path: Path, registrar: FakeRegistrar, clock: Clock) -> FolderSens
         return Completeness.COMPLETE if content.endswith(b"end") else Completeness.INCOMPLETE
 
     places = Places(folders=(tmp_path,), settle_seconds=1.0, sweep_seconds=30.0)
-    return FolderSensor(tmp_path, places, registrar=registrar, completeness=completeness, clock=clock)
+    sensor = FolderSensor(tmp_path, places, registrar=registrar, completeness=completeness, clock=clock)
+    yield sensor
+    sensor._watcher.stop()
 
 
 def test_a_sweep_finds_what_was_there_before(
@@ -539,7 +544,7 @@ def test_the_thread_sees_events_and_stops(tmp_path: Path, registrar: FakeRegistr
     thread = threading.Thread(target=sensor.run, args=(stop,))
     thread.start()
     try:
-        while not sensor._watcher._watched:
+        while not sensor.listed:
             assert thread.is_alive()
         (tmp_path / ".a.fits.part").write_bytes(b"x")
         (tmp_path / ".a.fits.part").rename(tmp_path / "a.fits")
@@ -549,3 +554,182 @@ def test_the_thread_sees_events_and_stops(tmp_path: Path, registrar: FakeRegistr
         thread.join(5)
     assert not thread.is_alive()
     assert registrar.registered == [tmp_path / "a.fits"]
+
+
+def test_one_that_does_not_run_has_nothing_open(tmp_path: Path, sensor: FolderSensor) -> None:
+    before = open_instances(), threading.active_count()
+    for _ in range(3):
+        FolderSensor(tmp_path, Places(folders=(tmp_path,)), registrar=FakeRegistrar()).turn()
+    assert (open_instances(), threading.active_count()) == before
+
+
+@pytest.mark.usefixtures("_turns_at_once")
+def test_what_goes_wrong_before_a_listing_does_not_end_them(
+    tmp_path: Path,
+    sensor: FolderSensor,
+    registrar: FakeRegistrar,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(folder: Path) -> bool:
+        raise ZeroDivisionError("a bug")
+
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"end")
+    with monkeypatch.context() as wrong:
+        wrong.setattr(places_module, "is_silent", fail)
+        with pytest.raises(ZeroDivisionError):
+            sensor.turn()
+    assert not sensor.listed
+    for _ in range(2):
+        clock.now += 1
+        sensor.turn()
+    assert sensor.listed
+    assert registrar.registered == [frame]
+
+
+@pytest.mark.usefixtures("_turns_at_once")
+def test_a_listing_that_fails_is_none_and_is_begun_anew(
+    tmp_path: Path,
+    sensor: FolderSensor,
+    registrar: FakeRegistrar,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(folder: Path, **_: object) -> Iterator[tuple[str, list[str], list[str]]]:
+        yield str(folder), [], []
+        raise ZeroDivisionError("a bug")
+
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"end")
+    with monkeypatch.context() as wrong:
+        wrong.setattr(os, "walk", fail)
+        with pytest.raises(ZeroDivisionError):
+            sensor.turn()
+    clock.now += 1
+    sensor.turn()
+    assert not sensor.listed
+    for _ in range(2):
+        clock.now += 31
+        sensor.turn()
+    assert sensor.listed
+    assert registrar.registered == [frame]
+
+
+@pytest.mark.parametrize("step", ["registered", "judged"])
+@pytest.mark.usefixtures("_turns_at_once")
+def test_a_frame_that_comes_now_waits_for_no_backlog(
+    tmp_path: Path, registrar: FakeRegistrar, clock: Clock, step: str
+) -> None:
+    """As 500 frames that were copied at once, with half a second for each."""
+    register = registrar.register
+
+    def completeness(path: Path) -> Completeness:
+        clock.now += 0.5 if step == "judged" else 0.0
+        return Completeness.COMPLETE
+
+    def slow(path: Path) -> None:
+        clock.now += 0.5 if step == "registered" else 0.0
+        register(path)
+
+    registrar.register = slow  # type: ignore[method-assign]
+    sensor = FolderSensor(
+        tmp_path, Places(folders=(tmp_path,)), registrar=registrar, completeness=completeness, clock=clock
+    )
+    old = [tmp_path / f"{number:03}.fits" for number in range(50)]
+    for path in old:
+        path.write_bytes(b"end")
+    sensor.turn()
+    clock.now += 0.3
+    sensor.turn()
+    frame = tmp_path / "now.fits"
+    frame.write_bytes(b"end")
+    sensor._watcher.hints.put(Hint(path=frame, root=tmp_path, closed=True))
+    sensor.turn()
+    assert frame in registrar.registered
+    assert len(registrar.registered) < 5
+    for _ in range(150):
+        sensor.turn()
+    assert sorted(registrar.registered) == [*old, frame]
+
+
+@pytest.mark.usefixtures("_turns_at_once")
+def test_a_file_that_could_not_be_read_for_a_while_is_counted_as_it_is_registered(
+    tmp_path: Path, sensor: FolderSensor, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    refused, other, landing = tmp_path / "a.fits", tmp_path / "b.fits", tmp_path / "c.fits"
+    register, waiting = registrar.register, []
+
+    def count(path: Path) -> None:
+        register(path)
+        waiting.append(sensor.waiting)
+
+    registrar.register = count  # type: ignore[method-assign]
+    refused.write_bytes(b"end")
+    registrar.faults[refused] = PermissionError("no rights")
+    for _ in range(20):
+        clock.now += 1
+        sensor.turn()
+    assert (sensor.waiting, list(sensor.unreadable)) == (0, [refused])
+    registrar.faults.clear()
+    for path in (other, landing):
+        path.write_bytes(b"end")
+    clock.now += 60
+    sensor.turn()
+    clock.now += 1
+    sensor.turn()
+    assert sorted(registrar.registered) == [refused, other, landing]
+    assert (min(waiting), sensor.waiting) == (1, 0), "each is in its row before it lands no more"
+
+
+@pytest.mark.usefixtures("_turns_at_once")
+def test_a_disk_that_cannot_be_read_for_a_moment_says_nothing_of_the_file(
+    tmp_path: Path, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    """A file that is cut has its ten seconds, and not the one of those whose length nobody knows."""
+    answers: list[Completeness | None] = [None]
+
+    def completeness(path: Path) -> Completeness:
+        if answers[0] is None:
+            raise RetryLater(f"{path}: cannot be read: Input/output error") from OSError(
+                errno.EIO, "I/O error"
+            )
+        return answers[0]
+
+    sensor = FolderSensor(
+        tmp_path, Places(folders=(tmp_path,)), registrar=registrar, completeness=completeness, clock=clock
+    )
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"beginning")
+    for _ in range(3):
+        sensor.turn()
+        clock.now += 0.3
+    answers[0] = Completeness.INCOMPLETE
+    for _ in range(5):
+        clock.now += 1
+        sensor.turn()
+    assert registrar.registered == []
+    assert (sensor.waiting, sensor.unreadable) == (1, {})
+    answers[0] = None
+    frame.write_bytes(b"beginning, and more")
+    for _ in range(30):
+        clock.now += 1
+        sensor.turn()
+    assert sensor.unreadable == {frame: f"{frame}: cannot be read: Input/output error"}
+    assert sensor.waiting == 0
+    answers[0] = Completeness.COMPLETE
+    clock.now += 60
+    sensor.turn()
+    assert registrar.registered == [frame]
+    assert sensor.unreadable == {}
+
+
+def test_a_file_whose_name_looks_like_an_escape_is_judged_by_its_headers(
+    tmp_path: Path, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    frame = tmp_path / r"K\udcf6ln.fits"
+    PrimaryHDU(np.zeros((4, 4), np.int16)).writeto(frame)
+    sensor = FolderSensor(tmp_path, Places(folders=(tmp_path,)), registrar=registrar, clock=clock)
+    sensor._watcher.hints.put(Hint(path=frame, root=tmp_path, closed=True))
+    sensor.turn()
+    assert registrar.registered == [frame], "whole, and closed"

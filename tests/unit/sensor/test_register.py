@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from nightflow.errors import RetryLater
+from nightflow.sensor import enter as enter_module
 from nightflow.sensor import register as register_module
 from nightflow.sensor.register import LedgerRegistrar
 from nightflow.store.database import Database
@@ -247,3 +250,117 @@ def test_a_name_that_is_not_utf8_is_known_and_followed_like_any_other(
     assert paths(database, 1) == [r"M\udcfcnchen.fits"]
     registrar(database).register(renamed.rename(path))
     assert sum(counts(database).values()) == 1
+
+
+def test_while_the_store_is_away_a_file_is_read_once(
+    database: Database, frame: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    hashed = register_module.content_hash
+    monkeypatch.setattr(register_module, "content_hash", lambda path: (read.append(path), hashed(path))[1])
+
+    def away(*_: object, **__: object) -> None:
+        raise RetryLater("the store is away")
+
+    sensor = registrar(database)
+    with monkeypatch.context() as outage:
+        outage.setattr(register_module, "enter", away)
+        for _ in range(3):
+            with pytest.raises(RetryLater, match="the store is away"):
+                sensor.register(frame)
+        assert read == [frame]
+        frame.write_bytes(b"CONTENT OF A FRAME")
+        os.utime(frame, (1e9, 1e9))
+        with pytest.raises(RetryLater, match="the store is away"):
+            sensor.register(frame)
+    assert read == [frame, frame]
+    sensor.register(frame)
+    assert read == [frame, frame]
+    exposure = get_exposure(database, 1)
+    assert exposure is not None
+    assert exposure.sha256 == hashlib.sha256(b"CONTENT OF A FRAME").hexdigest()
+
+
+def test_a_copy_is_found_though_the_store_was_away_as_its_original_was_overwritten(
+    database: Database, frame: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = registrar(database)
+    copy = frame.with_name("copy.fits")
+    copy.write_bytes(frame.read_bytes())
+    for path in (frame, copy):
+        sensor.register(path)
+    frame.write_bytes(b"second frame")
+
+    def away(*_: object) -> None:
+        raise RetryLater("the store is away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(enter_module, "copies_of_displaced", away)
+        with pytest.raises(RetryLater, match="the store is away"):
+            sensor.register(frame)
+    sensor.register(frame)
+    assert paths(database, 1, 3) == ["copy.fits", frame.name]
+
+
+class TestAnotherDiskThatHangs:
+    """The same content came from there; who lands here cannot wait for it."""
+
+    @pytest.fixture
+    def away(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """A folder that answers nobody, from the first `hang` on."""
+        self.hangs, self.answers = threading.Event(), threading.Event()
+        self.asked: list[Path] = []
+        folder = tmp_path / "away"
+        folder.mkdir()
+        exists = Path.exists
+
+        def wait(path: Path) -> bool:
+            if self.hangs.is_set() and path.parent == folder:
+                self.asked.append(path)
+                self.answers.wait()
+            return exists(path)
+
+        monkeypatch.setattr(Path, "exists", wait)
+        monkeypatch.setattr(enter_module, "LOOK_SECONDS", 0.05)
+        yield folder
+        self.answers.set()
+
+    def test_what_it_may_hold_is_a_duplicate_and_it_is_asked_once(
+        self, database: Database, tmp_path: Path, away: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sensor = registrar(database)
+        here = []
+        for number in range(3):
+            content = b"frame %d" % number
+            (away / f"{number}.fits").write_bytes(content)
+            sensor.register(away / f"{number}.fits")
+            here.append(tmp_path / f"{number}.fits")
+            here[-1].write_bytes(content)
+        self.hangs.set()
+        registering = threading.Thread(target=lambda: [sensor.register(path) for path in here], daemon=True)
+        registering.start()
+        registering.join(20)
+        assert not registering.is_alive()
+        assert counts(database)[State.DUPLICATE] == 3
+        assert self.asked == [away / "0.fits"]
+        assert "0.fits: does not answer: is its disk or server away?" in caplog.text
+
+    def test_when_it_answers_again_it_is_believed(
+        self, database: Database, tmp_path: Path, away: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sensor = registrar(database)
+        original, copy = away / "a.fits", tmp_path / "a.fits"
+        for path in (original, copy):
+            path.write_bytes(b"a frame")
+        sensor.register(original)
+        self.hangs.set()
+        sensor.register(copy)
+        assert paths(database, 1, 2) == ["a.fits", "a.fits"]
+        original.unlink()
+        self.hangs.clear()
+        self.answers.set()
+        deadline = time.monotonic() + 20
+        while (first := get_exposure(database, 1)) is None or first.path != str(copy):
+            assert time.monotonic() < deadline
+            sensor.register(copy)
+        assert counts(database)[State.RECEIVED] == 1

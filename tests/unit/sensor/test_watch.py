@@ -10,7 +10,7 @@ import queue
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from watchdog.observers import inotify_c
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
 from nightflow.sensor.watch import FolderWatcher, Hint, hint_of, latest
+from tests.unit.sensor.open_instances import open_instances
 
 ROOT = Path("/incoming")
 
@@ -213,15 +214,6 @@ def test_events_that_the_system_dropped_are_told(tmp_path: Path, watcher: Folder
     assert watcher.lost.is_set()
     (tmp_path / "a.fits").write_bytes(b"x")
     next_hint(watcher, tmp_path / "a.fits", closed=True)
-
-
-def open_instances() -> int:
-    """Return how many inotify instances this process has open."""
-    targets = []
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # that of the listing itself
-            targets.append(str(descriptor.readlink()))
-    return sum("inotify" in target for target in targets)
 
 
 def test_where_the_system_has_no_more_instances_it_is_told_once_how_to_get_some(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -168,6 +169,22 @@ def serve(
         ).run()  # fmt: skip
 
     asyncio.run(main())
+
+
+def test_it_is_not_idle_before_the_first_listing_has_ended(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A year of nights on a slow disk takes longer to list than one waits for work."""
+    walk = os.walk
+
+    def slow_walk(top: Path, *arguments: Any, **options: Any) -> Iterator[Any]:
+        time.sleep(1.5)
+        yield from walk(top, *arguments, **options)
+
+    monkeypatch.setattr(os, "walk", slow_walk)
+    (settings.root / "incoming/a.fits").write_bytes(b"no FITS file")
+    serve(settings, straw, runs=False, until_idle=0.1)
+    assert counts(straw.database)[State.DONE] == 1
 
 
 def test_house_is_kept_whatever_goes_wrong_there(

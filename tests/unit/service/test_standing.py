@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,7 @@ from nightflow.service import background
 from nightflow.service.heartbeat import beat, heartbeat_file, last_beat
 from nightflow.service.instance_lock import lock_holder, only_instance
 from nightflow.service.live import watch
+from nightflow.service.live_service import LiveService
 from nightflow.service.standing import duration, look_around
 from nightflow.store.database import Database
 from nightflow.store.ledger import receive, settle_exposure
@@ -115,6 +118,67 @@ def test_other_programs_can_ask_whether_it_is_alive(settings: Settings, ledger: 
         assert asked("--check") == 0
         beat(sign, now=datetime.now(UTC) - timedelta(hours=2), in_work=0, landing=0, unreadable=[])
         assert asked("--check") == 1
+
+
+@pytest.mark.parametrize(
+    ("folders", "hanging", "sensor_alive", "alive"),
+    [(2, 0, True, True), (2, 1, True, True), (2, 2, True, False), (2, 0, False, False), (0, 0, True, True)],
+)
+def test_a_service_that_takes_nothing_from_any_folder_is_not_alive(
+    settings: Settings, ledger: Database, folders: int, hanging: int, sensor_alive: bool, alive: bool
+) -> None:
+    beat(
+        heartbeat_file(settings.root),
+        now=NOW,
+        in_work=0,
+        landing=0,
+        hanging={f"/mnt/{number}": 200.0 for number in range(hanging)},
+        folders=folders,
+        sensor_alive=sensor_alive,
+    )
+    with only_instance(ledger):
+        assert look_around(settings, ledger, NOW).is_alive is alive
+        said = lines(settings, ledger)
+        assert look_around(settings, ledger, NOW).as_json()["watch"]["sensor_alive"] is sensor_alive
+    assert said.count("has not answered for 3 minutes") == hanging
+    assert ("sensor:      NOT RUNNING, nothing is taken from any folder" in said) is not sensor_alive
+
+
+def test_the_sign_of_a_service_that_was_killed_is_not_its_successors(
+    settings: Settings, ledger: Database
+) -> None:
+    """In the seconds between its lock and its first sign it does not hang."""
+    file = heartbeat_file(settings.root)
+    killed = (
+        "import sys, pathlib, datetime\n"
+        "from nightflow.service.heartbeat import beat\n"
+        "at = datetime.datetime.fromisoformat(sys.argv[2])\n"
+        "beat(pathlib.Path(sys.argv[1]), now=at, in_work=0, landing=0)\n"
+    )
+    long_ago = (NOW - timedelta(hours=2)).isoformat()
+    subprocess.run([sys.executable, "-c", killed, str(file), long_ago], check=True, timeout=60)
+    assert "NOT RUNNING; its last sign was 2 hours ago, it died" in lines(settings, ledger)
+    with only_instance(ledger):
+        assert look_around(settings, ledger, NOW).is_alive
+        assert "it hangs" not in lines(settings, ledger)
+
+
+def test_a_service_begins_without_the_sign_of_the_one_before(
+    settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be of another container, of which nobody can tell whether it is gone."""
+    file, seen = heartbeat_file(settings.root), []
+    beat(file, now=NOW - timedelta(hours=2), in_work=0, landing=0)
+    run, stop = LiveService.run, threading.Event()
+
+    async def look(self: LiveService) -> None:
+        seen.append(last_beat(file))
+        stop.set()
+        await run(self)
+
+    monkeypatch.setattr(LiveService, "run", look)
+    watch(settings, stop=stop)
+    assert seen == [None]
 
 
 def test_looking_does_not_keep_a_service_from_starting(settings: Settings, ledger: Database) -> None:
