@@ -53,7 +53,10 @@ def status(
     config: ConfigOption = None,
     output: FormatOption = TableFormat.TABLE,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 where no `nightflow watch` is at work, or it hangs.")
+        bool,
+        typer.Option(
+            "--check", help="Exit with 1 where no `nightflow watch` is at work, it hangs, or takes no frames."
+        ),
     ] = False,
 ) -> None:
     """Show whether the service is at work, what comes and waits, the room on the disk, and the last error."""
