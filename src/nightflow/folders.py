@@ -9,8 +9,22 @@ __all__ = ["free_bytes", "nearest_existing"]
 
 
 def nearest_existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that exists."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    """Return the path, or the nearest folder above it that exists, as far as this user may look.
+
+    Raises
+    ------
+    OSError
+        A disk on the way there does not answer as it should.
+    """
+    absolute = path.absolute()
+    return next(one for one in (absolute, *absolute.parents) if _is_seen(one))
+
+
+def _is_seen(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # a folder above it may not be searched
+        return False
 
 
 def free_bytes(folder: Path) -> int | None:

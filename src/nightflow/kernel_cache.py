@@ -2,7 +2,8 @@
 
 numba compiles a kernel anew where its own file has changed. The bits of `nightflow.flags` and the constants
 of `nightflow.robust` come from elsewhere and are frozen into it: with a kernel of yesterday's bits a frame
-would get wrong flags. So a change of those files means another folder.
+would get wrong flags. So a change of those files means another folder. It is a user's own, and one that may
+be written: otherwise numba would silently keep kernels beside the code, where nothing tells of such a change.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from nightflow.folders import nearest_existing
@@ -32,17 +35,19 @@ _PACKAGE = Path(__file__).parent
 def use_kernel_folder() -> None:
     """Let numba keep kernels in our folder; call it before the first kernel is declared.
 
-    It lies in that of NUMBA_CACHE_DIR; without that beside the code, or where this may not be written in the
-    user's cache. Where there is none, the choice is numba's.
+    It lies in that of NUMBA_CACHE_DIR, else beside the code, else in the user's cache: in the first of these
+    where this user may write. Where there is none, the choice is numba's.
     """
-    parent = _parent()
-    if parent is None:
-        return
     digest = hashlib.sha256(b"".join((_PACKAGE / name).read_bytes() for name in FROZEN)).hexdigest()
-    folder = str(parent / f"{_PREFIX}{digest[:12]}")
-    os.environ[_VARIABLE] = folder
+    name = f"{_PREFIX}{digest[:12]}-{os.geteuid()}"
+    folder = next(filter(_can_be_written, (parent / name for parent in _parents())), None)
+    if folder is None:
+        return
+    with suppress(OSError):  # not there yet; what is used stays, see `note_ready`
+        os.utime(folder)
+    os.environ[_VARIABLE] = str(folder)
     if "numba" in sys.modules:  # it has read its environment already
-        sys.modules["numba"].config.CACHE_DIR = folder
+        sys.modules["numba"].config.CACHE_DIR = str(folder)
 
 
 def kernel_folder() -> Path | None:
@@ -55,7 +60,7 @@ def are_ready() -> bool:
     """Return whether all kernels were compiled for this program on this processor, as `note_ready` says."""
     folder = kernel_folder()
     try:
-        return folder is not None and (folder / _READY).read_text() == _program()
+        return folder is not None and (folder / _READY).read_bytes() == _program()
     except OSError:
         return False
 
@@ -72,17 +77,30 @@ def note_ready() -> None:
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _READY).write_text(_program())
+    (folder / _READY).write_bytes(_program())
     for other in folder.parent.glob(f"{_PREFIX}*"):
-        if other != folder and time.time() - other.stat().st_mtime > _UNUSED_DAYS * 86400:
+        if other != folder and _is_unused(other):
             shutil.rmtree(other, ignore_errors=True)
 
 
-def _parent() -> Path | None:
+def _is_unused(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime > _UNUSED_DAYS * 86400
+    except OSError:  # somebody else has just removed it
+        return False
+
+
+def _parents() -> list[Path]:
+    """Return where the folder may lie, the best place first."""
+    return [*_named(), _PACKAGE / "__pycache__", *_user_cache()]
+
+
+def _named() -> list[Path]:
     named = os.environ.get(_VARIABLE)
-    if named:  # by a process of ours that has started this one, perhaps
-        return Path(named).parent if Path(named).name.startswith(_PREFIX) else Path(named)
-    return next(filter(_can_be_written, [_PACKAGE / "__pycache__", *_user_cache()]), None)
+    if not named:
+        return []
+    # by a process of ours that has started this one, perhaps
+    return [Path(named).parent if Path(named).name.startswith(_PREFIX) else Path(named)]
 
 
 def _user_cache() -> list[Path]:
@@ -93,12 +111,16 @@ def _user_cache() -> list[Path]:
 
 
 def _can_be_written(folder: Path) -> bool:
-    existing = nearest_existing(folder)
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    """Return whether this user can make a file there, or make the folder; what the mode says may not hold."""
+    try:
+        with tempfile.TemporaryFile(dir=nearest_existing(folder)):
+            return True
+    except OSError:
+        return False
 
 
-def _program() -> str:
-    """Return what a compiled kernel is good for: this code, these versions, this processor."""
+def _program() -> bytes:
+    """Return what a compiled kernel is good for: this code, these versions, this processor, this user."""
     # Imported here: most commands, which import this, need none of it.
     from importlib import metadata
 
@@ -106,6 +128,5 @@ def _program() -> str:
 
     from nightflow.software import software_fingerprint
 
-    return "\n".join(
-        [software_fingerprint(), metadata.version("numba"), sys.version, get_host_cpu_name(), ""]
-    )
+    versions = [software_fingerprint(), metadata.version("numba"), sys.version, get_host_cpu_name()]
+    return "\n".join([*versions, str(os.geteuid()), ""]).encode()

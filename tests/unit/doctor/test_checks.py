@@ -307,11 +307,12 @@ def test_kernels_are_compiled_and_kept() -> None:
 
 
 WITHOUT_A_PLACE = """
-import os
-access = os.access
-os.access = lambda path, mode, **_: not mode & os.W_OK and access(path, mode)
+import tempfile
+def refuse(*_, **__): raise PermissionError("a read-only disk")
+made, tempfile.TemporaryFile = tempfile.TemporaryFile, refuse
+import nightflow
+tempfile.TemporaryFile = made
 from numba.core import caching
-def refuse(self): raise PermissionError("a read-only disk")
 caching._CacheLocator.ensure_cache_path = refuse
 from nightflow.doctor.kernels import check_kernels
 [found] = check_kernels()
