@@ -2,11 +2,13 @@
 
 A small frame goes the ways of the detector chain (one pass, and step by step), with masters built of small
 calibration frames, and is measured as lights are. Nothing is read, nothing written but numba's cache:
-`python -m nightflow.rehearsal` fills that for other processes.
+`python -m nightflow.rehearsal` fills that for other processes; with a number it ends with its parent of that
+number, for which it works.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.kernel_cache import note_ready
 from nightflow.masters.build import build_master
+from nightflow.mortal import die_with
 from nightflow.sources.forced import forced_fluxes
 from nightflow.sources.measure import measure_frame
 from nightflow.sources.psf.crowding import with_psf
@@ -39,6 +42,8 @@ _SKY, _FWHM, _TRAIL = 300.0, 3.0, 500.0
 _STARS = 7
 """Along each side of their grid."""
 _INPUTS = 3
+_NICE = 5
+"""Behind the watcher's sensor, and before a backfill: frames wait for what is compiled here."""
 
 _IN_ONE_PASS: dict[str, Any] = {
     "detector": {"bad_pixel_regions": ["[101:102,101:103]"]},
@@ -159,5 +164,8 @@ def _header(kind: FrameKind, pixels: NDArray[np.float32]) -> FrameHeader:
 
 
 if __name__ == "__main__":
+    for number in sys.argv[1:]:
+        die_with(int(number))
+    os.nice(_NICE)
     rehearse()
     note_ready()

@@ -24,6 +24,7 @@ from tests.e2e.observatory import SETTINGS, Observatory
 
 BIN = Path(sys.executable).parent
 SERVER_START_SECONDS = 90
+REHEARSAL_SECONDS = 600
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Server:
 def _compiled_kernels() -> None:
     """Let no test wait for what a watcher does once, after an upgrade."""
     if not are_ready():
-        subprocess.run(REHEARSAL, check=True)
+        subprocess.run(REHEARSAL, check=True, timeout=REHEARSAL_SECONDS)
 
 
 @pytest.fixture(scope="session")

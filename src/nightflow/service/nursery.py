@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Self
 
 from nightflow.errors import NightflowError, RetryLater
+from nightflow.mortal import die_with
 
 __all__ = ["Nursery", "NurseryGone"]
 
@@ -37,7 +38,6 @@ _NOTE = struct.Struct("!cqq")
 _FORK, _KILL, _BORN, _EXITED = b"f", b"k", b"b", b"x"
 _FIRST_TO_GO = "500"
 """Of a worker, where memory ends: the kernel shall choose it, and not the service or a database."""
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -166,7 +166,7 @@ def _nurse(
     service: int,
 ) -> None:
     """Fork workers when asked, say when they end, and end with the service."""
-    _die_with(service)
+    die_with(service)
     _adopt()
     _deaf()
     prepare()
@@ -235,7 +235,7 @@ def _grow_up(serve: Callable[[Connection], object], fd: int, nursery: int) -> No
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with suppress(OSError):
         os.setpgid(0, 0)
-    _die_with(nursery)
+    die_with(nursery)  # elsewhere than on Linux its pipe tells
     # A crash in a library leaves the lines of Python that led there in the log.
     with suppress(OSError):
         faulthandler.enable(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)
@@ -289,14 +289,6 @@ def _deaf() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-
-
-def _die_with(parent: int) -> None:
-    """Let the kernel end this process when its parent has ended (Linux; elsewhere its pipe tells)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _to_the_end(work: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 
 from PIL import Image
@@ -51,12 +52,16 @@ def _import_and_read() -> None:
 
 
 def _compile() -> None:
-    """Fill numba's cache, where that was not done yet for this program on this machine."""
+    """Fill numba's cache, where that was not done yet for this program on this machine.
+
+    The process that does it has a session of its own, and a service that stops ends us by SIGKILL: told our
+    number, it ends with us.
+    """
     if are_ready():
         return
     log.info("kernels are compiled, once for this version of nightflow: it takes some twenty seconds")
     try:
-        ended = run_bounded(REHEARSAL, seconds=COMPILE_SECONDS)
+        ended = run_bounded((*REHEARSAL, str(os.getpid())), seconds=COMPILE_SECONDS)
     except ProgramError as error:
         log.warning("kernels are compiled with the first frames, which take longer: %s", error)
         return

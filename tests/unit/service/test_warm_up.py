@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from tests.unit.astrometry.processes import is_running
 
 CODE = """
 import sys, threading
@@ -60,3 +64,33 @@ def test_a_night_begins_without_kernels_where_they_cannot_be_compiled(tmp_path: 
     said = warmed_up(tmp_path, REFUSED)
     assert "kernels are compiled with the first frames, which take longer: no room on the disk" in said
     assert "False" in said
+
+
+def test_nothing_is_compiled_for_a_service_that_is_gone(tmp_path: Path) -> None:
+    """It would work at full load beside that of the service that is started next."""
+    code = "from nightflow.service.warm_up import _compile; _compile()"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    compiling: list[int] = []
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as service:
+        try:
+            while not compiling:
+                assert service.poll() is None
+                compiling = rehearsals_of(service.pid)
+                time.sleep(0.01)
+            service.kill()
+            service.wait()
+            deadline = time.monotonic() + 30.0
+            while is_running(compiling[0]) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert not is_running(compiling[0])
+        finally:
+            service.kill()
+            for pid in filter(is_running, compiling):
+                os.kill(pid, signal.SIGKILL)
+
+
+def rehearsals_of(pid: int) -> list[int]:
+    """Return those that a process has started and that run already."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child, command in commands.items() if b"nightflow.rehearsal" in command]
