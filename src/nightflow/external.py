@@ -48,8 +48,22 @@ _OURS = "NIGHTFLOW_"
 """How our variables begin, in capitals: settings are read in any case. They hold the store's password, keys,
 the address of a webhook; another program needs none of them."""
 _GIVEN_ON = "NIGHTFLOW_CONFIG"
-"""The only one of ours that programs get: a program that is told something may ask `nightflow` for more."""
-_PASSWORDS = frozenset({"PGPASSWORD"})
+"""The only one of ours that programs get: a program that is told something may ask `nightflow` for more, where
+store and password stand in that file; those that were set in the environment it does not know."""
+_PASSWORDS = frozenset(
+    {
+        "PGPASSWORD",
+        "PREFECT_API_AUTH_STRING",
+        "PREFECT_API_DATABASE_CONNECTION_URL",
+        "PREFECT_API_DATABASE_PASSWORD",
+        "PREFECT_API_KEY",
+        "PREFECT_CLIENT_CUSTOM_HEADERS",
+        "PREFECT_SERVER_API_AUTH_STRING",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        "PREFECT_SERVER_DATABASE_PASSWORD",
+    }
+)
+"""Of other programs than ours; who starts one that needs some of them adds them."""
 
 
 class ProgramError(NightflowError):
@@ -111,7 +125,8 @@ def run_bounded(
     stdin : str
         What it may read.
     environment : mapping, optional
-        Variables to add to those that we have; what is ours alone (NIGHTFLOW_...) is not among those.
+        Variables to add to those that we have; what is ours alone (NIGHTFLOW_...) and passwords are not among
+        those.
     kept : int
         Bytes of each output stream that are kept, the last ones; the rest is read and dropped.
     secrets : sequence of str

@@ -6,6 +6,7 @@ Done again, it is brought up to date; what others have added to the server stays
 from __future__ import annotations
 
 import calendar
+import os
 import sys
 from contextlib import suppress
 from datetime import timedelta
@@ -37,6 +38,7 @@ QUEUES = {"night": 1, "day": 10}
 """Queue -> priority, the smaller the sooner: a message at night does not wait for a backfill."""
 _BY_DAY = ("prefetch/prefetch", "maintenance/maintenance")
 """Half an hour one after the other."""
+_CREDENTIALS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "PREFECT_CLIENT_CUSTOM_HEADERS")
 _SECONDS = 180.0
 _PREFIX = "nightflow: "
 _AFTER_DAWN = 30
@@ -106,13 +108,18 @@ def _deploy_file(file: Path) -> None:
     """Let Prefect's own command read the file: what it means is its business."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
     try:
-        finished = run_bounded(command, seconds=_SECONDS)
+        finished = run_bounded(command, seconds=_SECONDS, environment=_credentials())
     except ProgramError as error:
         raise ConfigurationError(shown_text(f"{file}: {error}")) from error
     if finished.status:
         raise ConfigurationError(
             f"{file}: prefect deploy ended with {finished.status}: {shown_text(finished.last_words)}"
         )
+
+
+def _credentials() -> dict[str, str]:
+    """Return what a server may ask of who deploys to it; other programs are not given it."""
+    return {name: value for name, value in os.environ.items() if name.upper() in _CREDENTIALS}
 
 
 async def _schedule(client: PrefectClient, site: SiteSettings | None) -> list[str]:

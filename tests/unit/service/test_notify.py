@@ -87,13 +87,18 @@ def test_what_a_program_says_of_its_arguments_is_told_without_them(tmp_path: Pat
 
 
 def test_no_secret_is_in_a_programs_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NIGHTFLOW_STORE__URL", "nightflow_notify__webhook", "NIGHTFLOW_STORE", "PGPASSWORD"):
+    ours = ("NIGHTFLOW_STORE__URL", "nightflow_notify__webhook", "NIGHTFLOW_STORE", "PGPASSWORD")
+    prefect = ("API_KEY", "API_AUTH_STRING", "API_DATABASE_CONNECTION_URL", "CLIENT_CUSTOM_HEADERS")
+    server = ("API_AUTH_STRING", "DATABASE_CONNECTION_URL", "DATABASE_PASSWORD")
+    for name in (*ours, *(f"PREFECT_{one}" for one in prefect), *(f"prefect_server_{one}" for one in server)):
         monkeypatch.setenv(name, "sesame")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     monkeypatch.setenv("NIGHTFLOW_CONFIG", "/srv/nightflow.toml")
     text = f"import os; open({str(tmp_path / 'said')!r}, 'w').write(repr(dict(os.environ)))"
     send(NotifySettings(command=[sys.executable, "-c", text]), "test", "hello")
     said = (tmp_path / "said").read_text()
     assert "sesame" not in said
+    assert "'PREFECT_API_URL': 'http://127.0.0.1:4200/api'" in said
     assert "'NIGHTFLOW_EVENT': 'test'" in said
     assert "'NIGHTFLOW_CONFIG': '/srv/nightflow.toml'" in said
 

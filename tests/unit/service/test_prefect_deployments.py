@@ -1,6 +1,8 @@
 """When the night's end is scheduled."""
 
 import asyncio
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -94,3 +96,20 @@ def test_what_the_server_refuses_is_told_without_its_password(monkeypatch: pytes
 def test_the_fault_of_a_run_has_no_password():
     error = httpx.ConnectError(f"no route to {SERVER}\nsecond line")
     assert _fault(error).message == "ConnectError: no route to http://me:***@127.0.0.1:9/api"
+
+
+def test_prefects_own_command_gets_what_its_server_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else that is secret."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nenv > {tmp_path / 'said'}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PREFECT_API_KEY", "sesame")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "ali:baba")
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql://forty")
+    prefect_deployments._deploy_file(DEPLOYED_FROM)
+    said = (tmp_path / "said").read_text().splitlines()
+    assert {"PREFECT_API_KEY=sesame", "PREFECT_API_AUTH_STRING=ali:baba"} <= set(said)
+    assert not any("forty" in line for line in said)
