@@ -48,7 +48,7 @@ _OURS = "NIGHTFLOW_"
 """How our variables begin, in capitals: settings are read in any case. They hold the store's password, keys,
 the address of a webhook; another program needs none of them."""
 _GIVEN_ON = "NIGHTFLOW_CONFIG"
-"""The only one of ours that programs get: a program that is told something may ask `nightflow` for more, where
+"""The only one of ours that programs get: one that is told something may ask `nightflow` for more, where
 store and password stand in that file; those that were set in the environment it does not know."""
 _PASSWORDS = frozenset(
     {

@@ -16,7 +16,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,6 +57,25 @@ def os_errors(path: Path) -> Iterator[None]:
         if error.errno is None:
             raise
         raise RetryLater(f"{path}: cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _unpacking(path: Path) -> Iterator[None]:
+    """Tell a fault of the temporary folder from one of the file that is unpacked into it."""
+    try:
+        yield
+    except OSError as error:
+        raise RetryLater(
+            f"{path}: cannot be unpacked into the temporary folder {_temporary_folder()}: {error.strerror}; "
+            "make room there, or set TMPDIR to a folder that has it"
+        ) from error
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # none of those that are usual can be written
+        return os.environ.get("TMPDIR", "/tmp")
 
 
 class FileSource:
@@ -102,7 +121,8 @@ class GzipSource:
         Bytes to which this file may unpack.
     """
 
-    def __init__(self, file: BinaryIO, size: int, *, keep: bool) -> None:
+    def __init__(self, path: Path, file: BinaryIO, size: int, *, keep: bool) -> None:
+        self._path = path
         self._stream = gzip.GzipFile(fileobj=file, mode="rb")
         self._kept: BinaryIO = io.BytesIO()
         self._in_memory = True
@@ -132,7 +152,8 @@ class GzipSource:
     def content(self) -> BinaryIO:
         """Return what was unpacked so far, at its start, to be read only; needs ``keep``."""
         if not self._in_memory and self._kept.writable():
-            with self._kept as written:  # astropy takes a file that can be written for one to be changed
+            # astropy takes a file that can be written for one to be changed
+            with _unpacking(self._path), self._kept as written:
                 written.flush()
                 self._kept = os.fdopen(os.dup(written.fileno()), "rb")
         self._kept.seek(0)
@@ -144,16 +165,18 @@ class GzipSource:
         self.skip(SMALL)
 
     def close(self) -> None:
-        """Give up what was kept."""
-        self._kept.close()
+        """Give up what was kept; what of it had no room on the disk any more is told already."""
+        with suppress(OSError):
+            self._kept.close()
 
     def _store(self, block: bytes) -> None:
-        if self._in_memory and self._kept.tell() + len(block) > SMALL:
-            self._in_memory = False
-            kept, self._kept = self._kept, tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
-            kept.seek(0)
-            shutil.copyfileobj(kept, self._kept, CHUNK)
-        self._kept.write(block)
+        with _unpacking(self._path):
+            if self._in_memory and self._kept.tell() + len(block) > SMALL:
+                kept, self._kept = self._kept, tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
+                self._in_memory = False
+                kept.seek(0)
+                shutil.copyfileobj(kept, self._kept, CHUNK)
+            self._kept.write(block)
 
     def _read_some(self, count: int) -> bytes:
         if self.fault:
@@ -221,5 +244,5 @@ def open_source(path: Path, *, keep: bool = False) -> Iterator[FileSource | Gzip
         if not packed:
             yield FileSource(file, size)
             return
-        with closing(GzipSource(file, size, keep=keep)) as source:
+        with closing(GzipSource(path, file, size, keep=keep)) as source:
             yield source

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 LIST_SECONDS = 60.0
 """How often the folder is listed anew: others write there too."""
+FREED_SECONDS = 6.0
+"""How long a disk may take to count what was removed as free (ZFS: with its next transaction)."""
+_LOOK_SECONDS = 0.05
 _ASKED_AT_ONCE = 50
 """Files of which the store is asked whether they are raw frames, the oldest first: few have to go."""
 _PRODUCT = re.compile(r".+-e\d+-f\d+(-residuals)?\.(fits|fits\.fz|png)")
@@ -69,16 +72,15 @@ class Quota:
         self._lock = threading.Lock()
         self._listed_at: float | None = None
         self._held = 0
+        self._in_vain_below = 0
 
-    def make_room(self, size: int, *, shortage: int = 0) -> list[Path]:
+    def make_room(self, size: int) -> list[Path]:
         """Remove the oldest products until one of so many bytes has room; return what was removed.
 
         Parameters
         ----------
         size : int
             Bytes of the product, at most.
-        shortage : int
-            Bytes that must go in any case, as far as there are products: the disk lacks them.
 
         Raises
         ------
@@ -89,16 +91,51 @@ class Quota:
         """
         with self._lock:
             removed: list[Path] = []
-            if not self._is_fresh() or self._held + size > self._limit or shortage > 0:
+            if not self._is_fresh() or self._held + size > self._limit:
                 files = sorted(_products(self._folder))
                 self._held, self._listed_at = sum(file.size for file in files), self._clock()
-                removed = self._remove(files, max(self._held + size - self._limit, shortage))
+                removed = self._remove(files, self._held + size - self._limit)
             if self._held + size > self._limit:
                 raise NoRoom(
                     f"products.quota = {self._limit / 1e9:g} (GB) has no room for {size / 1e9:.3g} GB; "
                     "make it larger, or 0 for none"
                 )
             self._held += size
+            return removed
+
+    def give_way(self, lacking: int, free: Callable[[], int]) -> list[Path]:
+        """Remove the oldest products for so many bytes that their disk lacks; return what was removed.
+
+        Where that frees nothing, as snapshots keep what is removed, nothing more is removed for the disk
+        until it has more room by itself.
+
+        Parameters
+        ----------
+        lacking : int
+            Bytes.
+        free : callable
+            Returns the bytes that are free on the disk.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be read, or a file cannot be removed.
+        """
+        with self._lock:
+            before = free()
+            if before < self._in_vain_below:
+                return []
+            held = self._held
+            removed = self._remove(sorted(_products(self._folder)), lacking)
+            freed = held - self._held
+            if removed and not _grows(free, before):
+                self._in_vain_below = before + freed // 2
+                log.warning(
+                    "%s: %.3g GB of products removed, and the disk has no more room than before: do "
+                    "snapshots keep them? No more are removed for notify.room_gib until there is room",
+                    self._folder,
+                    freed / 1e9,
+                )
             return removed
 
     def _is_fresh(self) -> bool:
@@ -134,6 +171,16 @@ class Quota:
         """Return which of them were not received as raw frames."""
         raw = set(self._received([*(str(file.path) for file in files), *(_real(file) for file in files)]))
         return [file for file in files if not raw & {str(file.path), _real(file)}]
+
+
+def _grows(free: Callable[[], int], before: int) -> bool:
+    """Return whether a disk has more room than before, at the latest when it has counted what was removed."""
+    deadline = time.monotonic() + FREED_SECONDS
+    while free() <= before:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 def _real(file: _File) -> str:

@@ -299,6 +299,27 @@ def test_a_large_gzip_file_is_not_unpacked_into_memory(
     np.testing.assert_array_equal(read_readouts(path)[0].data, pixels)
 
 
+def test_a_full_temporary_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the raw file that has no room; and it is tried again."""
+    path = gzipped(write(tmp_path / "a.fits", counts((2000, 3000))))
+    monkeypatch.setattr("nightflow.instruments.fits_source.SMALL", 1 << 20)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: Path("/dev/full").open("w+b"))  # noqa: SIM115
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    told = rf"{path}: cannot be unpacked into the temporary folder {tmp_path}/full: No space left.*TMPDIR"
+    with pytest.raises(RetryLater, match=told):
+        read_readouts(path)
+
+
+def test_without_a_temporary_folder_the_mend_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = gzipped(write(tmp_path / "a.fits", counts((2000, 3000))))
+    monkeypatch.setattr("nightflow.instruments.fits_source.SMALL", 1 << 20)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    with pytest.raises(RetryLater, match=rf"folder {tmp_path}/none: No usable temporary directory.*TMPDIR"):
+        read_readouts(path)
+
+
 def test_an_fpack_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nightflow.instruments.fits_source.SMALL", 1 << 10)
     path = write_compressed(tmp_path / "bomb.fits.fz", counts((10, 10)))
