@@ -118,6 +118,19 @@ def test_a_container_is_healthy_while_the_service_is_alive() -> None:
     assert CliRunner().invoke(app, [*words, "--no-such", "--help"]).exit_code == 2
 
 
+def test_a_database_is_healthy_when_it_can_be_reached() -> None:
+    """Not while the server of its first set-up runs, which listens on no address."""
+    for name in ("store", "prefect-db"):
+        words = shlex.split(compose()["services"][name]["healthcheck"]["test"][1])
+        assert words[words.index("--host") + 1] == "127.0.0.1"
+
+
+def test_the_comment_on_secrets_stands_over_their_file() -> None:
+    lines = (DEPLOYMENTS / "systemd" / "nightflow-watch.service").read_text().splitlines()
+    (comment,) = [number for number, line in enumerate(lines) if line.startswith("# Secrets")]
+    assert lines[comment + 1].startswith("EnvironmentFile=")
+
+
 def test_what_deploy_makes_comes_with_the_package() -> None:
     """The container has no checkout, nor has a wheel."""
     package = Path(nightflow.__file__).parent

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from alembic.migration import MigrationContext
@@ -12,8 +13,10 @@ from sqlalchemy import text
 
 from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fault, fine, warning
+from nightflow.doctor.patience import answer_within
 from nightflow.errors import NightflowError
 from nightflow.folders import nearest_existing
+from nightflow.sensor.places import real_folder
 from nightflow.sensor.silent import is_silent
 from nightflow.sensor.watch import watch_limit
 from nightflow.shown_url import shown_url
@@ -25,6 +28,10 @@ from nightflow.store.overview import counts
 __all__ = ["check_disk", "check_folders", "check_store"]
 
 _LOCK_PATIENCE = 3.0
+_DISK_PATIENCE = 10.0
+"""Seconds that a disk may take for an answer."""
+_COUNT_PATIENCE = 30.0
+"""Seconds that counting all folders of all disks may take."""
 _GIGABYTE = 1e9
 _MOST_WATCHES = 0.8
 """Of those that the system allows a user: other programs need some, and each night makes folders."""
@@ -53,23 +60,41 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
     paths = settings.paths
     written = {"masters": paths.masters, "products": paths.products, "catalogs": paths.catalogs}
     written["index_files"] = paths.index_files
-    for key, path in written.items():
-        yield _folder(f"paths.{key}", settings.resolve(path))
+    for name, path in written.items():
+        key, folder = f"paths.{name}", settings.resolve(path)
+        yield from _answered(key, folder, partial(_folder, key, folder))
     watched = [settings.resolve(path) for path in settings.watch.folders]
-    yield from map(_watched, watched)
+    for folder in watched:
+        yield from _answered("watch.folders", folder, partial(_watched, folder))
     yield from _events(watched)
 
 
 def check_disk(settings: Settings) -> Iterator[Finding]:
     """Look at the room on each disk that products and masters go to."""
-    seen = set()
+    seen: set[int] = set()
     for path in (settings.root, *map(settings.resolve, (settings.paths.products, settings.paths.masters))):
-        existing = nearest_existing(path)
-        device = existing.stat().st_dev
-        if device in seen:
-            continue
-        seen.add(device)
-        yield _room(existing, shutil.disk_usage(existing).free / _GIGABYTE)
+        yield from _answered("disk", path, partial(_disk, path, seen))
+
+
+def _answered(key: str, path: Path, look: Callable[[], Finding | None]) -> Iterator[Finding]:
+    """Give what is found, if anything; a fault where the disk fails, or does not answer."""
+    try:
+        found = answer_within(_DISK_PATIENCE, look)
+    except OSError as error:
+        why = error.strerror or f"no answer in {_DISK_PATIENCE:g} s"
+        found = fault(key, f"{path}: {why}", "see to its disk, or to its server and its mount")
+    if found is not None:
+        yield found
+
+
+def _disk(path: Path, seen: set[int]) -> Finding | None:
+    """Look at the disk of a path, if it was not seen before."""
+    existing = nearest_existing(path)
+    device = existing.stat().st_dev
+    if device in seen:
+        return None
+    seen.add(device)
+    return _room(existing, shutil.disk_usage(existing).free / _GIGABYTE)
 
 
 def _room(path: Path, free: float) -> Finding:
@@ -126,12 +151,26 @@ def _events(folders: list[Path]) -> Iterator[Finding]:
     limit = watch_limit()
     if limit is None:
         return
-    number = sum(1 for root in folders if not is_silent(root) for _ in os.walk(root))
+    try:
+        number = answer_within(_COUNT_PATIENCE, partial(_count, folders))
+    except TimeoutError:
+        named = ", ".join(map(str, folders))
+        yield warning(
+            "watch.events",
+            f"{named}: not all folders counted in {_COUNT_PATIENCE:g} s, the system allows {limit}",
+            "see that their disk answers, or name in watch.folders only where frames land",
+        )
+        return
     message = f"{number} folders to watch, the system allows {limit}"
     if number > _MOST_WATCHES * limit:
         yield warning("watch.events", message, "raise fs.inotify.max_user_watches (sysctl)")
     else:
         yield fine("watch.events", message)
+
+
+def _count(folders: list[Path]) -> int:
+    """Return how many folders there are where these are that the system is asked to watch."""
+    return sum(1 for root in map(real_folder, folders) if not is_silent(root) for _ in os.walk(root))
 
 
 def _watched(path: Path) -> Finding:

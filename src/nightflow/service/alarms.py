@@ -141,8 +141,9 @@ class Alarms:
                 self._tell(
                     "little_room",
                     f"{folder}: {(free or 0) / 2**30:.1f} GiB left, notify.room_gib = "
-                    f"{settings.notify.room_gib:g}: no products are written on such a disk; delete old ones "
-                    "before the store cannot be written (`nightflow backfill --force` writes them again)",
+                    f"{settings.notify.room_gib:g}: no products are written on such a disk, with "
+                    "products.quota only in the place of the oldest; delete old ones before the store cannot "
+                    "be written (`nightflow backfill --force` writes them again)",
                 )
             (self._low.add if low else self._low.discard)(folder)
 

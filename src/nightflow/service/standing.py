@@ -159,8 +159,8 @@ class Standing:
         low = "; LITTLE ROOM: delete old products" if self.room < LITTLE_ROOM else ""
         if self._is_full():
             low = (
-                f"; LITTLE ROOM: below notify.room_gib = {self.room_gib:g} no products are written, "
-                "delete old ones"
+                f"; LITTLE ROOM: below notify.room_gib = {self.room_gib:g} no products are written "
+                "(with products.quota in the place of the oldest), delete old ones"
             )
         return [f"disk:        {self.room / 1e9:.1f} GB free for products{low}"]
 

@@ -143,6 +143,53 @@ def test_more_folders_than_the_system_watches(
     assert found.message == f"3 folders to watch, the system allows {limit}"
 
 
+def test_a_link_to_a_network_disk_is_not_counted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is listed; what it looks like here says nothing."""
+    disk = tmp_path / "disk"
+    (disk / "a").mkdir(parents=True)
+    (settings.root / "incoming").symlink_to(disk)
+    monkeypatch.setattr(storage, "watch_limit", lambda: 8192)
+    monkeypatch.setattr(storage, "is_silent", lambda folder: folder.is_relative_to(disk))
+    found = {one.subject: one for one in check_folders(settings)}["watch.events"]
+    assert found.message == "0 folders to watch, the system allows 8192"
+
+
+def test_a_disk_that_hangs_is_a_fault_and_no_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (settings.root / "incoming").mkdir()
+    back = threading.Event()
+
+    def hangs(path: Path) -> bool:
+        if path.name == "incoming":
+            back.wait(60)
+        return True
+
+    monkeypatch.setattr(Path, "is_dir", hangs)
+    monkeypatch.setattr(os, "walk", lambda _: iter([back.wait(60)]))
+    monkeypatch.setattr(storage, "watch_limit", lambda: 8192)
+    monkeypatch.setattr(storage, "_DISK_PATIENCE", 0.5)
+    monkeypatch.setattr(storage, "_COUNT_PATIENCE", 0.1)
+    found = {one.subject: one for one in check_folders(settings)}
+    back.set()
+    assert found["watch.folders"].level is Level.FAULT
+    assert f"{settings.root / 'incoming'}: no answer in 0.5 s" in found["watch.folders"].message
+    assert found["watch.events"].level is Level.WARNING
+    assert found["paths.masters"].level is Level.OK
+
+
+def test_a_disk_that_fails_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(shutil, "disk_usage", fails)
+    finding = only(check_disk(settings))
+    assert finding.level is Level.FAULT
+    assert finding.message == f"{settings.root}: Input/output error"
+
+
 @pytest.mark.parametrize(("free", "level"), [(0.5e9, Level.FAULT), (5e9, Level.WARNING), (50e9, Level.OK)])
 def test_a_full_disk_is_told_before_the_night(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, free: float, level: Level
