@@ -92,7 +92,8 @@ def calibrate_rows(
             error = flat * flat_error[x]
             data[y, x] = flat * gain
             variance[y, x] = (noise * inverse[x] * inverse[x] + error * error) * squared_gain
-        flags[y] = master_flags[y]
+        for x in range(data.shape[1]):  # one by one: assigning the row takes seconds to compile
+            flags[y, x] = master_flags[y, x]
         if saturated:
             for x in range(data.shape[1]):
                 flags[y, x] |= _SATURATED if light[x] >= saturation else _NONE

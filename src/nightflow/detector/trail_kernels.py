@@ -124,10 +124,12 @@ def draw_band(
     steep = abs(uy) > abs(ux)
     major, minor = (uy, ux) if steep else (ux, uy)
     first, other = (begin[1], begin[0]) if steep else (begin[0], begin[1])
-    ends = sorted([first, first + length * major])
+    # two numbers, put in order by hand: a sorted list takes five seconds to compile
+    last = first + length * major
+    low_end, high_end = min(first, last), max(first, last)
     limit = ny if steep else nx
     spread = int(np.ceil(reach / abs(major)))
-    for along in range(max(0, int(ends[0] - reach)), min(limit, int(ends[1] + reach) + 2)):
+    for along in range(max(0, int(low_end - reach)), min(limit, int(high_end + reach) + 2)):
         middle = round(other + (along - first) / major * minor)
         for place in range(middle - spread, middle + spread + 1):
             x, y = (place, along) if steep else (along, place)

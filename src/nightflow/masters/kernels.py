@@ -184,13 +184,15 @@ def combine_tile(
             _distances(values, center, distances)
             _compare(distances, networks[1])
             _medians(distances, count, spread)
-            here = slice(x, x + width)
             if clip:
+                here = slice(x, x + width)
                 limit = sigma * np.maximum(MAD_TO_SIGMA * spread.astype(np.float64), floor)
                 sums, kept = np.empty((2, width)), np.empty(width, np.int32)
                 _clipped(values, center, limit, sums, kept)
                 _write_clipped(center, sums, kept, data[y, here], scatter[y, here], n_used[y, here])
             else:
-                data[y, here] = center
-                scatter[y, here] = MAD_TO_SIGMA * spread
-                n_used[y, here] = count
+                # one by one: slices that are assigned to slices take seconds to compile
+                for k in range(width):
+                    data[y, x + k] = center[k]
+                    scatter[y, x + k] = MAD_TO_SIGMA * spread[k]
+                    n_used[y, x + k] = count[k]

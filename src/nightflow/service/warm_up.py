@@ -59,7 +59,7 @@ def _compile() -> None:
     """
     if are_ready():
         return
-    log.info("kernels are compiled, once for this version of nightflow: it takes some twenty seconds")
+    log.info("kernels are compiled, once for this version of nightflow: it takes up to two minutes")
     try:
         ended = run_bounded((*REHEARSAL, str(os.getpid())), seconds=COMPILE_SECONDS)
     except ProgramError as error:

@@ -77,7 +77,8 @@ def _band(
                 out[x] += weight * line[x]
         if count + nx > len(runs):
             longer = np.empty((2 * len(runs) + nx, 3), np.int32)
-            longer[:count] = runs[:count]
+            for k in range(count):  # one by one: assigning a slice takes seconds to compile
+                longer[k, 0], longer[k, 1], longer[k, 2] = runs[k, 0], runs[k, 1], runs[k, 2]
             runs = longer
         count = _runs_of_row(out, rms[y], mask[y], threshold, y, runs, count)
     return runs[:count].copy()

@@ -268,6 +268,14 @@ def normal_blocks(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _put(matrix: Array, i: int, j: int, block: Array) -> None:
+    """Let a block of a matrix of blocks be this one."""
+    for a in range(3):
+        for b in range(3):
+            matrix[3 * i + a, 3 * j + b] = block[a, b]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def local_variances(
     own: Array, between: Array, start: NDArray[np.intp], other: NDArray[np.intp], pair: NDArray[np.intp]
 ) -> Array:
@@ -290,20 +298,21 @@ def local_variances(
     for star in range(len(own)):
         members = np.empty(start[star + 1] - start[star] + 1, np.intp)
         members[0] = star
-        members[1:] = other[start[star] : start[star + 1]]
+        for k in range(1, len(members)):  # one by one, as below: slices and `where` take seconds to compile
+            members[k] = other[start[star] + k - 1]
         matrix = np.zeros((3 * len(members), 3 * len(members)))
         for i in range(len(members)):
-            matrix[3 * i : 3 * i + 3, 3 * i : 3 * i + 3] = own[members[i]]
+            _put(matrix, i, i, own[members[i]])
             first, stop = start[members[i]], start[members[i] + 1]
             for j in range(len(members)):
                 at = first + np.searchsorted(other[first:stop], members[j])
                 if at < stop and other[at] == members[j]:
                     number = pair[at]
-                    block = between[number] if number >= 0 else between[-1 - number].T
-                    matrix[3 * i : 3 * i + 3, 3 * j : 3 * j + 3] = block
+                    _put(matrix, i, j, between[number] if number >= 0 else between[-1 - number].T)
         scale = np.sqrt(np.diag(matrix))
         if scale[0] > 0:
-            scale = np.where(scale > 0, scale, 1.0)
+            for k in range(len(scale)):
+                scale[k] = scale[k] if scale[k] > 0 else 1.0
             matrix = matrix / scale / scale.reshape(-1, 1)
             # Two stars at one place would make it singular.
             for i in range(len(matrix)):
