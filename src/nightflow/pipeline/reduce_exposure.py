@@ -47,11 +47,11 @@ def reduce_exposure(
     try:
         exposure = _patiently(partial(reducer.identify, exposure_id, only, worker))
     except Exception as error:  # noqa: BLE001 - a bug in one frame must not stop the night: it is recorded
-        return reducer.conclude(exposure_id, error, worker)
+        return _patiently(partial(reducer.conclude, exposure_id, error, worker))
     steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()
     for frame_id in exposure.frame_ids:
         _reduce_frame(reducer, frame_id, steps, products or reducer.products)
-    return reducer.conclude(exposure_id, worker=worker)
+    return _patiently(partial(reducer.conclude, exposure_id, worker=worker))
 
 
 def _reduce_frame(reducer: Reducer, frame_id: int, steps: tuple[str, ...], products: Products) -> None:

@@ -51,7 +51,7 @@ from nightflow.products.quota import Quota
 from nightflow.store.database import Database
 from nightflow.store.frames import add_warning, frames_of, record_frames, settle_frame
 from nightflow.store.leases import LeaseLost
-from nightflow.store.ledger import CONTENT, settle_exposure
+from nightflow.store.ledger import CONTENT, requeue, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.overview import frame_rows, get_exposure, known_paths
@@ -91,6 +91,17 @@ class _Opened:
     """What it would wait for, as it was when the file was identified."""
     offered: list[str] | None = None
     """Distortions that its frames are offered; None where it was not identified."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ended:
+    """An exposure that was settled here, as long as not all is done that follows from it."""
+
+    exposure: Exposure
+    """As it was before."""
+    frames: list[FrameRow]
+    found: Verdict
+    outcome: Outcome
 
 
 class Reducer:
@@ -136,6 +147,7 @@ class Reducer:
         self._works: dict[int, Work] = {}
         self._due: dict[int, Work] = {}
         self._opened: dict[int, _Opened] = {}
+        self._ended: dict[int, _Ended] = {}
         self._verdicts: dict[int, Verdict] = {}
         profiles = load_profiles(settings.resolve(settings.paths.cameras))
         self.context = Context(
@@ -250,6 +262,8 @@ class Reducer:
     def _identify(
         self, exposure_id: int, only: Collection[int] | None, worker: str | None
     ) -> IdentifiedExposure:
+        with self._lock:
+            self._ended.pop(exposure_id, None)
         exposure = self._exposure(exposure_id)
         with self._lock:
             self._opened[exposure_id] = _Opened(began=time.perf_counter(), path=exposure.path)
@@ -393,6 +407,7 @@ class Reducer:
     def forget(self, exposure_id: int) -> None:
         """Let go of the pixels of an exposure on which nothing is done here any more, however it ended."""
         with self._lock:
+            self._ended.pop(exposure_id, None)
             for kept in (self._works, self._due):
                 for row in [row for row, work in kept.items() if work.exposure_id == exposure_id]:
                     del kept[row]
@@ -412,21 +427,22 @@ class Reducer:
             state "lost", and nothing is written.
         """
         with self._observed("conclude", exposure_id, exposure_id):
-            exposure = self._exposure(exposure_id)
             with self._concluding:
-                outcome, found = self._conclude(exposure, error, worker)
+                # Where the store was locked after it was settled, only what follows is left to do.
+                ended = self._ended.get(exposure_id) or self._settle(exposure_id, error, worker)
+                if ended.outcome.state != LOST:
+                    self._follow_up(ended)
+            if ended.outcome.state != LOST:
+                self._take_up_if_there(ended)
             with self._lock:
-                opened = self._opened.pop(exposure_id, None)
-            if outcome.state != LOST:
-                self._take_up_if_there(exposure, found, opened)
-        if self._observer is not None and outcome.state != LOST:
-            self._observer.settled(outcome)
-        return outcome
+                self._opened.pop(exposure_id, None)
+                self._ended.pop(exposure_id, None)
+        if self._observer is not None and ended.outcome.state != LOST:
+            self._observer.settled(ended.outcome)
+        return ended.outcome
 
-    def _conclude(
-        self, exposure: Exposure, error: BaseException | None, worker: str | None
-    ) -> tuple[Outcome, Verdict]:
-        exposure_id = exposure.id or 0
+    def _settle(self, exposure_id: int, error: BaseException | None, worker: str | None) -> _Ended:
+        exposure = self._exposure(exposure_id)
         frames = frames_of(self.database, exposure_id)
         found = self._worst(frames) if error is None else verdict(error)
         opened = self._opened.get(exposure_id)
@@ -444,11 +460,6 @@ class Reducer:
             ),
             worker=worker,
         )
-        if settled:
-            self._follow_up(exposure, frames, found)
-        with self._lock:
-            for frame in frames:
-                self._verdicts.pop(frame.id or 0, None)
         outcome = Outcome(
             exposure_id=exposure_id,
             path=exposure.path,
@@ -456,7 +467,12 @@ class Reducer:
             reason=found.reason,
             seconds=time.perf_counter() - opened.began if opened is not None else 0.0,
         )
-        return outcome, found
+        ended = _Ended(exposure=exposure, frames=frames, found=found, outcome=outcome)
+        with self._lock:
+            self._ended[exposure_id] = ended
+            for frame in frames:
+                self._verdicts.pop(frame.id or 0, None)
+        return ended
 
     @contextmanager
     def _observed(self, step: str, exposure_id: int, row: int) -> Iterator[None]:
@@ -478,27 +494,36 @@ class Reducer:
         pause = min(_FIRST_RETRY * 2 ** (Priority.holds(later) - 1), _LAST_RETRY)
         return {"retry_at": self._clock() + pause, "priority": later}
 
-    def _follow_up(self, exposure: Exposure, frames: list[FrameRow], found: Verdict) -> None:
-        """Do what an exposure's end means for others, and for itself."""
-        exposure_id = exposure.id or 0
+    def _follow_up(self, ended: _Ended) -> None:
+        """Do what an exposure's end means for others, and for itself; more than once is no harm."""
+        exposure, frames, found = ended.exposure, ended.frames, ended.found
+        exposure_id, now = exposure.id or 0, self._clock()
         if found.state == State.DONE:
-            supersede_replaced(self.database, exposure_id, content_at)
-        wake_for_calibration(self.context, frames, self._clock())
+            supersede_replaced(self.database, exposure_id, content_at, now=now)
+        wake_for_calibration(self.context, frames, now)
         opened = self._opened.get(exposure_id)
         if found.waits_for != "calibration" or opened is None or not opened.surroundings:
             return
         if opened.surroundings != self.conclusion_fingerprint(frames, found.state, sky=opened.sky):
             # A calibration that came while this was reduced found nobody held whom it could wake.
-            queue_held(self.database, [exposure_id], Priority.again(exposure.priority), self._clock())
+            queue_held(self.database, [exposure_id], Priority.again(exposure.priority), now)
 
-    def _take_up_if_there(self, exposure: Exposure, found: Verdict, opened: _Opened | None) -> None:
+    def _take_up_if_there(self, ended: _Ended) -> None:
         """Queue an exposure again whose file is not away: who saw it come found the exposure in work."""
-        now = self._clock()
+        exposure, found, now = ended.exposure, ended.found, self._clock()
         if found.waits_for == "outside":
+            opened = self._opened.get(exposure.id or 0)
             renamed = opened is not None and opened.path != exposure.path
             queue_if_there(self.database, exposure, now, missing=found.missing, renamed=renamed)
         elif found.waits_for == CONTENT and is_somewhere(self.database, exposure.sha256):
-            queue_held(self.database, [exposure.id or 0], Priority.again(exposure.priority), now)
+            requeue(
+                self.database,
+                [exposure.id or 0],
+                states=[State.REJECTED],
+                waits_for=CONTENT,
+                priority=Priority.again(exposure.priority),
+                now=now,
+            )
 
     def _worst(self, frames: list[FrameRow]) -> Verdict:
         """Return the verdict on the worst frame of an exposure."""

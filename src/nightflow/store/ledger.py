@@ -169,7 +169,7 @@ def settle_exposure(
         values["plan_fingerprint"] = plan_fingerprint
     statement = update(Exposure).where(col(Exposure.id) == exposure_id)
     if worker is not None:
-        statement = statement.where(col(Exposure.leased_by) == worker)
+        statement = statement.where(col(Exposure.leased_by) == worker, col(Exposure.state) == State.REDUCING)
     with database.write() as session:
         return session.connection().execute(statement.values(**values)).rowcount == 1
 

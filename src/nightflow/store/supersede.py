@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import aliased
@@ -20,7 +20,7 @@ _SAME_MOMENT = 0.5 / 86400.0
 
 
 def supersede_replaced(
-    database: Database, exposure_id: int, content_at: Callable[[str], str | None]
+    database: Database, exposure_id: int, content_at: Callable[[str], str | None], *, now: datetime
 ) -> list[int]:
     """Retire exposures that hold the same frame, written differently, as the one that took their place.
 
@@ -37,6 +37,8 @@ def supersede_replaced(
         An exposure that is done.
     content_at : callable
         Returns the hash of what lies at a path. Asked only where there is something to retire.
+    now : datetime
+        Aware.
 
     Returns
     -------
@@ -52,15 +54,23 @@ def supersede_replaced(
     with database.write() as session:
         # Counts of observations are changed below: nobody else may count meanwhile.
         serialise(session, "association")
-        versions, _ = _versions(session, exposure_id)
+        locked = _locked(session, [one.id or 0 for one in versions])
+        # One that has come since looks at these itself when it is done.
+        versions = [one for one in _versions(session, exposure_id)[0] if one.id in locked]
         done = [one for one in versions if one.state == State.DONE]
         if not done:
             return []
         stays = max(done, key=lambda one: _rank(one, contents))
         replaced = [one for one in versions if _rank(one, contents) < _rank(stays, contents)]
         for one in replaced:
-            _retire(session, one, stays)
+            _retire(session, one, stays, now)
         return [one.id for one in replaced if one.id is not None]
+
+
+def _locked(session: Session, exposure_ids: Sequence[int]) -> set[int | None]:
+    """Keep exposures from being taken or settled until the transaction ends; return which there are."""
+    chosen = select(Exposure.id).where(col(Exposure.id).in_(exposure_ids))
+    return set(session.exec(chosen.order_by(col(Exposure.id)).with_for_update()).all())
 
 
 def _versions(session: Session, exposure_id: int) -> tuple[list[Exposure], set[str]]:
@@ -102,10 +112,12 @@ def _rank(exposure: Exposure, contents: Collection[str | None]) -> tuple[bool, d
     return exposure.sha256 in contents, exposure.queued_at or exposure.received_at, exposure.id or 0
 
 
-def _retire(session: Session, exposure: Exposure, successor: Exposure) -> None:
+def _retire(session: Session, exposure: Exposure, successor: Exposure, now: datetime) -> None:
     reason = f"the file was replaced; exposure {successor.id} holds its new content"
     exposure.state, exposure.reason = State.REJECTED, reason
-    exposure.waits_for, exposure.retry_at = PLACE, None
+    exposure.waits_for, exposure.retry_at, exposure.done_at = PLACE, None, now
+    # Whoever has it in work finds that it has lost it.
+    exposure.leased_by = exposure.lease_until = None
     for frame in session.exec(select(Frame).where(Frame.exposure_id == exposure.id)).all():
         frame.state, frame.reason = State.REJECTED, reason
         current = select(Reduction).where(Reduction.frame_id == frame.id, col(Reduction.current))

@@ -14,7 +14,7 @@ import pytest
 from astropy.io import fits
 
 from nightflow.config import ProductSettings
-from nightflow.errors import FrameRejected, MissingCalibration, NoSolution, RetryLater
+from nightflow.errors import ContentGone, FrameRejected, MissingCalibration, NoSolution, RetryLater
 from nightflow.instruments.fits_file import content_hash
 from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline import waiting as waiting_module
@@ -456,6 +456,72 @@ def test_a_file_that_another_has_in_work_again_is_left_to_him(
     monkeypatch.setattr(waiting_module, "is_there", is_there)
     away(reducer, path)
     assert exposure(reducer, 1).state == State.DONE
+
+
+class TestTheStoreIsLockedBehindTheEnd:
+    """What follows from the end of an exposure is made up for; it is settled but once."""
+
+    @pytest.mark.parametrize("step", ["supersede_replaced", "wake_for_calibration"])
+    def test_the_old_version_goes_all_the_same(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        steps_of_straw(monkeypatch)
+        path = station.frame("light.fits")
+        old = reduced(reducer, path).exposure_id
+        path.unlink()
+        new = entered(reducer, station.frame("light.fits", OBJECT="M 66"))
+        assert lease_exposure(reducer.database, new, "worker", now=START, seconds=600) is not None
+        locked_once(monkeypatch, step)
+        assert reduce_exposure(reducer, new, "worker").state == "done"
+        assert [exposure(reducer, one).state for one in (old, new)] == [State.REJECTED, State.DONE]
+        assert current_reduction(reducer.database, only_frame(reducer, old).id or 0) is None
+        assert current_reduction(reducer.database, only_frame(reducer, new).id or 0) is not None
+
+    def test_content_that_is_there_again_is_queued_all_the_same(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        latest = station.frame("latest.fits")
+        exposure_id, content = entered(reducer, latest), latest.read_bytes()
+        latest.unlink()
+        station.frame("latest.fits", hours=1.0)
+        assert lease_exposure(reducer.database, exposure_id, "worker", now=START, seconds=600) is not None
+        with pytest.raises(ContentGone) as gone:
+            reducer.identify(exposure_id, worker="worker")
+        latest.write_bytes(content)
+        locked_once(monkeypatch, "is_somewhere")
+        with pytest.raises(RetryLater):
+            reducer.conclude(exposure_id, gone.value, "worker")
+        assert reducer.conclude(exposure_id, gone.value, "worker").state == "rejected"
+        assert exposure(reducer, exposure_id).state == State.RECEIVED
+
+    def test_the_next_end_is_another_one(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody has tried it again, and it is reduced anew."""
+        steps_of_straw(monkeypatch)
+        path = station.frame("light.fits")
+        exposure_id = entered(reducer, path)
+        assert lease_exposure(reducer.database, exposure_id, "worker", now=START, seconds=600) is not None
+        reducer.identify(exposure_id, worker="worker")
+        locked_once(monkeypatch, "wake_for_calibration")
+        with pytest.raises(RetryLater):
+            reducer.conclude(exposure_id, NoSolution("few stars"), "worker")
+        assert lease_exposure(reducer.database, exposure_id, "worker", now=START, seconds=600) is not None
+        assert reduce_exposure(reducer, exposure_id, "worker").state == "done"
+        assert exposure(reducer, exposure_id).state == State.DONE
+
+
+def locked_once(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Let the store be locked the first time that the reducer does this."""
+    real, calls = getattr(reducer_module, function), []
+
+    def locked(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RetryLater("the store is locked")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(reducer_module, function, locked)
 
 
 class TestLeaseLost:

@@ -118,7 +118,7 @@ def test_a_source_cannot_go_while_a_frame_is_put_to_it(full_postgres: str) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [recount, lambda database: supersede_replaced(database, 1, lambda _: None)]
+    "change", [recount, lambda database: supersede_replaced(database, 1, lambda _: None, now=NOW)]
 )
 def test_counts_are_changed_by_one_at_a_time(
     full_postgres: str, change: Callable[[Database], object]
