@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from sqlmodel import col, select
 
-from nightflow.pipeline.run_name import RUNS, is_gone, run_worker, shown_worker
+from nightflow.pipeline.run_name import RUNS, lives_here, run_worker, shown_worker
 from nightflow.store.database import Database
 from nightflow.store.deaths import Inherited, count_death, is_given_up
 from nightflow.store.leases import (
@@ -46,6 +47,20 @@ _LONGEST = 4 * 3600.0
 """Of work on one exposure; what takes longer hangs, on a disk that is away say, and is left to others."""
 _AT_ONCE = 1000
 """Exposures that one statement names."""
+_BACK_AFTER = timedelta(seconds=120)
+"""Within which those who live prolong leases that have ended: the store was away, for everybody."""
+_LONG_GONE = timedelta(hours=1)
+"""After which a lease has ended for good, seen by whoever has come just now."""
+
+
+class _Lease(NamedTuple):
+    exposure_id: int
+    worker: str
+    until: datetime
+
+
+_seen_ended: dict[str, dict[_Lease, datetime]] = {}
+"""Of each ledger the leases of runs that have ended, and when this process saw it first."""
 
 
 def take(database: Database, exposure_id: int, *, force: bool = False) -> bool:
@@ -105,10 +120,15 @@ def take_queued(database: Database, *, wary: bool = False) -> int | None:
         Leave to others what somebody has died of.
     """
     now = datetime.now(UTC)
-    free_dead_runs(database, now)
-    below = 1 if wary else None
+    _, doubtful = _count_dead(database, now)
     taken = lease(
-        database, run_worker(), now=now, seconds=_SECONDS, least=Priority.BACKFILL, attempts_below=below
+        database,
+        run_worker(),
+        now=now,
+        seconds=_SECONDS,
+        but=doubtful,
+        least=Priority.BACKFILL,
+        attempts_below=1 if wary else None,
     )
     return taken.id if taken is not None else None
 
@@ -153,26 +173,50 @@ def hand_back(database: Database, exposure_id: int) -> None:
 def free_dead_runs(database: Database, now: datetime) -> Inherited:
     """Count a death on what runs and shares held that are no more, and free it.
 
-    That is: whose process on this machine is gone, so that its night is taken up at once, or whose lease has
-    ended, wherever they were. What kills whoever takes it comes last from then on, and fails with the third.
+    That is: whose process on this machine is gone, so that its night is taken up at once, or who were
+    elsewhere, and have let their lease end, and not come back to it since. A process that lives here is never
+    counted, whatever the clock or the store did to its lease. What kills whoever takes it comes last from
+    then on, and fails with the third.
 
     Parameters
     ----------
     now : datetime
         Aware.
     """
-    held = select(Exposure).where(
-        Exposure.state == State.REDUCING, col(Exposure.leased_by).startswith(RUNS, autoescape=True)
-    )
-    with database.session() as session:
-        dead = {one.id or 0: one.leased_by or "" for one in session.exec(held).all() if _is_dead(one, now)}
+    return _count_dead(database, now)[0]
+
+
+def _count_dead(database: Database, now: datetime) -> tuple[Inherited, list[int]]:
+    """Count deaths; return also what is not to be taken yet: whoever has it may come back to it."""
+    held = _held_by_runs(database)
+    known = _seen_ended.get(database.url, {})
+    ended = {one: known.get(one, now) for one in held if one.until <= now}
+    _seen_ended[database.url] = ended
+    dead = [one for one in held if _is_dead(one, ended.get(one), now)]
     freed = Inherited.of(
-        {one: count_death(database, one, worker, _died(worker), now) for one, worker in dead.items()}
+        {
+            one.exposure_id: count_death(
+                database, one.exposure_id, one.worker, _died(one.worker), now, until=one.until
+            )
+            for one in dead
+        }
     )
     for exposure_id in freed.failed:
         exposure = get_exposure(database, exposure_id)
         log.error("exposure %d failed: %s", exposure_id, exposure.reason if exposure else "")
-    return freed
+    return freed, [one.exposure_id for one, since in ended.items() if now - since < _BACK_AFTER]
+
+
+def _held_by_runs(database: Database) -> list[_Lease]:
+    held = select(Exposure.id, Exposure.leased_by, Exposure.lease_until).where(
+        Exposure.state == State.REDUCING, col(Exposure.leased_by).startswith(RUNS, autoescape=True)
+    )
+    with database.session() as session:
+        return [
+            _Lease(exposure_id or 0, worker or "", until)
+            for exposure_id, worker, until in session.exec(held).all()
+            if until is not None
+        ]
 
 
 def unsettled(database: Database, exposure_ids: Collection[int]) -> list[str]:
@@ -194,9 +238,11 @@ def _why_open(exposure: Exposure) -> str:
     return exposure.reason or "nobody has taken it"
 
 
-def _is_dead(exposure: Exposure, now: datetime) -> bool:
-    has_ended = exposure.lease_until is not None and exposure.lease_until <= now
-    return has_ended or is_gone(exposure.leased_by or "")
+def _is_dead(one: _Lease, seen_ended: datetime | None, now: datetime) -> bool:
+    lives = lives_here(one.worker)
+    if lives is not None or seen_ended is None:
+        return lives is False
+    return now - seen_ended >= _BACK_AFTER or now - one.until >= _LONG_GONE
 
 
 def _died(worker: str) -> str:

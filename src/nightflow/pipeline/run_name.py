@@ -8,7 +8,7 @@ import socket
 from functools import cache
 from pathlib import Path
 
-__all__ = ["RUNS", "is_gone", "run_worker", "shown_worker"]
+__all__ = ["RUNS", "lives_here", "run_worker", "shown_worker"]
 
 RUNS = "run:"
 """What all of these names begin with."""
@@ -35,17 +35,17 @@ def shown_worker(worker: str) -> str:
     return ":".join(worker.split(":")[:3])
 
 
-def is_gone(worker: str) -> bool:
-    """Return whether a name is that of a process that was here and is no more.
+def lives_here(worker: str) -> bool | None:
+    """Return whether the process of a name, which was one of this machine, still is.
 
-    False where nobody can tell from here: it is of another machine, of a container, of before a restart.
+    None where nobody can tell from here: it is of another machine, of a container, of before a restart.
     """
     machine, _, mark = worker.rpartition(":")
     host, _, number = machine.rpartition(":")
     place, _, began = mark.partition("-")
     if host != f"{RUNS}{socket.gethostname()}" or place != _place() or not number.isdecimal():
-        return False
-    return not _is_alive(int(number)) or _began(int(number)) not in ("", began)
+        return None
+    return _is_alive(int(number)) and _began(int(number)) in ("", began)
 
 
 def _is_alive(pid: int) -> bool:

@@ -66,19 +66,22 @@ def free_dead_leases(database: Database, now: datetime) -> Inherited:
     now : datetime
         Aware.
     """
-    held = select(Exposure.id).where(
+    held = select(Exposure.id, Exposure.leased_by).where(
         Exposure.state == State.REDUCING, col(Exposure.leased_by).startswith(PREFIX, autoescape=True)
     )
     with database.session() as session:
-        ids = [one for one in session.exec(held).all() if one is not None]
-    return Inherited.of({one: count_service_death(database, one, now) for one in ids})
+        rows = session.exec(held).all()
+    return Inherited.of(
+        {one or 0: count_service_death(database, one or 0, worker or "", now) for one, worker in rows}
+    )
 
 
 def hold(database: Database, exposure_id: int) -> str | None:
     """Return the name under which this process holds an exposure, leased now if need be.
 
-    The service leases before it makes a run: such a run finds the lease of its own process. A run that
-    somebody started by hand, or a backfill, finds none and takes it.
+    The service leases before it makes a run: such a run finds the lease of its own process, or it has been
+    taken over, or settled, and is none of its business any more. A run that somebody started by hand, or a
+    backfill, finds none and takes it.
 
     Returns
     -------
@@ -93,6 +96,8 @@ def hold(database: Database, exposure_id: int) -> str | None:
     own = worker_name()
     if _holder(database, exposure_id) == own:
         return own
+    if _acting_for:
+        return None
     free_dead_runs(database, datetime.now(UTC))
     return _holder(database, exposure_id) if take(database, exposure_id) else None
 

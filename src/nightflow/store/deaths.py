@@ -53,7 +53,15 @@ class Inherited:
         )
 
 
-def count_death(database: Database, exposure_id: int, worker: str, how: str, now: datetime) -> State | None:
+def count_death(
+    database: Database,
+    exposure_id: int,
+    worker: str,
+    how: str,
+    now: datetime,
+    *,
+    until: datetime | None = None,
+) -> State | None:
     """Count the death of a worker on the exposure that it had in work.
 
     It is tried again, behind what is fresh and what is queued already, or has failed with the third.
@@ -66,15 +74,17 @@ def count_death(database: Database, exposure_id: int, worker: str, how: str, now
         The step, and what ended the worker after how long.
     now : datetime
         Aware.
+    until : datetime, optional
+        When the lease ends by which it was seen dead: where that was prolonged since, it lives.
 
     Returns
     -------
     State or None
-        ``received`` or ``failed``; None where ``worker`` does not hold it, and nothing was written.
+        ``received`` or ``failed``; None where ``worker`` does not hold it so, and nothing was written.
     """
     with database.write() as session:
         exposure = _in_work(session, exposure_id, worker)
-        if exposure is None:
+        if exposure is None or until not in (None, exposure.lease_until):
             return None
         exposure.attempts += 1
         if exposure.attempts >= ATTEMPTS:
@@ -86,21 +96,23 @@ def count_death(database: Database, exposure_id: int, worker: str, how: str, now
         return _let_go(exposure, State.RECEIVED)
 
 
-def count_service_death(database: Database, exposure_id: int, now: datetime) -> State | None:
-    """Count the death of a service on an exposure that it had in work, whichever it was.
+def count_service_death(database: Database, exposure_id: int, worker: str, now: datetime) -> State | None:
+    """Count the death of a service on an exposure that it had in work.
 
     Parameters
     ----------
+    worker : str
+        In whose name it is leased.
     now : datetime
         Aware.
 
     Returns
     -------
     State or None
-        ``received``, or ``failed`` with the `GIVEN_UP_AFTER`-th; None where nobody holds it.
+        ``received``, or ``failed`` with the `GIVEN_UP_AFTER`-th; None where ``worker`` does not hold it.
     """
     with database.write() as session:
-        exposure = _in_work(session, exposure_id)
+        exposure = _in_work(session, exposure_id, worker)
         if exposure is None:
             return None
         exposure.service_deaths += 1
@@ -120,10 +132,10 @@ def is_given_up(exposure: Exposure) -> bool:
     return exposure.state == State.FAILED and died
 
 
-def _in_work(session: Session, exposure_id: int, worker: str | None = None) -> Exposure | None:
-    held = select(Exposure).where(Exposure.id == exposure_id, col(Exposure.state) == State.REDUCING)
-    if worker is not None:
-        held = held.where(Exposure.leased_by == worker)
+def _in_work(session: Session, exposure_id: int, worker: str) -> Exposure | None:
+    held = select(Exposure).where(
+        Exposure.id == exposure_id, col(Exposure.state) == State.REDUCING, Exposure.leased_by == worker
+    )
     return session.exec(held.with_for_update()).first()
 
 

@@ -138,7 +138,7 @@ def test_what_kills_each_run_has_failed_with_the_third_and_is_left(station: Stat
         if how == "its process is gone":
             held_by(reducer, exposure_id, dead_run())
         else:
-            held_by(reducer, exposure_id, "run:elsewhere:1:0123abcd-7", since=timedelta(hours=1))
+            held_by(reducer, exposure_id, "run:elsewhere:1:0123abcd-7", since=timedelta(hours=2))
         freed = free_dead_runs(reducer.database, datetime.now(UTC))
         assert freed == (Inherited([exposure_id], []) if number < 3 else Inherited([], [exposure_id]))
     assert not take(reducer.database, exposure_id)

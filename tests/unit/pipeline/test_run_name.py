@@ -8,22 +8,22 @@ import socket
 import pytest
 
 from nightflow.pipeline import run_name
-from nightflow.pipeline.run_name import is_gone, run_worker, shown_worker
+from nightflow.pipeline.run_name import lives_here, run_worker, shown_worker
 from tests.unit.pipeline.processes import dead_run
 
 
-def test_a_process_that_lives_is_not_gone() -> None:
-    assert not is_gone(run_worker())
-    assert not is_gone(run_worker(os.getppid()))
+def test_a_process_that_lives_is_known_to() -> None:
+    assert lives_here(run_worker()) is True
+    assert lives_here(run_worker(os.getppid())) is True
 
 
 def test_a_process_that_was_killed_is_gone() -> None:
-    assert is_gone(dead_run())
+    assert lives_here(dead_run()) is False
 
 
 def test_another_process_that_has_the_number_now_is_not_taken_for_it() -> None:
     place, _, began = run_worker().rpartition("-")
-    assert is_gone(f"{place}-{int(began) + 1}")
+    assert lives_here(f"{place}-{int(began) + 1}") is False
 
 
 @pytest.mark.parametrize("started_anew", ["another boot id", None])
@@ -39,7 +39,7 @@ def test_of_another_boot_or_container_nobody_can_tell(
     run_name._place.cache_clear()
     try:
         assert run_worker(1) != elsewhere
-        assert not is_gone(elsewhere)
+        assert lives_here(elsewhere) is None
     finally:
         run_name._place.cache_clear()
 
@@ -48,7 +48,7 @@ def test_of_another_boot_or_container_nobody_can_tell(
     "worker", ["watch:dome:7", "run:elsewhere:1:0123abcd-7", f"run:{socket.gethostname()}:999999999", "", "x"]
 )
 def test_of_other_names_nobody_can_tell(worker: str) -> None:
-    assert not is_gone(worker)
+    assert lives_here(worker) is None
 
 
 def test_people_read_the_machine_and_the_number() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nightflow.pipeline.run_name import run_worker
+from nightflow.service import leases as leases_module
 from nightflow.service.leases import free_dead_leases, hold, note_run, service_tag, worker_name
 from nightflow.store.database import Database
 from nightflow.store.deaths import ATTEMPTS, Inherited, count_death
@@ -69,6 +70,19 @@ def test_a_run_of_the_service_finds_the_lease_of_its_own_process(database: Datab
     exposure = get_exposure(database, 2)
     assert exposure is not None
     assert exposure.leased_by == worker_name()
+
+
+@pytest.mark.parametrize("settled", [State.DONE, State.REJECTED, None])
+def test_a_worker_of_the_service_takes_nothing_itself(
+    database: Database, monkeypatch: pytest.MonkeyPatch, settled: State | None
+) -> None:
+    """Its run came late: what was settled meanwhile stays so, and what is queued the service leases."""
+    monkeypatch.setattr(leases_module, "_acting_for", ["watch:dome:4711"])
+    if settled is not None:
+        settle_exposure(database, 2, settled, "", now=NOW)
+    before = get_exposure(database, 2)
+    assert hold(database, 2) is None
+    assert get_exposure(database, 2) == before
 
 
 @pytest.mark.parametrize("settled", [None, State.DONE, State.FAILED])

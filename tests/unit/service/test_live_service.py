@@ -398,7 +398,7 @@ def test_a_suspect_is_reduced_alone(settings: Settings, straw: Straw) -> None:
     ids = enqueue(straw.database, 4)
     for _ in range(5):
         assert lease_exposure(straw.database, ids[0], "watch:dome:1", now=NOW, seconds=1) is not None
-        count_service_death(straw.database, ids[0], NOW)
+        count_service_death(straw.database, ids[0], "watch:dome:1", NOW)
     in_work: set[int] = set()
     beside: dict[int, set[int]] = {}
 

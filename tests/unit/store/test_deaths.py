@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nightflow.store.database import Database
-from nightflow.store.deaths import ATTEMPTS, count_death, is_given_up
+from nightflow.store.deaths import ATTEMPTS, count_death, count_service_death, is_given_up
 from nightflow.store.frames import frames_of
-from nightflow.store.leases import lease, lease_exposure
+from nightflow.store.leases import lease, lease_exposure, renew
 from nightflow.store.ledger import receive, requeue
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.overview import get_exposure
@@ -58,6 +58,24 @@ def test_with_the_third_it_has_failed_and_so_have_its_frames(database: Database)
     (frame,) = frames_of(database, exposure_id)
     assert (frame.id, frame.state, frame.reason) == (frame_id, State.FAILED, found.reason)
     assert "nightflow retry" in found.reason
+
+
+def test_a_lease_that_was_prolonged_meanwhile_is_of_the_living(database: Database) -> None:
+    """It was seen ended, by somebody who is slow to say so."""
+    slow = _queued(database, "slow", 0)
+    assert lease_exposure(database, slow, "run:a:1", now=later(0), seconds=60) is not None
+    assert renew(database, slow, "run:a:1", now=later(70), seconds=60)
+    assert count_death(database, slow, "run:a:1", "a share", later(71), until=later(60)) is None
+    assert _get(database, slow).attempts == 0
+    assert count_death(database, slow, "run:a:1", "a share", later(190), until=later(130)) == State.RECEIVED
+
+
+def test_the_death_of_a_service_is_not_counted_on_its_successor(database: Database) -> None:
+    """Whoever read who had it was slow: another has it in work by then."""
+    taken = _queued(database, "taken", 0)
+    assert lease_exposure(database, taken, "run:b:2", now=later(0), seconds=60) is not None
+    assert count_service_death(database, taken, "watch:a:1", later(1)) is None
+    assert (_get(database, taken).service_deaths, _get(database, taken).leased_by) == (0, "run:b:2")
 
 
 @pytest.mark.parametrize("since", ["another", "again", "nobody"])

@@ -73,7 +73,7 @@ def test_a_suspect_comes_last_and_not_where_it_may_not(database: Database) -> No
     suspect, backfill = _receive(database, "suspect"), _receive(database, "backfill", Priority.BACKFILL)
     for _ in range(SUSPECT_AFTER):
         assert lease_exposure(database, suspect, "w", now=START, seconds=60) is not None
-        assert count_service_death(database, suspect, START) == State.RECEIVED
+        assert count_service_death(database, suspect, "w", START) == State.RECEIVED
     assert _take(database) == backfill
     assert lease(database, "w", now=later(0), seconds=60, suspects=False) is None
     assert _take(database) == suspect
