@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache, partial
 
 from nightflow.errors import MissingCalibration
 from nightflow.instruments.header import FrameKind
@@ -100,7 +101,8 @@ class BetterMasters:
         int
             How many exposures were queued.
         """
-        lights = [light for light in self._recent(now) if self._is_complete(light[0], now)]
+        complete = cache(partial(self._is_complete, now))
+        lights = [light for light in self._recent(now) if complete(light[0].instrument, light[0].night)]
         seen = self._state(lights)
         if seen == self._seen:
             # Files that come back leave no trace in the store.
@@ -121,13 +123,14 @@ class BetterMasters:
     def _recent(self, now: datetime) -> list[ReducedLight]:
         return reduced_lights(self._context.database, received_after=now - RECENT)
 
-    def _is_complete(self, frame: Frame, now: datetime) -> bool:
-        profile = self._context.profiles.get(frame.instrument)
+    def _is_complete(self, now: datetime, instrument: str, night: str) -> bool:
+        """Return whether all of a camera's night is there; the answer is that of all of its lights."""
+        profile = self._context.profiles.get(instrument)
         if profile is None:
             return False
-        last = last_received(self._context.database, frame.instrument)
+        last = last_received(self._context.database, instrument)
         quiet = last is not None and now - last >= timedelta(minutes=profile.masters.set_gap_minutes)
-        return quiet and night_is_over(self._context.database, frame.instrument, frame.night, profile, now)
+        return quiet and night_is_over(self._context.database, instrument, night, profile, now)
 
     def _state(self, lights: Sequence[ReducedLight]) -> object:
         database = self._context.database

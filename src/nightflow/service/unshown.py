@@ -11,12 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, update
+from sqlalchemy import ColumnElement, func, literal_column, update
 from sqlmodel import col, select
 
 from nightflow.store.database import Database
 from nightflow.store.ledger import TERMINAL
 from nightflow.store.models import Exposure, State
+from nightflow.store.narrow import unindexed
 
 __all__ = ["Unshown", "any_in_work", "list_unshown", "note_shown", "note_unshown", "unshown"]
 
@@ -98,11 +99,12 @@ def note_shown(database: Database, exposure_ids: Sequence[int], run_id: str) -> 
 
 
 def _is_unshown() -> ColumnElement[bool]:
-    return col(Exposure.prefect_run_id) == UNSHOWN
+    # Written out: SQLite takes an index of some rows only where it reads in the statement that they suffice.
+    return col(Exposure.prefect_run_id) == literal_column(f"'{UNSHOWN}'")
 
 
 def _has_ended() -> tuple[ColumnElement[bool], ...]:
-    return _is_unshown(), col(Exposure.state).in_(TERMINAL), col(Exposure.done_at).is_not(None)
+    return _is_unshown(), unindexed(Exposure.state).in_(TERMINAL), col(Exposure.done_at).is_not(None)
 
 
 def _for_people(exposure: Exposure) -> dict[str, Any]:

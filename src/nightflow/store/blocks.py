@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import func
+from sqlalchemy import exists, func
 from sqlmodel import col, or_, select
 
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame
 from nightflow.store.models import Exposure, Frame, Reduction, State
+from nightflow.store.narrow import landed_after, unindexed
 
 __all__ = [
     "ReducedLight",
@@ -71,22 +72,23 @@ def reduced_lights(
     received_after : datetime, optional
         Only those that landed later.
     """
+    kind = col(Frame.kind) if received_after is None else unindexed(Frame.kind)
     statement = (
         select(Frame, Reduction)
         .join(Reduction, col(Reduction.frame_id) == col(Frame.id))
         .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
         .where(
             col(Reduction.current),
-            Frame.kind == "light",
+            kind == "light",
             Frame.state == State.DONE,
-            Exposure.state == State.DONE,
+            unindexed(Exposure.state) == State.DONE,
         )
         .order_by(col(Frame.mjd_mid), col(Frame.id))
     )
     if instrument is not None:
         statement = statement.where(Frame.instrument == instrument)
     if received_after is not None:
-        statement = statement.where(Exposure.received_at > received_after)
+        statement = statement.where(landed_after(received_after))
     with database.session() as session:
         return [(frame, reduction) for frame, reduction in session.exec(statement).all()]
 
@@ -155,13 +157,13 @@ def first_chip(database: Database, light: CalibrationFrame) -> CalibrationFrame:
 
 def last_received(database: Database, instrument: str) -> datetime | None:
     """Return when the last frame of a camera landed, of whatever kind; None where there is none."""
-    statement = (
-        select(func.max(Exposure.received_at))
-        .join(Frame, col(Frame.exposure_id) == col(Exposure.id))
-        .where(Frame.instrument == instrument)
+    of_camera = exists().where(
+        col(Frame.exposure_id) == col(Exposure.id), col(Frame.instrument) == instrument
     )
+    # From the newest back: it is among the last, and all frames of the camera are many.
+    statement = select(Exposure.received_at).where(of_camera).order_by(col(Exposure.received_at).desc())
     with database.session() as session:
-        return session.exec(statement).one()
+        return session.exec(statement.limit(1)).first()
 
 
 def _sky_light(frame: Frame, exposure: Exposure, reduction: Reduction | None) -> SkyLight:

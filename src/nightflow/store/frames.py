@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import ScalarSelect, func, update
 from sqlmodel import Session, col, select
 
 from nightflow.errors import FrameRejected
@@ -18,6 +18,8 @@ from nightflow.store.models import Exposure, Frame, State, plain_text
 
 __all__ = [
     "add_warning",
+    "camera_of",
+    "camera_of_exposure",
     "exposures_of_night",
     "exposures_with_frames",
     "fail_frames",
@@ -132,10 +134,27 @@ def get_frame(database: Database, frame_id: int) -> Frame:
 
 
 def frames_of(database: Database, exposure_id: int) -> list[Frame]:
-    """Return the frames of an exposure, by HDU."""
+    """Return the frames of an exposure, by HDU; none that its file, as it is read now, does not hold."""
     with database.session() as session:
-        frames = select(Frame).where(Frame.exposure_id == exposure_id)
+        frames = select(Frame).where(Frame.exposure_id == exposure_id, Frame.state != State.DUPLICATE)
         return list(session.exec(frames.order_by(col(Frame.hdu), col(Frame.id))))
+
+
+def camera_of(frames: Sequence[Frame]) -> str | None:
+    """Return the camera of an exposure by its frames, as `frames_of` has them; None without any."""
+    return frames[0].instrument if frames else None
+
+
+def camera_of_exposure() -> ScalarSelect[str | None]:
+    """Return what is `camera_of` in a statement that reads exposures."""
+    return (
+        select(col(Frame.instrument))
+        .where(col(Frame.exposure_id) == col(Exposure.id), col(Frame.state) != State.DUPLICATE)
+        .order_by(col(Frame.hdu), col(Frame.id))
+        .limit(1)
+        .correlate(Exposure)
+        .scalar_subquery()
+    )
 
 
 def lights_before(

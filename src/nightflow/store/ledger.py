@@ -1,20 +1,21 @@
 """The ledger's exposures: how one is received, settled and put back into the queue.
 
-Time is always an argument. Each function is one transaction.
+Time is always an argument. Each function is one transaction, but where it says otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from nightflow.store.database import Database, serialise
+from nightflow.store.frames import camera_of_exposure
 from nightflow.store.models import Exposure, Frame, Priority, State, plain_text
 
 __all__ = [
@@ -36,6 +37,9 @@ CONTENT = "content"
 """What an exposure waits for that was rejected because its file was overwritten: any file of its content."""
 PLACE = "place"
 """What an exposure waits for that was retired for another one of its path: its content at a path of such."""
+
+_AT_ONCE = 1000
+"""Exposures that one statement names."""
 
 TERMINAL = frozenset({State.DONE, State.HELD, State.REJECTED, State.FAILED, State.DUPLICATE})
 """States in which nothing is going on."""
@@ -187,6 +191,7 @@ def requeue(
     """Put settled exposures back into the queue, with attempts counted anew.
 
     The filters that are given must all hold. Duplicates, and exposures that a worker holds, stay as they are.
+    Of those that are named each thousand is a transaction, so that nobody waits for all of them.
 
     Parameters
     ----------
@@ -212,13 +217,23 @@ def requeue(
         col(Exposure.state) != State.DUPLICATE,
         (col(Exposure.state) != State.REDUCING) | (col(Exposure.lease_until) <= now),
     )
-    if exposure_ids is not None:
-        chosen = chosen.where(col(Exposure.id).in_(list(exposure_ids)))
     if states is not None:
         chosen = chosen.where(col(Exposure.state).in_(list(states)))
+    chosen = _filtered(chosen, waits_for, instrument)
+    if exposure_ids is None:
+        return _requeue(database, chosen, priority, now)
+    return sum(
+        _requeue(database, chosen.where(col(Exposure.id).in_(part)), priority, now)
+        for part in _parts(sorted(exposure_ids))
+    )
+
+
+def _requeue(database: Database, chosen: SelectOfScalar[int | None], priority: int, now: datetime) -> int:
+    # All lock in one order: two that each hold what the other wants would wait for ever.
+    in_order = chosen.order_by(col(Exposure.id)).with_for_update()
     with database.write() as session:
-        ids = session.exec(_filtered(chosen, waits_for, instrument).with_for_update()).all()
-        _put_back(session, [one for one in ids if one is not None], priority, now)
+        ids = [one for one in session.exec(in_order).all() if one is not None]
+        _put_back(session, ids, priority, now)
         return len(ids)
 
 
@@ -250,14 +265,8 @@ class Held:
 
 def held_exposures(database: Database, waits_for: str, since: datetime | None = None) -> list[Held]:
     """Return the exposures that wait for something such as "wcs", those received since, oldest first."""
-    camera = (
-        select(Frame.exposure_id, func.min(Frame.instrument).label("name"))
-        .group_by(col(Frame.exposure_id))
-        .subquery()
-    )
     held = (
-        select(Exposure.id, Exposure.plan_fingerprint, camera.c.name)
-        .outerjoin(camera, camera.c.exposure_id == col(Exposure.id))
+        select(Exposure.id, Exposure.plan_fingerprint, camera_of_exposure())
         .where(Exposure.state == State.HELD, Exposure.waits_for == waits_for)
         .order_by(col(Exposure.received_at))
     )
@@ -302,6 +311,10 @@ def _filtered(
     return statement
 
 
+def _parts(exposure_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (exposure_ids[start : start + _AT_ONCE] for start in range(0, len(exposure_ids), _AT_ONCE))
+
+
 def _put_back(session: Session, exposure_ids: list[int], priority: int, now: datetime) -> None:
     afresh = {
         "state": State.RECEIVED,
@@ -318,8 +331,7 @@ def _put_back(session: Session, exposure_ids: list[int], priority: int, now: dat
         "plan_fingerprint": "",
     }
     connection = session.connection()
-    for start in range(0, len(exposure_ids), 1000):
-        part = exposure_ids[start : start + 1000]
+    for part in _parts(exposure_ids):
         connection.execute(update(Exposure).where(col(Exposure.id).in_(part)).values(**afresh))
         connection.execute(
             update(Frame)

@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 from nightflow.file_names import as_text
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, is_detection, plain_text
+from nightflow.store.narrow import landed_after
 
 __all__ = [
     "FRAME_COLUMNS",
@@ -134,7 +135,7 @@ def zero_points_since(database: Database, since: datetime) -> list[RecentZeroPoi
         select(Reduction, Frame, Exposure)
         .join(Frame, col(Reduction.frame_id) == col(Frame.id))
         .join(Exposure, col(Frame.exposure_id) == col(Exposure.id))
-        .where(col(Reduction.current), col(Reduction.zp).is_not(None), col(Exposure.received_at) > since)
+        .where(col(Reduction.current), col(Reduction.zp).is_not(None), landed_after(since))
         .order_by(col(Frame.mjd_mid), col(Reduction.id))
     )
     with database.session() as session:

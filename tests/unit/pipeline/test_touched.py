@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import event
 
 from nightflow.errors import RetryLater
 from nightflow.pipeline import touched
@@ -158,3 +159,23 @@ def test_lights_of_a_night_that_goes_on_are_not_touched(
     take(station, reducer, "flat", 7)
     old, _ = masters(reducer.database, kind="flat")[0], clock.after(40)
     assert touched_by(reducer.context, old) == []
+
+
+def test_a_night_is_looked_at_once_however_many_lights_it_has(
+    station: Station, reducer: Reducer, clock: Clock
+) -> None:
+    def asked() -> int:
+        statements: list[object] = []
+
+        def note(*given: object) -> None:
+            statements.append(given[2])
+
+        event.listen(reducer.database.engine, "before_cursor_execute", note)
+        assert BetterMasters(reducer.context).queue(clock.after(5)) == 0
+        event.remove(reducer.database.engine, "before_cursor_execute", note)
+        return len(statements)
+
+    of_two = asked()
+    for number in range(2, 5):
+        assert reduced(reducer, station.frame(f"light{number}.fits", hours=number)).state == "done"
+    assert asked() == of_two

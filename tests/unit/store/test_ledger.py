@@ -177,3 +177,11 @@ def test_requeue_of_more_than_a_statement_takes(database: Database) -> None:
         )
     assert requeue(database, states=[State.FAILED], now=later(1)) == 2500
     assert count(database, "exposure", "state = 'received'") == 2500
+
+
+def test_more_are_put_back_than_one_statement_can_name(database):
+    exposure_id = receive(database, "/raw/a.fits", "a" * 64, 10, now=START).exposure_id
+    settle_exposure(database, exposure_id, State.HELD, "no WCS", waits_for="wcs", now=START)
+    named = range(exposure_id, exposure_id + 300_000)
+    assert requeue(database, named, states=[State.HELD], waits_for="wcs", now=START) == 1
+    assert get_exposure(database, exposure_id).state == State.RECEIVED

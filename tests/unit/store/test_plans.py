@@ -5,15 +5,19 @@ The tables are filled until an index is worth while, and nothing is forbidden to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 
+from nightflow.service.unshown import unshown
+from nightflow.store.blocks import last_received, reduced_lights
 from nightflow.store.database import Database
-from nightflow.store.ledger import receive
-from nightflow.store.models import Exposure, Target
+from nightflow.store.ledger import held_exposures, receive
+from nightflow.store.models import Exposure, Frame, Reduction, State, Target
 from nightflow.store.moving_curve import detection_statement, moving_target_curve
+from nightflow.store.overview import newest_exposure, zero_points_since
 from nightflow.store.partitions import ensure_partition
 from nightflow.store.queries import find_sources, measurements_statement
 from nightflow.store.writer import append
@@ -161,3 +165,82 @@ def test_a_file_that_lands_is_looked_up_by_index(database: Database, copied: boo
     for statement, values in asked:
         plan = "\n".join(_plan(database, statement, values))
         assert "ix_exposure_sha256" in plan, plan
+
+
+@pytest.fixture
+def long(database: Database) -> Database:
+    """A ledger of many nights of one camera, all reduced, all shown."""
+    with database.write() as session:
+        exposures = [
+            Exposure(
+                path=f"/raw/{number}.fits",
+                sha256=f"{number:064x}",
+                size=1,
+                state=State.DONE,
+                received_at=later(60.0 * number),
+                done_at=later(60.0 * number + 5),
+                prefect_run_id="shown",
+            )
+            for number in range(N_EXPOSURES)
+        ]
+        session.add_all(exposures)
+        session.flush()
+        frames = [
+            Frame(
+                exposure_id=one.id or 0,
+                detector="ccd",
+                hdu=0,
+                kind="light",
+                instrument="cam",
+                exptime=30.0,
+                mjd_mid=MJD + number / 1440,
+                ny=1,
+                nx=1,
+                state=State.DONE,
+                night=f"night {number // 100}",
+            )
+            for number, one in enumerate(exposures)
+        ]
+        session.add_all(frames)
+        session.flush()
+        values = record().values() | {"zp": 24.0}
+        session.add_all(
+            Reduction(frame_id=one.id or 0, version=1, created_at=later(0), **values) for one in frames
+        )
+    return database
+
+
+RECENTLY = later(60.0 * (N_EXPOSURES - 100))
+
+
+@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda database: last_received(database, "cam"), "ix_exposure_received_at"),
+        (lambda database: reduced_lights(database, received_after=RECENTLY), "ix_exposure_received_at"),
+        (lambda database: zero_points_since(database, RECENTLY), "ix_exposure_received_at"),
+        (newest_exposure, "ix_exposure_received_at"),
+        (lambda database: held_exposures(database, "wcs"), "ix_exposure_queue"),
+        (unshown, "ix_exposure_unshown"),
+    ],
+)
+def test_what_is_asked_each_minute_is_answered_by_index(
+    long: Database, ask: Callable[[Database], object], index: str, counted: bool
+) -> None:
+    if counted:
+        with long.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ANALYZE"))
+    elif long.is_postgres:
+        pytest.skip("Postgres counts by itself")
+    asked: list[tuple[str, Any]] = []
+    event.listen(long.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    ask(long)
+    statements = [one for one in asked if one[0].startswith("SELECT")]
+    assert statements
+    for statement, values in statements:
+        plan = _plan(long, statement, values)
+        assert any(index in line for line in plan), plan
+        # Postgres reads frames of a hundred nights as a whole, which are few.
+        whole = [line for line in plan if "SCAN" in line]
+        assert all(index in line for line in whole), plan

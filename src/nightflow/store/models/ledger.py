@@ -77,6 +77,14 @@ class Exposure(SQLModel, table=True):
         Index("ix_exposure_path", "path"),
         # Of each file that lands all rows are looked up by its content, duplicates included.
         Index("ix_exposure_sha256", "sha256"),
+        Index("ix_exposure_received_at", "received_at"),
+        # What was reduced without a run of the Prefect server: next to nothing of a long ledger.
+        Index(
+            "ix_exposure_unshown",
+            "done_at",
+            sqlite_where=text("prefect_run_id = ''"),
+            postgresql_where=text("prefect_run_id = ''"),
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
