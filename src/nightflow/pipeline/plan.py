@@ -20,9 +20,13 @@ from nightflow.store.models import State
 from nightflow.store.overview import current_reduction
 
 __all__ = [
-    "is_complete", "plan_fingerprint", "reduction_fingerprint", "sky_fingerprint", "surroundings_fingerprint",
-    "with_offered",
+    "Sky", "is_complete", "plan_fingerprint", "reduction_fingerprint", "sky_fingerprint", "sky_of",
+    "surroundings_fingerprint", "with_offered",
 ]  # fmt: skip
+
+
+Sky = tuple[list[tuple[str, str]], list[str], list[Any]]
+"""Catalogues, index files, and the site's order of solvers."""
 
 
 def plan_fingerprint(
@@ -93,34 +97,40 @@ def reduction_fingerprint(
 
 
 def surroundings_fingerprint(
-    plan: str, context: Context, instrument: str | None, policy: MissingCalibrationPolicy | None = None
+    plan: str,
+    context: Context,
+    instrument: str | None,
+    policy: MissingCalibrationPolicy | None = None,
+    *,
+    around: Sky | None = None,
 ) -> str:
     """Return the fingerprint of what a held exposure may be waiting for, beside its plan.
 
     Catalogues, index files, the site's solver ladder, how many calibration frames of its camera there are and
     which masters are rejected, and the policy on missing calibrations (the context's, without another one).
-    What it is offered of its camera's distortion is in the plan, see `with_offered`.
+    What it is offered of its camera's distortion is in the plan, see `with_offered`. Where `sky_of` was asked
+    already, ``around`` is what it said.
     """
     calibrations = [
         count_calibration_frames(context.database, str(kind), instrument=instrument)
         for kind in (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)
         if instrument is not None
     ]
-    catalogs, index_files, ladder = _sky(context)
+    catalogs, index_files, ladder = around if around is not None else sky_of(context)
     rejected = [row.fingerprint for row in masters(context.database, instrument=instrument, state="rejected")]
     known = [catalogs, index_files, calibrations, rejected, ladder]
     return _digest([plan, policy or context.missing_calibration, *known])
 
 
-def sky_fingerprint(plans: Sequence[str], context: Context) -> str:
+def sky_fingerprint(plans: Sequence[str], around: Sky) -> str:
     """Return the fingerprint of what an exposure that is held for its WCS or its camera may be waiting for.
 
     Plans, catalogues, index files, the site's solver ladder; no calibrations: they come every night.
     """
-    return _digest([list(plans), *_sky(context)])
+    return _digest([list(plans), *around])
 
 
-def _sky(context: Context) -> tuple[list[tuple[str, str]], list[str], list[Any]]:
+def sky_of(context: Context) -> Sky:
     """Return what solving rests on beside the plan: catalogues, index files, and the site's ladder."""
     catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
     index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))

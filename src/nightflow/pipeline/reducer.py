@@ -28,15 +28,17 @@ from nightflow.pipeline.append import append
 from nightflow.pipeline.calibrate import calibrate
 from nightflow.pipeline.flux import flux
 from nightflow.pipeline.forced import forced
-from nightflow.pipeline.identify import Identified, check_calibration, identify_file, tags_of
+from nightflow.pipeline.identify import check_calibration, identify_file, tags_of
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.outcome import LOST, IdentifiedExposure, Observer, Outcome
 from nightflow.pipeline.plan import (
+    Sky,
     is_complete,
     plan_fingerprint,
     sky_fingerprint,
+    sky_of,
     surroundings_fingerprint,
     with_offered,
 )
@@ -49,7 +51,7 @@ from nightflow.pipeline.waiting import queue_held, queue_if_there, wake_for_cali
 from nightflow.pipeline.work import Context, Work
 from nightflow.products.quota import Quota
 from nightflow.store.database import Database
-from nightflow.store.frames import add_warning, frames_of, record_frames, settle_frame
+from nightflow.store.frames import add_warning, camera_of, frames_of, record_frames, settle_frame
 from nightflow.store.leases import LeaseLost
 from nightflow.store.ledger import CONTENT, requeue, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
@@ -148,6 +150,7 @@ class Reducer:
         self._due: dict[int, Work] = {}
         self._opened: dict[int, _Opened] = {}
         self._ended: dict[int, _Ended] = {}
+        self._plans: dict[str | None, str] = {}
         self._verdicts: dict[int, Verdict] = {}
         profiles = load_profiles(settings.resolve(settings.paths.cameras))
         self.context = Context(
@@ -180,13 +183,16 @@ class Reducer:
 
     def plan(self, instrument: str | None) -> str:
         """Return the fingerprint of how this reducer treats a camera's frames."""
-        profile = self.context.profiles.get(instrument) if instrument else None
-        return plan_fingerprint(profile, self.until, self.settings.engine, self.settings.astrometry.ladder)
+        if instrument not in self._plans:
+            profile = self.context.profiles.get(instrument) if instrument else None
+            self._plans[instrument] = plan_fingerprint(
+                profile, self.until, self.settings.engine, self.settings.astrometry.ladder
+            )
+        return self._plans[instrument]
 
     def plan_fingerprint(self, exposure_id: int) -> str:
         """Return the fingerprint of the plan of an exposure, as far as its camera is known."""
-        frames = frames_of(self.database, exposure_id)
-        return self.plan(frames[0].instrument if frames else None)
+        return self.plan(camera_of(frames_of(self.database, exposure_id)))
 
     def conclusion_fingerprint(
         self,
@@ -215,21 +221,28 @@ class Reducer:
         """
         if offered is None:
             offered = Offers(self.database).of(frames)
-        instrument = frames[0].instrument if frames else None
+        instrument = camera_of(frames)
         plan = with_offered(self.plan(instrument), offered)
         if state != State.HELD and is_complete(self.database, frames):
             return plan
         around = surroundings_fingerprint(plan, self.context, instrument, policy)
         return f"{around}:{sky or self.sky_fingerprint(instrument)}" if state == State.HELD else around
 
-    def sky_fingerprint(self, instrument: str | None) -> str:
+    def sky_fingerprint(self, instrument: str | None, around: Sky | None = None) -> str:
         """Return the fingerprint of what a camera's exposures await that are held for a WCS or a profile.
 
         Where the camera is not known any profile may be the one that is waited for.
+
+        Parameters
+        ----------
+        instrument : str or None
+        around : tuple, optional
+            What there is now, see `nightflow.pipeline.plan.sky_of`; without, it is looked up.
         """
         profiles = self.context.profiles
         names = [instrument] if instrument in profiles else sorted(profiles)
-        return sky_fingerprint([self.plan(name) for name in names], self.context)
+        plans = [self.plan(name) for name in names]
+        return sky_fingerprint(plans, around if around is not None else sky_of(self.context))
 
     def identify(
         self, exposure_id: int, only: Collection[int] | None = None, worker: str | None = None
@@ -276,11 +289,12 @@ class Reducer:
         # Before a frame is solved: a row that is written meanwhile makes it be looked at again.
         frames = frames_of(self.database, exposure_id)
         offered = Offers(self.database).of(frames)
-        sky = self.sky_fingerprint(identified.profile.name)
+        around = sky_of(self.context)
+        sky = self.sky_fingerprint(camera_of(frames), around)
         with self._lock:
             self._opened[exposure_id].path = str(path)
             self._opened[exposure_id].offered = offered
-            self._opened[exposure_id].surroundings = self._surroundings(identified, offered, sky)
+            self._opened[exposure_id].surroundings = self._surroundings(frames, offered, sky, around)
             self._opened[exposure_id].sky = sky
         if identified.kind is not FrameKind.LIGHT:
             with content.unchanged():
@@ -537,14 +551,13 @@ class Reducer:
         """Return the frame's row of `nightflow frames`."""
         return next(iter(frame_rows(self.database, frame_id=frame_id)))
 
-    def _surroundings(self, identified: Identified, offered: Sequence[str], sky: str) -> str:
+    def _surroundings(self, frames: Sequence[FrameRow], offered: Sequence[str], sky: str, around: Sky) -> str:
         """Return what a frame that may have to wait began with; "" where nothing is waited for."""
-        if self.context.missing_calibration != "hold" or identified.kind is not FrameKind.LIGHT:
+        if self.context.missing_calibration != "hold" or frames[0].kind != FrameKind.LIGHT:
             return ""
-        instrument = identified.profile.name
+        instrument = camera_of(frames)
         plan = with_offered(self.plan(instrument), offered)
-        around = surroundings_fingerprint(plan, self.context, instrument)
-        return f"{around}:{sky}"
+        return f"{surroundings_fingerprint(plan, self.context, instrument, around=around)}:{sky}"
 
     def _exposure(self, exposure_id: int) -> Exposure:
         exposure = get_exposure(self.database, exposure_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +11,10 @@ from sqlmodel import Session, col, select
 from nightflow.errors import FrameRejected
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.nights import CALENDAR, night_of
-from nightflow.store.database import Database
+from nightflow.store.database import Database, serialise
 from nightflow.store.leases import check_lease
-from nightflow.store.models import Exposure, Frame, State, plain_text
+from nightflow.store.models import Exposure, Frame, State, finite, plain_text
+from nightflow.store.retire import retire_or_drop
 
 __all__ = [
     "add_warning",
@@ -23,7 +23,6 @@ __all__ = [
     "exposures_of_night",
     "exposures_with_frames",
     "fail_frames",
-    "finite",
     "frames_of",
     "get_frame",
     "lights_before",
@@ -37,6 +36,9 @@ _LONGEST = 1.0
 
 def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameHeader]) -> list[int]:
     """Enter the frames of an exposure; again with the same headers changes nothing.
+
+    Rows of detectors that the file does not hold any more, since another profile recognised it or names them
+    otherwise, are put away.
 
     Parameters
     ----------
@@ -53,7 +55,19 @@ def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameH
     FrameRejected
         The exposure time is not a finite number, or the time has no date.
     """
+    detectors = {plain_text(header.detector) for header in headers}
+    gone = select(Frame).where(
+        Frame.exposure_id == exposure_id,
+        col(Frame.detector).not_in(detectors),
+        Frame.state != State.DUPLICATE,
+    )
     with database.write() as session:
+        if session.exec(gone.limit(1)).first() is not None:
+            serialise(session, "association")
+        # The exposure first, as everybody does who changes both.
+        session.exec(select(Exposure.id).where(Exposure.id == exposure_id).with_for_update()).all()
+        for frame in session.exec(gone.with_for_update()).all():
+            retire_or_drop(session, frame)
         known = {
             frame.detector: frame
             for frame in session.exec(select(Frame).where(Frame.exposure_id == exposure_id).with_for_update())
@@ -202,7 +216,7 @@ def lights_before(
 
 def exposures_with_frames(database: Database) -> list[tuple[int, Frame | None]]:
     """Return every exposure with its first frame (None where it has none), oldest first."""
-    first = select(func.min(Frame.id)).group_by(col(Frame.exposure_id))
+    first = select(func.min(Frame.id)).where(Frame.state != State.DUPLICATE).group_by(col(Frame.exposure_id))
     statement = (
         select(Exposure.id, Frame)
         .join(Frame, (col(Frame.exposure_id) == col(Exposure.id)) & col(Frame.id).in_(first), isouter=True)
@@ -225,17 +239,14 @@ def exposures_of_night(database: Database, night: str) -> list[int]:
         return [exposure_id for exposure_id, _ in session.exec(statement).all() if exposure_id is not None]
 
 
-def finite(value: float | None) -> float | None:
-    """Return ``value``, or None where it is not a finite number: no database gets NaN."""
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
 def _record(session: Session, exposure_id: int, header: FrameHeader, known: dict[str, Frame]) -> Frame:
     detector = plain_text(header.detector)
     frame = known.get(detector)
     if frame is None:
         frame = Frame(exposure_id=exposure_id, detector=detector, **_columns(header))
         known[detector] = frame
+    if frame.state == State.DUPLICATE:  # its file holds it again
+        frame.state, frame.reason = State.RECEIVED, ""
     for name, value in _columns(header).items():
         if getattr(frame, name) != value:
             setattr(frame, name, value)

@@ -335,6 +335,6 @@ def _put_back(session: Session, exposure_ids: list[int], priority: int, now: dat
         connection.execute(update(Exposure).where(col(Exposure.id).in_(part)).values(**afresh))
         connection.execute(
             update(Frame)
-            .where(col(Frame.exposure_id).in_(part))
+            .where(col(Frame.exposure_id).in_(part), col(Frame.state) != State.DUPLICATE)
             .values(state=State.RECEIVED, reason="", traceback="")
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightflow.store.frames import finite
+from nightflow.store.models import finite
 
 __all__ = ["CatalogIdentity", "MeasurementColumns", "ReductionRecord", "WcsStarsRecord"]
 

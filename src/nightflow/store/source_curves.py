@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nightflow.flags import Flag
 from nightflow.lightcurves.ensemble import magnitudes
 from nightflow.lightcurves.variability import StarStatistics, star_statistics
-from nightflow.store.frames import finite
+from nightflow.store.models import finite
 from nightflow.store.statistics_references import TiedFrames
 from nightflow.store.statistics_rows import UsableRows
 

@@ -19,8 +19,7 @@ from nightflow.lightcurves.variability import doubt_of, judge, relative_width
 from nightflow.sphere import unit_vectors
 from nightflow.store.bulk import read_numbers
 from nightflow.store.database import Database, serialise
-from nightflow.store.frames import finite
-from nightflow.store.models import Source, SourceStatistics
+from nightflow.store.models import Source, SourceStatistics, finite
 from nightflow.store.patches import sky_patches
 from nightflow.store.source_curves import JudgedCurve, SourceCurve, source_curves
 from nightflow.store.sources import taken_names

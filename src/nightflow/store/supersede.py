@@ -10,8 +10,8 @@ from sqlmodel import Session, col, select
 
 from nightflow.store.database import Database, serialise
 from nightflow.store.ledger import PLACE
-from nightflow.store.models import Exposure, Frame, Reduction, State
-from nightflow.store.sources import count_observation
+from nightflow.store.models import Exposure, Frame, State
+from nightflow.store.retire import retire_frame
 
 __all__ = ["supersede_replaced"]
 
@@ -119,8 +119,4 @@ def _retire(session: Session, exposure: Exposure, successor: Exposure, now: date
     # Whoever has it in work finds that it has lost it.
     exposure.leased_by = exposure.lease_until = None
     for frame in session.exec(select(Frame).where(Frame.exposure_id == exposure.id)).all():
-        frame.state, frame.reason = State.REJECTED, reason
-        current = select(Reduction).where(Reduction.frame_id == frame.id, col(Reduction.current))
-        for reduction in session.exec(current).all():
-            count_observation(session, reduction.id or 0, -1)
-            reduction.current = False
+        retire_frame(session, frame, State.REJECTED, reason)

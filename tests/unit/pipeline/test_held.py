@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from nightflow.catalogs.importer import import_catalog
 from nightflow.errors import NoSolution
 from nightflow.pipeline.held import SOLVED_AGAIN, HeldAgain
+from nightflow.pipeline.reducer import Reducer
+from nightflow.store.frames import frames_of
 from nightflow.store.models import State
-from tests.unit.pipeline.station import PROFILE, START, Station, exposure, reduced, steps_of_straw
+from tests.unit.pipeline.station import (
+    PROFILE,
+    START,
+    Station,
+    entered,
+    exposure,
+    reduced,
+    steps_of_straw,
+)
 
 NOW = START + timedelta(days=1)
 
@@ -93,3 +105,50 @@ def test_nothing_is_queued_over_and_over_for_a_worker_with_other_profiles(
     assert look.queue(NOW) == 1
     reduced(old, path)
     assert look.queue(NOW) == 0
+
+
+class TestAnotherCameraHasTaken:
+    """The file was recognised by one profile, and is now by another, which names its chips otherwise."""
+
+    @pytest.fixture
+    def retaken(self, station: Station, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Reducer]:
+        def retake(reducer: Reducer, path: Path, **options: str) -> Reducer:
+            assert reduced(reducer, path).state == State.HELD
+            station.set_profile(PROFILE.replace("^tinycam$", "^nothing$"))
+            other = PROFILE.replace('name = "tinycam"', 'name = "zcam"').replace('detector = "CHIP"\n', "")
+            (station.root / "cameras" / "zcam.toml").write_text(other)
+            later = station.reducer(**options)
+            assert reduced(later, path).state == State.HELD
+            assert [frame.instrument for frame in frames_of(later.database, 1)] == ["zcam"]
+            return later
+
+        return retake
+
+    def test_it_is_not_queued_at_each_start(
+        self, station: Station, monkeypatch: pytest.MonkeyPatch, retaken: Callable[..., Reducer]
+    ) -> None:
+        steps_of_straw(monkeypatch, solve=NoSolution("few stars"))
+        retaken(station.reducer(), station.frame("light.fits"))
+        assert HeldAgain(station.reducer()).queue(NOW) == 0
+
+    def test_what_waits_for_a_calibration_is_not_queued_at_once(
+        self, station: Station, retaken: Callable[..., Reducer]
+    ) -> None:
+        options = {"missing_calibration": "hold", "until": "calibrate"}
+        later = retaken(station.reducer(**options), station.frame("light.fits"), **options)
+        assert exposure(later, 1).state == State.HELD
+
+
+def test_catalogues_and_index_files_are_listed_once_a_frame(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reducer, listed = station.reducer(missing_calibration="hold"), []
+    names = reducer.context.catalogs.names
+
+    def listing() -> list[str]:
+        listed.append(1)
+        return names()
+
+    monkeypatch.setattr(reducer.context.catalogs, "names", listing)
+    reducer.identify(entered(reducer, station.frame("light.fits")))
+    assert len(listed) == 1

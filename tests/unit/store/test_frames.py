@@ -1,15 +1,37 @@
 from __future__ import annotations
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlmodel import select
 
 from nightflow.errors import FrameRejected
 from nightflow.store.database import Database
-from nightflow.store.frames import finite, frames_of, record_frames, settle_frame
-from nightflow.store.ledger import receive
-from nightflow.store.models import State
-from tests.unit.store.builders import MJD, START, everything, header, sha
+from nightflow.store.frames import (
+    camera_of,
+    exposures_with_frames,
+    frames_of,
+    get_frame,
+    record_frames,
+    settle_frame,
+)
+from nightflow.store.ledger import receive, requeue
+from nightflow.store.models import Exposure, State, finite
+from nightflow.store.overview import current_reduction
+from nightflow.store.writer import append
+from tests.unit.store.builders import (
+    MJD,
+    START,
+    columns,
+    count,
+    everything,
+    header,
+    record,
+    sha,
+    stars,
+)
 
 
 @pytest.fixture
@@ -83,3 +105,56 @@ def test_a_time_without_a_date_rejects(database: Database, exposure_id: int, mjd
 def test_finite() -> None:
     assert finite(1) == 1.0
     assert [finite(value) for value in (None, math.nan, math.inf, -math.inf)] == [None] * 4
+
+
+class TestDetectorsThatTheFileHoldsNoMore:
+    """Another profile recognised it, or names them otherwise."""
+
+    def test_their_rows_go_where_nothing_was_made_of_them(self, database: Database, exposure_id: int) -> None:
+        record_frames(database, exposure_id, [header(instrument="A", detector="a", hdu=1)])
+        (row,) = record_frames(database, exposure_id, [header(instrument="B", detector="b", hdu=1)])
+        assert [frame.id for frame in frames_of(database, exposure_id)] == [row]
+        assert count(database, "frame") == 1
+
+    def test_what_was_made_of_them_stays_and_is_in_no_light_curve(
+        self, database: Database, exposure_id: int
+    ) -> None:
+        (old,) = record_frames(database, exposure_id, [header(instrument="A", detector="a", hdu=1)])
+        append(database, old, record(), columns(*stars(20)), now=START)
+        settle_frame(database, old, State.DONE, "")
+        (new,) = record_frames(database, exposure_id, [header(instrument="B", detector="b", hdu=1)])
+        assert [frame.id for frame in frames_of(database, exposure_id)] == [new]
+        assert camera_of(frames_of(database, exposure_id)) == "B"
+        assert exposures_with_frames(database)[0][1] == get_frame(database, new)
+        gone = get_frame(database, old)
+        assert gone.state == State.DUPLICATE
+        assert "holds no detector 'a' of camera A" in gone.reason
+        assert current_reduction(database, old) is None
+        assert count(database, "reduction") == 1
+        assert count(database, "source", "n_obs > 0") == 0
+
+    def test_one_that_is_back_is_reduced_again(self, database: Database, exposure_id: int) -> None:
+        (old,) = record_frames(database, exposure_id, [header(detector="a")])
+        append(database, old, record(), columns(*stars(20)), now=START)
+        record_frames(database, exposure_id, [header(detector="b")])
+        requeue(database, [exposure_id], now=START)
+        assert get_frame(database, old).state == State.DUPLICATE
+        assert record_frames(database, exposure_id, [header(detector="a")]) == [old]
+        assert [(one.id, one.state) for one in frames_of(database, exposure_id)] == [(old, State.RECEIVED)]
+
+
+def test_who_changes_the_exposure_and_who_enters_its_frames_lock_in_one_order(full_postgres: str) -> None:
+    """Each would wait for what the other holds."""
+    with Database(full_postgres, busy_seconds=20) as database:
+        exposure_id = receive(database, "/data/a.fits", sha("a"), 1, now=START).exposure_id
+        record_frames(database, exposure_id, [header(detector="a")])
+        both = [header(detector="a", filter="R"), header(detector="b")]
+        with ThreadPoolExecutor(1) as pool:
+            with database.write() as session:
+                session.exec(select(Exposure).where(Exposure.id == exposure_id).with_for_update()).one()
+                entered = pool.submit(record_frames, database, exposure_id, both)
+                time.sleep(0.5)
+                session.connection().exec_driver_sql(
+                    f"UPDATE frame SET reason = 'x' WHERE exposure_id = {exposure_id}"
+                )
+            assert len(entered.result(20)) == 2

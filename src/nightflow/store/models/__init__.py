@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightflow.store.models.column_types import PlainText, UtcDateTime, plain_text
+from nightflow.store.models.column_types import PlainText, UtcDateTime, finite, plain_text
 from nightflow.store.models.ledger import Exposure, Frame, Priority, State
 from nightflow.store.models.masters import Master, MasterBuild, MasterInput
 from nightflow.store.models.movers import Mover, MoverDetection
@@ -39,6 +39,7 @@ __all__ = [
     "Target",
     "UtcDateTime",
     "WcsStars",
+    "finite",
     "is_detection",
     "plain_text",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from sqlalchemy import (
@@ -13,7 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["PlainText", "SourceId", "UtcDateTime", "plain_text"]
+__all__ = ["PlainText", "SourceId", "UtcDateTime", "finite", "plain_text"]
 
 SourceId = BigInteger().with_variant(Integer, "sqlite")
 """SQLite knows one kind of integer that is also the row's own number, and it has 64 bits."""
@@ -58,3 +59,8 @@ class PlainText(TypeDecorator[str]):
 def plain_text(value: str) -> str:
     """Return ``value`` with NUL and lone surrogates written as escapes."""
     return value.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def finite(value: float | None) -> float | None:
+    """Return ``value``, or None where it is not a finite number: no database gets NaN."""
+    return float(value) if value is not None and math.isfinite(value) else None
