@@ -13,8 +13,9 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 
-from flows.run_tags import tags_here
+from flows.run_tags import tag_process, tags_here
 from flows.states import run_state
+from nightflow.pipeline.outcome import LOST
 from nightflow.shown_url import shown_text
 from tasks.append import append
 from tasks.calibrate import calibrate
@@ -46,6 +47,7 @@ PATIENCE_SECONDS = 5.0
     name="ingest-exposure",
     description="Reduce one exposure: calibrate, measure, solve, flux, append.",
     persist_result=False,
+    on_running=[tag_process],
 )
 async def ingest_exposure(exposure_id: int, path: str = "") -> State[Any]:
     """Reduce one exposure of the ledger.
@@ -139,7 +141,9 @@ async def reduce_frames(exposure: IdentifiedExposure, behind: Behind) -> None:
 
     async def on_a_core(frame_id: int) -> None:
         async with core:
-            await behind.show(frame_id, with_products=await reduce_frame(frame_id))
+            went_well, state = await reduce_frame(frame_id)
+            if state != LOST:  # else whoever has it now shows it
+                await behind.show(frame_id, with_products=went_well)
 
     # Each to its end: one that goes on alone would meet who tries the exposure again.
     ended = await asyncio.gather(*map(on_a_core, exposure.frame_ids), return_exceptions=True)
@@ -147,8 +151,8 @@ async def reduce_frames(exposure: IdentifiedExposure, behind: Behind) -> None:
         raise faults[0]
 
 
-async def reduce_frame(frame_id: int) -> bool:
-    """Take one frame through the steps and settle it in the ledger; return whether it went well."""
+async def reduce_frame(frame_id: int) -> tuple[bool, str]:
+    """Take one frame through the steps and settle it in the ledger; return whether it went well, and how."""
     try:
         await calibrate(frame_id)
         await measure(frame_id)
@@ -156,10 +160,8 @@ async def reduce_frame(frame_id: int) -> bool:
         await flux(frame_id)
         await append(frame_id)
     except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
-        await settle(frame_id, error)
-        return False
-    await settle(frame_id)
-    return True
+        return False, await settle(frame_id, error)
+    return True, await settle(frame_id)
 
 
 async def name_run(title: str, tags: Sequence[str]) -> None:

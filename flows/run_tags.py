@@ -37,9 +37,15 @@ def tags_here(tags: Iterable[str]) -> list[str]:
 
 
 async def tag_process(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Write down on the server which process executes a run; a hook for ``on_running``."""
+    """Write down on the server which process executes a run; a hook for ``on_running``.
+
+    Nothing is asked of the server for a run of the live service, which knows those that it executes.
+    """
+    tags = tags_here(flow_run.tags)
+    if set(tags) == set(flow_run.tags):
+        return
     try:
         async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
-            await client.update_flow_run(flow_run.id, tags=tags_here(flow_run.tags))
+            await client.update_flow_run(flow_run.id, tags=tags)
     except (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError) as error:
         log.warning("run %s has no mark of its process: %s: %s", flow_run.id, type(error).__name__, error)

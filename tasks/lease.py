@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -17,6 +18,7 @@ from nightflow.store.models import State
 from nightflow.store.overview import get_exposure
 from tasks.context import current_reducer
 from tasks.options import STEP
+from tasks.taking import taken_in_thread
 
 if TYPE_CHECKING:
     from nightflow.pipeline.outcome import Outcome
@@ -43,7 +45,10 @@ async def lease(exposure_id: int) -> str | None:
     RetryLater
         The store is locked or away.
     """
-    return await asyncio.to_thread(hold, current_reducer().database, exposure_id)
+    database = current_reducer().database
+    return await taken_in_thread(
+        partial(hold, database, exposure_id), lambda _worker: hand_back(database, exposure_id)
+    )
 
 
 @asynccontextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 from prefect import task
 
 from nightflow.errors import ConfigurationError
-from nightflow.pipeline.run_lease import queue_for_backfill, take_queued, try_again, unsettled
+from nightflow.pipeline.run_lease import hand_back, queue_for_backfill, take_queued, try_again, unsettled
 from nightflow.service.instance_lock import lock_holder
 from nightflow.service.leases import service_tag
 from nightflow.shown_url import shown_url
@@ -18,6 +19,7 @@ from nightflow.store.models import State
 from nightflow.store.overview import counts
 from tasks.context import current_reducer
 from tasks.options import STEP
+from tasks.taking import taken_in_thread
 
 __all__ = [
     "calibrations_apart",
@@ -114,7 +116,8 @@ async def next_queued(*, wary: bool = False) -> int | None:
     wary : bool
         Leave to others what somebody has died of.
     """
-    return await asyncio.to_thread(take_queued, current_reducer().database, wary=wary)
+    database = current_reducer().database
+    return await taken_in_thread(partial(take_queued, database, wary=wary), partial(hand_back, database))
 
 
 async def states_of(exposure_ids: Sequence[int]) -> dict[State, int]:

@@ -46,10 +46,7 @@ async def close_lost_runs(client: PrefectClient, identity: str, *, but: Collecti
     """
     for run in await _runs(client, identity, _UNFINISHED):
         if run.id not in but:
-            message = (
-                "its service stopped, or the server was away when it ended; the ledger knows how it went"
-            )
-            await _close(client, run, message)
+            await _close(client, run, _LOST)
 
 
 async def close_dead_runs(client: PrefectClient) -> None:
@@ -60,9 +57,7 @@ async def close_dead_runs(client: PrefectClient) -> None:
     for run in await _runs(client, TAG, _AT_WORK):
         marks = [tag for tag in run.tags if is_mark(tag)]
         if marks and all(is_gone(mark) for mark in marks):
-            await _close(
-                client, run, "its process is no more: it was killed, or the machine was started anew"
-            )
+            await _close(client, run, _DEAD)
 
 
 async def _close(client: PrefectClient, run: FlowRun, message: str) -> None:

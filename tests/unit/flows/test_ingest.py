@@ -36,6 +36,7 @@ class Straw:
         self.worker: str | None = "run:dome:1"
         self.database = SimpleNamespace(leased_by=None)
         self.given_back: list[int] = []
+        self.is_lost = False
 
     def identify(self, exposure_id: int, *, worker: str) -> Any:
         assert worker == self.worker, "else what it writes is not bound to the lease"
@@ -58,7 +59,7 @@ class Straw:
 
     def settle_frame(self, frame_id: int, error: BaseException | None = None) -> str:
         self.settled[frame_id] = error
-        return "done"
+        return "lost" if self.is_lost else "done"
 
     def conclude(self, exposure_id: int, error: BaseException | None, worker: str) -> Any:
         self.concluded.append(error)
@@ -112,6 +113,18 @@ def test_a_light_takes_all_steps_in_order(reducer: Straw, cards: dict[str, str])
     assert reducer.settled == {7: None}
     assert reducer.concluded == [None]
     assert "PG1323\\-086" in cards["frame-7"]
+
+
+@pytest.mark.parametrize("fault", [None, ValueError("the lease is lost")])
+def test_what_another_process_has_by_now_is_not_shown(
+    reducer: Straw, cards: dict[str, str], fault: Exception | None
+) -> None:
+    reducer.is_lost = True
+    if fault is not None:
+        reducer.faults[7, "append"] = fault
+    reduce_one()
+    assert reducer.story == [(7, step) for step in STEPS]
+    assert cards == {}
 
 
 @pytest.mark.parametrize("kind", ["bias", "dark", "flat", "unknown"])

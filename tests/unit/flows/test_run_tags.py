@@ -59,6 +59,14 @@ def test_a_run_tells_its_process_in_the_place_of_the_one_before(monkeypatch: pyt
     assert not is_gone(mark)
 
 
+def test_a_run_of_the_live_service_costs_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is on the way of each live frame."""
+    client = Client()
+    monkeypatch.setattr(run_tags, "get_client", lambda: client)
+    enter_running(run_with("ledger-0123456789ab", "nightflow"))
+    assert client.given == {}
+
+
 def test_a_run_of_the_live_service_has_no_mark() -> None:
     assert tags_here(["ledger-0123456789ab", "nightflow"]) == ["ledger-0123456789ab", "nightflow"]
 
@@ -81,6 +89,4 @@ def deployed() -> list[str]:
 def test_every_flow_of_a_worker_tells_its_process(entrypoint: str) -> None:
     module, _, name = entrypoint.partition(":")
     flow: Flow[..., Any] = getattr(importlib.import_module(module), name)
-    # An exposure's run gets its mark with its name, without another request on the way of a live frame.
-    expected = [] if name == "ingest_exposure" else [tag_process]
-    assert flow.on_running_hooks == expected
+    assert flow.on_running_hooks == [tag_process]
