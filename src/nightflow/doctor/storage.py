@@ -16,7 +16,7 @@ from nightflow.doctor.finding import Finding, fault, fine, warning
 from nightflow.doctor.patience import answer_within
 from nightflow.errors import NightflowError
 from nightflow.folders import nearest_existing
-from nightflow.sensor.places import real_folder
+from nightflow.sensor.places import real_folders
 from nightflow.sensor.silent import is_silent
 from nightflow.sensor.watch import watch_limit
 from nightflow.shown_url import shown_url
@@ -170,7 +170,7 @@ def _events(folders: list[Path]) -> Iterator[Finding]:
 
 def _count(folders: list[Path]) -> int:
     """Return how many folders there are where these are that the system is asked to watch."""
-    return sum(1 for root in map(real_folder, folders) if not is_silent(root) for _ in os.walk(root))
+    return sum(1 for root in real_folders(folders) if not is_silent(root) for _ in os.walk(root))
 
 
 def _watched(path: Path) -> Finding:
