@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,3 +50,12 @@ async def tag_process(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
             await client.update_flow_run(flow_run.id, tags=tags)
     except (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError) as error:
         log.warning("run %s has no mark of its process: %s: %s", flow_run.id, type(error).__name__, error)
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    """Return False for the two lines with which Prefect would accompany the hook of each run, one a frame."""
+    said = record.getMessage()
+    return tag_process.__name__ not in said or not said.startswith(("Running hook", "Hook"))
+
+
+get_logger("flow_runs").addFilter(_says_something)

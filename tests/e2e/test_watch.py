@@ -59,6 +59,7 @@ def test_a_night_lands_and_is_seen(
         assert rows[name]["reason"]
     check_runs(prefect_server, lights[0].name, expected)
     check_card(prefect_server, observatory, lights[0].name)
+    assert "hook" not in observatory.watcher.log, "a frame has one line in the log"
 
 
 def test_runs_by_hand_take_the_lease(

@@ -157,10 +157,10 @@ class FolderSensor:
         )
         for path in self._tracker.paths():
             self._look(path)
-        self._behind = False
-        for path in self._in_a_slice(self._tracker.unjudged()):
+        was_behind, self._behind = self._behind, False
+        for path in self._in_a_slice(self._tracker.unjudged(), was_behind):
             self._judge(path)
-        for path in self._in_a_slice(self._tracker.ready()):
+        for path in self._in_a_slice(self._tracker.ready(), was_behind):
             self._register(path)
         self._refusals.tell_unreadable(self._places.patience_seconds)
         self._alive_at = self._clock()
@@ -172,15 +172,15 @@ class FolderSensor:
             log.exception("sensor: a turn failed; the next one tries again")
             time.sleep(FAULT_SECONDS)
 
-    def _in_a_slice(self, paths: list[Path]) -> Iterator[Path]:
-        """Yield those whose turn it is, the newest first: what came a moment ago waits for no backlog.
+    def _in_a_slice(self, paths: list[Path], was_behind: bool) -> Iterator[Path]:
+        """Yield those whose turn it is in their order, calibrations mostly before what needs them.
 
-        The others follow in their order, calibrations mostly before what needs them; those that the slice
-        has no time for are left to the next turn.
+        Those that the slice has no time for are left to the next turn. There the newest goes first: what came
+        a moment ago waits for no backlog.
         """
         due = [path for path in paths if not self._refusals.wait(path)]
         begun = self._clock()
-        for path in (*due[-1:], *due[:-1]):
+        for path in (*due[-1:], *due[:-1]) if was_behind else due:
             if self._clock() - begun >= SLICE_SECONDS:
                 self._behind = True
                 return

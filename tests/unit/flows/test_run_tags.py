@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
+from prefect.logging import get_logger
 from prefect.states import Running
 
 import flows.run_tags as run_tags
@@ -90,3 +92,17 @@ def test_every_flow_of_a_worker_tells_its_process(entrypoint: str) -> None:
     module, _, name = entrypoint.partition(":")
     flow: Flow[..., Any] = getattr(importlib.import_module(module), name)
     assert flow.on_running_hooks == [tag_process]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_told"),
+    [
+        ("Running hook 'tag_process' in response to entering state 'Running'", False),
+        ("Hook 'tag_process' finished running successfully", False),
+        ("An error was encountered while running hook 'tag_process'", True),
+        ("Running hook 'another' in response to entering state 'Running'", True),
+    ],
+)
+def test_the_hook_adds_no_lines_to_each_frame(said: str, is_told: bool) -> None:
+    logger = get_logger("flow_runs")
+    assert bool(logger.filter(logger.makeRecord(logger.name, logging.INFO, "", 0, said, (), None))) is is_told

@@ -732,3 +732,17 @@ def test_a_file_whose_name_looks_like_an_escape_is_judged_by_its_headers(
     sensor._watcher.hints.put(Hint(path=frame, root=tmp_path, closed=True))
     sensor.turn()
     assert registrar.registered == [frame], "whole, and closed"
+
+
+@pytest.mark.usefixtures("_turns_at_once")
+def test_a_handful_that_came_together_is_taken_in_order(
+    sensor: FolderSensor, registrar: FakeRegistrar, clock: Clock, tmp_path: Path
+) -> None:
+    """As a telescope's calibrations and its first light, which needs them."""
+    files = [tmp_path / f"{number:03}.fits" for number in range(8)]
+    for path in files:
+        path.write_bytes(b"end")
+    for _ in range(4):
+        sensor.turn()
+        clock.now += 1.0
+    assert registrar.registered == files
