@@ -14,7 +14,6 @@ from nightflow.nights import CALENDAR, night_of
 from nightflow.store.database import Database, serialise
 from nightflow.store.leases import check_lease
 from nightflow.store.models import Exposure, Frame, State, finite, plain_text
-from nightflow.store.retire import retire_or_drop
 
 __all__ = [
     "add_warning",
@@ -67,6 +66,9 @@ def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameH
         # The exposure first, as everybody does who changes both.
         session.exec(select(Exposure.id).where(Exposure.id == exposure_id).with_for_update()).all()
         for frame in session.exec(gone.with_for_update()).all():
+            # Imported here, seldom: it brings scipy, for which commands that only look have no time.
+            from nightflow.store.retire import retire_or_drop
+
             retire_or_drop(session, frame)
         known = {
             frame.detector: frame

@@ -722,10 +722,10 @@ def test_a_stop_ends_what_takes_too_long_and_hands_it_back(
 def queued_again_once(monkeypatch: pytest.MonkeyPatch, mark: Path) -> None:
     """Let the first exposure be queued again as it is concluded, as where its calibration came meanwhile."""
 
-    def follow_up(self: Reducer, exposure: Exposure, *_: Any) -> None:
+    def follow_up(self: Reducer, ended: Any, *_: Any) -> None:
         if not mark.exists():
             mark.touch()
-            assert requeue(self.database, [exposure.id or 0], now=datetime.now(UTC)) == 1
+            assert requeue(self.database, [ended.exposure.id or 0], now=datetime.now(UTC)) == 1
 
     monkeypatch.setattr(Reducer, "_follow_up", follow_up)
 
