@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from nightflow.sensor.places import Places
 from nightflow.sensor.refusals import Refusals
 from nightflow.sensor.rounds import Rounds
 from nightflow.sensor.stability import StabilityTracker
-from nightflow.sensor.sweep import sweep
+from nightflow.sensor.sweep import regular_status, sweep
 from nightflow.sensor.watch import FolderWatcher, Hint, latest
 
 __all__ = ["FolderSensor", "Registrar"]
@@ -257,17 +256,10 @@ class FolderSensor:
             self._drop(path)
 
     def _status(self, path: Path) -> os.stat_result | None:
-        """Return what the file system says of a file; None if it is gone, or a pipe or device: no end."""
         try:
-            status = path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            log.warning("%s: cannot be looked at: %s", path, error)
-            return None
+            return regular_status(path)
         finally:
             self._alive_at = self._clock()
-        return status if stat.S_ISREG(status.st_mode) else None
 
     def _drop(self, path: Path) -> None:
         self._tracker.forget(path)

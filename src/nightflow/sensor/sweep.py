@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nightflow.sensor.candidates import ignored_folder, is_candidate
 
-__all__ = ["Listing", "sweep"]
+__all__ = ["Listing", "regular_status", "sweep"]
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,8 @@ def _is_link(folder: Path) -> bool:
     return os.path.islink(folder)  # noqa: PTH114 - Path.is_symlink raises where a disk is away
 
 
-def _modified(path: Path) -> float | None:
-    """Return when a file was last changed, None if it is gone or is no regular file."""
+def regular_status(path: Path) -> os.stat_result | None:
+    """Return what the file system says of a file; None if it is gone, or a pipe or device: no end."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -101,7 +101,13 @@ def _modified(path: Path) -> float | None:
     except OSError as error:
         log.warning("%s: cannot be looked at: %s", path, error)
         return None
-    return status.st_mtime if stat.S_ISREG(status.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _modified(path: Path) -> float | None:
+    """Return when a file was last changed, None if it is gone or is no regular file."""
+    status = regular_status(path)
+    return None if status is None else status.st_mtime
 
 
 def _report(error: OSError) -> None:
