@@ -58,4 +58,5 @@ def _says_something(record: logging.LogRecord) -> bool:
     return tag_process.__name__ not in said or not said.startswith(("Running hook", "Hook"))
 
 
-get_logger("flow_runs").addFilter(_says_something)
+for _name in ("engine", "flow_runs"):
+    get_logger(_name).addFilter(_says_something)

@@ -94,6 +94,7 @@ def test_every_flow_of_a_worker_tells_its_process(entrypoint: str) -> None:
     assert flow.on_running_hooks == [tag_process]
 
 
+@pytest.mark.parametrize("logger_name", ["engine", "flow_runs"])
 @pytest.mark.parametrize(
     ("said", "is_told"),
     [
@@ -103,6 +104,6 @@ def test_every_flow_of_a_worker_tells_its_process(entrypoint: str) -> None:
         ("Running hook 'another' in response to entering state 'Running'", True),
     ],
 )
-def test_the_hook_adds_no_lines_to_each_frame(said: str, is_told: bool) -> None:
-    logger = get_logger("flow_runs")
+def test_the_hook_adds_no_lines_to_each_frame(said: str, is_told: bool, logger_name: str) -> None:
+    logger = get_logger(logger_name)
     assert bool(logger.filter(logger.makeRecord(logger.name, logging.INFO, "", 0, said, (), None))) is is_told
