@@ -46,7 +46,7 @@ class HeldAgain:
         database = self._reducer.database
         held = held_exposures(database, waits_for, since)
         cameras = {one.instrument for one in held}
-        fingerprints = {name: self._reducer.sky_fingerprint(name) for name in cameras}
+        fingerprints = {name: self._reducer.fingerprints.sky(name) for name in cameras}
         marks = {
             (one.exposure_id, fingerprints[one.instrument])
             for one in held
@@ -64,5 +64,5 @@ class HeldAgain:
 
 
 def _sky(held: Held) -> str:
-    """Return the last part of what `Reducer.conclusion_fingerprint` says of a held exposure."""
+    """Return the last part of what `Fingerprints.conclusion` says of a held exposure."""
     return held.plan_fingerprint.rpartition(":")[2]

@@ -69,7 +69,7 @@ def _is_of_this_plan(
     frames = frames_of(reducer.database, exposure.id or 0)
     offered = (offers or Offers(reducer.database)).of(frames)
     known = {
-        reducer.conclusion_fingerprint(frames, exposure.state, offered, policy=policy) for policy in policies
+        reducer.fingerprints.conclusion(frames, exposure.state, offered, policy=policy) for policy in policies
     }
     return exposure.plan_fingerprint in known and all(_same_masters(reducer, frame) for frame in frames)
 

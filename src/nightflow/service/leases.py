@@ -14,7 +14,7 @@ from nightflow.pipeline.run_lease import free_dead_runs, take
 from nightflow.store.database import Database
 from nightflow.store.deaths import Inherited, count_service_death
 from nightflow.store.models import Exposure, State
-from nightflow.store.overview import get_exposure
+from nightflow.store.overview import known_exposure
 
 __all__ = [
     "act_as",
@@ -103,9 +103,7 @@ def hold(database: Database, exposure_id: int) -> str | None:
 
 
 def _holder(database: Database, exposure_id: int) -> str | None:
-    exposure = get_exposure(database, exposure_id)
-    if exposure is None:
-        raise KeyError(f"exposure {exposure_id} is not in the ledger")
+    exposure = known_exposure(database, exposure_id)
     return exposure.leased_by if exposure.state == State.REDUCING else None
 
 

@@ -159,7 +159,7 @@ class PrefectRuns:
         assert exposure.id is not None
         try:
             # Before anything is asked of the server: a store that is locked is no server that is away.
-            fingerprint = await call_in_thread(self._reducer.plan_fingerprint, exposure.id)
+            fingerprint = await call_in_thread(self._reducer.fingerprints.plan_of, exposure.id)
         except NightflowError as error:
             log.warning("%s: reduced without a run, its plan is not known: %s", exposure.path, error)
             return None

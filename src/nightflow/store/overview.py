@@ -28,6 +28,7 @@ __all__ = [
     "flag_counts",
     "frame_rows",
     "get_exposure",
+    "known_exposure",
     "known_paths",
     "last_error",
     "newest_exposure",
@@ -183,6 +184,20 @@ def get_exposure(database: Database, exposure_id: int) -> Exposure | None:
     """Return one exposure."""
     with database.session() as session:
         return session.get(Exposure, exposure_id)
+
+
+def known_exposure(database: Database, exposure_id: int) -> Exposure:
+    """Return one exposure.
+
+    Raises
+    ------
+    KeyError
+        The ledger has no such exposure.
+    """
+    exposure = get_exposure(database, exposure_id)
+    if exposure is None:
+        raise KeyError(f"exposure {exposure_id} is not in the ledger {database.shown}")
+    return exposure
 
 
 def find_exposures(database: Database, name: str) -> list[Exposure]:

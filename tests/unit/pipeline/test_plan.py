@@ -65,7 +65,7 @@ def test_the_sites_ladder_is_in_the_plan(station: Station, monkeypatch) -> None:
         if ladder is not None:
             monkeypatch.setenv("NIGHTFLOW_ASTROMETRY__LADDER", json.dumps(ladder))
         station.settings = load_settings(station.root / "nightflow.toml")
-        return station.reducer().plan("tinycam")
+        return station.reducer().fingerprints.plan("tinycam")
 
     own = station.reducer().context.profiles["tinycam"].astrometry.ladder
     before = plan(None)
@@ -101,7 +101,7 @@ def test_a_held_frame_rests_on_what_it_may_wait_for_too(station: Station, monkey
 
 
 def test_a_profile_of_ones_own_is_in_the_plan(station: Station) -> None:
-    before = station.reducer().plan("tinycam")
-    assert station.reducer().plan("tinycam") == before
+    before = station.reducer().fingerprints.plan("tinycam")
+    assert station.reducer().fingerprints.plan("tinycam") == before
     station.set_profile(PROFILE.replace("gain = 2.0", "gain = 2.1"))
-    assert station.reducer().plan("tinycam") != before
+    assert station.reducer().fingerprints.plan("tinycam") != before

@@ -16,6 +16,7 @@ from astropy.io import fits
 from nightflow.config import ProductSettings
 from nightflow.errors import ContentGone, FrameRejected, MissingCalibration, NoSolution, RetryLater
 from nightflow.instruments.fits_file import content_hash
+from nightflow.pipeline import conclusion as conclusion_module
 from nightflow.pipeline import reducer as reducer_module
 from nightflow.pipeline import waiting as waiting_module
 from nightflow.pipeline.reduce_exposure import reduce_exposure
@@ -46,6 +47,21 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     noted: list[float] = []
     monkeypatch.setattr(time, "sleep", noted.append)
     return noted
+
+
+NOTHING: tuple[dict[int, Any], ...] = ({}, {}, {}, {}, {})
+
+
+def kept_by(reducer: Reducer) -> tuple[dict[int, Any], ...]:
+    """What a reducer keeps of the exposures that it has in work."""
+    conclusions = reducer._conclusions
+    return (
+        reducer._works,
+        reducer._due,
+        conclusions._opened,
+        conclusions._ended,
+        conclusions._verdicts,
+    )
 
 
 @pytest.fixture
@@ -350,7 +366,7 @@ def test_nothing_of_a_frame_is_kept_once_it_is_settled(
     empty = station.raw / "empty.fits"
     empty.write_bytes(b"")
     reduced(reducer, empty)
-    assert (reducer._works, reducer._opened, reducer._verdicts) == ({}, {}, {})
+    assert kept_by(reducer) == NOTHING
 
 
 @pytest.mark.parametrize("comes_back", [True, False])
@@ -447,8 +463,8 @@ def test_a_file_that_another_has_in_work_again_is_left_to_him(
     path = station.frame("light.fits")
 
     def is_there(asked: Any) -> bool:
-        assert reducer._concluding.acquire(blocking=False), "others wait for a disk that hangs"
-        reducer._concluding.release()
+        assert reducer._conclusions._concluding.acquire(blocking=False), "others wait for a disk that hangs"
+        reducer._conclusions._concluding.release()
         assert lease_exposure(reducer.database, 1, "another", now=START, seconds=600) is not None
         settle_exposure(reducer.database, 1, State.DONE, "", now=START)
         return True
@@ -513,7 +529,8 @@ class TestTheStoreIsLockedBehindTheEnd:
 
 def locked_once(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     """Let the store be locked the first time that the reducer does this."""
-    real, calls = getattr(reducer_module, function), []
+    module = reducer_module if hasattr(reducer_module, function) else conclusion_module
+    real, calls = getattr(module, function), []
 
     def locked(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
@@ -521,7 +538,7 @@ def locked_once(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
             raise RetryLater("the store is locked")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(reducer_module, function, locked)
+    monkeypatch.setattr(module, function, locked)
 
 
 class TestLeaseLost:
@@ -550,7 +567,7 @@ class TestLeaseLost:
         assert reducer.settle_frame(frame_id, error) == "lost"
         assert reducer.conclude(1, worker="first").state == "lost"
         assert rows(reducer) == before
-        assert (reducer._works, reducer._opened, reducer._verdicts, reducer._due) == ({}, {}, {}, {})
+        assert kept_by(reducer) == NOTHING
 
     def test_no_products_are_written(self, station: Station) -> None:
         reducer = station.reducer(products=True, until="calibrate")

@@ -41,7 +41,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     steps_of_straw(monkeypatch)
     monkeypatch.setitem(plan_steps(), "calibrate", calibrate)
     # What is done here counts as solved and on a magnitude scale, so that nothing is wanting.
-    monkeypatch.setattr("nightflow.pipeline.reducer.is_complete", lambda database, frames: True)
+    monkeypatch.setattr("nightflow.pipeline.fingerprints.is_complete", lambda database, frames: True)
 
 
 def plan_steps() -> dict:
@@ -303,7 +303,7 @@ def test_a_rejected_light_stays_rejected(night: Station, monkeypatch: pytest.Mon
 def test_a_new_catalogue_takes_up_what_is_done_without_a_zero_point(
     night: Station, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("nightflow.pipeline.reducer.is_complete", is_complete)
+    monkeypatch.setattr("nightflow.pipeline.fingerprints.is_complete", is_complete)
     assert len(run(night).outcomes) == 8
     assert run(night).outcomes == ()
     stars = tmp_path / "stars.csv"

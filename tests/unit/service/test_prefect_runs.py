@@ -109,7 +109,11 @@ class Server:
 class Reducer:
     database: Database
 
-    def plan_fingerprint(self, exposure_id: int) -> str:
+    @property
+    def fingerprints(self) -> Reducer:
+        return self
+
+    def plan_of(self, exposure_id: int) -> str:
         return f"plan{exposure_id}"
 
 
@@ -350,7 +354,7 @@ def test_a_store_that_is_locked_is_no_server_that_is_away(
         raise RetryLater("database is locked")
 
     connected(runs)
-    monkeypatch.setattr(Reducer, "plan_fingerprint", locked)
+    monkeypatch.setattr(Reducer, "plan_of", locked)
     assert reduce(runs) is None
     assert runs.here
     assert "/incoming/d1047.fits: reduced without a run, its plan is not known: database is locked" in (
@@ -363,7 +367,7 @@ def test_a_plan_that_takes_long_is_no_server_that_is_away(
     runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefect_runs, "REQUEST_SECONDS", 0.1)
-    monkeypatch.setattr(Reducer, "plan_fingerprint", lambda reducer, exposure_id: time.sleep(0.5) or "plan3")
+    monkeypatch.setattr(Reducer, "plan_of", lambda reducer, exposure_id: time.sleep(0.5) or "plan3")
     assert reduce(connected(runs)) is not None
     assert runs.here
 

@@ -31,7 +31,9 @@ from nightflow.config import Settings
 from nightflow.detector.master_frame import SaturatedPixels
 from nightflow.errors import RetryLater
 from nightflow.heap import give_back_freed_memory
+from nightflow.pipeline import conclusion as conclusion_module
 from nightflow.pipeline import reducer as reducer_module
+from nightflow.pipeline.conclusion import Conclusions
 from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.service import live_service
@@ -183,7 +185,7 @@ def test_a_worker_killed_in_a_step_is_seen_with_the_step(
     if step == "identify":
         monkeypatch.setattr(reducer_module, "identify_file", die)
     elif step == "conclude":
-        monkeypatch.setattr(reducer_module, "settle_exposure", die)
+        monkeypatch.setattr(conclusion_module, "settle_exposure", die)
 
     async def use(worker: Worker) -> None:
         with pytest.raises(
@@ -722,12 +724,12 @@ def test_a_stop_ends_what_takes_too_long_and_hands_it_back(
 def queued_again_once(monkeypatch: pytest.MonkeyPatch, mark: Path) -> None:
     """Let the first exposure be queued again as it is concluded, as where its calibration came meanwhile."""
 
-    def follow_up(self: Reducer, ended: Any, *_: Any) -> None:
+    def follow_up(self: Conclusions, ended: Any) -> None:
         if not mark.exists():
             mark.touch()
-            assert requeue(self.database, [ended.exposure.id or 0], now=datetime.now(UTC)) == 1
+            assert requeue(self._database, [ended.exposure.id or 0], now=datetime.now(UTC)) == 1
 
-    monkeypatch.setattr(Reducer, "_follow_up", follow_up)
+    monkeypatch.setattr(Conclusions, "_follow_up", follow_up)
 
 
 def with_a_tail(root: Path, tail: Callable[[], Any]) -> Callable[[Reducer], Execute]:
