@@ -19,6 +19,7 @@ from nightflow.pipeline.outcome import LOST
 from nightflow.shown_url import shown_text
 from tasks.append import append
 from tasks.calibrate import calibrate
+from tasks.context import current_reducer
 from tasks.flux import flux
 from tasks.identify import identify
 from tasks.lease import give_back, lease, lease_kept, not_taken
@@ -70,7 +71,10 @@ async def reduce_one(exposure_id: int, *, name_the_run: bool = True) -> Outcome:
         if worker is None:
             return await asyncio.to_thread(not_taken, exposure_id)
         async with lease_kept(exposure_id):
-            return await reduce_leased(exposure_id, worker, name_the_run=name_the_run)
+            try:
+                return await reduce_leased(exposure_id, worker, name_the_run=name_the_run)
+            finally:
+                current_reducer().forget(exposure_id)
     except BaseException:
         # Cancelled, the store broke, or the server: whoever comes next shall not wait for the lease to end.
         give_back(exposure_id)

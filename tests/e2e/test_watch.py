@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from nightflow.errors import NightflowError
+from nightflow.store.consistency import disagreements
 from nightflow.store.leases import lease_exposure
 from nightflow.store.ledger import requeue
 from nightflow.store.models import State
@@ -57,6 +58,7 @@ def test_a_night_lands_and_is_seen(
     for name in ("broken.fits", "truncated.fits"):
         assert rows[name]["state"] == State.REJECTED
         assert rows[name]["reason"]
+    assert [one for one in disagreements(observatory.database) if one.number] == []
     check_runs(prefect_server, lights[0].name, expected)
     check_card(prefect_server, observatory, lights[0].name)
     assert "hook" not in observatory.watcher.log, "a frame has one line in the log"

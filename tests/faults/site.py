@@ -232,9 +232,10 @@ class Site:
             connection.rollback()
 
     def finish(self) -> Rows:
-        """Conclude the night; return its light curves."""
+        """Conclude the night, and check that its rows agree with each other; return its light curves."""
         [(night,)] = self.query("SELECT DISTINCT night FROM frame WHERE kind = 'light'")
         self.command("finish", night)
+        self.command("store", "check")
         return self.rows()
 
     def rows(self) -> Rows:

@@ -106,6 +106,7 @@ class Conclusions:
     def forget(self, exposure_id: int) -> None:
         """Let go of an exposure that is not concluded here any more."""
         with self._lock:
+            self._opened.pop(exposure_id, None)
             self._ended.pop(exposure_id, None)
 
     def warn(self, work: Work, warning: str) -> None:
@@ -137,6 +138,13 @@ class Conclusions:
             self._opened.pop(exposure_id, None)
             self._ended.pop(exposure_id, None)
         return ended.outcome
+
+    def follow_up(self, exposure_id: int) -> None:
+        """Do once more what a done exposure means for others: its process may have died before it could."""
+        exposure = known_exposure(self._database, exposure_id)
+        if exposure.state == State.DONE:
+            with self._concluding:
+                self._tell_others(exposure_id, exposure.state, frames_of(self._database, exposure_id))
 
     def _settle(self, exposure_id: int, error: BaseException | None, worker: str | None) -> _Ended:
         exposure = known_exposure(self._database, exposure_id)
@@ -182,16 +190,21 @@ class Conclusions:
     def _follow_up(self, ended: _Ended) -> None:
         """Do what an exposure's end means for others, and for itself; more than once is no harm."""
         exposure, frames, found = ended.exposure, ended.frames, ended.found
-        exposure_id, now = exposure.id or 0, self._clock()
-        if found.state == State.DONE:
-            supersede_replaced(self._database, exposure_id, content_at, now=now)
-        wake_for_calibration(self._context, frames, now)
+        exposure_id = exposure.id or 0
+        self._tell_others(exposure_id, found.state, frames)
         opened = self._opened.get(exposure_id)
         if found.waits_for != "calibration" or opened is None or not opened.surroundings:
             return
         if opened.surroundings != self._fingerprints.conclusion(frames, found.state, sky=opened.sky):
             # A calibration that came while this was reduced found nobody held whom it could wake.
-            queue_held(self._database, [exposure_id], Priority.again(exposure.priority), now)
+            queue_held(self._database, [exposure_id], Priority.again(exposure.priority), self._clock())
+
+    def _tell_others(self, exposure_id: int, state: str, frames: list[FrameRow]) -> None:
+        """Retire what an exposure took the place of, and wake what waited for it."""
+        now = self._clock()
+        if state == State.DONE:
+            supersede_replaced(self._database, exposure_id, content_at, now=now)
+        wake_for_calibration(self._context, frames, now)
 
     def _take_up_if_there(self, ended: _Ended) -> None:
         """Queue an exposure again whose file is not away: who saw it come found the exposure in work."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from nightflow.astrometry.solution import Quality
 from nightflow.config import Engine, MissingCalibrationPolicy
+from nightflow.errors import RetryLater
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.work import Context
@@ -131,9 +132,20 @@ def sky_fingerprint(plans: Sequence[str], around: Sky) -> str:
 
 
 def sky_of(context: Context) -> Sky:
-    """Return what solving rests on beside the plan: catalogues, index files, and the site's ladder."""
-    catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
-    index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
+    """Return what solving rests on beside the plan: catalogues, index files, and the site's ladder.
+
+    Raises
+    ------
+    RetryLater
+        A folder of catalogues or index files cannot be listed now.
+    """
+    try:
+        catalogs = [(name, context.catalogs.metadata(name).created) for name in context.catalogs.names()]
+        index_files = sorted(file.name for folder in context.index_folders for file in folder.glob("*.fits"))
+    except OSError as error:
+        raise RetryLater(
+            f"{error.filename or 'catalogues'}: cannot be listed now: {error.strerror}"
+        ) from error
     site = context.settings.astrometry
     return catalogs, index_files, [site.ladder, bool(site.nova_key.get_secret_value())]
 

@@ -48,22 +48,22 @@ def reduce_exposure(
         exposure = _patiently(partial(reducer.identify, exposure_id, only, worker))
     except Exception as error:  # noqa: BLE001 - a bug in one frame must not stop the night: it is recorded
         return _patiently(partial(reducer.conclude, exposure_id, error, worker))
-    steps = reducer.steps if exposure.kind == FrameKind.LIGHT else ()
-    for frame_id in exposure.frame_ids:
-        _reduce_frame(reducer, frame_id, steps, products or reducer.products)
+    # A calibration is checked and settled by now: there is no more to do until a light needs its master.
+    if exposure.kind == FrameKind.LIGHT:
+        for frame_id in exposure.frame_ids:
+            _reduce_frame(reducer, frame_id, products or reducer.products)
     return _patiently(partial(reducer.conclude, exposure_id, worker=worker))
 
 
-def _reduce_frame(reducer: Reducer, frame_id: int, steps: tuple[str, ...], products: Products) -> None:
+def _reduce_frame(reducer: Reducer, frame_id: int, products: Products) -> None:
     try:
-        for step in steps:
+        for step in reducer.steps:
             _patiently(partial(reducer.perform, frame_id, step))
     except Exception as error:  # noqa: BLE001 - settle_frame records it: by consequence, or as a bug
         reducer.settle_frame(frame_id, error)
     else:
         reducer.settle_frame(frame_id)
-        if steps:
-            products(frame_id)
+        products(frame_id)
 
 
 def _patiently(action: Callable[[], _T]) -> _T:

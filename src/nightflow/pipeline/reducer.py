@@ -19,7 +19,7 @@ from typing import Any
 
 from nightflow.catalogs.local import LocalCatalogs
 from nightflow.config import MissingCalibrationPolicy, Settings
-from nightflow.errors import NoSolution
+from nightflow.errors import FrameRejected, NoSolution
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.instruments.registry import load_profiles
@@ -29,7 +29,7 @@ from nightflow.pipeline.conclusion import Conclusions
 from nightflow.pipeline.fingerprints import Fingerprints
 from nightflow.pipeline.flux import flux
 from nightflow.pipeline.forced import forced
-from nightflow.pipeline.identify import check_calibration, identify_file, tags_of
+from nightflow.pipeline.identify import Identified, check_calibration, identify_file, tags_of
 from nightflow.pipeline.master_library import MasterLibrary
 from nightflow.pipeline.measure import measure
 from nightflow.pipeline.optics import Offers
@@ -182,19 +182,19 @@ class Reducer:
         # Before a frame is solved: a row that is written meanwhile makes it be looked at again.
         frames = frames_of(self.database, exposure_id)
         offered = Offers(self.database).of(frames)
-        around = sky_of(self.context)
         opened.path, opened.offered = str(path), offered
-        opened.sky = self.fingerprints.sky(camera_of(frames), around)
-        opened.surroundings = self.fingerprints.surroundings(frames, offered, opened.sky, around)
-        if identified.kind is not FrameKind.LIGHT:
-            with content.unchanged():
-                check_calibration(path, identified)
         taken = {
             row: header
             for row, header in zip(frame_ids, identified.headers, strict=True)
             if only is None or row in only
         }
-        self._take_up(exposure_id, content, identified.profile, taken, worker)
+        if identified.kind is FrameKind.LIGHT:
+            around = sky_of(self.context)
+            opened.sky = self.fingerprints.sky(camera_of(frames), around)
+            opened.surroundings = self.fingerprints.surroundings(frames, offered, opened.sky, around)
+            self._take_up(exposure_id, content, identified.profile, taken, worker)
+        else:
+            self._settle_calibrations(content, identified, taken, worker)
         return IdentifiedExposure(
             exposure_id=exposure_id,
             path=str(path),
@@ -323,6 +323,13 @@ class Reducer:
             self._observer.settled(outcome)
         return outcome
 
+    def follow_up(self, exposure_id: int) -> None:
+        """Do what follows from the end of an exposure that is done, where its process died too early for it.
+
+        Where it was done already, nothing changes.
+        """
+        self._conclusions.follow_up(exposure_id)
+
     @contextmanager
     def _observed(self, step: str, exposure_id: int, row: int) -> Iterator[None]:
         if self._observer is None:
@@ -362,6 +369,27 @@ class Reducer:
             )
             with self._lock:
                 self._works[frame_id] = work
+
+    def _settle_calibrations(
+        self,
+        content: RawContent,
+        identified: Identified,
+        headers: Mapping[int, FrameHeader],
+        worker: str | None,
+    ) -> None:
+        """Settle frames that take no steps by a look at their pixels."""
+        unusable: FrameRejected | None = None
+        try:
+            with content.unchanged():
+                check_calibration(content.path, identified)
+        except FrameRejected as error:
+            unusable = error
+        found = verdict(unusable)
+        for frame_id, header in headers.items():
+            reason = found.reason or "; ".join(dict.fromkeys(header.warnings))
+            settle_frame(self.database, frame_id, found.state, reason, worker=worker)
+        if unusable is not None:
+            raise unusable
 
     def _append(self, work: Work, *, with_measurements: bool | None = None) -> dict[str, Any]:
         if with_measurements is None:

@@ -64,6 +64,8 @@ class ExposureWork:
         In whose name exposures are leased.
     deadline : Deadline
         Of a stop.
+    follow_up : callable
+        Does what follows from the end of an exposure; called where its worker may have died before it could.
 
     Attributes
     ----------
@@ -77,11 +79,20 @@ class ExposureWork:
         What is done beside the next exposures.
     """
 
-    def __init__(self, database: Database, runs: Runs | None, *, lease_name: str, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        database: Database,
+        runs: Runs | None,
+        *,
+        lease_name: str,
+        deadline: Deadline,
+        follow_up: Callable[[int], None],
+    ) -> None:
         self._database = database
         self._runs = runs
         self._lease_name = lease_name
         self._deadline = deadline
+        self._follow_up = follow_up
         self.reducing: set[int] = set()
         self.finishing: set[int] = set()
         self.unsettled: set[int] = set()
@@ -205,8 +216,15 @@ class ExposureWork:
         state = count_death(self._database, given.id, self._lease_name, str(died), _now())
         if state is None:
             log.warning("%s was settled, or taken over, before its worker died in %s", given.path, died)
+            self._follow(given)
         else:
             log.error("%s: died in %s; the exposure is %s now", given.path, died, state)
+
+    def _follow(self, given: _Given) -> None:
+        try:
+            self._follow_up(given.id)
+        except NightflowError as error:
+            log.warning("%s: what follows from its end is left to the next start: %s", given.path, error)
 
     def _do_behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

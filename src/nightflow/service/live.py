@@ -31,12 +31,14 @@ from nightflow.service.workbench import Execute, serve
 from nightflow.service.worker import Worker
 from nightflow.store.database import Database
 from nightflow.store.models import State
-from nightflow.store.overview import counts, get_exposure
+from nightflow.store.overview import counts, done_last, get_exposure
 
 __all__ = ["watch"]
 
 log = logging.getLogger(__name__)
 
+_FOLLOWED_AGAIN = 32
+"""Exposures that were done last: more than all workers had in work as they died."""
 NOTIFY_SECONDS = 5.0
 """How long messages that wait may take to be sent at the end; less where a stop has taken long."""
 
@@ -130,8 +132,13 @@ def _keep_house(reducer: Reducer, alarms: Alarms, notifier: Notifier) -> Callabl
     masters, held = BetterMasters(reducer.context), HeldAgain(reducer)
     alarms.use(reducer.settings)
     notifier.use(reducer.settings.notify)
+    # A service, or a run, that died may have settled these without what follows from it.
+    ended = done_last(reducer.database, _FOLLOWED_AGAIN)
 
     def keep(now: datetime) -> None:
+        while ended:
+            reducer.follow_up(ended[0])
+            del ended[0]
         if freed := free_dead_runs(reducer.database, now).queued:
             log.info("%d exposures were left by a run or backfill that died; queued again", len(freed))
         alarms.look(now)

@@ -116,7 +116,13 @@ class LiveService:
         self._workers: dict[int, asyncio.Task[None]] = {}
         self._generation = 0
         self._deadline = Deadline()
-        self._work = ExposureWork(database, runs, lease_name=self._lease_name, deadline=self._deadline)
+        self._work = ExposureWork(
+            database,
+            runs,
+            lease_name=self._lease_name,
+            deadline=self._deadline,
+            follow_up=lambda exposure_id: self._reducer.follow_up(exposure_id),
+        )
         self._looked_for = asyncio.Event()
         """Whether the server was there at the start is known."""
         self._wake = asyncio.Event()

@@ -22,6 +22,7 @@ __all__ = [
     "RecentZeroPoint",
     "counts",
     "current_reduction",
+    "done_last",
     "exposure_paths",
     "failed_since",
     "find_exposures",
@@ -98,6 +99,14 @@ def last_error(database: Database) -> Exposure | None:
     with database.session() as session:
         ended = select(Exposure).where(col(Exposure.state).in_(_ENDED_BADLY))
         return session.exec(ended.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc())).first()
+
+
+def done_last(database: Database, number: int) -> list[int]:
+    """Return the exposures that were done last, the oldest of them first."""
+    done = select(Exposure.id).where(Exposure.state == State.DONE)
+    newest = done.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc()).limit(number)
+    with database.session() as session:
+        return [exposure_id or 0 for exposure_id in session.exec(newest).all()][::-1]
 
 
 def failed_since(database: Database, since: datetime) -> list[Exposure]:

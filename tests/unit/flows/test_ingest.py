@@ -37,6 +37,7 @@ class Straw:
         self.database = SimpleNamespace(leased_by=None)
         self.given_back: list[int] = []
         self.is_lost = False
+        self.forgotten: list[int] = []
 
     def identify(self, exposure_id: int, *, worker: str) -> Any:
         assert worker == self.worker, "else what it writes is not bound to the lease"
@@ -53,7 +54,11 @@ class Straw:
             raise self.faults[frame_id, step]
         return {"step": step}
 
+    def forget(self, exposure_id: int) -> None:
+        self.forgotten.append(exposure_id)
+
     def products(self, frame_id: int) -> dict[str, str]:
+        assert not self.forgotten
         self.story.append((frame_id, "products"))
         return {"thumbnail": f"/{frame_id}.png"}
 
@@ -112,6 +117,7 @@ def test_a_light_takes_all_steps_in_order(reducer: Straw, cards: dict[str, str])
     assert reducer.story == [(7, step) for step in (*STEPS, "products")]
     assert reducer.settled == {7: None}
     assert reducer.concluded == [None]
+    assert reducer.forgotten == [3]
     assert "PG1323\\-086" in cards["frame-7"]
 
 
@@ -128,7 +134,7 @@ def test_what_another_process_has_by_now_is_not_shown(
 
 
 @pytest.mark.parametrize("kind", ["bias", "dark", "flat", "unknown"])
-def test_other_frames_are_settled_when_they_are_identified(
+def test_other_frames_take_no_steps_they_are_settled_as_they_are_identified(
     reducer: Straw, cards: dict[str, str], kind: str
 ) -> None:
     reducer.kind = kind

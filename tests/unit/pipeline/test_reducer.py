@@ -23,6 +23,7 @@ from nightflow.pipeline.reduce_exposure import reduce_exposure
 from nightflow.pipeline.reducer import STEPS, Reducer
 from nightflow.pipeline.register import register
 from nightflow.pipeline.run_lease import take_queued
+from nightflow.store.consistency import disagreements
 from nightflow.store.copies import move
 from nightflow.store.frames import frames_of
 from nightflow.store.leases import LeaseLost, lease, lease_exposure
@@ -112,6 +113,19 @@ def test_a_calibration_frame_is_done_once_its_pixels_are_checked(
     assert outcome.state == "done"
     assert story == []
     assert current_reduction(reducer.database, only_frame(reducer, outcome.exposure_id).id or 0) is None
+
+
+def test_a_calibration_frame_is_settled_by_whoever_identifies_it(station: Station, reducer: Reducer) -> None:
+    """A run of Prefect takes it no further: nothing is left for it to do."""
+    identified = reducer.identify(
+        entered(reducer, station.frame("flat.fits", "flat", **{"DATE-OBS": "soon"}))
+    )
+    frame = only_frame(reducer, identified.exposure_id)
+    assert frame.state == State.DONE
+    assert "DATE-OBS" in frame.reason
+    assert reducer.conclude(identified.exposure_id).reason == frame.reason
+    assert [one for one in disagreements(reducer.database) if one.number] == []
+    assert kept_by(reducer) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -352,6 +366,8 @@ def test_pixels_without_a_value_are_refused(station: Station, reducer: Reducer, 
     assert outcome.state == "rejected"
     assert path.name in outcome.reason
     assert [row["state"] for row in frame_rows(reducer.database)] == ["rejected"]
+    frame = only_frame(reducer, outcome.exposure_id)
+    assert (frame.state, frame.reason) == (State.REJECTED, outcome.reason)
 
 
 def test_nothing_of_a_frame_is_kept_once_it_is_settled(
@@ -509,6 +525,34 @@ class TestTheStoreIsLockedBehindTheEnd:
             reducer.conclude(exposure_id, gone.value, "worker")
         assert reducer.conclude(exposure_id, gone.value, "worker").state == "rejected"
         assert exposure(reducer, exposure_id).state == State.RECEIVED
+
+    @pytest.mark.parametrize("state", ["done", "failed"])
+    def test_it_can_be_made_up_for_by_another_process(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch, state: str
+    ) -> None:
+        """Who settled it has died in between."""
+        steps_of_straw(monkeypatch)
+        path = station.frame("light.fits")
+        old = reduced(reducer, path).exposure_id
+        path.unlink()
+        new = entered(reducer, station.frame("light.fits", OBJECT="M 66"))
+        with monkeypatch.context() as patch:
+            patch.setattr(conclusion_module, "supersede_replaced", lambda *_, **__: [])
+            assert reduce_exposure(reducer, new).state == "done"
+        assert [exposure(reducer, one).state for one in (old, new)] == [State.DONE, State.DONE]
+        if state == "failed":
+            settle_exposure(reducer.database, new, State.FAILED, "a bug", now=START)
+        woken: list[list[str]] = []
+        monkeypatch.setattr(
+            conclusion_module,
+            "wake_for_calibration",
+            lambda _, frames, __: woken.append([frame.object for frame in frames]),
+        )
+        other = station.reducer()
+        other.follow_up(old)
+        other.follow_up(new)
+        expected = (State.REJECTED, [["M 66"]]) if state == "done" else (State.DONE, [["M 67"]])
+        assert (exposure(reducer, old).state, woken[-1:]) == expected
 
     def test_the_next_end_is_another_one(
         self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -160,11 +161,11 @@ def straw(database: Database) -> Straw:
 
 def serve(
     settings: Settings, straw: Straw, *, runs: bool = True, stop: threading.Event | None = None,
-    until_idle: float | None = 0.3,
+    until_idle: float | None = 0.3, reducer: Any = None,
 ) -> None:  # fmt: skip
     async def main() -> None:
         await LiveService(
-            settings, database=straw.database, reducer=None, workers=straw.new_worker,
+            settings, database=straw.database, reducer=reducer, workers=straw.new_worker,
             runs=straw if runs else None, stop=stop or threading.Event(), until_idle=until_idle,
         ).run()  # fmt: skip
 
@@ -789,6 +790,8 @@ def test_fewer_workers_end_as_they_finish(settings: Settings, straw: Straw) -> N
         together.append(len(in_work))
         if len(together) == 2:
             reload.asked.set()
+        while reload.answers:
+            time.sleep(0.01)
         time.sleep(0.5)
         in_work.remove(exposure_id)
 
@@ -849,6 +852,37 @@ def test_a_worker_that_dies_is_replaced_and_its_exposure_tried_again(
     [crashed] = [fault for _, fault in straw.ended if fault is not None]
     assert not crashed.away
     assert "measure" in crashed.message
+
+
+@pytest.mark.parametrize("fault", [None, RetryLater("the store is locked")])
+def test_what_follows_from_an_end_is_done_where_its_worker_died_right_after(
+    settings: Settings, straw: Straw, caplog: pytest.LogCaptureFixture, fault: RetryLater | None
+) -> None:
+    died_of: list[int] = []
+
+    class Dies(StrawWorker):
+        async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:
+            reduced = await super().reduce(exposure_id, path, run)
+            if not died_of:
+                died_of.append(exposure_id)
+                self.alive = False
+                raise WorkerDied("conclude, after 0.1 s: worker 7 was killed by SIGKILL")
+            return reduced
+
+    followed: list[int] = []
+
+    def follow_up(exposure_id: int) -> None:
+        followed.append(exposure_id)
+        if fault is not None:
+            raise fault
+
+    straw.new_worker = lambda settings: Dies(straw, settings)  # type: ignore[method-assign, assignment]
+    ids = enqueue(straw.database, 2)
+    serve(settings, straw, reducer=SimpleNamespace(follow_up=follow_up))
+    assert followed == died_of
+    assert len(straw.as_runs) == 2
+    assert {get_exposure(straw.database, one).state for one in ids} == {State.DONE}  # type: ignore[union-attr]
+    assert ("is left to the next start" in caplog.text) is (fault is not None)
 
 
 def test_the_third_death_is_the_end_of_the_exposure_and_of_its_frames(

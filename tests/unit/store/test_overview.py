@@ -11,6 +11,7 @@ from nightflow.store.overview import (
     FRAME_COLUMNS,
     counts,
     current_reduction,
+    done_last,
     find_exposures,
     flag_counts,
     frame_rows,
@@ -43,6 +44,15 @@ def test_counts_queue_and_last_error(database: Database) -> None:
     error = last_error(database)
     assert error is not None
     assert error.reason == "truncated"
+
+
+def test_what_was_done_last(database: Database) -> None:
+    ids = [_receive(database, f"/data/{number}.fits") for number in range(5)]
+    assert done_last(database, 2) == []
+    for exposure_id, seconds in zip(ids, (3, 1, 2, 4), strict=False):
+        settle_exposure(database, exposure_id, State.DONE, "", now=later(seconds))
+    settle_exposure(database, ids[4], State.HELD, "no flat", now=later(5))
+    assert done_last(database, 3) == [ids[2], ids[0], ids[3]]
 
 
 def test_garbage_has_one_row_with_hdu_0(database: Database) -> None:
