@@ -85,7 +85,7 @@ class Sensor:
     @property
     def busy(self) -> bool:
         """Whether files are landing, or a folder was not listed yet; one that hangs is not waited for."""
-        return self.waiting > 0 or any(one is None or not one.listed for one in self._answering())
+        return any(one is None or not one.listed or one.waiting > 0 for one in self._answering())
 
     @property
     def listing(self) -> bool:

@@ -236,7 +236,7 @@ def test_it_is_busy_until_each_folder_that_answers_was_listed(
         return walk(top, *arguments, **options)
 
     monkeypatch.setattr(os, "walk", slow_walk)
-    registrar = HangingRegistrar(Path("/nowhere"))
+    registrar = HangingRegistrar(away)
     sensor = Sensor(Places(folders=folders), registrar=registrar)
     assert sensor.busy, "nobody has looked at anything yet"
     try:
@@ -248,6 +248,13 @@ def test_it_is_busy_until_each_folder_that_answers_was_listed(
             answers[away].set()
             wait_until(lambda: not sensor.hanging)
             wait_until(lambda: not sensor.busy)
+            (away / "a.fits").write_bytes(b"x")
+            assert registrar.reached.wait(20)
+            wait_until(lambda: not sensor.busy)
+            assert (list(sensor.hanging), sensor.waiting) == ([away], 1), "nor is what lands there"
+            registrar.answers.set()
+            wait_until(lambda: not sensor.waiting)
     finally:
+        registrar.answers.set()
         for one in answers.values():
             one.set()
