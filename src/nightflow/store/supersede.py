@@ -81,14 +81,50 @@ def _versions(session: Session, exposure_id: int) -> tuple[list[Exposure], set[s
     alike = _of_the_same_moment(session, exposure_id)
     if not alike:
         return [exposure], set()
-    places: dict[str, set[str]] = {}
-    contents = [one.sha256 for one in (exposure, *alike)]
-    rows = select(Exposure.sha256, Exposure.path).where(col(Exposure.sha256).in_(contents))
-    for sha256, path in session.exec(rows).all():
-        places.setdefault(sha256, set()).add(path)
+    places = _places(session, [exposure, *alike])
     own = places[exposure.sha256]
-    versions = [one for one in alike if places[one.sha256] & own]
+    versions = [one for one in alike if _is_one_file(places[one.sha256], own)]
     return [exposure, *versions], set().union(*(places[one.sha256] & own for one in versions))
+
+
+def _is_one_file(places: set[str], others: set[str]) -> bool:
+    """Return whether two contents took each other's place, and were not filed apart from there."""
+    return bool(places & others) and not (places - others and others - places)
+
+
+def _places(session: Session, alike: Sequence[Exposure]) -> dict[str, set[str]]:
+    """Return at which paths each content of one moment lay, by its hash.
+
+    A name that other moments come under is a place only of what has no other: a camera that files its frames
+    under names of their own has not replaced the one by the other, however fast they come.
+    """
+    contents = [one.sha256 for one in alike]
+    rows = select(Exposure.sha256, Exposure.path).where(col(Exposure.sha256).in_(contents))
+    found = {(one.sha256, one.path) for one in alike}
+    received = {(sha256, path) for sha256, path in session.exec(rows).all()}
+    reused = {path for path in {path for _, path in received - found} if _is_reused(session, path, contents)}
+    places: dict[str, set[str]] = {}
+    for sha256, path in found | {row for row in received if row[1] not in reused}:
+        places.setdefault(sha256, set()).add(path)
+    return places
+
+
+def _is_reused(session: Session, path: str, contents: Sequence[str]) -> bool:
+    """Return whether frames of another moment than these contents came under a path, or may have."""
+    other = aliased(Exposure)
+    timed = select(Frame.id).where(Frame.exposure_id == other.id, col(Frame.mjd_mid).is_not(None))
+    under_way = col(other.state).in_([State.RECEIVED, State.REDUCING])
+    found = (
+        select(other.id)
+        .join(Exposure, col(Exposure.sha256) == col(other.sha256))
+        .where(
+            Exposure.path == path,
+            col(Exposure.sha256).not_in(contents),
+            other.state != State.DUPLICATE,
+            under_way | timed.exists(),
+        )
+    )
+    return session.exec(found.limit(1)).first() is not None
 
 
 def _of_the_same_moment(session: Session, exposure_id: int) -> list[Exposure]:
@@ -98,6 +134,8 @@ def _of_the_same_moment(session: Session, exposure_id: int) -> list[Exposure]:
         .join(own, col(own.detector) == col(Frame.detector))
         .where(
             own.exposure_id == exposure_id,
+            own.state != State.DUPLICATE,
+            Frame.state != State.DUPLICATE,
             Frame.exposure_id != exposure_id,
             col(Frame.mjd_mid) > own.mjd_mid - _SAME_MOMENT,  # type: ignore[operator]
             col(Frame.mjd_mid) < own.mjd_mid + _SAME_MOMENT,  # type: ignore[operator]
@@ -118,5 +156,6 @@ def _retire(session: Session, exposure: Exposure, successor: Exposure, now: date
     exposure.waits_for, exposure.retry_at, exposure.done_at = PLACE, None, now
     # Whoever has it in work finds that it has lost it.
     exposure.leased_by = exposure.lease_until = None
-    for frame in session.exec(select(Frame).where(Frame.exposure_id == exposure.id)).all():
+    frames = select(Frame).where(Frame.exposure_id == exposure.id, Frame.state != State.DUPLICATE)
+    for frame in session.exec(frames).all():
         retire_frame(session, frame, State.REJECTED, reason)

@@ -1,13 +1,14 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlmodel import col, select
 
 from nightflow.store.copies import move
 from nightflow.store.frames import record_frames
 from nightflow.store.leases import lease_exposure
 from nightflow.store.ledger import PLACE, receive, requeue, settle_exposure
-from nightflow.store.models import Reduction, Source, State
+from nightflow.store.models import Frame, Reduction, Source, State
 from nightflow.store.overview import get_exposure
 from nightflow.store.supersede import supersede_replaced
 from nightflow.store.writer import append
@@ -147,3 +148,85 @@ def test_a_version_that_is_retired_in_work_is_lost_by_who_has_it(database):
     assert (gone.state, gone.leased_by, gone.lease_until, gone.done_at) == (State.REJECTED, None, None, NOW)
     assert not settle_exposure(database, old, State.FAILED, "LeaseLost", now=NOW, worker="worker")
     assert get_exposure(database, old) == gone
+
+
+class TestFramesThatAreFiledFromOneName:
+    """As fast photometry: two frames within half a second, both latest.fits first."""
+
+    LATEST, A, B = "/raw/latest.fits", "/raw/A.fits", "/raw/B.fits"
+
+    def filed(self, database, sha256, path, now=NOW, **changes):
+        exposure_id, frame_id = reduced(database, sha256, self.LATEST, now, **changes)
+        receive(database, path, sha256, 10, now=now)
+        return exposure_id, frame_id
+
+    def next_one(self, database):
+        """Return the hash of the frame that lies under the first name by now, a second later."""
+        reduced(database, OTHER, self.LATEST, NOW + timedelta(seconds=2), mjd_mid=header().mjd_mid + 2e-5)
+        return OTHER
+
+    @pytest.mark.parametrize("moved", [[(OLD, A)], [(OLD, A), (NEW, B)]])
+    @pytest.mark.parametrize("first", [OLD, NEW])
+    def test_none_is_retired_for_another(self, database, moved, first):
+        a, one = self.filed(database, OLD, self.A)
+        b, other = self.filed(database, NEW, self.B, NOW + timedelta(seconds=1))
+        for sha256, path in moved:
+            move(database, sha256, self.LATEST, path)
+        on_disk = holding((self.A, OLD), (self.B, NEW), (self.LATEST, self.next_one(database)))
+        assert supersede_replaced(database, a if first == OLD else b, on_disk, now=NOW) == []
+        assert {one, other} <= set(current(database))
+
+    @pytest.mark.parametrize("identified", [True, False])
+    def test_nor_before_the_second_is_filed(self, database, identified):
+        self.filed(database, OLD, self.A)
+        b, _ = reduced(database, NEW, self.LATEST, NOW + timedelta(seconds=1))
+        move(database, OLD, self.LATEST, self.A)
+        receive(database, self.LATEST, OTHER, 10, now=NOW)
+        if identified:
+            self.next_one(database)
+        on_disk = holding((self.A, OLD), (self.LATEST, OTHER))
+        assert supersede_replaced(database, b, on_disk, now=NOW) == []
+
+    def test_nor_where_they_are_the_first_under_that_name(self, database):
+        self.filed(database, OLD, self.A)
+        b, _ = self.filed(database, NEW, self.B, NOW + timedelta(seconds=1))
+        move(database, OLD, self.LATEST, self.A)
+        on_disk = holding((self.A, OLD), (self.B, NEW), (self.LATEST, NEW))
+        assert supersede_replaced(database, b, on_disk, now=NOW) == []
+
+    def test_a_corrected_file_of_a_name_that_is_used_each_night_replaces_its_old_content(self, database):
+        self.next_one(database)
+        old, _ = reduced(database, OLD, self.LATEST)
+        new, frame = reduced(database, NEW, self.LATEST, NOW + timedelta(seconds=9))
+        assert supersede_replaced(database, new, holding((self.LATEST, NEW)), now=NOW) == [old]
+        assert frame in current(database)
+
+
+class TestADetectorThatTheFileHoldsNoMore:
+    def put_away(self, database, exposure_id, detector):
+        with database.write() as session:
+            frames = select(Frame).where(Frame.exposure_id == exposure_id, Frame.detector == detector)
+            frame = session.exec(frames).one()
+            frame.state, frame.reason = State.DUPLICATE, "it holds no such detector"
+            return frame.id
+
+    def test_it_stays_a_duplicate_as_its_exposure_is_retired(self, database):
+        old = receive(database, "/raw/a.fits", OLD, 10, now=NOW).exposure_id
+        record_frames(database, old, [header(), replace(header(), detector="gone")])
+        frame_id = self.put_away(database, old, "gone")
+        new, _ = reduced(database, NEW, now=NOW + timedelta(seconds=9))
+        assert supersede_replaced(database, new, holding(("/raw/a.fits", NEW)), now=NOW) == [old]
+        with database.session() as session:
+            frame = session.get(Frame, frame_id)
+        assert (frame.state, frame.reason) == (State.DUPLICATE, "it holds no such detector")
+
+    @pytest.mark.parametrize("asked", [OLD, NEW])
+    def test_it_makes_no_two_files_one_frame(self, database, asked):
+        ids = {}
+        for sha256, detector in ((OLD, "1"), (NEW, "2")):
+            headers = [replace(header(), detector=name) for name in (detector, "gone")]
+            ids[sha256] = receive(database, "/raw/a.fits", sha256, 10, now=NOW).exposure_id
+            record_frames(database, ids[sha256], headers)
+            settle_exposure(database, ids[sha256], State.DONE, "", now=NOW)
+        self.put_away(database, ids[OLD], "gone")
+        assert supersede_replaced(database, ids[asked], holding(), now=NOW) == []
