@@ -8,6 +8,7 @@ on another disk, which may be away: it is not waited for, and what it does not s
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -19,8 +20,8 @@ from nightflow.instruments.fits_file import content_at
 from nightflow.sensor.answers import Disks
 from nightflow.store.copies import copies_of_displaced, has_others, move, original_of
 from nightflow.store.database import Database
-from nightflow.store.ledger import PLACE, Received, receive
-from nightflow.store.models import State
+from nightflow.store.ledger import CONTENT, PLACE, Received, receive
+from nightflow.store.models import Exposure, State
 
 __all__ = ["enter"]
 
@@ -59,52 +60,71 @@ def enter(
         The store is away.
     """
     name = as_text(path)
-    _follow(database, name, sha256)
-    # Before it has its row: where the store is away in between, all of it is done when it is tried again.
+    # Before it has its row: where the store is away in between, or the process killed, all of it is done when
+    # it is tried again.
     _rescue(database, name, sha256)
+    _take_over(database, name, sha256)
     received = receive(database, name, sha256, size, priority=priority, now=now)
-    if received.state == State.DUPLICATE and _take_over(database, name, sha256):
+    if received.state == State.DUPLICATE and _is_waited_for(original_of(database, sha256)):
+        # It was rejected while its file was looked at, by who did not know of this one yet.
+        _take_over(database, name, sha256)
         received = receive(database, name, sha256, size, priority=priority, now=now)
     return received
 
 
-def _follow(database: Database, name: str, sha256: str) -> None:
-    """Let the row of a file that was renamed say so: else it were a duplicate of one that is gone."""
+def _take_over(database: Database, name: str, sha256: str) -> None:
+    """Make a file that of its exposure, where that has lost its own: else it were a mere duplicate."""
     original = original_of(database, sha256)
-    if original is None or original.path == name or not _is_gone(original.path, name):
+    if original is None or original.path == name:
         return
-    if move(database, sha256, original.path, name):
-        log.info("%s: it was %s before", name, original.path)
+    if not _is_waited_for(original) and _is_gone(original.path, name):
+        if move(database, sha256, original.path, name):
+            log.info("%s: it was %s before", name, original.path)
+    elif _is_overwritten(database, original, name) and move(database, sha256, original.path, name, keep=True):
+        log.info("%s: takes the place of %s, which holds another content now", name, original.path)
 
 
-def _take_over(database: Database, name: str, sha256: str) -> bool:
-    """Make a copy the file of its exposure, where that has lost its own; return whether it had."""
-    original = original_of(database, sha256)
-    if original is None:
-        return False
+def _is_waited_for(original: Exposure | None) -> bool:
+    return original is not None and original.waits_for == CONTENT
+
+
+def _is_overwritten(database: Database, original: Exposure, name: str) -> bool:
+    if _is_waited_for(original):
+        return True  # it is known, and its disk need not be asked
     if original.waits_for == PLACE:
         # Retired: its content comes back only where another one has taken its place.
-        lost = has_others(database, name, sha256)
-    else:
-        lost = _content_at(original.path, name) not in (sha256, None)
-    if not lost or not move(database, sha256, original.path, name):
-        return False
-    log.info("%s: takes the place of %s, which holds another content now", name, original.path)
-    return True
+        return has_others(database, name, original.sha256)
+    return _holds(original, name) is False
 
 
 def _rescue(database: Database, name: str, sha256: str) -> None:
     """Let exposures whose file was overwritten by this one say where their copies lie."""
-    for content, copy in copies_of_displaced(database, name, sha256):
-        if _content_at(copy, name) == content and move(database, content, name, copy):
-            log.info("%s: takes the place of %s, which was overwritten", copy, name)
+    for copy in copies_of_displaced(database, name, sha256):
+        if _holds(copy, name) and move(database, copy.sha256, name, copy.path):
+            log.info("%s: takes the place of %s, which was overwritten", copy.path, name)
 
 
-def _content_at(path: str, beside: str) -> str | None:
-    """Return the hash of what lies at a path, None where that cannot be told now."""
-    if _is_gone(path, beside):
-        return ""
-    return _looked(path, beside, partial(content_at, path), otherwise=None, seconds=READ_SECONDS)
+def _holds(row: Exposure, beside: str) -> bool | None:
+    """Return whether the file of a row holds its content, None where that cannot be told now.
+
+    It is read only where it has changed since it was received, and is as long as before.
+    """
+    status = _looked(row.path, beside, partial(_status, row.path), otherwise=None, seconds=LOOK_SECONDS)
+    if status is None:
+        return None
+    if status.st_size != row.size:
+        return False
+    if max(status.st_mtime, status.st_ctime) <= row.received_at.timestamp():
+        return True
+    content = _looked(row.path, beside, partial(content_at, row.path), otherwise=None, seconds=READ_SECONDS)
+    return None if content is None else content == row.sha256
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return as_named(path).stat()
+    except OSError:
+        return None
 
 
 def _is_gone(path: str, beside: str) -> bool:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from nightflow.errors import RetryLater
 from nightflow.file_names import as_text
 from nightflow.instruments.fits_file import content_hash
 from nightflow.sensor.enter import enter
 from nightflow.store.database import Database
+from nightflow.store.ledger import CONTENT
 from nightflow.store.models import Exposure, Priority
 
 __all__ = ["LedgerRegistrar"]
@@ -106,8 +107,14 @@ class LedgerRegistrar:
         return hashed
 
     def _read_rows(self) -> dict[str, tuple[int, datetime]]:
-        """Return size and time of receipt of each path, the latest where it was received more than once."""
-        columns = select(Exposure.path, Exposure.size, Exposure.received_at)
+        """Return size and time of receipt of each path, the latest where it was received more than once.
+
+        Not of what waits for its content: a file at one of its paths may be what it waits for.
+        """
+        waited_for = select(Exposure.sha256).where(Exposure.waits_for == CONTENT)
+        columns = select(Exposure.path, Exposure.size, Exposure.received_at).where(
+            col(Exposure.sha256).not_in(waited_for)
+        )
         with self._database.session() as session:
             rows = session.exec(columns.order_by(Exposure.id)).all()  # type: ignore[arg-type]
         return {path: (size, received_at) for path, size, received_at in rows}

@@ -5,7 +5,6 @@ Paths are texts of the ledger, see `nightflow.file_names`.
 
 from __future__ import annotations
 
-from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from nightflow.store.database import Database, serialise
@@ -13,6 +12,9 @@ from nightflow.store.ledger import PLACE, others_at, same_content
 from nightflow.store.models import Exposure, State
 
 __all__ = ["copies_of_displaced", "has_others", "move", "original_of", "paths_of"]
+
+_LAST = 8
+"""Exposures overwritten at a path that are looked after: each is as the next frame comes, but for bursts."""
 
 
 def original_of(database: Database, sha256: str) -> Exposure | None:
@@ -37,32 +39,43 @@ def has_others(database: Database, path: str, sha256: str) -> bool:
         return others_at(session, path, sha256)
 
 
-def copies_of_displaced(database: Database, path: str, sha256: str) -> list[tuple[str, str]]:
-    """Return content and path of each duplicate of an exposure whose file a new one has overwritten.
+def copies_of_displaced(database: Database, path: str, sha256: str) -> list[Exposure]:
+    """Return duplicates of exposures whose file a new one has overwritten, one for each path.
+
+    Only the last few are looked for that lay there: what was overwritten before has been, each time. Of those
+    at one path it is the last, for a path holds one content.
 
     Parameters
     ----------
     path, sha256 : str
         Of the new file. What was retired for another one of its path stays where it was.
     """
-    displaced = (Exposure.path == path, Exposure.sha256 != sha256, Exposure.waits_for != PLACE)
-    copy = aliased(Exposure)
-    copies = (
-        select(Exposure.sha256, copy.path)
-        .join(copy, (col(copy.sha256) == col(Exposure.sha256)) & (col(copy.state) == State.DUPLICATE))
-        .where(*displaced, Exposure.state != State.DUPLICATE)
+    displaced = select(Exposure.sha256).where(
+        Exposure.path == path,
+        Exposure.sha256 != sha256,
+        Exposure.waits_for != PLACE,
+        Exposure.state != State.DUPLICATE,
     )
     with database.session() as session:
-        # Most files come under a path of their own: copies, which no index finds, are then not looked for.
-        if session.exec(select(Exposure.id).where(*displaced).limit(1)).first() is None:
+        contents = session.exec(displaced.order_by(col(Exposure.id).desc()).limit(_LAST)).all()
+        if not contents:  # most files come under a path of their own
             return []
-        return list(session.exec(copies.order_by(col(copy.id))).all())
+        copies = select(Exposure).where(
+            col(Exposure.sha256).in_(contents), Exposure.state == State.DUPLICATE, Exposure.path != path
+        )
+        found = session.exec(copies.order_by(col(Exposure.id))).all()
+    return list({copy.path: copy for copy in found}.values())
 
 
-def move(database: Database, sha256: str, path: str, to: str) -> bool:
+def move(database: Database, sha256: str, path: str, to: str, *, keep: bool = False) -> bool:
     """Write down that a file lies elsewhere now; False where the ledger knows it elsewhere already.
 
     A duplicate that is known there changes places with it: what lay where is not forgotten.
+
+    Parameters
+    ----------
+    keep : bool
+        Leave a duplicate at the old path also where none is known at the new one: another file lies there.
     """
     with database.write() as session:
         serialise(session, f"content {sha256}")
@@ -71,7 +84,27 @@ def move(database: Database, sha256: str, path: str, to: str) -> bool:
         if original is None or original.path != path:
             return False
         original.path = to
-        for copy in (row for row in rows if row.state == State.DUPLICATE):
-            copy.path = path if copy.path == to else copy.path
+        copies = [row for row in rows if row.state == State.DUPLICATE]
+        left = [copy for copy in copies if copy.path == to]
+        if keep and not left and all(copy.path != path for copy in copies):
+            left = [_duplicate(original)]
+            session.add_all(left)
+        for copy in left:
+            # No later than the content lay there: else what came there since would pass for known.
+            copy.path, copy.received_at = path, original.received_at
+        for copy in (*copies, *left):
             copy.reason = same_content(original)
         return True
+
+
+def _duplicate(original: Exposure) -> Exposure:
+    return Exposure(
+        path=original.path,
+        sha256=original.sha256,
+        size=original.size,
+        state=State.DUPLICATE,
+        priority=original.priority,
+        received_at=original.received_at,
+        queued_at=original.received_at,
+        done_at=original.received_at,
+    )

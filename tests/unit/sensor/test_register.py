@@ -192,6 +192,145 @@ class TestFramesThatAreFirstCalledLatest:
         camera.register(latest)
         assert paths(database, 1) == ["latest.fits"]
 
+    @pytest.fixture
+    def rejected(self, database: Database, latest: Path) -> Path:
+        """The copy of a first frame that was rejected, for the second one was there when it was reduced."""
+        registrar(database).register(latest)
+        filed = latest.rename(latest.with_name("f0001.fits"))
+        latest.write_bytes(b"second frame")
+        registrar(database).register(latest)
+        settle_exposure(database, 1, State.REJECTED, "another one", waits_for=CONTENT, now=datetime.now(UTC))
+        return filed
+
+    @pytest.mark.parametrize("ended", ["before", "after"])
+    @pytest.mark.parametrize("step", ["copies_of_displaced", "original_of", "move", "receive"])
+    def test_a_process_that_is_killed_as_the_copy_comes_loses_no_frame(
+        self, database: Database, rejected: Path, monkeypatch: pytest.MonkeyPatch, step: str, ended: str
+    ) -> None:
+        done = getattr(enter_module, step)
+
+        def killed(*arguments: object, **options: object) -> None:
+            if ended == "after":
+                done(*arguments, **options)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as kill:
+            kill.setattr(enter_module, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                registrar(database).register(rejected)
+        again = registrar(database)
+        if not again.known(rejected, rejected.stat()):
+            again.register(rejected)
+        first = get_exposure(database, 1)
+        assert first is not None
+        assert (first.state, first.path) == (State.RECEIVED, str(rejected))
+
+    def test_a_copy_that_was_a_mere_duplicate_is_looked_at_again_after_a_restart(
+        self, database: Database, latest: Path
+    ) -> None:
+        filed = latest.with_name("f0001.fits")
+        filed.write_bytes(latest.read_bytes())
+        for path in (latest, filed):
+            registrar(database).register(path)
+        assert registrar(database).known(filed, filed.stat())
+        settle_exposure(database, 1, State.REJECTED, "another one", waits_for=CONTENT, now=datetime.now(UTC))
+        assert not registrar(database).known(filed, filed.stat())
+
+    def test_a_frame_that_is_rejected_while_its_file_is_looked_at_is_taken_up(
+        self, database: Database, latest: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        an_hour_ago(database).register(latest)
+        filed = latest.rename(latest.with_name("f0001.fits"))
+        latest.write_bytes(b"other frame")
+
+        def meanwhile(path: str) -> None:
+            settle_exposure(database, 1, State.REJECTED, "gone", waits_for=CONTENT, now=datetime.now(UTC))
+
+        monkeypatch.setattr(enter_module, "content_at", meanwhile)
+        registrar(database).register(filed)
+        first = get_exposure(database, 1)
+        assert first is not None
+        assert (first.state, first.path) == (State.RECEIVED, str(filed))
+
+    def test_what_came_under_the_first_name_since_is_not_known_after_a_restart(
+        self, database: Database, latest: Path
+    ) -> None:
+        """The copy of the one before was received after it had come, and has changed places."""
+        an_hour_ago(database).register(latest)
+        filed = latest.rename(latest.with_name("f0001.fits"))
+        latest.write_bytes(b"other frame")
+        registrar(database).register(filed)
+        assert paths(database, 1) == ["f0001.fits"]
+        assert not registrar(database).known(latest, latest.stat())
+
+    def test_two_names_for_each_frame_and_no_third_take_no_more_reading_from_frame_to_frame(
+        self, database: Database, latest: Path, read: list[str]
+    ) -> None:
+        web = latest.with_name("web.fits")
+        counted = []
+        for number in range(12):
+            for path in (latest, web):
+                path.write_bytes(b"frame %03d" % number)
+                an_hour_ago(database).register(path)
+            counted.append(len(read))
+            read.clear()
+        assert max(counted) <= 3
+        assert counts(database)[State.RECEIVED] == 12
+
+
+def an_hour_ago(database: Database) -> LedgerRegistrar:
+    """Whatever it receives has changed since, as far as the system's times can tell."""
+    return LedgerRegistrar(database, now=lambda: datetime.now(UTC) - timedelta(hours=1))
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read to learn whether they hold what another one holds."""
+    found: list[str] = []
+    content_at = enter_module.content_at
+
+    def noted(path: str) -> str | None:
+        found.append(path)
+        return content_at(path)
+
+    monkeypatch.setattr(enter_module, "content_at", noted)
+    return found
+
+
+class TestTheOriginalOfADuplicate:
+    @pytest.fixture
+    def copy(self, frame: Path) -> Path:
+        copy = frame.with_name("copy.fits")
+        copy.write_bytes(frame.read_bytes())
+        return copy
+
+    def test_one_that_is_as_it_was_received_is_not_read(
+        self, database: Database, frame: Path, copy: Path, read: list[str]
+    ) -> None:
+        for path in (frame, copy):
+            registrar(database).register(path)
+        assert counts(database)[State.DUPLICATE] == 1
+        assert read == []
+
+    def test_one_of_another_size_is_not_read_either(
+        self, database: Database, frame: Path, copy: Path, read: list[str]
+    ) -> None:
+        registrar(database).register(frame)
+        frame.write_bytes(b"content of another frame")
+        registrar(database).register(copy)
+        assert paths(database, 1) == ["copy.fits"]
+        assert read == []
+
+    @pytest.mark.parametrize(("holds", "path"), [(b"CONTENT OF A FRAME", "copy.fits"), (b"", "d1047.fits")])
+    def test_one_that_has_changed_since_is(
+        self, database: Database, frame: Path, copy: Path, read: list[str], holds: bytes, path: str
+    ) -> None:
+        an_hour_ago(database).register(frame)
+        frame.write_bytes(holds or frame.read_bytes())
+        registrar(database).register(copy)
+        assert paths(database, 1) == [path]
+        assert read == [str(frame)]
+
 
 def test_a_file_that_is_put_back_is_taken_up_again(database: Database, frame: Path) -> None:
     told: list[bool] = []
@@ -344,6 +483,22 @@ class TestAnotherDiskThatHangs:
         assert counts(database)[State.DUPLICATE] == 3
         assert self.asked == [away / "0.fits"]
         assert "0.fits: does not answer: is its disk or server away?" in caplog.text
+
+    def test_what_is_known_to_be_lost_there_is_taken_up_though_it_does_not_answer(
+        self, database: Database, tmp_path: Path, away: Path
+    ) -> None:
+        sensor = registrar(database)
+        original, copy = away / "a.fits", tmp_path / "a.fits"
+        for path in (original, copy):
+            path.write_bytes(b"a frame")
+        sensor.register(original)
+        settle_exposure(database, 1, State.REJECTED, "another one", waits_for=CONTENT, now=datetime.now(UTC))
+        self.hangs.set()
+        sensor.register(copy)
+        first = get_exposure(database, 1)
+        assert first is not None
+        assert (first.state, first.path) == (State.RECEIVED, str(copy))
+        assert self.asked == []
 
     def test_when_it_answers_again_it_is_believed(
         self, database: Database, tmp_path: Path, away: Path, caplog: pytest.LogCaptureFixture
