@@ -25,7 +25,7 @@ from nightflow.sensor.places import Places
 from nightflow.sensor.refusals import Refusals
 from nightflow.sensor.rounds import Rounds
 from nightflow.sensor.stability import StabilityTracker
-from nightflow.sensor.sweep import regular_status, sweep
+from nightflow.sensor.sweep import Seen, regular_status, seen, sweep
 from nightflow.sensor.watch import FolderWatcher, Hint, latest
 
 __all__ = ["FolderSensor", "Registrar"]
@@ -93,7 +93,7 @@ class FolderSensor:
             settle_seconds=places.settle_seconds, patience_seconds=places.patience_seconds, clock=clock
         )
         self._refusals = Refusals(clock)
-        self._registered: dict[Path, tuple[int, int, int]] = {}
+        self._registered: dict[Path, Seen] = {}
         self._behind = False
         self._alive_at = clock()
 
@@ -147,14 +147,16 @@ class FolderSensor:
             self._watcher.lost.clear()
             log.warning("more files landed at once than the system tells of; %s is listed", self._root)
             self._rounds.sweep_now()
-        for path in self._rounds.go_on():
-            self._notice(path)
+        for path, listed in self._rounds.go_on():
+            # What was seen is as old as the listing is long: good enough to say that nothing is new.
+            if self._registered.get(path) != listed:
+                self._notice(path)
         self._tracker.retune(
             settle_seconds=self._places.settle_seconds,
             patience_seconds=self._places.patience_seconds,
             moment_seconds=self._places.moment_seconds(polled=self._rounds.polled),
         )
-        for path in self._tracker.paths():
+        for path in self._tracker.resting():
             self._look(path)
         was_behind, self._behind = self._behind, False
         for path in self._in_a_slice(self._tracker.unjudged(), was_behind):
@@ -206,19 +208,22 @@ class FolderSensor:
     def _notice(self, path: Path, *, closed: bool = False) -> None:
         """Begin to follow a file, unless it is known as it is."""
         status = self._status(path)
-        if status is None or self._registered.get(path) == _seen(status):
+        if status is None or self._registered.get(path) == seen(status):
             return
         if path not in self._tracker and path not in self._registered and self._known(path, status):
-            self._registered[path] = _seen(status)
+            self._registered[path] = seen(status)
             return
         self._tracker.observe(path, size=status.st_size, mtime_ns=status.st_mtime_ns, closed=closed)
 
-    def _look(self, path: Path) -> None:
+    def _look(self, path: Path) -> os.stat_result | None:
+        """Return what the system says of a file; None, and take note of it, where that is not as before."""
         status = self._status(path)
         if status is None:
             self._drop(path)
         elif self._tracker.changed(path, status.st_size, status.st_mtime_ns):
             self._tracker.observe(path, size=status.st_size, mtime_ns=status.st_mtime_ns)
+            return None
+        return status
 
     def _known(self, path: Path, status: os.stat_result) -> bool:
         try:
@@ -228,6 +233,8 @@ class FolderSensor:
             return False
 
     def _judge(self, path: Path) -> None:
+        if self._look(path) is None:
+            return
         try:
             found = self._completeness(path)
         except RetryLater as error:
@@ -244,7 +251,7 @@ class FolderSensor:
         return completeness_of(Path(as_text(path)), max_pixels=self._places.max_pixels).state
 
     def _register(self, path: Path) -> None:
-        status = self._status(path)
+        status = self._look(path)
         if status is None:
             return
         try:
@@ -252,7 +259,7 @@ class FolderSensor:
         except Exception as error:  # noqa: BLE001  # whatever is wrong with this file, the others go on
             self._refusals.add(path, error)
         else:
-            self._registered[path] = _seen(status)
+            self._registered[path] = seen(status)
             self._drop(path)
 
     def _status(self, path: Path) -> os.stat_result | None:
@@ -264,8 +271,3 @@ class FolderSensor:
     def _drop(self, path: Path) -> None:
         self._tracker.forget(path)
         self._refusals.forget(path)
-
-
-def _seen(status: os.stat_result) -> tuple[int, int, int]:
-    """Return by what a file is known again: a copy that keeps the time of its content has another ctime."""
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightflow.sensor.places import Places
-from nightflow.sensor.sweep import Listing
+from nightflow.sensor.sweep import Listing, Seen
 from nightflow.sensor.watch import FolderWatcher, watch_limit
 
 __all__ = ["Rounds"]
@@ -24,12 +24,14 @@ log = logging.getLogger(__name__)
 SLICE_SECONDS = 0.1
 PAUSE = 10.0
 """Times that a listing takes, until the next one may begin."""
+LATE = 5.0
+"""Times ``poll_seconds`` between two listings, from which on a person is told that they take long."""
 
 
 @dataclass(kw_only=True)
 class _Round:
     listing: Listing
-    steps: Iterator[Path | None]
+    steps: Iterator[tuple[Path, Seen] | None]
     whole: bool
     """All of the folder, and not only what no events come from."""
     spent: float = 0.0
@@ -42,6 +44,7 @@ class _Told:
 
     links: set[Path] = field(default_factory=set)
     unheard: bool = False
+    slow: bool = False
 
 
 class Rounds:
@@ -95,17 +98,17 @@ class Rounds:
         """Whether a listing has begun and not ended."""
         return self._round is not None
 
-    def go_on(self) -> Iterator[Path]:
-        """Yield files that the next slice of a listing finds; nothing where none is due."""
+    def go_on(self) -> Iterator[tuple[Path, Seen]]:
+        """Yield files that the next slice of a listing finds, and what it saw; nothing where none is due."""
         if self._round is None:
             self._round = self._due()
         if self._round is None:
             return
         begun, ended = self._clock(), True
         try:
-            for path in self._round.steps:
-                if path is not None:
-                    yield path
+            for found in self._round.steps:
+                if found is not None:
+                    yield found
                 if self._clock() - begun >= SLICE_SECONDS:
                     ended = False
                     break
@@ -145,6 +148,9 @@ class Rounds:
         self.polled = polled
 
     def _end(self, round_: _Round) -> None:
+        # The first one reads into the cache, and looks up what is known.
+        if self.listed and (self.polled or not round_.whole):
+            self._tell_slow(round_.spent)
         if round_.whole:
             self._tell_links(round_.listing.links)
             self._mind_unheard(round_.listing.folders)
@@ -178,6 +184,22 @@ class Rounds:
                 watch_limit() or "so many",
             )
         self._told.unheard = bool(lasting) and self._heard
+
+    def _tell_slow(self, spent: float) -> None:
+        """Say once that what no events come from takes long to list, and so is not listed as often as set."""
+        poll_seconds, seconds = self._places.poll_seconds, (1.0 + PAUSE) * spent
+        if self._told.slow or seconds < LATE * poll_seconds:
+            return
+        self._told.slow = True
+        log.warning(
+            "%s: to list it takes %.1f s, so it is listed every %.0f s, not every %g s "
+            "([watch] poll_seconds), and frames are taken so much later: name only "
+            "the folder of the current night in [watch] folders, or move nights that are done out of it",
+            self._root,
+            spent,
+            seconds,
+            poll_seconds,
+        )
 
     def _tell_links(self, links: list[Path]) -> None:
         for link in links:

@@ -118,6 +118,15 @@ class StabilityTracker:
             whole = last.completeness is Completeness.COMPLETE
             self._files[path] = replace(last, closed=True, completeness=last.completeness if whole else None)
 
+    def resting(self) -> list[Path]:
+        """Return the files to be watched for changes: the others are looked at as they are taken."""
+        now = self._clock()
+        return [
+            path
+            for path, file in self._files.items()
+            if not self._is_due(file, now) and not self._is_ready(file, now)
+        ]
+
     def unjudged(self) -> list[Path]:
         """Return the files that it is time to look into, the longest at rest first."""
         now = self._clock()

@@ -14,9 +14,12 @@ from pathlib import Path
 
 from nightflow.sensor.candidates import ignored_folder, is_candidate
 
-__all__ = ["Listing", "regular_status", "sweep"]
+__all__ = ["Listing", "Seen", "regular_status", "seen", "sweep"]
 
 log = logging.getLogger(__name__)
+
+Seen = tuple[int, int, int]
+"""By what a file is known again: size, and times of the last change of content and of inode [ns]."""
 
 
 class Listing:
@@ -52,20 +55,20 @@ class Listing:
         self.folders: list[Path] = []
         self.links: list[Path] = []
 
-    def steps(self) -> Iterator[Path | None]:
+    def steps(self) -> Iterator[tuple[Path, Seen] | None]:
         """Yield the candidates, oldest first, because calibrations are mostly taken before what needs them.
 
-        Before the first of them come many None: whoever asks may do something else between any two.
+        With each comes what was seen of it, which may be as old as the listing is long. Before the first of
+        them come many None: whoever asks may do something else between any two.
         """
-        found: list[tuple[float, Path]] = []
+        found: list[tuple[Path, Seen]] = []
         for path in self._walk():
             if path is not None and is_candidate(path, self._root, self._excluded):
-                modified = _modified(path)
-                if modified is not None:
-                    found.append((modified, path))
+                status = regular_status(path)
+                if status is not None:
+                    found.append((path, seen(status)))
             yield None
-        for _, path in sorted(found):
-            yield path
+        yield from sorted(found, key=lambda one: (one[1][1], one[0]))
 
     def _walk(self) -> Iterator[Path | None]:
         for top in self._within:
@@ -85,7 +88,7 @@ class Listing:
 def sweep(root: Path, excluded: Sequence[Path] = (), within: Path | None = None) -> list[Path]:
     """Return the candidates in a watched folder, or within one of its subfolders; see `Listing`."""
     listing = Listing(root, excluded, None if within is None else (within,))
-    return [path for path in listing.steps() if path is not None]
+    return [found[0] for found in listing.steps() if found is not None]
 
 
 def _is_link(folder: Path) -> bool:
@@ -104,10 +107,9 @@ def regular_status(path: Path) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _modified(path: Path) -> float | None:
-    """Return when a file was last changed, None if it is gone or is no regular file."""
-    status = regular_status(path)
-    return None if status is None else status.st_mtime
+def seen(status: os.stat_result) -> Seen:
+    """Return by what a file is known again: a copy that keeps the time of its content has another ctime."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _report(error: OSError) -> None:

@@ -20,8 +20,10 @@ from nightflow.errors import RetryLater
 from nightflow.instruments.completeness import Completeness
 from nightflow.sensor import folder as folder_module
 from nightflow.sensor import places as places_module
+from nightflow.sensor import sweep as sweep_module
 from nightflow.sensor.folder import FolderSensor
 from nightflow.sensor.places import Places
+from nightflow.sensor.sweep import regular_status
 from nightflow.sensor.watch import Hint
 from tests.unit.sensor.open_instances import open_instances
 
@@ -746,3 +748,146 @@ def test_a_handful_that_came_together_is_taken_in_order(
         sensor.turn()
         clock.now += 1.0
     assert registrar.registered == files
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that the system is asked for."""
+    found: list[Path] = []
+
+    def noted(path: Path) -> os.stat_result | None:
+        found.append(path)
+        return regular_status(path)
+
+    for module in (folder_module, sweep_module):
+        monkeypatch.setattr(module, "regular_status", noted)
+    return found
+
+
+@pytest.mark.usefixtures("_turns_at_once")
+def test_a_listing_looks_once_at_what_is_as_it_was(
+    tmp_path: Path, sensor: FolderSensor, clock: Clock, looked_at: list[Path]
+) -> None:
+    files = [tmp_path / f"{number}.fits" for number in range(9)]
+    for path in files:
+        path.write_bytes(b"end")
+    for _ in range(3):
+        sensor.turn()
+        clock.now += 1
+    looked_at.clear()
+    clock.now += 31
+    sensor.turn()
+    assert sorted(looked_at) == files
+
+
+class TestABacklog:
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> list[Path]:
+        files = [tmp_path / f"{number:03}.fits" for number in range(50)]
+        for path in files:
+            path.write_bytes(b"end")
+        return files
+
+    @pytest.fixture
+    def sensor(self, tmp_path: Path, registrar: FakeRegistrar, clock: Clock) -> FolderSensor:
+        """Half a second to judge a file, and as long to register it: a turn has time for one."""
+        register = registrar.register
+
+        def slow(path: Path) -> None:
+            clock.now += 0.5
+            register(path)
+
+        def completeness(path: Path) -> Completeness:
+            clock.now += 0.5
+            return Completeness.COMPLETE
+
+        registrar.register = slow  # type: ignore[method-assign]
+        places = Places(folders=(tmp_path,), sweep_seconds=1e6)
+        return FolderSensor(tmp_path, places, registrar=registrar, completeness=completeness, clock=clock)
+
+    @pytest.mark.usefixtures("_turns_at_once")
+    def test_each_file_is_looked_at_a_few_times_only(
+        self,
+        sensor: FolderSensor,
+        registrar: FakeRegistrar,
+        clock: Clock,
+        files: list[Path],
+        looked_at: list[Path],
+    ) -> None:
+        for _ in range(60):
+            sensor.turn()
+            clock.now += 0.3
+        assert sorted(registrar.registered) == files
+        assert len(looked_at) <= 6 * len(files)
+
+    @pytest.mark.usefixtures("_turns_at_once")
+    def test_what_changes_or_goes_while_it_waits_is_seen_as_its_turn_comes(
+        self, sensor: FolderSensor, registrar: FakeRegistrar, clock: Clock, files: list[Path]
+    ) -> None:
+        for _ in range(3):
+            sensor.turn()
+            clock.now += 0.3
+        changed, gone = [path for path in files if path not in registrar.registered][20:22]
+        changed.write_bytes(b"more, and the end")
+        gone.unlink()
+        for _ in range(80):
+            sensor.turn()
+            clock.now += 0.3
+        assert sorted(registrar.registered) == [path for path in files if path != gone]
+        assert sensor.waiting == 0
+
+
+@pytest.mark.usefixtures("_turns_at_once")
+def test_a_file_that_changed_since_it_was_judged_is_not_registered(
+    tmp_path: Path, registrar: FakeRegistrar, clock: Clock
+) -> None:
+    frame = tmp_path / "a.fits"
+    frame.write_bytes(b"end")
+    judged: list[int] = []
+
+    def completeness(path: Path) -> Completeness:
+        judged.append(path.stat().st_size)
+        if len(judged) == 1:
+            path.write_bytes(b"end, and the beginning of more")
+            return Completeness.COMPLETE
+        return Completeness.INCOMPLETE
+
+    sensor = FolderSensor(
+        tmp_path, Places(folders=(tmp_path,)), registrar=registrar, completeness=completeness, clock=clock
+    )
+    for _ in range(10):
+        sensor.turn()
+        clock.now += 0.3
+    assert registrar.registered == []
+    assert (len(judged), sensor.waiting) == (2, 1)
+
+
+@pytest.mark.parametrize(("seconds", "warnings"), [(1.0, 1), (0.05, 0)])
+@pytest.mark.usefixtures("_turns_at_once")
+def test_that_a_folder_takes_long_to_list_is_said_once(
+    tmp_path: Path,
+    registrar: FakeRegistrar,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
+    warnings: int,
+) -> None:
+    def slow_walk(folder: Path, **_: object) -> Iterator[tuple[str, list[str], list[str]]]:
+        clock.now += seconds
+        yield str(folder), [], []
+
+    monkeypatch.setattr(os, "walk", slow_walk)
+    places = Places(folders=(tmp_path,), sweep_seconds=1000.0, polling="always", poll_seconds=2.0)
+    sensor = FolderSensor(tmp_path, places, registrar=registrar, clock=clock)
+    with caplog.at_level(logging.WARNING):
+        while clock.now < 100:
+            sensor.turn()
+            clock.now += 0.25
+    said = [record.message for record in caplog.records]
+    assert len(said) == warnings
+    assert all(
+        f"{tmp_path}: to list it takes 1.0 s, so it is listed every 11 s, not every 2 s" in one
+        for one in said
+    )
+    assert all("name only the folder of the current night" in one for one in said)
