@@ -16,6 +16,7 @@ from prefect.logging import get_logger
 
 from nightflow.service.leases import is_service_tag
 from nightflow.service.prefect_leftovers import TAG
+from nightflow.service.prefect_transport import one_line
 from nightflow.service.process_mark import is_mark, own_mark
 
 __all__ = ["tag_process", "tags_here"]
@@ -49,7 +50,7 @@ async def tag_process(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
         async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
             await client.update_flow_run(flow_run.id, tags=tags)
     except (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError) as error:
-        log.warning("run %s has no mark of its process: %s: %s", flow_run.id, type(error).__name__, error)
+        log.warning("run %s has no mark of its process: %s", flow_run.id, one_line(error))
 
 
 def _says_something(record: logging.LogRecord) -> bool:

@@ -79,6 +79,20 @@ def test_a_mark_that_cannot_be_left_costs_nothing(monkeypatch: pytest.MonkeyPatc
     enter_running(run_with("mine"))
 
 
+def test_a_server_that_refuses_a_mark_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = httpx.Request("PATCH", "http://dome:sesame@prefect.local/api/flow_runs/1")
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        httpx.Response(401, request=request).raise_for_status()
+    assert "sesame" in str(refused.value)
+    monkeypatch.setattr(run_tags, "get_client", lambda: Client(refused.value))
+    monkeypatch.setattr(run_tags, "log", logging.getLogger("of the flows"))
+    enter_running(run_with("mine"))
+    assert "has no mark of its process: HTTPStatusError: Client error '401 Unauthorized'" in caplog.text
+    assert "sesame" not in caplog.text
+
+
 def deployed() -> list[str]:
     entries = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text())["deployments"]
     return [one["entrypoint"] for one in entries]
