@@ -5,8 +5,10 @@ Looked at from time to time, from the ledger alone: what is told is what happene
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from nightflow.config import Settings
 from nightflow.epochs import mjd_of
 from nightflow.folders import free_bytes
 from nightflow.printable import printable
+from nightflow.sensor.answers import Disks
 from nightflow.store.database import Database
 from nightflow.store.overview import RecentZeroPoint, failed_since, newest_exposure, zero_points_since
 from nightflow.sun import DARK, sun_altitude
@@ -26,6 +29,8 @@ _HOURS = 3.0
 _FEWEST = 5
 """Zero points that tell what is usual."""
 _NAMED = 3
+ROOM_SECONDS = 5.0
+"""How long a disk may take to say what room it has; one that is away is none that is full."""
 _LATE = timedelta(minutes=2)
 """How long after its moment a failure may come into the ledger: the store may be locked for 30 s."""
 
@@ -55,6 +60,8 @@ class Alarms:
         """Exposures that failed in the last minutes, and when."""
         self._missed = False
         self._low: set[Path] = set()
+        self._disks: defaultdict[Path, Disks] = defaultdict(Disks)
+        """One for each folder: one that hangs keeps nobody from looking at its neighbour."""
         self._told_zero_points: set[int] = set()
 
     def use(self, settings: Settings) -> None:
@@ -135,7 +142,9 @@ class Alarms:
         settings = self._settings
         folders = {settings.resolve(settings.paths.products), settings.root}
         for folder in sorted(folders):
-            free = free_bytes(folder)
+            free = self._disks[folder].look(
+                folder, partial(free_bytes, folder), otherwise=None, seconds=ROOM_SECONDS
+            )
             low = free is not None and free < settings.notify.room_gib * 2**30
             if low and folder not in self._low:
                 self._tell(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from nightflow.config import Settings
 from nightflow.epochs import mjd_of
 from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.service import alarms as alarms_module
 from nightflow.service.alarms import Alarms
 from nightflow.store.database import Database
 from nightflow.store.frames import record_frames
@@ -201,3 +203,24 @@ def test_little_room_is_told_once_until_there_is_room_again(
     room.free = 2**30
     ((_, text), *_) = watch.look(after(5))
     assert "1.0 GiB left" in text
+
+
+def test_a_products_disk_that_hangs_keeps_nobody_from_looking_at_the_others(
+    tmp_path: Path, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    waited_out: list[bool] = []
+
+    def free_bytes(folder: Path) -> int:
+        if folder == tmp_path / "products":
+            waited_out.append(answers.wait(20))
+        return 2**30
+
+    monkeypatch.setattr(alarms_module, "ROOM_SECONDS", 0.1)
+    monkeypatch.setattr(alarms_module, "free_bytes", free_bytes)
+    watch = Watch(tmp_path, ledger)
+    ((event, text),) = watch.look(after(1))
+    assert (event, text.partition(":")[0]) == ("little_room", str(tmp_path))
+    assert watch.look(after(2)) == []
+    assert waited_out == []
+    answers.set()
