@@ -10,20 +10,13 @@ from typing import Any
 import httpx
 from prefect import get_client, get_run_logger, runtime, tags, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import PrefectException
-from prefect.states import Crashed
 
 from flows.share import share
 from nightflow.errors import ConfigurationError
-from nightflow.shown_url import shown_text
+from nightflow.service.prefect_leftovers import close_runs
+from nightflow.service.prefect_transport import one_line
 from tasks.context import batch_reduction
 from tasks.share import check_ledger, ledger_tag
 
@@ -34,8 +27,6 @@ PATIENCE_SECONDS = 10.0
 END_SECONDS = 60.0
 """How long shares may take to end when nothing of the backfill is left to reduce."""
 LOOKED_AFTER_SECONDS = 0.2
-PAGE = 200
-"""Runs that the server gives at once; it gives no more."""
 
 
 @task(
@@ -188,22 +179,9 @@ async def _ended(telling: asyncio.Task[None]) -> bool:
 
 async def _close_left_runs(mark: str) -> None:
     """Mark runs as crashed that workers left when they died; others have taken up their exposures."""
-    unfinished = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
-    left = FlowRunFilter(tags=FlowRunFilterTags(all_=[mark]), state=FlowRunFilterState(type=unfinished))
-    crashed: State[None] = Crashed(message="its Dask worker died; what it had in hand was taken up again")
+    died = "its Dask worker died; what it had in hand was taken up again"
     try:
         async with get_client() as client:
-            for run in await _all_runs(client, left):
-                await client.set_flow_run_state(run.id, crashed, force=True)
+            await close_runs(client, mark, [StateType.PENDING, StateType.RUNNING], died)
     except (httpx.HTTPError, PrefectException) as error:
-        get_run_logger().warning(
-            "runs of workers that died are not closed: %s: %s", type(error).__name__, shown_text(str(error))
-        )
-
-
-async def _all_runs(client: PrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
-    """Return all runs of a filter, of which the server gives a page at a time."""
-    runs: list[FlowRun] = []
-    while page := await client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(runs)):
-        runs.extend(page)
-    return runs
+        get_run_logger().warning("runs of workers that died are not closed: %s", one_line(error))

@@ -18,11 +18,12 @@ from prefect.states import Crashed
 
 from nightflow.service.process_mark import is_gone, is_mark
 
-__all__ = ["PAGE", "TAG", "close_dead_runs", "close_lost_runs"]
+__all__ = ["PAGE", "TAG", "close_dead_runs", "close_lost_runs", "close_runs"]
 
 log = logging.getLogger(__name__)
 
 PAGE = 200
+"""Runs that the server gives at once; it gives no more."""
 TAG = "nightflow"
 """Of runs of the deployments, and of what is part of them."""
 _UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
@@ -44,9 +45,7 @@ async def close_lost_runs(client: PrefectClient, identity: str, *, but: Collecti
     but : collection of UUID
         Runs that are being executed.
     """
-    for run in await _runs(client, identity, _UNFINISHED):
-        if run.id not in but:
-            await _close(client, run, _LOST)
+    await close_runs(client, identity, _UNFINISHED, _LOST, but=but)
 
 
 async def close_dead_runs(client: PrefectClient) -> None:
@@ -58,6 +57,31 @@ async def close_dead_runs(client: PrefectClient) -> None:
         marks = [tag for tag in run.tags if is_mark(tag)]
         if marks and all(is_gone(mark) for mark in marks):
             await _close(client, run, _DEAD)
+
+
+async def close_runs(
+    client: PrefectClient,
+    tag: str,
+    states: list[StateType],
+    message: str,
+    *,
+    but: Collection[UUID] = (),
+) -> None:
+    """Mark all runs with a tag that are in one of these states as crashed.
+
+    Parameters
+    ----------
+    client : PrefectClient
+    tag : str
+    states : list of StateType
+    message : str
+        Of their new state.
+    but : collection of UUID
+        Runs that are left as they are.
+    """
+    for run in await _runs(client, tag, states):
+        if run.id not in but:
+            await _close(client, run, message)
 
 
 async def _close(client: PrefectClient, run: FlowRun, message: str) -> None:

@@ -61,6 +61,8 @@ STRAGGLERS_SECONDS = 60.0
 """How long a catch-up run waits for what is in work without a run, so that one run lists all."""
 AGAIN_SECONDS = 300.0
 """After which a catch-up run that failed is tried again."""
+DEAD_SECONDS = 300.0
+"""How often runs of processes that were killed are looked for."""
 
 
 class CatchUpFailed(NightflowError):  # noqa: N818  # what happened
@@ -92,7 +94,7 @@ class PrefectRuns:
         """That the server is away."""
         self._missed = True
         """Whether the ledger may have exposures that no run shows: those of a predecessor too."""
-        self._catch_up_at = 0.0
+        self._catch_up_at = self._close_dead_at = 0.0
 
     @property
     def here(self) -> bool:
@@ -117,10 +119,12 @@ class PrefectRuns:
                 "no Prefect server is named: set prefect.api_url or PREFECT_API_URL; reducing without it"
             )
             return False
+        # As they are before the server is asked what it has: one that ends meanwhile has ended well.
+        active = frozenset(self._active)
         try:
             async with get_client() as client:
                 deployment_id = await self._ensure_deployment(client)
-                await close_lost_runs(client, self._identity, but=self._active)
+                await close_lost_runs(client, self._identity, but=active)
                 await close_dead_runs(client)
             self._deployment_id, self._said = deployment_id, False
         except Exception as error:  # whatever is wrong there, the night goes on
@@ -130,16 +134,32 @@ class PrefectRuns:
                 log.exception("the Prefect server answers, but cannot be used")
             return False
         self._catch_up_at = 0.0
+        self._close_dead_at = time.monotonic() + DEAD_SECONDS
         return True
 
     async def keep_connected(self) -> None:
-        """Look for the server while it is away, and show what got no run; ends with the service."""
+        """Look for the server while it is away, and keep its runs true else; ends with the service."""
         while True:
             if self.here:
                 await self.catch_up()
+                await self._close_dead()
             await asyncio.sleep(self._probe_seconds)
             if not self.here and await self.connect():
                 log.info("the Prefect server is back: %s", shown_url(PREFECT_API_URL.value()))
+
+    async def _close_dead(self) -> None:
+        """Close, from time to time, what processes of this machine that were killed have left at work."""
+        if time.monotonic() < self._close_dead_at:
+            return
+        self._close_dead_at = time.monotonic() + DEAD_SECONDS
+        try:
+            async with get_client() as client:
+                await close_dead_runs(client)
+        except Exception as error:  # whatever is wrong there, the night goes on
+            if is_away(error):
+                self._lost(one_line(error))
+            else:
+                log.exception("runs of processes that were killed are not closed; it is tried again")
 
     async def begin(self, exposure: Exposure) -> BegunRun | None:
         """Create the run of an exposure, for a worker to execute.
@@ -166,8 +186,9 @@ class PrefectRuns:
         key = f"{exposure.sha256}:{fingerprint}:{exposure.attempts}"
         try:
             # A client of its own for each run: one that has been connected before hopes for long.
-            async with _RunClient() as context:
-                run = await asyncio.wait_for(self._create_run(context.client, exposure, key), REQUEST_SECONDS)
+            # The first one asks the server for its version, too: all of that has one limit.
+            async with asyncio.timeout(REQUEST_SECONDS), _RunClient() as context:
+                run = await self._create_run(context.client, exposure, key)
         except (Exception, Abort) as error:  # whatever is wrong there, the exposure is reduced without it
             await self._take_note(_fault(error), None)
             if not is_away(error):

@@ -20,6 +20,7 @@ import tasks.share as share_tasks
 from flows.cluster import share_on_cluster, shares_on
 from nightflow.config import Settings, StoreSettings
 from nightflow.errors import ConfigurationError
+from nightflow.service.prefect_leftovers import PAGE
 
 ADDRESS = "tcp://10.0.0.5:8786"
 LEDGER = "ledger-0123"
@@ -186,7 +187,7 @@ def test_shares_that_ended_well_are_not_told(
 
 
 def test_all_runs_that_died_are_closed_however_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [SimpleNamespace(id=number) for number in range(2 * cluster_module.PAGE + 50)]
+    runs = [SimpleNamespace(id=number, name="d.fits") for number in range(2 * PAGE + 50)]
     ended: list[int] = []
 
     class Server:

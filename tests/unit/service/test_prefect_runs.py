@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -226,6 +226,56 @@ def test_runs_that_are_going_on_are_not_closed(runs: PrefectRuns, server: Server
     assert server.set_states == [(lost.id, "Crashed")]
 
 
+def test_a_run_that_ends_while_others_are_closed_is_not_closed(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, mine = (SimpleNamespace(id=uuid4(), name="d.fits") for _ in range(2))
+    server.unfinished = [lost, mine]
+    runs._active.add(mine.id)
+    set_state = server.set_flow_run_state
+
+    async def ends_meanwhile(run_id: UUID, state: Any, force: bool) -> None:
+        await set_state(run_id, state, force)
+        await runs.end(BegunRun(id=str(mine.id), content=""))
+
+    monkeypatch.setattr(server, "set_flow_run_state", ends_meanwhile)
+    connected(runs)
+    assert server.set_states == [(lost.id, "Crashed")]
+
+
+def keep_connected(runs: PrefectRuns, until: Callable[[], bool]) -> None:
+    async def main() -> None:
+        keeping = asyncio.create_task(runs.keep_connected())
+        async with asyncio.timeout(5):
+            while not until():
+                await asyncio.sleep(0.01)
+        keeping.cancel()
+
+    asyncio.run(main())
+
+
+def test_runs_of_processes_that_die_later_are_closed_too(
+    runs: PrefectRuns, server: Server, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a Prefect worker that is killed while service and server stay up."""
+    monkeypatch.setattr(prefect_runs, "DEAD_SECONDS", 0.0)
+    monkeypatch.setattr(prefect_leftovers, "is_gone", lambda mark: True)
+    connected(runs)
+    dead = SimpleNamespace(id=uuid4(), name="d.fits", tags=["nightflow", "process:dead"])
+    server.at_work = [dead]
+    keep_connected(runs, until=lambda: bool(server.set_states))
+    assert server.set_states[0] == (dead.id, "Crashed")
+
+
+def test_a_server_that_goes_away_between_two_frames_is_seen(
+    runs: PrefectRuns, server: Server, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_runs, "DEAD_SECONDS", 0.0)
+    connected(runs)
+    server.fault = httpx.ConnectError("refused")
+    keep_connected(runs, until=lambda: not runs.here)
+
+
 def test_an_exposure_is_a_pending_run_that_is_executed_here(runs: PrefectRuns, server: Server) -> None:
     run_id = reduce(connected(runs))
     [(key, run)] = server.runs.items()
@@ -370,6 +420,22 @@ def test_a_plan_that_takes_long_is_no_server_that_is_away(
     monkeypatch.setattr(Reducer, "plan_of", lambda reducer, exposure_id: time.sleep(0.5) or "plan3")
     assert reduce(connected(runs)) is not None
     assert runs.here
+
+
+def test_a_server_that_hangs_as_it_is_asked_for_its_version_holds_no_frame_up(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is done once a process, as the client is entered."""
+
+    async def hang(_: Server) -> Server:
+        await asyncio.sleep(20)
+        return server
+
+    connected(runs)
+    monkeypatch.setattr(prefect_runs, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(Server, "__aenter__", hang)
+    assert reduce(runs) is None
+    assert not runs.here
 
 
 @pytest.fixture
