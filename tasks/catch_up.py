@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from prefect import task
 
+from nightflow.service.process import call_in_thread
 from tasks.context import current_reducer
 from tasks.options import STEP
 
@@ -26,7 +26,7 @@ async def list_missed(since: datetime, until: datetime) -> list[dict[str, Any]]:
     """
     from nightflow.service.unshown import list_unshown
 
-    return await asyncio.to_thread(list_unshown, current_reducer().database, since, until)
+    return await call_in_thread(list_unshown, current_reducer().database, since, until)
 
 
 @task(name="tick off", **STEP)
@@ -40,4 +40,4 @@ async def tick_off(exposure_ids: Sequence[int], run_id: str) -> None:
     """
     from nightflow.service.unshown import note_shown
 
-    await asyncio.to_thread(note_shown, current_reducer().database, exposure_ids, run_id)
+    await call_in_thread(note_shown, current_reducer().database, exposure_ids, run_id)

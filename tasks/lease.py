@@ -13,12 +13,12 @@ from prefect import task
 from nightflow.pipeline.run_lease import hand_back, kept
 from nightflow.pipeline.run_name import shown_worker
 from nightflow.service.leases import hold
+from nightflow.service.process import taken_in_thread
 from nightflow.store.deaths import is_given_up
 from nightflow.store.models import State
 from nightflow.store.overview import get_exposure
 from tasks.context import current_reducer
 from tasks.options import STEP
-from tasks.taking import taken_in_thread
 
 if TYPE_CHECKING:
     from nightflow.pipeline.outcome import Outcome

@@ -13,13 +13,13 @@ from nightflow.errors import ConfigurationError
 from nightflow.pipeline.run_lease import hand_back, queue_for_backfill, take_queued, try_again, unsettled
 from nightflow.service.instance_lock import lock_holder
 from nightflow.service.leases import service_tag
+from nightflow.service.process import taken_in_thread
 from nightflow.shown_url import shown_url
 from nightflow.store.database import Database
 from nightflow.store.models import State
 from nightflow.store.overview import counts
 from tasks.context import current_reducer
 from tasks.options import STEP
-from tasks.taking import taken_in_thread
 
 __all__ = [
     "calibrations_apart",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -93,13 +94,20 @@ def remove_leftovers(folder: Path, now: datetime) -> int:
     """
     last = (now - _LEFT_AFTER).timestamp()
     found = [path for path in folder.rglob(".*.tmp") if is_temporary(path) and not path.is_symlink()]
-    left = [path for path in found if path.lstat().st_mtime < last]
+    left = [path for path in found if _last_change(path) < last]
     for path in left:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
     return len(left)
+
+
+def _last_change(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:  # its writer has just given it its name
+        return math.inf
 
 
 def _flush(path: Path) -> None:

@@ -47,6 +47,27 @@ def test_what_a_killed_writer_left_goes_when_it_is_old(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path / "absent", now) == 0
 
 
+def test_what_gets_its_name_while_leftovers_are_looked_for_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked for beside those who write."""
+    left, written = (tmp_path / f".{letter * 32}.tmp" for letter in "ab")
+    for path in (left, written):
+        path.write_text("half")
+        os.utime(path, (1e9, 1e9))
+    lstat = Path.lstat
+
+    def renamed_before(path: Path) -> os.stat_result:
+        if path == written:
+            path.rename(tmp_path / "whole.fits")
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "is_symlink", lambda _: False)
+    monkeypatch.setattr(Path, "lstat", renamed_before)
+    assert remove_leftovers(tmp_path, datetime.fromtimestamp(1e9 + 3601, UTC)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.fits"]
+
+
 def test_the_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
     plain, ours = tmp_path / "plain", tmp_path / "ours"
     plain.write_text("x")

@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-def asked(look: Callable[[], _T]) -> Future[_T]:
+def asked(look: Callable[[], _T], name: str = "look") -> Future[_T]:
     """Look in a thread for which the end of the process does not wait; return where the answer comes."""
     future: Future[_T] = Future()
-    future.set_running_or_notify_cancel()
+    future.set_running_or_notify_cancel()  # who gives up waiting cannot cancel it: it may still say its end
 
     def target() -> None:
         try:
@@ -31,7 +31,7 @@ def asked(look: Callable[[], _T]) -> Future[_T]:
         except BaseException as error:  # noqa: BLE001  # it is raised again where the answer is waited for
             future.set_exception(error)
 
-    threading.Thread(target=target, name="look", daemon=True).start()
+    threading.Thread(target=target, name=name, daemon=True).start()
     return future
 
 

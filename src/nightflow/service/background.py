@@ -68,7 +68,7 @@ async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], i
             )
             await asyncio.sleep(BEAT_SECONDS)
     finally:
-        forget_beat(file)
+        await call_in_thread(forget_beat, file)
 
 
 async def keep_house(housekeeping: Housekeeping | None, current_reducer: Callable[[], Any]) -> None:

@@ -68,8 +68,8 @@ class LiveWorker(Protocol):
     async def reduce(self, exposure_id: int, path: str, run: BegunRun | None) -> Reduced:
         """Reduce an exposure; return when it is settled."""
 
-    async def leave(self, seconds: float) -> None:
-        """Let it finish, for so long, and end."""
+    async def leave(self, seconds: float, why: str) -> None:
+        """Let it finish, for so long, and end; what that costs is told with the reason."""
 
 
 class Reload(Protocol):

@@ -6,13 +6,17 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 from nightflow.config import Settings
+from nightflow.errors import NightflowError
 from nightflow.fits_output import remove_leftovers
 from nightflow.pipeline.held import HeldAgain
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.run_lease import free_dead_runs
 from nightflow.pipeline.touched import BetterMasters
+from nightflow.sensor.answers import asked
 from nightflow.service.alarms import Alarms
 from nightflow.service.collaborators import Runs
 from nightflow.service.heartbeat import forget_beat, heartbeat_file
@@ -41,6 +45,8 @@ _FOLLOWED_AGAIN = 32
 """Exposures that were done last: more than all workers had in work as they died."""
 NOTIFY_SECONDS = 5.0
 """How long messages that wait may take to be sent at the end; less where a stop has taken long."""
+COUNT_SECONDS = 5.0
+"""How long the store may take to count exposures at the end; less where a stop has taken long."""
 
 
 def watch(
@@ -67,7 +73,7 @@ def watch(
     Returns
     -------
     dict
-        Exposures in each state at the end.
+        Exposures in each state at the end; empty where the store does not answer then.
 
     Raises
     ------
@@ -115,7 +121,18 @@ def _watch(
             run_in_thread(service.run)
         finally:
             notifier.close(service.patience(NOTIFY_SECONDS))
-        return counts(database)
+        return _last_counts(database, service.patience(COUNT_SECONDS))
+
+
+def _last_counts(database: Database, seconds: float) -> dict[State, int]:
+    """Return exposures in each state; none, and that is told, where the store does not answer in time."""
+    try:
+        return asked(partial(counts, database), "counts").result(seconds)
+    except NightflowError as error:
+        log.warning("exposures are not counted: %s", error)
+    except TimeoutError:
+        log.warning("exposures are not counted: %s does not answer", database.shown)
+    return {}
 
 
 def _teller(notifier: Notifier, runs: Runs | None) -> Callable[[str, str], None]:
@@ -165,16 +182,22 @@ def _inherit(settings: Settings, database: Database) -> None:
     now = datetime.now(UTC)
     forget_beat(heartbeat_file(settings.root))
     for folder in (settings.paths.products, settings.paths.masters):
-        try:
-            remove_leftovers(settings.resolve(folder), now)
-        except OSError as error:
-            log.warning("half-written files stay in %s: %s", folder, error)
+        # Nobody waits for it: the disk may be away, and the frames need not be.
+        remove = partial(_remove_leftovers, settings.resolve(folder), now)
+        threading.Thread(target=remove, name="leftovers", daemon=True).start()
     left = free_dead_leases(database, now)
     if left.queued:
         log.info("%d exposures were left by a service that died; they are queued again", len(left.queued))
     for exposure_id in left.failed:
         exposure = get_exposure(database, exposure_id)
         log.error("exposure %d failed: %s", exposure_id, exposure.reason if exposure else "")
+
+
+def _remove_leftovers(folder: Path, now: datetime) -> None:
+    try:
+        remove_leftovers(folder, now)
+    except OSError as error:
+        log.warning("half-written files stay in %s: %s", folder, error)
 
 
 def _prefect_runs(settings: Settings, reducer: Reducer) -> Runs | None:

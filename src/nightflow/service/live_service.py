@@ -28,7 +28,7 @@ from nightflow.service.heartbeat import heartbeat_file
 from nightflow.service.instance_lock import InstanceLock
 from nightflow.service.leases import worker_name
 from nightflow.service.outage import Outage
-from nightflow.service.process import call_in_thread, cancelled, in_daemon_thread
+from nightflow.service.process import call_in_thread, cancelled, in_daemon_thread, taken_in_thread
 from nightflow.service.sensing import places, start_sensor
 from nightflow.service.turns import Turns
 from nightflow.store.database import Database
@@ -56,6 +56,7 @@ LOOK_SECONDS = 0.1
 """How often it is looked whether the service shall stop."""
 SENSOR_SECONDS = 5.0
 """How long the sensor may take to end."""
+_STOPS = "its service stops"
 
 
 class LiveService:
@@ -234,18 +235,21 @@ class LiveService:
                 if worker is None or not worker.alive:
                     generation, worker = self._generation, await self._started()
                 elif worker.outgrown or generation != self._generation:
+                    why = "its settings do not count any more"
                     if worker.outgrown:
                         log.info("a worker holds more memory than it may; it is replaced")
-                    await worker.leave(self.patience(LEAVE_SECONDS))
+                        why = "it held more memory than it may"
+                    await worker.leave(self.patience(LEAVE_SECONDS), why)
                     worker = None
                 else:
                     await self._serve(number, worker, generation)
             if worker is not None:
-                await worker.leave(self.patience(LEAVE_SECONDS))
+                why = _STOPS if self._stop.is_set() else "fewer workers are wanted"
+                await worker.leave(self.patience(LEAVE_SECONDS), why)
                 worker = None
         finally:
             if worker is not None:
-                await worker.leave(0)
+                await worker.leave(0, _STOPS)
 
     async def _started(self) -> LiveWorker | None:
         """Return a new worker; None, after a while, where it could not be started."""
@@ -256,7 +260,7 @@ class LiveService:
             await self._nap(self._starting.failed(error))
             return None
         except asyncio.CancelledError:
-            await worker.leave(0)
+            await worker.leave(0, _STOPS)
             raise
         self._starting.answered()
         return worker
@@ -293,7 +297,9 @@ class LiveService:
         try:
             # One after the other, so that each knows what the others have.
             async with self._leasing:
-                exposure = await call_in_thread(self._lease_now) if self._wanted(number) else None
+                exposure: Exposure | None = None
+                if self._wanted(number):
+                    exposure = await taken_in_thread(self._lease_now, self._give_back)
                 if exposure is not None:
                     self._take(exposure)
         except NightflowError as error:
@@ -333,6 +339,14 @@ class LiveService:
             patient=self._turns.patient(now),
             leave_batches=True,
         )
+
+    def _give_back(self, exposure: Exposure) -> None:
+        """Hand back what a stop came before, so that it does not stay with a process that ends."""
+        assert exposure.id is not None
+        try:
+            self._work.release({exposure.id})
+        except NightflowError as error:
+            log.warning("%s: handed back at the next start: %s", exposure.path, error)
 
     async def _nap(self, seconds: float) -> None:
         """Wait for work, or for the service to be stopped, for so long."""

@@ -12,11 +12,11 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from nightflow.sensor.answers import asked
 from nightflow.signal_handlers import signal_handlers
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "run_in_thread",
     "set_by_hangup",
     "stopped_by_signals",
+    "taken_in_thread",
 ]
 
 log = logging.getLogger(__name__)
@@ -58,22 +59,48 @@ async def in_daemon_thread(name: str, work: Callable[[], _T]) -> _T:
 
     The threads of `asyncio.to_thread` are waited for, as long as they take, when the event loop ends.
     """
-    future: Future[_T] = Future()
-    future.set_running_or_notify_cancel()  # who gives up waiting cannot cancel it: it may still say its end
-
-    def target() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001  # it is raised again where it is waited for
-            future.set_exception(error)
-
-    threading.Thread(target=target, name=name, daemon=True).start()
-    return await asyncio.wrap_future(future)
+    return await asyncio.wrap_future(asked(work, name))
 
 
 async def call_in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Do what `asyncio.to_thread` does, in a daemon thread: a store that hangs must not hold up a stop."""
     return await in_daemon_thread("call", partial(work, *args, **kwargs))
+
+
+async def taken_in_thread(take: Callable[[], _T | None], give_back: Callable[[_T], object]) -> _T | None:
+    """Return what is taken in a thread; where the call is cancelled before that has come here, give it back.
+
+    A thread goes on after a cancel: what it takes nobody would have, as long as this process lives.
+
+    Parameters
+    ----------
+    take : callable
+        Returns what it has taken, or None.
+    give_back : callable
+        Is given that, in a thread.
+    """
+    lock, is_cancelled = threading.Lock(), False
+    taken: _T | None = None
+
+    def work() -> _T | None:
+        nonlocal taken
+        found = take()
+        with lock:
+            if not is_cancelled:
+                taken = found
+                return found
+        if found is not None:
+            give_back(found)
+        return None
+
+    try:
+        return await in_daemon_thread("take", work)
+    except asyncio.CancelledError:
+        with lock:
+            is_cancelled = True
+        if taken is not None:
+            await in_daemon_thread("give back", partial(give_back, taken))
+        raise
 
 
 async def cancelled(tasks: list[asyncio.Task[None]], seconds: float) -> None:
@@ -101,7 +128,7 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def set_by_hangup(asked: threading.Event) -> Iterator[None]:
+def set_by_hangup(event: threading.Event) -> Iterator[None]:
     """Let SIGHUP, which would end the process, ask for new settings instead."""
-    with signal_handlers({signal.SIGHUP: lambda *_: asked.set()}):
+    with signal_handlers({signal.SIGHUP: lambda *_: event.set()}):
         yield

@@ -220,15 +220,15 @@ class Worker:
                 self._connection.send(lesson)
         self._heard = set(lessons)
 
-    async def leave(self, seconds: float) -> None:
-        """Let it finish what it has in work, and end; end it after so many seconds."""
+    async def leave(self, seconds: float, why: str) -> None:
+        """Let it finish what it has in work, and end; end it after so many seconds, and say why."""
         if self.pid <= 0:
             return
         self._leaving = True
         with suppress(OSError):
             self._connection.send(Leave())
         await asyncio.wait({self._exited}, timeout=seconds)
-        self.kill("was ended, its service stops")
+        self.kill(f"was ended, {why}")
         await asyncio.wait({self._watching}, timeout=2)
 
     def kill(self, cause: str, *, guilty: bool = False) -> None:

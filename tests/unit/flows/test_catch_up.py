@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 import pytest
 
 import flows.catch_up as catch_up_module
+import tasks.catch_up as tasks_module
 from flows.catch_up import ROWS, catch_up
+from nightflow.service import unshown
+from tasks.catch_up import list_missed, tick_off
 
 SINCE, UNTIL = datetime(2026, 1, 2, 3, tzinfo=UTC), datetime(2026, 1, 2, 9, tzinfo=UTC)
 
@@ -59,3 +63,30 @@ def test_nothing_is_ticked_off_that_was_not_shown(world: SimpleNamespace) -> Non
     with pytest.raises(RuntimeError, match="the server is gone"):
         asyncio.run(catch_up.fn(SINCE, UNTIL))
     assert world.ticked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "ask"),
+    [("list_unshown", lambda: list_missed.fn(SINCE, UNTIL)), ("note_shown", lambda: tick_off.fn([1], "run"))],
+)
+def test_the_end_of_the_service_does_not_wait_for_a_store_that_is_locked(
+    monkeypatch: pytest.MonkeyPatch, name: str, ask: Any
+) -> None:
+    begun, answers = threading.Event(), threading.Event()
+    waited_out: list[bool] = []
+
+    def hang(*_: Any) -> None:
+        begun.set()
+        waited_out.append(answers.wait(20))
+
+    async def stopped() -> None:
+        asking = asyncio.create_task(ask())
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        asking.cancel()
+
+    monkeypatch.setattr(unshown, name, hang)
+    monkeypatch.setattr(tasks_module, "current_reducer", lambda: SimpleNamespace(database=None))
+    asyncio.run(stopped())
+    assert waited_out == []
+    answers.set()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nightflow.config import Settings
-from nightflow.errors import ConfigurationError
+from nightflow.errors import ConfigurationError, RetryLater
 from nightflow.service import background, live
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.live import watch
@@ -108,3 +110,62 @@ def test_it_stops_when_it_is_told(settings: Settings) -> None:
     stop = threading.Event()
     threading.Timer(0.5, stop.set).start()
     assert sum(watch(settings, stop=stop).values()) == 0
+
+
+def hanging(waited_out: list[bool], answers: threading.Event) -> Any:
+    """Return what does not answer before it may, and says then that somebody has waited for it."""
+
+    def hang(*_: Any) -> dict[State, int]:
+        waited_out.append(answers.wait(20))
+        return {State.DONE: 1}
+
+    return hang
+
+
+def test_a_stop_does_not_wait_for_a_store_that_cannot_count(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waited_out: list[bool] = []
+    answers = threading.Event()
+    monkeypatch.setattr(live, "COUNT_SECONDS", 0.2)
+    monkeypatch.setattr(live, "counts", hanging(waited_out, answers))
+    assert watch(settings, until_idle=0.1) == {}
+    assert waited_out == []
+    assert "exposures are not counted" in caplog.text
+    assert "does not answer" in caplog.text
+    answers.set()
+
+
+def test_a_store_that_is_away_at_the_end_makes_no_failure_of_a_stop(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(_: Database) -> dict[State, int]:
+        raise RetryLater("the database is down")
+
+    monkeypatch.setattr(live, "counts", away)
+    assert watch(settings, until_idle=0.1) == {}
+    assert "exposures are not counted: the database is down" in caplog.text
+
+
+def test_frames_do_not_wait_for_a_products_disk_that_hangs(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited_out: list[bool] = []
+    answers = threading.Event()
+    monkeypatch.setattr(live, "remove_leftovers", hanging(waited_out, answers))
+    (tmp_path / "incoming/picture.fits").write_bytes(b"no frame at all")
+    assert watch(settings, until_idle=1.0)[State.REJECTED] == 1
+    assert waited_out == []
+    answers.set()
+
+
+def test_what_a_dead_service_has_half_written_is_removed(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "products").mkdir()
+    left = tmp_path / "products" / f".{'0' * 32}.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    watch(settings, until_idle=0.1)
+    for thread in threading.enumerate():
+        if thread.name == "leftovers":
+            thread.join(10)
+    assert not left.exists()

@@ -121,6 +121,7 @@ class StrawWorker:
         self.outgrown = False
         self.deaths: list[WorkerDied] = []
         self.rest: asyncio.Future[Ended] | None = None
+        self.left_because = ""
 
     async def start(self) -> None:
         self.alive = True
@@ -150,8 +151,8 @@ class StrawWorker:
         exposure = get_exposure(self.straw.database, exposure_id)
         return exposure is not None and exposure.leased_by == worker_name()
 
-    async def leave(self, seconds: float) -> None:
-        self.alive = False
+    async def leave(self, seconds: float, why: str) -> None:
+        self.alive, self.left_because = False, why
 
 
 @pytest.fixture
@@ -612,6 +613,48 @@ def test_a_stop_does_not_wait_for_a_store_that_hangs(
     answers.set()
 
 
+def test_a_stop_does_not_wait_for_a_disk_that_keeps_the_sign_of_life(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_service, "STOP_SECONDS", 1.0)
+    answers = threading.Event()
+    waited_out: list[bool] = []
+    monkeypatch.setattr(background, "forget_beat", lambda file: waited_out.append(answers.wait(20)))
+    serve(settings, straw)
+    assert waited_out == []
+    answers.set()
+
+
+def test_what_the_store_gives_after_a_stop_goes_back(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was locked as the service asked for the next exposure, and answers when nobody waits any more."""
+    begun, answers = threading.Event(), threading.Event()
+    asking: list[threading.Thread] = []
+
+    def late(*arguments: Any, **options: Any) -> Exposure | None:
+        asking.append(threading.current_thread())
+        begun.set()
+        assert answers.wait(20)
+        return lease(*arguments, **options)
+
+    def stop_then() -> None:
+        begun.wait(20)
+        stop.set()
+
+    monkeypatch.setattr(live_service, "lease", late)
+    [exposure_id] = enqueue(straw.database, 1)
+    stop = threading.Event()
+    threading.Thread(target=stop_then).start()
+    serve(settings, straw, stop=stop, until_idle=None)
+    answers.set()
+    for thread in asking:
+        thread.join(20)
+    exposure = get_exposure(straw.database, exposure_id)
+    assert exposure is not None
+    assert (exposure.state, exposure.leased_by, exposure.service_deaths) == (State.RECEIVED, None, 0)
+
+
 def hanging(straw: Straw) -> None:
     """Let the server take the connection and say nothing."""
 
@@ -942,7 +985,10 @@ def test_a_worker_that_has_grown_too_large_is_replaced(settings: Settings, straw
     straw.work = work
     enqueue(straw.database, 3)
     serve(settings, straw)
-    assert len(straw.workers) == 2
+    assert [one.left_because for one in straw.workers] == [
+        "it held more memory than it may",
+        "its service stops",
+    ]
     assert not straw.workers[0].alive
     assert counts(straw.database)[State.DONE] == 3
 

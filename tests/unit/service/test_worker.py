@@ -124,7 +124,7 @@ def with_worker(settings: Settings, use: Callable[[Worker], Any]) -> Any:
             try:
                 return await use(worker)
             finally:
-                await worker.leave(5)
+                await worker.leave(5, "the test ends")
                 assert not worker.alive
 
         return asyncio.run(main())
@@ -502,6 +502,23 @@ def test_products_that_hang_cost_the_exposure_in_work_no_attempt(
     with_worker(settings, use)
 
 
+def test_products_that_a_worker_leaves_unwritten_say_why_it_had_to_leave(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings.model_copy(update={"watch": settings.watch.model_copy(update={"products": True})})
+    step_of_straw(monkeypatch)
+    monkeypatch.setattr(reducer_module, "write_products", lambda *_: time.sleep(60))
+    exposure = leased(station, database)
+
+    async def use(worker: Worker) -> None:
+        reduced = await reduce(worker, exposure)
+        await worker.leave(0.1, "it held more memory than it may")
+        with pytest.raises(WorkerDied, match=r"worker \d+ was ended, it held more memory than it may$"):
+            await reduced.rest
+
+    with_worker(settings, use)
+
+
 def test_signals_to_the_group_are_the_services_to_understand(
     station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -778,7 +795,7 @@ def test_what_is_queued_again_as_it_is_concluded_is_the_next_ones_to_reduce(
         again = await asyncio.wait_for(worker.reduce(exposure_id, exposure.path, RUN), 60)
         assert again.outcome is not None
         assert (await again.rest).task != ended.task
-        await worker.leave(5)
+        await worker.leave(5, "the test ends")
 
     with Nursery(lambda connection: serve(connection, execution)) as nursery:
         asyncio.run(main(nursery))
@@ -855,7 +872,7 @@ def test_what_one_worker_learns_the_next_one_knows(
             await worker.start()
             await (await reduce(worker, exposure)).rest
             worker.kill("was ended by a test")
-            await worker.leave(5)
+            await worker.leave(5, "the test ends")
 
     with Nursery(serve) as nursery:
         asyncio.run(main(nursery))

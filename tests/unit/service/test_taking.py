@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tasks.taking import taken_in_thread
+from nightflow.service.process import taken_in_thread
 
 
 def test_what_is_taken_is_returned() -> None:
