@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from nightflow.pipeline import run_name
+from nightflow import process_identity
 from nightflow.pipeline.run_name import lives_here, run_worker, shown_worker
 from tests.unit.pipeline.processes import dead_run
 
@@ -26,22 +28,36 @@ def test_another_process_that_has_the_number_now_is_not_taken_for_it() -> None:
     assert lives_here(f"{place}-{int(began) + 1}") is False
 
 
-@pytest.mark.parametrize("started_anew", ["another boot id", None])
-def test_of_another_boot_or_container_nobody_can_tell(
-    monkeypatch: pytest.MonkeyPatch, tmp_path, started_anew: str | None
-) -> None:
+@pytest.fixture
+def machine_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Of this machine; without it, a container may be on any."""
+    file = tmp_path / "machine-id"
+    monkeypatch.setattr(process_identity, "_MACHINE_ID", file)
+    process_identity._here.cache_clear()
+    yield file
+    process_identity._here.cache_clear()
+
+
+def of_another(part: int) -> str:
+    """Return the name of a process that lives, but in another boot (1) or container (2)."""
+    place, _, began = run_worker(os.getppid()).rpartition("-")
+    head, _, last = place.rpartition(":")
+    parts = last.split(".")
+    parts[part] = "01234567"
+    return f"{head}:{'.'.join(parts)}-{began}"
+
+
+def test_of_another_container_nobody_can_tell(machine_id: Path) -> None:
     """Two containers of one host name on one Postgres: the number of one is not that of the other."""
-    elsewhere = dead_run()
-    boot = tmp_path / "boot_id"
-    if started_anew:
-        boot.write_text(started_anew)
-    monkeypatch.setattr(run_name, "_BOOT", boot)
-    run_name._place.cache_clear()
-    try:
-        assert run_worker(1) != elsewhere
-        assert lives_here(elsewhere) is None
-    finally:
-        run_name._place.cache_clear()
+    assert lives_here(of_another(2)) is None
+    assert lives_here(of_another(1)) is None, "it may be on another machine"
+
+
+def test_what_ran_before_the_machine_was_started_anew_is_gone(machine_id: Path) -> None:
+    """Else the night waits, after each power cut, until the leases end."""
+    machine_id.write_text("0123456789abcdef0123456789abcdef\n")
+    assert lives_here(of_another(1)) is False
+    assert lives_here(of_another(2)) is None
 
 
 @pytest.mark.parametrize(

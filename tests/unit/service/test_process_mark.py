@@ -9,19 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from nightflow.service import process_mark
+from nightflow import process_identity
+from nightflow.process_identity import ProcessIdentity, identity_of
 from nightflow.service.process_mark import is_gone, is_mark, own_mark
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
 
 
 @pytest.fixture(autouse=True)
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The number of this machine: containers have none."""
     file = tmp_path / "machine-id"
     file.write_text("0123456789abcdef0123456789abcdef\n")
-    monkeypatch.setattr(process_mark, "_MACHINE_ID", file)
-    return file
+    monkeypatch.setattr(process_identity, "_MACHINE_ID", file)
+    process_identity._here.cache_clear()
+    yield file
+    process_identity._here.cache_clear()
 
 
 @pytest.fixture
@@ -34,12 +37,12 @@ def other() -> Iterator[subprocess.Popen[str]]:
 
 
 def changed(mark: str, **parts: str) -> str:
-    fields = process_mark._Mark(*mark.split(":")[1:])._replace(**parts)
+    fields = ProcessIdentity(*mark.split(":")[1:])._replace(**parts)
     return ":".join(("process", *fields))
 
 
 def mark_of(process: subprocess.Popen[str]) -> str:
-    return changed(own_mark(), pid=str(process.pid), started=process_mark._started(process.pid))
+    return changed(own_mark(), pid=str(process.pid), started=identity_of(process.pid).started)
 
 
 def test_a_process_is_there_until_it_has_ended(other: subprocess.Popen[str]) -> None:
@@ -64,8 +67,10 @@ def test_nobody_can_tell_of_another_machine_or_container(part: str) -> None:
     assert not is_gone(changed(own_mark(), **{part: "other", "pid": "4194303", "started": "1"}))
 
 
-def test_a_machine_without_a_number_knows_nothing_of_another_boot(machine: Path) -> None:
-    machine.unlink()
+@pytest.mark.parametrize("number", ["", "uninitialized\n"])
+def test_a_machine_without_a_number_knows_nothing_of_another_boot(machine: Path, number: str) -> None:
+    machine.write_text(number)
+    process_identity._here.cache_clear()
     assert not is_gone(changed(own_mark(), boot="00000000"))
     assert is_gone(changed(own_mark(), started="1"))
 
