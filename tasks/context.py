@@ -73,6 +73,8 @@ def _reducer_from_settings(in_batch: bool) -> Reducer:
     from nightflow.config import load_settings
     from nightflow.offline import stay_offline
     from nightflow.pipeline.reducer import Reducer
+    from nightflow.service.gives_way import GivesWay
+    from nightflow.store.database import Database
 
     stay_offline()
     keep_freed_memory()
@@ -83,4 +85,5 @@ def _reducer_from_settings(in_batch: bool) -> Reducer:
         missing_calibration=section.missing_calibration,
         products=section.products,
         definitive_masters=in_batch,
+        observer=GivesWay(Database(settings.store_url)) if in_batch else None,
     )

@@ -30,6 +30,7 @@ from nightflow.store.models import Exposure, State
 from nightflow.store.overview import find_exposures
 
 if TYPE_CHECKING:
+    from nightflow.pipeline.outcome import Observer
     from nightflow.pipeline.reducer import Reducer
 
 __all__ = [
@@ -93,7 +94,7 @@ class ReportFormat(StrEnum):
     JSON = "json"
 
 
-def batch_reducer(settings: Settings, until: str = "append") -> Reducer:
+def batch_reducer(settings: Settings, until: str = "append", observer: Observer | None = None) -> Reducer:
     """Return the reducer of what works on frames that are all there: `run`, `backfill`, `finish`."""
     from nightflow.pipeline.reducer import Reducer  # numba and scipy: most commands only look into the store
 
@@ -104,6 +105,7 @@ def batch_reducer(settings: Settings, until: str = "append") -> Reducer:
         until=until,
         products=settings.run.products,
         definitive_masters=True,
+        observer=observer,
     )
 
 

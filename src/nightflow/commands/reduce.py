@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
@@ -34,16 +33,16 @@ from nightflow.pipeline.finish import FinishedNight, finish_night
 from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.run import RunReport, reduce_all, reduce_paths
+from nightflow.service.gives_way import GivesWay, run_behind
 from nightflow.service.night_log import NightLog
 from nightflow.shown_url import shown_url
+from nightflow.store.database import Database
 from nightflow.store.models import State
 from nightflow.store.overview import nights
 
 __all__ = ["backfill", "finish", "run", "watch"]
 
 _NO_FRAMES = 2
-_BEHIND = 15
-"""Niceness of a backfill, that of the worker's unit: the live service goes first where both want a core."""
 _FEW_NIGHTS = 3
 """That are named one by one."""
 
@@ -156,9 +155,9 @@ def backfill(
     Exits with 2 where the ledger has no frame of the night, with 1 where a frame failed.
     """
     settings = settings_or_exit(config)
-    os.nice(_BEHIND)
+    run_behind()
     try:
-        reducer = batch_reducer(settings)
+        reducer = batch_reducer(settings, observer=GivesWay(Database(settings.store_url)))
         first, last, only = (_date(text) for text in (since, until, night))
         chosen = select(reducer, first, last, only, str(path) if path else None, force, camera=camera)
         if only is not None and not chosen and only.isoformat() not in (known := known_nights(reducer)):

@@ -17,6 +17,7 @@ from nightflow.store.models import Exposure, State
 from nightflow.store.overview import known_exposure
 
 __all__ = [
+    "PREFIX",
     "act_as",
     "free_dead_leases",
     "hold",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 PREFIX = "watch:"
+"""With which the names of services begin; the host comes next."""
 _SERVICE = "ledger-"
 
 _acting_for: list[str] = []

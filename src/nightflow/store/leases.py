@@ -28,6 +28,7 @@ __all__ = [
     "LeaseLost",
     "check_lease",
     "hand_to_backfill",
+    "is_live_in_work",
     "is_suspect",
     "lease",
     "lease_exposure",
@@ -240,6 +241,18 @@ def _of_a_batch(now: datetime, worker: str) -> ColumnElement[bool]:
     )
     queued = and_(col(Exposure.state) == State.RECEIVED, col(Exposure.priority) >= Priority.BACKFILL)
     return and_(queued, or_(_waits_since() > now - BATCH_AFTER, at_work))
+
+
+def is_live_in_work(database: Database, prefix: str, now: datetime) -> bool:
+    """Return whether a new frame is being reduced by one whose name begins with a prefix."""
+    in_work = exists().where(
+        col(Exposure.state) == State.REDUCING,
+        col(Exposure.priority) < Priority.REDO,
+        col(Exposure.lease_until) > now,
+        col(Exposure.leased_by).startswith(prefix, autoescape=True),
+    )
+    with database.session() as session:
+        return bool(session.scalar(select(in_work)))
 
 
 def _ready(now: datetime) -> ColumnElement[bool]:

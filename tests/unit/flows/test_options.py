@@ -11,6 +11,7 @@ from prefect.states import Failed
 
 import tasks.context as context
 from nightflow.errors import ConfigurationError, FrameHeld, FrameRejected, MissingCalibration, RetryLater
+from nightflow.service.gives_way import GivesWay
 from tasks.append import append
 from tasks.calibrate import calibrate
 from tasks.context import batch_reduction, current_reducer, use_reducer
@@ -91,6 +92,7 @@ def test_a_batch_has_a_reducer_with_definitive_masters(
         assert current_reducer() is live
         assert [one.context.definitive_masters for one in (live, batch)] == [False, True]
         assert [one.context.missing_calibration for one in (live, batch)] == ["hold", "warn"]
+        assert [isinstance(one._observer, GivesWay) for one in (live, batch)] == [False, True]
         live.database.close()
         batch.database.close()
     finally:
