@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -27,6 +28,14 @@ def _no_index_files_of_this_machine(request: pytest.FixtureRequest, monkeypatch:
         monkeypatch.setattr("nightflow.astrometry.solve_field.PROGRAM", "no-such-solve-field")
     for module in ("nightflow.pipeline.work", "nightflow.doctor.sky"):
         monkeypatch.setattr(f"{module}.SYSTEM_INDEX_FOLDER", Path("no-such-folder"))
+
+
+@pytest.fixture(autouse=True)
+def niced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """By how much a command made its process nicer: that of the tests, and of all that comes after, stays."""
+    steps: list[int] = []
+    monkeypatch.setattr(os, "nice", steps.append)
+    return steps
 
 
 @pytest.fixture(scope="session")

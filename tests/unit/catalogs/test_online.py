@@ -30,9 +30,11 @@ from tests.unit.catalogs.loopback import server, source_of, tap, theirs, votable
 
 CONE = Cone(ra=31.04, dec=46.69, radius=0.2)
 GAIA = SERVICES["gaia"]
+# Of the sockets that astroquery's clients leave open; they are collected at the end, by the fixture below.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _sockets_of_the_clients() -> Iterator[None]:
     """Collect the sockets that astroquery's clients leave open, here and not in some later test."""
     yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,14 +39,6 @@ class Observatory:
     @property
     def products(self) -> Path:
         return self.root / "products" / NIGHT
-
-
-@pytest.fixture(autouse=True)
-def niced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """By how much a command made its process nicer, which is that of the tests."""
-    steps: list[int] = []
-    monkeypatch.setattr(os, "nice", steps.append)
-    return steps
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,10 @@ import gzip
 import hashlib
 import os
 import signal
+import struct
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -373,14 +376,22 @@ def test_what_has_no_end_is_not_read(tmp_path: Path, kind: str) -> None:
             read(odd)
 
 
+F_SETOWN_EX, F_OWNER_TID = 15, 0
+"""As in Linux's fcntl.h."""
+
+
 def test_a_file_that_is_lent_to_a_client_is_waited_for(tmp_path: Path) -> None:
     """A file server (NFS, Samba) holds a lease then; the system asks for it back."""
     path = write(tmp_path / "a.fits")
     lent = path.open("rb+")
+    fcntl.fcntl(lent, F_SETOWN_EX, struct.pack("ii", F_OWNER_TID, threading.get_native_id()))
     fcntl.fcntl(lent, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     given_back = signal.signal(signal.SIGIO, lambda *_: lent.close())
     try:
-        assert content_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+        # In a thread: this one is free to give the file back before the lease ends by itself, after 45 s.
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(content_hash, path)
+            assert asked.result() == hashlib.sha256(path.read_bytes()).hexdigest()
     finally:
         signal.signal(signal.SIGIO, given_back)
         lent.close()

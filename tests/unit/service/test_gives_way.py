@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -100,8 +99,6 @@ def test_a_store_that_is_away_is_the_steps_to_tell(
     assert Time(database, 1).waited() == 0.0
 
 
-def test_it_is_nicer_than_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[int] = []
-    monkeypatch.setattr(os, "nice", steps.append)
+def test_it_is_nicer_than_the_service(niced: list[int]) -> None:
     run_behind()
-    assert steps == [15]
+    assert niced == [15]
