@@ -164,6 +164,8 @@ class Reducer:
             No camera profile fits it, or its header lacks what a reduction needs.
         RetryLater
             The file cannot be read now.
+        LeaseLost
+            ``worker`` holds the exposure no more.
         """
         with self._observed("identify", exposure_id, exposure_id):
             return self._identify(exposure_id, only, worker)
@@ -178,7 +180,7 @@ class Reducer:
         profiles = list(self.context.profiles.values())
         with content.unchanged():
             identified = identify_file(path, profiles, max_pixels=self.settings.max_pixels)
-        frame_ids = record_frames(self.database, exposure_id, identified.headers)
+        frame_ids = record_frames(self.database, exposure_id, identified.headers, worker=worker)
         # Before a frame is solved: a row that is written meanwhile makes it be looked at again.
         frames = frames_of(self.database, exposure_id)
         offered = Offers(self.database).of(frames)

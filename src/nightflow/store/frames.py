@@ -12,7 +12,7 @@ from nightflow.errors import FrameRejected
 from nightflow.instruments.header import FrameHeader, FrameKind
 from nightflow.nights import CALENDAR, night_of
 from nightflow.store.database import Database, serialise
-from nightflow.store.leases import check_lease
+from nightflow.store.leases import check_holder, check_lease
 from nightflow.store.models import Exposure, Frame, State, finite, plain_text
 
 __all__ = [
@@ -33,7 +33,9 @@ _LONGEST = 1.0
 """Days; no exposure is longer. The index of times bounds what is looked at."""
 
 
-def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameHeader]) -> list[int]:
+def record_frames(
+    database: Database, exposure_id: int, headers: Sequence[FrameHeader], *, worker: str | None = None
+) -> list[int]:
     """Enter the frames of an exposure; again with the same headers changes nothing.
 
     Rows of detectors that the file does not hold any more, since another profile recognised it or names them
@@ -43,6 +45,8 @@ def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameH
     ----------
     headers : sequence of FrameHeader
         One a detector.
+    worker : str, optional
+        Where given, only the holder of the exposure's lease may enter them.
 
     Returns
     -------
@@ -53,6 +57,8 @@ def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameH
     ------
     FrameRejected
         The exposure time is not a finite number, or the time has no date.
+    LeaseLost
+        ``worker`` holds the exposure no more; nothing was written.
     """
     detectors = {plain_text(header.detector) for header in headers}
     gone = select(Frame).where(
@@ -64,7 +70,8 @@ def record_frames(database: Database, exposure_id: int, headers: Sequence[FrameH
         if session.exec(gone.limit(1)).first() is not None:
             serialise(session, "association")
         # The exposure first, as everybody does who changes both.
-        session.exec(select(Exposure.id).where(Exposure.id == exposure_id).with_for_update()).all()
+        exposure = session.exec(select(Exposure).where(Exposure.id == exposure_id).with_for_update()).first()
+        check_holder(exposure, worker)
         for frame in session.exec(gone.with_for_update()).all():
             # Imported here, seldom: it brings scipy, for which commands that only look have no time.
             from nightflow.store.retire import retire_or_drop

@@ -26,6 +26,7 @@ from nightflow.store.models import Exposure, Frame, Priority, State, UtcDateTime
 __all__ = [
     "SUSPECT_AFTER",
     "LeaseLost",
+    "check_holder",
     "check_lease",
     "hand_to_backfill",
     "is_live_in_work",
@@ -200,6 +201,25 @@ def check_lease(session: Session, frame_id: int, worker: str | None) -> None:
     )
     if session.exec(held.with_for_update(read=True, of=Exposure)).first() is None:
         raise LeaseLost(f"frame {frame_id}: {worker} holds its exposure no more, nothing is written")
+
+
+def check_holder(exposure: Exposure | None, worker: str | None) -> None:
+    """Refuse what a worker would write of an exposure that it holds no more; None: nobody looks.
+
+    Parameters
+    ----------
+    exposure : Exposure or None
+        Its row, locked by the caller until all is written.
+
+    Raises
+    ------
+    LeaseLost
+    """
+    if worker is None:
+        return
+    if exposure is None or exposure.state != State.REDUCING or exposure.leased_by != worker:
+        number = exposure.id if exposure is not None else "that is not in the ledger"
+        raise LeaseLost(f"exposure {number}: {worker} holds it no more, nothing is written")
 
 
 def hand_to_backfill(database: Database, exposure_ids: Collection[int]) -> None:

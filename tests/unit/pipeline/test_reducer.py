@@ -31,6 +31,7 @@ from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import current_reduction, frame_rows
 from tests.unit.pipeline.station import (
+    PROFILE,
     START,
     Station,
     entered,
@@ -616,11 +617,39 @@ class TestLeaseLost:
     def test_no_products_are_written(self, station: Station) -> None:
         reducer = station.reducer(products=True, until="calibrate")
         exposure_id = entered(reducer, station.frame("light.fits"))
-        assert lease_exposure(reducer.database, exposure_id, "second", now=START, seconds=600) is not None
+        assert lease_exposure(reducer.database, exposure_id, "first", now=START, seconds=600) is not None
         (frame_id,) = reducer.identify(exposure_id, worker="first").frame_ids
         reducer.perform(frame_id, "calibrate")
+        after = START + timedelta(seconds=700)
+        assert lease_exposure(reducer.database, exposure_id, "second", now=after, seconds=600) is not None
         assert reducer.settle_frame(frame_id) == "lost"
         assert reducer.products(frame_id) == {}
+
+    def test_frames_of_another_reading_are_not_entered(
+        self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Stopped for longer than its lease, with a profile that names the detectors otherwise by then."""
+        steps_of_straw(monkeypatch)
+        path = station.frame("light.fits")
+        exposure_id = entered(reducer, path)
+        assert lease_exposure(reducer.database, exposure_id, "first", now=START, seconds=600) is not None
+        station.set_profile(PROFILE.replace('detector = "CHIP"\n', ""))
+        second, after = station.reducer(), START + timedelta(seconds=700)
+        identify = reducer_module.identify_file
+
+        def stopped(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(reducer_module, "identify_file", identify)
+            found = identify(*arguments, **options)
+            assert lease_exposure(second.database, exposure_id, "second", now=after, seconds=600) is not None
+            assert reduce_exposure(second, exposure_id, "second").state == "done"
+            return found
+
+        monkeypatch.setattr(reducer_module, "identify_file", stopped)
+        assert reduce_exposure(reducer, exposure_id, "first").state == "lost"
+        assert len(rows(reducer)["frame"]) == 1
+        frame = only_frame(reducer, exposure_id)
+        assert (frame.detector, frame.state) == ("1", State.DONE)
+        assert current_reduction(reducer.database, frame.id or 0) is not None
 
     def test_who_holds_it_still_is_not_disturbed(self, station: Station, reducer: Reducer) -> None:
         exposure_id = entered(reducer, station.frame("bias.fits", "bias"))

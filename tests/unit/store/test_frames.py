@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlmodel import select
@@ -17,7 +18,8 @@ from nightflow.store.frames import (
     record_frames,
     settle_frame,
 )
-from nightflow.store.ledger import receive, requeue
+from nightflow.store.leases import LeaseLost, lease_exposure
+from nightflow.store.ledger import receive, requeue, settle_exposure
 from nightflow.store.models import Exposure, State, finite
 from nightflow.store.overview import current_reduction
 from nightflow.store.writer import append
@@ -60,6 +62,23 @@ def test_a_better_header_changes_the_row(database: Database, exposure_id: int) -
     first = record_frames(database, exposure_id, [header(filter="")])
     assert record_frames(database, exposure_id, [header(filter="R")]) == first
     assert frames_of(database, exposure_id)[0].filter == "R"
+
+
+def test_who_has_lost_the_exposure_enters_nothing(database: Database, exposure_id: int) -> None:
+    """Else it would put away what was found meanwhile of detectors that it names otherwise."""
+    assert lease_exposure(database, exposure_id, "first", now=START, seconds=10) is not None
+    (row,) = record_frames(database, exposure_id, [header(detector="a")], worker="first")
+    after = START + timedelta(seconds=20)
+    assert lease_exposure(database, exposure_id, "second", now=after, seconds=10) is not None
+    append(database, row, record(), columns(*stars(20)), now=after, worker="second")
+    for settled in (False, True):
+        if settled:
+            settle_frame(database, row, State.DONE, "", worker="second")
+            settle_exposure(database, exposure_id, State.DONE, "", now=after, worker="second")
+        before = everything(database)
+        with pytest.raises(LeaseLost, match=f"exposure {exposure_id}: first holds it no more"):
+            record_frames(database, exposure_id, [header(detector="b")], worker="first")
+        assert everything(database) == before
 
 
 def test_settling_keeps_the_traceback(database: Database, exposure_id: int) -> None:
