@@ -8,15 +8,15 @@ from typing import overload
 
 from nightflow.detector.chain import calibrate
 from nightflow.detector.master_frame import MasterSet
-from nightflow.errors import FrameRejected, RetryLater
+from nightflow.errors import ContentGone, FrameRejected, RetryLater
 from nightflow.frame import Frame
-from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import key_of, mismatches
 from nightflow.pipeline.identify import identify_file, read_frame
-from nightflow.pipeline.raw_content import check_content
+from nightflow.pipeline.raw_content import find_content
 from nightflow.pipeline.survey import key_of_row
+from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame
 
 __all__ = ["CalibratedLights", "RawFrames"]
@@ -25,14 +25,22 @@ __all__ = ["CalibratedLights", "RawFrames"]
 class RawFrames(Sequence[Frame]):
     """Raw frames that are read when asked for, so that a set of any size needs the memory of one.
 
+    Reading one raises `RetryLater` where its content cannot be had now, at whatever path: it is away, and no
+    fault is found with it.
+
     Parameters
     ----------
+    database : Database
+        Knows where they lie.
     inputs : sequence of CalibrationFrame
     profile : CameraProfile
         Of their camera.
     """
 
-    def __init__(self, inputs: Sequence[CalibrationFrame], profile: CameraProfile) -> None:
+    def __init__(
+        self, database: Database, inputs: Sequence[CalibrationFrame], profile: CameraProfile
+    ) -> None:
+        self._database = database
         self._inputs = inputs
         self._profile = profile
 
@@ -49,11 +57,12 @@ class RawFrames(Sequence[Frame]):
         return self._read(self._inputs[index])
 
     def _read(self, one: CalibrationFrame) -> Frame:
-        path = Path(one.path)
-        if not is_there(one.path):
-            raise RetryLater(f"{path}: the raw file is not there now")
-        with check_content(path, one.sha256).unchanged():
-            return self._read_file(path, one)
+        try:
+            content = find_content(self._database, one.path, one.sha256)
+            with content.unchanged():
+                return self._read_file(content.path, one)
+        except (ContentGone, RetryLater) as away:
+            raise RetryLater(f"a master waits for a raw {one.frame.kind}: {away}") from away
 
     def _read_file(self, path: Path, one: CalibrationFrame) -> Frame:
         identified = identify_file(path, [self._profile])
@@ -78,6 +87,7 @@ class CalibratedLights(RawFrames):
 
     Parameters
     ----------
+    database : Database
     inputs : sequence of CalibrationFrame
     profile : CameraProfile
         Of their camera.
@@ -86,9 +96,13 @@ class CalibratedLights(RawFrames):
     """
 
     def __init__(
-        self, inputs: Sequence[CalibrationFrame], profile: CameraProfile, masters: MasterSet
+        self,
+        database: Database,
+        inputs: Sequence[CalibrationFrame],
+        profile: CameraProfile,
+        masters: MasterSet,
     ) -> None:
-        super().__init__(inputs, profile)
+        super().__init__(database, inputs, profile)
         without = {kind: "off" for kind in ("illumination", "fringe") if getattr(masters, kind) is None}
         self._steps = profile.model_copy(
             update={"calibration": profile.calibration.model_copy(update=without)}

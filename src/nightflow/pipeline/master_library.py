@@ -173,7 +173,7 @@ class MasterLibrary:
             return build_sky_master(
                 self._sky_builders, plan, profile, needs, first_chip, inputs, self._database
             )
-        frames = RawFrames(plan.inputs, profile)
+        frames = RawFrames(self._database, plan.inputs, profile)
         return build_master(plan.kind, frames, profile, needs, inputs=inputs, method=METHOD)
 
 

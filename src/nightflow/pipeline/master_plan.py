@@ -1,7 +1,7 @@
 """Which masters a frame gets: chosen among those in the store and those that its raw frames would make.
 
-Planning reads the ledger and nothing else; `nightflow.pipeline.master_library` builds what a plan asks for.
-The order of preference stands in `plan_master`.
+Planning reads the ledger and looks whether files are there; `nightflow.pipeline.master_library` builds what a
+plan asks for. The order of preference stands in `plan_master`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from nightflow.errors import CalibrationAway, MissingCalibration
-from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.choose import Choice
@@ -20,6 +19,7 @@ from nightflow.masters.fingerprint import fingerprint, recipe
 from nightflow.masters.group import NIGHT_GAP, Group, Inputs
 from nightflow.masters.keys import MasterKey, days_apart, same_exposure
 from nightflow.pipeline.night_block import block_fingerprints
+from nightflow.pipeline.raw_content import out_of_reach
 from nightflow.pipeline.survey import AWAY, SKY_KINDS, Survey, identity_of, missing, survey
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame
@@ -306,7 +306,7 @@ def _plan_inputs(
     profile: CameraProfile,
     definitive: bool,
 ) -> MasterPlan:
-    """Plan the master of a group; of those of its files that are there, where it is yet to be built.
+    """Plan the master of a group; of those of its frames that can be read, where it is yet to be built.
 
     Raises
     ------
@@ -314,7 +314,7 @@ def _plan_inputs(
         It is yet to be built, and too many of its files cannot be reached.
     """
     plan = _plan_of(database, kind, found, group, profile, definitive)
-    away = {identity_of(one): one.path for one in plan.inputs if not is_there(one.path)}
+    away = {identity_of(one): one.path for one in out_of_reach(database, plan.inputs)}
     if not away:
         return plan
     there = tuple(one for one in group if one.identity not in away)

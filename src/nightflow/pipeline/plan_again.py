@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from nightflow.errors import MissingCalibration
-from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.pipeline.master_plan import FIRST_CHIP, MasterPlan, plan_needs, planned_fingerprint
+from nightflow.pipeline.raw_content import out_of_reach
 from nightflow.pipeline.sky_plan import plan_first_chip
 from nightflow.pipeline.survey import key_of_row
 from nightflow.store.database import Database
@@ -38,7 +38,7 @@ def plan_again(database: Database, row: Master, profile: CameraProfile, damage: 
         A raw frame of it is gone, or the settings would make another master of them today.
     """
     inputs = tuple(master_inputs(database, row.id or 0))
-    gone = [one.path for one in inputs if not is_there(one.path)]
+    gone = [one.path for one in out_of_reach(database, inputs)]
     mend = f"or reject it with `nightflow masters reject {row.fingerprint[:12]}`"
     if gone or not inputs:
         raise MissingCalibration(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from nightflow.errors import ContentGone, FrameRejected, NightflowError, RetryLater
@@ -12,12 +13,16 @@ from nightflow.file_names import as_named
 from nightflow.instruments.fits_file import content_at, content_hash
 from nightflow.store.copies import move, paths_of
 from nightflow.store.database import Database
-from nightflow.store.models import Exposure
+from nightflow.store.masters import CalibrationFrame
+from nightflow.store.places import Place, places_of
 
-__all__ = ["RawContent", "check_content", "find_content", "is_somewhere"]
+__all__ = ["RawContent", "check_content", "find_content", "is_somewhere", "out_of_reach"]
 
 _Stamp = tuple[int, int, int]
 """Size, time of the last change and inode."""
+
+_overwritten: set[str] = set()
+"""Paths where this process read another content than was received there; the ledger may know of none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,7 @@ def check_content(path: Path, sha256: str) -> RawContent:
     """
     stamp = _stamp(path)
     if content_hash(path) != sha256:
+        _overwritten.add(str(path))
         raise ContentGone(
             f"{path}: the file is another one now; its new content is an exposure of its own once received, "
             "and this one is taken up again when a file of its content is seen"
@@ -79,8 +85,14 @@ def check_content(path: Path, sha256: str) -> RawContent:
     return RawContent(path=path, sha256=sha256, stamp=stamp)
 
 
-def find_content(database: Database, exposure: Exposure) -> RawContent:
+def find_content(database: Database, path: str, sha256: str) -> RawContent:
     """Return the file that holds an exposure's content: its own, else a copy, which takes its place.
+
+    Parameters
+    ----------
+    database : Database
+    path, sha256 : str
+        As the ledger has, or had, them of the exposure.
 
     Raises
     ------
@@ -90,19 +102,51 @@ def find_content(database: Database, exposure: Exposure) -> RawContent:
         It cannot be read now, and no copy is left; or the store is away.
     """
     try:
-        return check_content(Path(exposure.path), exposure.sha256)
+        return check_content(Path(path), sha256)
     except (FrameRejected, RetryLater):
-        own, *copies = paths_of(database, exposure.sha256)
-        for path in (own, *copies):
-            if content_at(path) == exposure.sha256:
-                move(database, exposure.sha256, own, path)
-                return check_content(Path(path), exposure.sha256)
+        own, *copies = paths_of(database, sha256)
+        for place in (own, *copies):
+            if content_at(place) == sha256:
+                if place != own:
+                    move(database, sha256, own, place)
+                return check_content(Path(place), sha256)
         raise
 
 
 def is_somewhere(database: Database, sha256: str) -> bool:
     """Return whether a content can be read now, at any path where it was received."""
     return any(content_at(path) == sha256 for path in paths_of(database, sha256))
+
+
+def out_of_reach(database: Database, inputs: Sequence[CalibrationFrame]) -> list[CalibrationFrame]:
+    """Return those of some raw frames whose content lies nowhere now, neither where it was nor as a copy.
+
+    The size tells, as far as it can: a file is read only where another content of its size was received or
+    found at its path, and once as long as it does not change. Whoever reads the frames has them compared all
+    the same, see `find_content`.
+    """
+    if not inputs:
+        return []
+    places = places_of(database, {one.sha256 for one in inputs})
+    return [one for one in inputs if not any(_lies_at(place, one.sha256) for place in places[one.sha256])]
+
+
+def _lies_at(place: Place, sha256: str) -> bool:
+    stamp = _stamp(Path(place.path))
+    if stamp is None or stamp[0] != place.size:
+        return False
+    if not place.shared and place.path not in _overwritten:
+        return True
+    try:
+        return _hash_of(place.path, stamp) == sha256
+    except (FrameRejected, RetryLater):
+        return False
+
+
+@lru_cache(maxsize=4096)
+def _hash_of(path: str, stamp: _Stamp) -> str:
+    """Return the hash of a file's content; ``stamp`` is what it is known again by."""
+    return content_hash(Path(path))
 
 
 def _stamp(path: Path) -> _Stamp | None:

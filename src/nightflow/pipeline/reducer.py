@@ -175,7 +175,7 @@ class Reducer:
     ) -> IdentifiedExposure:
         exposure = known_exposure(self.database, exposure_id)
         opened = self._conclusions.open(exposure_id, exposure.path)
-        content = find_content(self.database, exposure)
+        content = find_content(self.database, exposure.path, exposure.sha256)
         path = content.path
         profiles = list(self.context.profiles.values())
         with content.unchanged():

@@ -54,20 +54,21 @@ def build_sky_master(
     inputs : sequence of InputFile
         Names and hashes of the lights.
     database : Database
-        Knows the other chips of an exposure.
+        Knows the other chips of an exposure, and where its file lies.
 
     Raises
     ------
     MissingCalibration
         There is no builder for this kind, or too few lights are usable; each that is not is named.
     RetryLater
-        A raw file is not there now.
+        The content of a raw file is nowhere now.
     """
     if plan.kind not in builders:
         raise MissingCalibration(f'no master {plan.kind} can be built: set calibration.{plan.kind} = "off"')
-    lights = CalibratedLights(plan.inputs, profile, needs)
+    lights = CalibratedLights(database, plan.inputs, profile, needs)
     if plan.kind is FrameKind.FRINGE:
         return builders[plan.kind](lights, profile, inputs=inputs)
     firsts = first_chips(database, plan.kind, plan.inputs)
-    levels = sky_levels(CalibratedLights(firsts, profile, first_chip_needs), profile) if firsts else None
+    calibrated = CalibratedLights(database, firsts, profile, first_chip_needs)
+    levels = sky_levels(calibrated, profile) if firsts else None
     return builders[plan.kind](lights, profile, inputs=inputs, levels=levels)

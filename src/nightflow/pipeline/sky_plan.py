@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from nightflow.errors import MissingCalibration
-from nightflow.instruments.fits_file import is_there
 from nightflow.instruments.header import FrameKind
 from nightflow.instruments.profile import CameraProfile
 from nightflow.masters.keys import MasterKey, mismatches
 from nightflow.pipeline.master_plan import MasterPlan, plan_needs, planned_fingerprint
-from nightflow.pipeline.survey import key_of_row
+from nightflow.pipeline.raw_content import out_of_reach
+from nightflow.pipeline.survey import identity_of, key_of_row
 from nightflow.store.blocks import SkyLight, first_chip, night_lights
 from nightflow.store.database import Database
 from nightflow.store.masters import CalibrationFrame, find_master
@@ -47,9 +47,10 @@ def plan_sky(database: Database, kind: FrameKind, light: FrameRow, profile: Came
         if not mismatches(kind, wanted, _as(kind, one), settings)
     ]
     plan = _plan_of(database, kind, light, alike, profile)
-    if all(is_there(one.path) for one in plan.inputs):
+    if not out_of_reach(database, plan.inputs):
         return plan
-    return _plan_of(database, kind, light, [one for one in alike if is_there(one.path)], profile)
+    away = {identity_of(one) for one in out_of_reach(database, alike)}
+    return _plan_of(database, kind, light, [one for one in alike if identity_of(one) not in away], profile)
 
 
 def _plan_of(

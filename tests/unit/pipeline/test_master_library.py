@@ -10,14 +10,23 @@ import numpy as np
 import pytest
 
 from nightflow.detector.master_frame import MasterFrame
-from nightflow.errors import MissingCalibration, RetryLater
-from nightflow.instruments.header import FrameKind
-from nightflow.pipeline import master_library
+from nightflow.errors import CalibrationAway, MissingCalibration, RetryLater
+from nightflow.frame import Frame
+from nightflow.instruments.header import FrameHeader, FrameKind
+from nightflow.pipeline import input_frames, master_library
 from nightflow.pipeline.master_plan import MasterPlan, plan_master
 from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.survey import key_of_row
 from nightflow.store.masters import master_inputs, masters
-from tests.unit.pipeline.station import BIAS_LEVEL, PROFILE, Station, only_frame, reduced, steps_of_straw
+from tests.unit.pipeline.station import (
+    BIAS_LEVEL,
+    PROFILE,
+    Station,
+    entered,
+    only_frame,
+    reduced,
+    steps_of_straw,
+)
 from tests.unit.store.builders import in_processes
 
 
@@ -234,20 +243,94 @@ def test_a_file_that_vanishes_in_the_middle_is_no_refusal(
     away = station.raw / "bias-4-1.fits"
     away.rename(away.with_suffix(".away"))
     profile = reducer.context.profiles["tinycam"]
-    with pytest.raises(RetryLater, match=r"bias-4-1\.fits: the raw file is not there now"):
+    with pytest.raises(RetryLater, match=r"waits for a raw bias: .*bias-4-1\.fits: cannot be read"):
         reducer.context.masters.get(planned, profile)
     assert masters(reducer.database) == []
     away.with_suffix(".away").rename(away)
     assert reducer.context.masters.get(planned, profile).statistics.n_used == pytest.approx(3, abs=0.1)
 
 
-def test_another_file_under_the_same_name_is_left_out(station: Station, light: int) -> None:
-    """Cameras use names again: what was planned is known by its content."""
-    reducer = station.reducer()
-    planned = plan(reducer, light)
-    (station.raw / "bias-4-1.fits").write_bytes((station.raw / "flat-4-1.fits").read_bytes())
-    with pytest.raises(MissingCalibration, match=r"2 of 3 inputs usable.*-1\.fits: the file is another"):
-        reducer.context.masters.get(planned, reducer.context.profiles["tinycam"])
+class TestACopyOfARawFrame:
+    """Where a raw frame is not where it was received any more, what the ledger knows of its copies counts."""
+
+    @pytest.fixture
+    def raw(self, station: Station, light: int) -> Path:
+        return station.raw / "bias-4-1.fits"
+
+    @staticmethod
+    def filed(raw: Path) -> Path:
+        copy = raw.with_name("filed.fits")
+        copy.write_bytes(raw.read_bytes())
+        return copy
+
+    @staticmethod
+    def overwrite(raw: Path) -> bytes:
+        """Put another frame of the same size in its place, as a camera does that uses names again."""
+        content = raw.read_bytes()
+        raw.write_bytes(raw.with_name("flat-4-1.fits").read_bytes())
+        assert raw.stat().st_size == len(content)
+        return content
+
+    def test_a_master_is_made_of_it(self, station: Station, light: int, raw: Path) -> None:
+        reducer = station.reducer()
+        planned, copy = plan(reducer, light), self.filed(raw)
+        entered(reducer, copy)
+        raw.unlink()
+        assert plan(reducer, light).fingerprint == planned.fingerprint
+        get(reducer, light)
+        (row,) = masters(reducer.database)
+        assert (row.fingerprint, row.n_inputs) == (planned.fingerprint, 3)
+        assert str(copy) in [one.path for one in master_inputs(reducer.database, row.id or 0)]
+
+    def test_a_lost_master_is_made_again_of_it(self, station: Station, light: int, raw: Path) -> None:
+        first = get(station.reducer(), light)
+        reducer = station.reducer()
+        entered(reducer, self.filed(raw))
+        raw.unlink()
+        files(station)[0].unlink()
+        np.testing.assert_array_equal(get(reducer, light).data, first.data)
+
+    def test_of_one_that_was_overwritten_before_its_copy_was_known(
+        self, station: Station, light: int, raw: Path
+    ) -> None:
+        """Planned as if it were there, it is waited for: no master lacks it, and no set is refused."""
+        reducer = station.reducer()
+        planned, copy = plan(reducer, light), self.filed(raw)
+        self.overwrite(raw)
+        with pytest.raises(RetryLater, match=r"raw bias: .*bias-4-1\.fits: the file is another one now"):
+            reducer.context.masters.get(planned, reducer.context.profiles["tinycam"])
+        with pytest.raises(CalibrationAway, match=r"1 of their files are not where .*bias-4-1\.fits"):
+            plan(reducer, light)
+        assert masters(reducer.database) == []
+        entered(reducer, copy)
+        get(reducer, light)
+        (row,) = masters(reducer.database)
+        assert (row.fingerprint, row.n_inputs, row.statistics["warnings"]) == (planned.fingerprint, 3, [])
+
+    def test_without_one_it_is_away_until_it_is_back(self, station: Station, light: int, raw: Path) -> None:
+        reducer = station.reducer()
+        planned, content = plan(reducer, light), self.overwrite(raw)
+        entered(reducer, raw)
+        with pytest.raises(CalibrationAway, match=r"1 of their files are not where .*bias-4-1\.fits"):
+            plan(reducer, light)
+        raw.write_bytes(content)
+        assert plan(reducer, light).fingerprint == planned.fingerprint
+
+    def test_one_that_is_replaced_while_it_is_read_is_waited_for(
+        self, station: Station, light: int, raw: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reducer = station.reducer()
+        planned, read = plan(reducer, light), input_frames.read_frame
+
+        def replaced(path: Path, header: FrameHeader) -> Frame:
+            if path == raw:
+                raw.write_bytes(b"being written")
+            return read(path, header)
+
+        monkeypatch.setattr(input_frames, "read_frame", replaced)
+        with pytest.raises(RetryLater, match=r"bias-4-1\.fits: the file is another one now"):
+            reducer.context.masters.get(planned, reducer.context.profiles["tinycam"])
+        assert masters(reducer.database) == []
 
 
 def test_what_a_profile_reads_otherwise_now_is_left_out(station: Station, light: int) -> None:

@@ -219,6 +219,21 @@ def test_a_light_that_is_away_stops_nothing(station: Station) -> None:
 
 
 @pytest.mark.usefixtures("builder")
+def test_a_copy_of_a_light_will_do(station: Station) -> None:
+    station.set_profile(SKY)
+    night(station, lights=3)
+    reducer = identified(station)
+    path = station.raw / "light1.fits"
+    copy = path.with_name("filed.fits")
+    copy.write_bytes(path.read_bytes())
+    entered(reducer, copy)
+    path.unlink()
+    assert {row["n_inputs"] for row in build_all(reducer, night=NIGHT) if row["kind"] == "illumination"} == {
+        3
+    }
+
+
+@pytest.mark.usefixtures("builder")
 def test_the_minimum_is_provisional(station: Station) -> None:
     station.set_profile(SKY)
     night(station, lights=3)
