@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 from astropy import units
@@ -80,13 +81,20 @@ def dark_hours(
     tuple of float or None
         None where it does not get dark; the two noons where it does not get light.
     """
-    start, end = night_bounds(night, longitude)
-    times = np.linspace(start, end, _LOOKS)
-    above = sun_altitude(latitude, longitude, times) - below
+    times, altitudes = _course(latitude, longitude, night)
+    above = altitudes - below
     dark = np.flatnonzero(above < 0.0)
     if not len(dark):
         return None
     return _crossing(times, above, dark[0] - 1), _crossing(times, above, dark[-1])
+
+
+@lru_cache(maxsize=4)
+def _course(latitude: float, longitude: float, night: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return times of a night and the Sun's altitudes; kept, for each depth of twilight is asked of them."""
+    start, end = night_bounds(night, longitude)
+    times = np.linspace(start, end, _LOOKS)
+    return times, sun_altitude(latitude, longitude, times)
 
 
 def _crossing(times: NDArray[np.float64], above: NDArray[np.float64], index: int) -> float:

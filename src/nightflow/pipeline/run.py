@@ -41,7 +41,7 @@ class RunReport:
     unchanged : int
         Exposures for which there was nothing to do.
     busy : tuple of str
-        Files that another process was reducing.
+        Files that another process is reducing still.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -96,7 +96,7 @@ def reduce_all(
         Told after each.
     """
     outcomes: list[Outcome] = []
-    busy: list[str] = []
+    busy: list[int] = []
     unchanged = 0
     offers = Offers(reducer.database)
     began = datetime.now(UTC)
@@ -111,12 +111,14 @@ def reduce_all(
         elif take(reducer.database, exposure_id, force=force):
             outcome = _reduce(reducer, exposure_id)
         else:
-            busy.append(str(_path(reducer, exposure_id)))
+            busy.append(exposure_id)
         if outcome is not None:
             outcomes.append(outcome)
         if progress is not None:
             progress(done, len(exposure_ids), outcome)
-    return RunReport(outcomes=tuple(outcomes), unchanged=unchanged, busy=tuple(busy))
+    left_open = [str(_path(reducer, one)) for one in busy if not _is_settled_since(reducer, one, began)]
+    unchanged += len(busy) - len(left_open)
+    return RunReport(outcomes=tuple(outcomes), unchanged=unchanged, busy=tuple(left_open))
 
 
 def reduce_chips(

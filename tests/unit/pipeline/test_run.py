@@ -87,6 +87,22 @@ def test_what_another_process_reduces_is_left_to_it(station: Station) -> None:
     assert [Path(outcome.path).name for outcome in report.outcomes] == ["free.fits"]
 
 
+def test_what_another_process_has_ended_by_the_end_is_not_left_open(station: Station) -> None:
+    """The live service takes one of a backfill, where it sees none at work on it."""
+    reducer = station.reducer()
+    paths = [station.frame("first.fits"), station.frame("second.fits", hours=1)]
+    first, second = (entered(reducer, path) for path in paths)
+    lease(reducer, first, "watch:elsewhere:1")
+
+    def live_service(done: int, total: int, outcome: Outcome | None) -> None:
+        if done == 2:
+            settle_exposure(reducer.database, first, State.DONE, "", now=datetime.now(UTC))
+
+    report = reduce_all(reducer, [first, second], force=True, progress=live_service)
+    assert [outcome.exposure_id for outcome in report.outcomes] == [second]
+    assert (report.unchanged, report.busy) == (1, ())
+
+
 def test_what_another_process_did_meanwhile_is_not_done_once_more(station: Station) -> None:
     reducer = station.reducer()
     paths = [station.frame("first.fits"), station.frame("second.fits", hours=1)]
