@@ -162,7 +162,7 @@ def dawn_crons(site: SiteSettings) -> list[str]:
     """
     crons = []
     for month in range(1, 13):
-        days = range(1, calendar.monthrange(_YEAR, month)[1] + 1, 3)
+        days = (1, 8, 15, 22, calendar.monthrange(_YEAR, month)[1])
         ends = [_MINUTES_OF_A_DAY * (_dawn(site, f"{_YEAR}-{month:02d}-{day:02d}") % 1.0) for day in days]
         minute = (_latest(ends) + _AFTER_DAWN) % _MINUTES_OF_A_DAY
         crons.append(f"{minute % 60} {minute // 60} * {month} *")
