@@ -491,6 +491,14 @@ def test_a_file_that_another_has_in_work_again_is_left_to_him(
     assert exposure(reducer, 1).state == State.DONE
 
 
+def rewritten(station: Station, reducer: Reducer) -> tuple[int, int]:
+    """A light that is done, and another version of its file that lies in its place."""
+    path = station.frame("light.fits")
+    old = reduced(reducer, path).exposure_id
+    path.unlink()
+    return old, entered(reducer, station.frame("light.fits", OBJECT="M 66"))
+
+
 class TestTheStoreIsLockedBehindTheEnd:
     """What follows from the end of an exposure is made up for; it is settled but once."""
 
@@ -499,10 +507,7 @@ class TestTheStoreIsLockedBehindTheEnd:
         self, station: Station, reducer: Reducer, monkeypatch: pytest.MonkeyPatch, step: str
     ) -> None:
         steps_of_straw(monkeypatch)
-        path = station.frame("light.fits")
-        old = reduced(reducer, path).exposure_id
-        path.unlink()
-        new = entered(reducer, station.frame("light.fits", OBJECT="M 66"))
+        old, new = rewritten(station, reducer)
         assert lease_exposure(reducer.database, new, "worker", now=START, seconds=600) is not None
         locked_once(monkeypatch, step)
         assert reduce_exposure(reducer, new, "worker").state == "done"
@@ -533,10 +538,7 @@ class TestTheStoreIsLockedBehindTheEnd:
     ) -> None:
         """Who settled it has died in between."""
         steps_of_straw(monkeypatch)
-        path = station.frame("light.fits")
-        old = reduced(reducer, path).exposure_id
-        path.unlink()
-        new = entered(reducer, station.frame("light.fits", OBJECT="M 66"))
+        old, new = rewritten(station, reducer)
         with monkeypatch.context() as patch:
             patch.setattr(conclusion_module, "supersede_replaced", lambda *_, **__: [])
             assert reduce_exposure(reducer, new).state == "done"

@@ -39,6 +39,14 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
+def received(database: Database, folder: Path) -> int:
+    """A file of the ledger that lies where nobody watches, and is no frame."""
+    file = folder / "elsewhere.fits"
+    file.write_bytes(b"no frame")
+    database.upgrade()
+    return receive(database, str(file), "0" * 64, 8, now=datetime.now(UTC)).exposure_id
+
+
 def test_garbage_that_lands_is_rejected_with_a_reason(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "incoming/picture.fits").write_bytes(b"\x89PNG no frame at all")
     assert watch(settings, until_idle=1.0)[State.REJECTED] == 1
@@ -48,13 +56,9 @@ def test_garbage_that_lands_is_rejected_with_a_reason(settings: Settings, tmp_pa
 
 
 def test_what_a_dead_service_held_is_reduced(settings: Settings, tmp_path: Path) -> None:
-    file = tmp_path / "elsewhere.fits"
-    file.write_bytes(b"no frame")
-    now = datetime.now(UTC)
     with Database(settings.store_url) as database:
-        database.upgrade()
-        receive(database, str(file), "0" * 64, 8, now=now)
-        assert lease(database, "watch:dome:4711", now=now, seconds=3600) is not None
+        received(database, tmp_path)
+        assert lease(database, "watch:dome:4711", now=datetime.now(UTC), seconds=3600) is not None
     ended = watch(settings, until_idle=0.5)
     assert (ended[State.REDUCING], ended[State.REJECTED]) == (0, 1)
 
@@ -64,13 +68,9 @@ def test_what_a_backfill_held_that_died_meanwhile_is_reduced(
 ) -> None:
     """Else the service would leave to it, for an hour, what it has queued."""
     monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.2)
-    file = tmp_path / "elsewhere.fits"
-    file.write_bytes(b"no frame")
-    now = datetime.now(UTC)
     with Database(settings.store_url) as database:
-        database.upgrade()
-        receive(database, str(file), "0" * 64, 8, now=now)
-        assert lease(database, dead_run(), now=now, seconds=3600) is not None
+        received(database, tmp_path)
+        assert lease(database, dead_run(), now=datetime.now(UTC), seconds=3600) is not None
     ended = watch(settings, until_idle=2.0)
     assert (ended[State.REDUCING], ended[State.REJECTED]) == (0, 1)
 
@@ -80,18 +80,13 @@ def test_what_waits_for_a_profile_is_taken_up_at_the_start(
 ) -> None:
     """Whatever it was last tried with is not what there is now."""
     monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.2)
-    file = tmp_path / "elsewhere.fits"
-    file.write_bytes(b"no frame")
-    now = datetime.now(UTC)
     with Database(settings.store_url) as database:
-        database.upgrade()
-        taken = receive(database, str(file), "0" * 64, 8, now=now)
         settle_exposure(
             database,
-            taken.exposure_id,
+            received(database, tmp_path),
             State.HELD,
             "no profile",
-            now=now,
+            now=datetime.now(UTC),
             waits_for="profile",
             plan_fingerprint="a:b",
         )
