@@ -79,6 +79,7 @@ def test_nobody_waits_for_ever(database: Database) -> None:
         (f"watch:{socket.gethostname()}-2:7", Priority.LIVE, 600.0),
         (OWN.replace("watch", "run"), Priority.LIVE, 600.0),
     ],
+    ids=["a redo", "a backfill", "a lease that has ended", "another machine", "a run"],
 )
 def test_it_waits_for_nothing_else(database: Database, worker: str, priority: int, seconds: float) -> None:
     assert Time(database, in_work(database, worker, priority, seconds)).waited() == 0.0
