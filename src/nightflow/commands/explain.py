@@ -56,7 +56,9 @@ def describe(story: ExposureStory) -> list[str]:
         _line("received", f"{exposure['received_at']:%Y-%m-%d %H:%M:%S} UTC{_until(exposure)}"),
     ]
     if not story.frames:
-        lines.append(_line("frames", "none: the file was never recognised"))
+        copy = exposure["state"] == State.DUPLICATE
+        why = "another file has the same content" if copy else "the file was never recognised"
+        lines.append(_line("frames", f"none: {why}"))
     for frame in story.frames:
         lines += ["", *_frame_lines(frame)]
     return lines
@@ -91,7 +93,7 @@ def _master_lines(story: MasterStory) -> list[str]:
         used = story.used
         what = f"{used['fingerprint'][:12]}, {used['n_inputs']} inputs, {used['state']}, {used['path']}"
         lines = [_line(story.kind, what), _line("", f"why: {story.why}")]
-        lines += [_line("", f"note: {warning}") for warning in used["warnings"]]
+        lines += [_line("", f"note on this master: {warning}") for warning in used["warnings"]]
     if story.now:
         lines.append(_line("", f"but: {story.now}"))
     return lines + [_line("", f"not: {out}") for out in story.ruled_out]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +16,7 @@ from nightflow.commands.common import (
     TableFormat,
     console,
     fail,
+    note,
     open_store,
     print_rows,
     say,
@@ -47,6 +50,8 @@ _SHORT_COLUMNS = (
 )
 _NO_CHIP = (None, "1")
 """Detectors that need no telling: of a file without frames, and of a camera whose header names none."""
+_REASON = 120
+"""Characters of a reason in the table."""
 
 
 def status(
@@ -91,12 +96,27 @@ def frames(
         return
     named = any(row["detector"] not in _NO_CHIP for row in rows)
     columns = [name for name in _SHORT_COLUMNS if named or name != "detector"]
-    print_rows([_shortened(row) for row in rows], columns, output)
+    shared = _shared(rows)
+    print_rows([_shortened(row, shared) for row in rows], columns, output)
+    for part, number in shared.items():
+        note(f"{number} of the {len(rows)} frames: {part}")
 
 
-def _shortened(row: dict[str, Any]) -> dict[str, Any]:
-    reason = row["reason"] or ""
-    short = reason if len(reason) <= 60 else reason[:57] + "..."
+def _parts(row: dict[str, Any]) -> list[str]:
+    """Return what the reason of a row is made of, without the path of its file."""
+    return [part for part in (row["reason"] or "").replace(f"{row['path']}: ", "").split("; ") if part]
+
+
+def _shared(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return what more than half of all frames that have a reason say, and how many do: told once."""
+    said = [set(_parts(row)) for row in rows if row["reason"]]
+    times = Counter(part for parts in said for part in parts)
+    return {part: number for part, number in times.items() if number > max(2, len(said) / 2)}
+
+
+def _shortened(row: dict[str, Any], shared: Collection[str]) -> dict[str, Any]:
+    own = "; ".join(part for part in _parts(row) if part not in shared)
+    short = own if len(own) <= _REASON else own[: _REASON - 3] + "..."
     return {**row, "file": Path(str(row["path"])).name, "reason": short}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from nightflow.store.database import Database
 from nightflow.store.frames import frames_of
-from nightflow.store.models import Exposure
+from nightflow.store.models import Exposure, State
 from nightflow.store.overview import current_reduction, get_exposure
 
 __all__ = ["frame_lines", "log_exposure"]
@@ -21,6 +22,8 @@ log = logging.getLogger("nightflow.frames")
 _OF_THE_EXPOSURE = ("identify", "conclude")
 _OF_A_FRAME = ("append", "settle")
 """Steps whose seconds no reduction can tell: it is written by the first of them."""
+_ROUNDING = 1.0
+"""Seconds by which the clocks of a service and of its workers' rows may seem to differ."""
 Taken = Mapping[tuple[str, int], float]
 """Step and row (of a frame, or of the exposure) -> seconds."""
 
@@ -64,7 +67,10 @@ def frame_lines(
         }
         assert frame.id is not None
         own = _seconds(taken, _OF_THE_EXPOSURE, exposure.id) | _seconds(taken, _OF_A_FRAME, frame.id)
-        lines.append(_line(facts | _measures(database, frame.id) | own | {"reason": frame.reason}))
+        measures = (
+            _measures(database, frame.id, _began(exposure, seconds)) if frame.state == State.DONE else {}
+        )
+        lines.append(_line(facts | measures | own | {"reason": frame.reason}))
     return lines
 
 
@@ -72,11 +78,23 @@ def _seconds(taken: Taken, steps: Sequence[str], row: int) -> dict[str, float]:
     return {f"{step}_s": taken[step, row] for step in steps if (step, row) in taken}
 
 
-def _measures(database: Database, frame_id: int) -> dict[str, Any]:
+def _began(exposure: Exposure, seconds: float) -> datetime | None:
+    """Return when an exposure was taken up that has ended."""
+    if exposure.done_at is None:
+        return None
+    return exposure.done_at - timedelta(seconds=seconds + _ROUNDING)
+
+
+def _measures(database: Database, frame_id: int, began: datetime | None) -> dict[str, Any]:
+    """Return what was measured; the seconds of each step only where they were taken now.
+
+    Where nothing has changed the earlier version stands, with the seconds that it took.
+    """
     reduction = current_reduction(database, frame_id)
     if reduction is None:
         return {}
-    steps = {f"{step}_s": duration for step, duration in reduction.timings.items()}
+    is_new = began is None or reduction.created_at >= began
+    steps = {f"{step}_s": duration for step, duration in reduction.timings.items()} if is_new else {}
     return {"fwhm_px": reduction.fwhm_px, "zp": reduction.zp, **steps}
 
 

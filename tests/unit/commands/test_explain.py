@@ -129,6 +129,16 @@ def test_a_file_that_was_never_recognised(dome: Observatory) -> None:
     assert "never recognised" in text
 
 
+def test_a_copy_is_told_to_be_one(dome: Observatory) -> None:
+    original = next(dome.raw.glob("*light*.fits"))
+    copy = dome.root / "copy.fits"
+    shutil.copy(original, copy)
+    dome("run", str(copy))
+    text = dome("explain", "copy.fits").stdout
+    assert "duplicate" in text
+    assert "none: another file has the same content" in text
+
+
 def test_a_name_cannot_steer_the_terminal(dome: Observatory) -> None:
     bad = dome.root / "\x1b[31mred.fits"
     bad.touch()

@@ -123,6 +123,26 @@ def test_frames_as_a_table_names_each_file(reduced: Observatory) -> None:
     assert table.count(NIGHT) == LIGHTS + CALIBRATIONS
 
 
+def test_what_most_frames_say_is_told_once_and_each_says_its_own(
+    reduced: Observatory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common_to_all = "dark: master b6d97ab67768 is provisional: 3 inputs, no more than needed"
+    reasons = [common_to_all, common_to_all, f"{common_to_all}; no flat in V for simulator", ""]
+    rows = [
+        dict.fromkeys(PUBLISHED)
+        | {"path": f"/raw/{number}.fits", "kind": "light", "state": "done", "reason": reason}
+        for number, reason in enumerate([*reasons, "/raw/4.fits: not FITS: begins with a PNG"])
+    ]
+    monkeypatch.setattr(ledger, "frame_rows", lambda *_: rows)
+    monkeypatch.setattr(common.console, "width", 200)
+    told = reduced("frames")
+    assert "no flat in V for simulator" in told.stdout
+    assert "not FITS: begins with a PNG" in told.stdout
+    assert "/raw/4.fits: not FITS" not in told.stdout
+    assert common_to_all not in told.stdout
+    assert told.stderr.strip() == f"3 of the 5 frames: {common_to_all}"
+
+
 def test_chips_of_a_file_are_told_apart(reduced: Observatory, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "detector" not in reduced("frames").stdout
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,27 @@ def test_a_done_frame_tells_its_measures_and_the_seconds_of_each_step(database: 
         "filter": "V", "state": "done", "seconds": "1.250", "fwhm_px": "3.142", "zp": "22.823",
         "calibrate_s": "0.250", "solve_s": "0.500",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "minutes", "told"),
+    [
+        (State.DONE, 0, {"fwhm_px", "calibrate_s"}),
+        (State.DONE, 5, {"fwhm_px"}),
+        (State.HELD, 0, set()),
+    ],
+)
+def test_what_an_earlier_reduction_took_is_not_told_of_this_one(
+    database: Database, state: State, minutes: int, told: set[str]
+) -> None:
+    with database.write() as session:
+        exposure = add_exposure(session, state)
+        exposure.done_at = NOW + timedelta(minutes=minutes, seconds=1)
+        frame = add_frame(session, exposure, state=state)
+        values = {"software": "nightflow", "plan_fingerprint": "p", "created_at": NOW, "fwhm_px": 3.0}
+        session.add(Reduction(frame_id=frame.id or 0, version=1, timings={"calibrate": 0.25}, **values))
+    [line] = frame_lines(database, exposure, 1.25)
+    assert {name for name in ("fwhm_px", "calibrate_s") if f"{name}=" in line} == told
 
 
 def test_each_chip_of_a_mosaic_has_its_line(database: Database) -> None:
