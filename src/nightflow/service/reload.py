@@ -84,4 +84,8 @@ def _changed(old: Any, new: Any, key: str = "") -> list[str]:
         ]
     if old == new:
         return []
-    return [key if key in _UNSHOWN or isinstance(new, SecretStr) else f"{key} = {new}"]
+    return [key if key in _UNSHOWN or isinstance(new, SecretStr) else f"{key} = {_shown(new)}"]
+
+
+def _shown(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
