@@ -114,6 +114,11 @@ class FolderSensor:
         return self._rounds.busy
 
     @property
+    def unlisted(self) -> str:
+        """Why the folder itself cannot be listed, "" where it can; for any thread."""
+        return self._rounds.unlisted
+
+    @property
     def unreadable(self) -> dict[Path, str]:
         """The files that the system has not let be read for a while, with its reason; for any thread."""
         return self._refusals.unreadable

@@ -67,6 +67,8 @@ class Rounds:
         The folder is listed every ``poll_seconds``, because no events come from its file system.
     listed : bool
         All of the folder was listed once since it is looked at in this way.
+    unlisted : str
+        Why the folder could not be listed when that was last tried; "" where it could.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Rounds:
         self._unheard: tuple[Path, ...] = ()
         self._heard = False
         self.polled = False
+        self.unlisted = ""
         self.look_at(places)
 
     def look_at(self, places: Places) -> None:
@@ -117,6 +120,8 @@ class Rounds:
             self._round = None
             self._sweep_at = self._clock() + self._places.sweep_seconds
             raise
+        if self._round.listing.fault is not None:
+            self.unlisted = self._round.listing.fault
         self._round.spent += self._clock() - begun
         if ended:
             self._end(self._round)

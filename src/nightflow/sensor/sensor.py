@@ -101,6 +101,13 @@ class Sensor:
         return found
 
     @property
+    def unlisted(self) -> dict[Path, str]:
+        """The folders that cannot be listed, with the system's reason; for any thread."""
+        running = self._running.copy()
+        faults = {folder: running[folder].sensor.unlisted for folder in self.folders if folder in running}
+        return {folder: fault for folder, fault in faults.items() if fault}
+
+    @property
     def hanging(self) -> dict[Path, float]:
         """The folders that have not answered for a while, and for how many seconds; for any thread."""
         silent = {folder: self._silent_seconds(folder) for folder in self.folders}

@@ -40,6 +40,8 @@ class Listing:
         Those that were listed, as far as `steps` has come.
     links : list of Path
         Links to folders. They are not followed: one that leads upwards would have no end.
+    fault : str or None
+        Why ``root`` itself cannot be listed, as in the log; "" where it can, None where nobody has tried yet.
 
     Notes
     -----
@@ -54,6 +56,7 @@ class Listing:
         self._within = (root,) if within is None else within
         self.folders: list[Path] = []
         self.links: list[Path] = []
+        self.fault: str | None = None
 
     def steps(self) -> Iterator[tuple[Path, Seen] | None]:
         """Yield the candidates, oldest first, because calibrations are mostly taken before what needs them.
@@ -72,14 +75,22 @@ class Listing:
 
     def _walk(self) -> Iterator[Path | None]:
         for top in self._within:
-            for parent, folders, files in os.walk(top, onerror=_report):
+            for parent, folders, files in os.walk(top, onerror=self._report):
                 here = Path(parent)
+                if here == self._root:
+                    self.fault = ""
                 self.folders.append(here)
                 kept = sorted(name for name in folders if not self._ignored(here / name))
                 self.links.extend(here / name for name in kept if _is_link(here / name))
                 folders[:] = kept
                 yield None
                 yield from (here / name for name in files)
+
+    def _report(self, error: OSError) -> None:
+        fault = f"cannot be listed: {error.strerror}"
+        log.warning("%s: %s", error.filename, fault)
+        if Path(os.fsdecode(error.filename)) == self._root:
+            self.fault = fault
 
     def _ignored(self, folder: Path) -> bool:
         return ignored_folder(folder.name) or folder in self._excluded
@@ -110,7 +121,3 @@ def regular_status(path: Path) -> os.stat_result | None:
 def seen(status: os.stat_result) -> Seen:
     """Return by what a file is known again: a copy that keeps the time of its content has another ctime."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _report(error: OSError) -> None:
-    log.warning("%s: cannot be listed: %s", error.filename, error.strerror)

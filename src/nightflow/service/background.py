@@ -63,6 +63,7 @@ async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], i
                 landing=sensor.waiting,
                 unreadable=list(sensor.unreadable.values()),
                 hanging={str(folder): seconds for folder, seconds in sensor.hanging.items()},
+                unlisted={str(folder): fault for folder, fault in sensor.unlisted.items()},
                 folders=len(sensor.folders),
                 sensor_alive=sensor.alive,
             )

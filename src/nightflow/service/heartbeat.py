@@ -37,6 +37,8 @@ class Heartbeat:
         Why each file that cannot be read cannot.
     hanging : mapping of str to float
         Watched folders that do not answer, and for how many seconds.
+    unlisted : mapping of str to str
+        Watched folders that cannot be listed, and why.
     folders : int
         How many are watched.
     sensor_alive : bool
@@ -51,6 +53,7 @@ class Heartbeat:
     landing: int
     unreadable: Sequence[str] = ()
     hanging: Mapping[str, float] = field(default_factory=dict)
+    unlisted: Mapping[str, str] = field(default_factory=dict)
     folders: int = 0
     sensor_alive: bool = True
     mark: str = ""
@@ -58,7 +61,7 @@ class Heartbeat:
     @property
     def takes_frames(self) -> bool:
         """Whether something is taken from at least one folder."""
-        return self.sensor_alive and not 0 < self.folders <= len(self.hanging)
+        return self.sensor_alive and not 0 < self.folders <= len({*self.hanging, *self.unlisted})
 
     def age(self, now: datetime) -> float:
         """Return how long ago that was, in seconds."""
@@ -78,6 +81,7 @@ def beat(
     landing: int,
     unreadable: Sequence[str] = (),
     hanging: Mapping[str, float] | None = None,
+    unlisted: Mapping[str, str] | None = None,
     folders: int = 0,
     sensor_alive: bool = True,
 ) -> None:
@@ -89,6 +93,7 @@ def beat(
         landing=landing,
         unreadable=list(unreadable),
         hanging=dict(hanging or {}),
+        unlisted=dict(unlisted or {}),
         folders=folders,
         sensor_alive=sensor_alive,
         mark=own_mark(),

@@ -98,6 +98,21 @@ def test_a_disk_that_hangs_holds_up_no_other_folder_and_no_end(
     assert f"{here}: has not answered" not in caplog.text
 
 
+def test_a_folder_that_is_not_there_is_known_until_it_is_made(folders: tuple[Path, Path]) -> None:
+    away, here = folders
+    away.rmdir()
+    registrar = HangingRegistrar(Path("/nowhere"))
+    with running(Places(folders=folders, sweep_seconds=0.1), registrar) as sensor:
+        wait_until(lambda: sensor.unlisted == {away: "cannot be listed: No such file or directory"})
+        wait_until(lambda: not sensor.busy)
+        away.mkdir()
+        wait_until(lambda: not sensor.unlisted)
+        here.rmdir()
+        wait_until(lambda: list(sensor.unlisted) == [here])
+        sensor.look_at(Places(folders=(away,)))
+        assert sensor.unlisted == {}
+
+
 def test_other_folders_while_it_runs(folders: tuple[Path, Path]) -> None:
     away, here = folders
     for folder in folders:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nightflow.sensor.sweep import sweep
+from nightflow.sensor.sweep import Listing, sweep
 
 
 def put(path: Path, modified: float) -> Path:
@@ -38,6 +38,17 @@ def test_an_absent_folder_is_told_and_holds_nothing(tmp_path: Path, caplog: pyte
     with caplog.at_level(logging.WARNING):
         assert sweep(tmp_path / "not-mounted") == []
     assert "not-mounted" in caplog.text
+
+
+def test_whether_the_watched_folder_itself_can_be_listed_is_known(tmp_path: Path) -> None:
+    absent, there = Listing(tmp_path / "not-mounted"), Listing(tmp_path)
+    inside = Listing(tmp_path, within=(tmp_path / "gone",))
+    assert absent.fault is None
+    for listing in (absent, there, inside):
+        assert list(listing.steps()) == [] or listing is there
+    assert absent.fault == "cannot be listed: No such file or directory"
+    assert there.fault == ""
+    assert inside.fault is None, "of the folder itself a subfolder says nothing"
 
 
 def test_folders_pipes_and_dangling_links_are_no_files(tmp_path: Path) -> None:
