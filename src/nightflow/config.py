@@ -19,7 +19,14 @@ from nightflow.errors import ConfigurationError
 from nightflow.instruments.profile import Ladder
 from nightflow.shown_url import shown_url
 
-__all__ = ["DEFAULT_FILE", "Engine", "MissingCalibrationPolicy", "Settings", "load_settings"]
+__all__ = [
+    "DEFAULT_FILE",
+    "Engine",
+    "MissingCalibrationPolicy",
+    "Settings",
+    "load_settings",
+    "settings_file",
+]
 
 DEFAULT_FILE = "nightflow.toml"
 _SECRET = "_key"
@@ -250,6 +257,11 @@ class Settings(BaseSettings):
         return url
 
 
+def settings_file(path: Path | None = None) -> Path:
+    """Return where the settings are read from: ``path``, else NIGHTFLOW_CONFIG, else ./nightflow.toml."""
+    return path or Path(os.environ.get("NIGHTFLOW_CONFIG") or DEFAULT_FILE)
+
+
 def load_settings(path: Path | None = None) -> Settings:
     """Read the settings.
 
@@ -261,9 +273,9 @@ def load_settings(path: Path | None = None) -> Settings:
     Raises
     ------
     ConfigurationError
-        The file is absent, is not TOML, or holds a key or value that it may not.
+        The file is absent, cannot be read, is not TOML, or holds a key or value that it may not.
     """
-    file = path or Path(os.environ.get("NIGHTFLOW_CONFIG") or DEFAULT_FILE)
+    file = settings_file(path)
     if not file.is_file():
         raise ConfigurationError(
             f"{file}: no settings file; make one with `nightflow init DIR`, "
@@ -274,6 +286,8 @@ def load_settings(path: Path | None = None) -> Settings:
         return Settings(**{**content, "root": file.resolve().parent})
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file}: not valid TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: cannot be read: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{file}: {describe_validation(error, Settings)}") from error
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from nightflow.config import load_settings
+from nightflow.config import load_settings, settings_file
 from nightflow.doctor.cameras import check_cameras
-from nightflow.doctor.finding import Finding, fault, fine
+from nightflow.doctor.finding import Finding, fine
 from nightflow.doctor.kernels import check_kernels
 from nightflow.doctor.packages import check_packages
 from nightflow.doctor.services import check_cluster, check_prefect, check_programs
+from nightflow.doctor.settings_check import check_telling, wrong_settings
 from nightflow.doctor.sky import check_catalogs, check_index_files, check_solver
 from nightflow.doctor.storage import check_disk, check_folders, check_store
 from nightflow.doctor.timekeeping import check_clock, check_tables
@@ -37,11 +38,10 @@ def examine(config: Path | None, now: datetime) -> Iterator[Finding]:
     try:
         settings = load_settings(config)
     except ConfigurationError as error:
-        yield fault(
-            "settings", str(error), "`nightflow init DIR`, then export NIGHTFLOW_CONFIG=DIR/nightflow.toml"
-        )
+        yield wrong_settings(error, settings_file(config))
         return
     yield fine("settings", f"folder {settings.root}")
+    yield from check_telling(settings)
     yield from check_store(settings)
     yield from check_folders(settings)
     yield from check_disk(settings)

@@ -21,7 +21,9 @@ from nightflow.shown_url import shown_url
 __all__ = ["check_cluster", "check_prefect", "check_programs"]
 
 _PATIENCE = 3.0
-_START = "start one: prefect server start; without it the night goes on, unseen in the UI"
+_UNSEEN = "without it the night goes on, unseen in the UI"
+_PREFECT_PORT = 4200
+"""Of a server that is told no other."""
 _PROGRAMS = {
     "solve-field": "the solver's own program",
     "build-astrometry-index": "for `nightflow index build`",
@@ -45,7 +47,7 @@ def check_prefect(settings: Settings, patience: float = _PATIENCE) -> Iterator[F
         return
     url = settings.prefect.api_url or os.environ.get("PREFECT_API_URL", "")
     if not url:
-        yield warning("prefect", "no address: neither [prefect] api_url nor PREFECT_API_URL is set", _START)
+        yield warning("prefect", "no address: neither [prefect] api_url nor PREFECT_API_URL is set", _start())
     elif not url.startswith(("http://", "https://")):
         yield warning("prefect", f"{shown_url(url)!r} is no address", "write it as http://127.0.0.1:4200/api")
     else:
@@ -80,6 +82,16 @@ def check_programs() -> Iterator[Finding]:
         )
 
 
+def _start(url: str = "") -> str:
+    """Return how a server is started that answers under an address."""
+    try:
+        port = urlsplit(url).port or _PREFECT_PORT
+    except ValueError:
+        port = _PREFECT_PORT
+    option = "" if port == _PREFECT_PORT else f" --port {port}"
+    return f"start one: prefect server start{option}; {_UNSEEN}"
+
+
 def _asked(url: str, patience: float) -> Finding:
     shown = shown_url(url)
     try:
@@ -89,9 +101,9 @@ def _asked(url: str, patience: float) -> Finding:
         return warning("prefect", f"{shown!r} is no address", "write it as http://127.0.0.1:4200/api")
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        return warning("prefect", f"{shown} does not answer: {reason}", _START)
+        return warning("prefect", f"{shown} does not answer: {reason}", _start(url))
     return (
         fine("prefect", f"{shown} is healthy")
         if healthy
-        else warning("prefect", f"{shown} is not healthy", _START)
+        else warning("prefect", f"{shown} is not healthy", _start(url))
     )

@@ -40,6 +40,15 @@ def test_a_fault_exits_with_1_and_the_others_are_still_told(dome: Observatory) -
     assert "solver" in result.stdout
 
 
+def test_settings_that_are_wrong_are_to_be_mended(dome: Observatory) -> None:
+    file = dome.root / "nightflow.toml"
+    file.write_text("[watch\n")
+    result = dome("doctor")
+    assert result.exit_code == 1
+    assert f"-> mend line 1 of {file}" in result.stdout
+    assert "nightflow init" not in result.stdout
+
+
 def test_a_frame_is_explained_without_any_settings(reduced: Observatory) -> None:
     file = reduced.raw / "0012-light-R.fits"
     result = CliRunner().invoke(app, ["doctor", str(file)])

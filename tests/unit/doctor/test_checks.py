@@ -14,17 +14,18 @@ import pytest
 from sqlalchemy import text
 
 from nightflow.astrometry.astrometry_net import PACKAGED_INDEX_FOLDER
-from nightflow.config import Settings
+from nightflow.config import Settings, load_settings
 from nightflow.doctor import services, sky, storage
 from nightflow.doctor.cameras import check_cameras
 from nightflow.doctor.finding import Finding, Level
 from nightflow.doctor.kernels import check_kernels
 from nightflow.doctor.packages import check_packages
 from nightflow.doctor.services import check_cluster, check_prefect, check_programs
+from nightflow.doctor.settings_check import check_telling, wrong_settings
 from nightflow.doctor.sky import check_catalogs, check_index_files, check_solver
 from nightflow.doctor.storage import check_disk, check_folders, check_store
 from nightflow.doctor.timekeeping import check_clock, check_tables
-from nightflow.errors import NoSolution
+from nightflow.errors import ConfigurationError, NoSolution
 from nightflow.store.database import Database
 
 NOW = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
@@ -321,6 +322,57 @@ def test_a_cluster_is_looked_for_where_the_settings_name_one(
     finding = only(check_cluster(with_cluster("tcp://127.0.0.1:9", "sqlite:///nightflow.sqlite")))
     assert finding.level is Level.FAULT, "a backfill would fail"
     assert "nightflow.sqlite" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("address", "command"),
+    [("http://127.0.0.1:9/api", "prefect server start --port 9;"), ("http://127.0.0.1/api", "server start;")],
+)
+def test_an_absent_server_is_started_where_the_address_looks_for_it(
+    tmp_path: Path, address: str, command: str
+) -> None:
+    assert command in only(check_prefect(with_server(tmp_path, api_url=address), patience=1.0)).mend
+
+
+def test_who_is_not_told_is_a_note(tmp_path: Path) -> None:
+    found = list(check_telling(Settings(root=tmp_path)))
+    assert [(one.subject, one.level) for one in found] == [("site", Level.NOTE), ("notify", Level.NOTE)]
+    told = {"site": {"latitude": 37.2, "longitude": -2.5}, "notify": {"command": ["/bin/mail"]}}
+    assert list(check_telling(Settings(root=tmp_path, **told))) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "mend"),
+    [
+        (b"[watch]\nfolders = [1, \nx", "mend line 3 of {file}"),
+        (b"[watch]\nfolders = [", "mend the end of {file}"),
+        (b"[watch]\nworkerz = 2", "mend watch.workerz in {file}"),
+        (b"# Almer\xeda", "mend {file}, or its rights"),
+        (None, "`nightflow init DIR`"),
+    ],
+)
+def test_wrong_settings_are_to_be_mended_and_not_made_anew(
+    tmp_path: Path, content: bytes | None, mend: str
+) -> None:
+    file = tmp_path / "nightflow.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(file)
+    found = wrong_settings(error.value, file)
+    assert found.level is Level.FAULT
+    assert found.mend.startswith(mend.format(file=file))
+
+
+def test_a_wrong_value_of_the_environment_is_mended_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "nightflow.toml"
+    file.touch()
+    monkeypatch.setenv("NIGHTFLOW_WATCH__WORKERS", "many")
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(file)
+    assert wrong_settings(error.value, file).mend == "mend NIGHTFLOW_WATCH__WORKERS in the environment"
 
 
 def test_absent_programs_are_notes(monkeypatch: pytest.MonkeyPatch) -> None:
