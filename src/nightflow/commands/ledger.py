@@ -21,7 +21,10 @@ from nightflow.commands.common import (
     print_rows,
     say,
 )
+from nightflow.config import load_settings, settings_file
+from nightflow.errors import ConfigurationError
 from nightflow.service.standing import Standing, look_around
+from nightflow.service.watching import watching_by_its_sign
 from nightflow.store.ledger import requeue
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import (
@@ -65,6 +68,11 @@ def status(
     ] = False,
 ) -> None:
     """Show whether the service is at work, what comes and waits, the room on the disk, and the last error."""
+    try:
+        load_settings(config)
+    except ConfigurationError as error:
+        _show_by_its_sign(settings_file(config), str(error), output, check)
+        return
     with open_store(config) as (settings, database):
         standing = look_around(settings, database)
     if output is TableFormat.JSON:
@@ -72,6 +80,26 @@ def status(
     else:
         _show(standing, output)
     if check and not standing.is_alive:
+        raise typer.Exit(1)
+
+
+def _show_by_its_sign(file: Path, error: str, output: TableFormat, check: bool) -> None:
+    """Show what the watcher says of itself where the settings are wrong; exit where it says nothing.
+
+    They are no reason to start it anew: it goes on with those that it has, and could not begin with these.
+    """
+    watching = watching_by_its_sign(file.resolve().parent, datetime.now(UTC))
+    if watching is None or (output is TableFormat.CSV and not check):
+        fail(error)
+    if output is TableFormat.JSON:
+        console.print_json(data={"watch": watching.as_json(), "settings_error": error})
+    else:
+        tell = note if output is TableFormat.CSV else say
+        goes_on = "; the watcher goes on with those that it has" if watching.is_alive else ""
+        wrong = f"settings:    WRONG: {error}{goes_on}; mend that before it is started again"
+        for line in (*watching.lines(), wrong, *watching.unreadable_lines()):
+            tell(line)
+    if check and not watching.is_alive:
         raise typer.Exit(1)
 
 

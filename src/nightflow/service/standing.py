@@ -9,20 +9,18 @@ from typing import Any
 
 from nightflow.config import Settings
 from nightflow.folders import free_bytes
-from nightflow.service.heartbeat import Heartbeat, heartbeat_file, last_beat
+from nightflow.service.heartbeat import heartbeat_file, last_beat
 from nightflow.service.instance_lock import lock_holder
 from nightflow.service.process_mark import is_gone
+from nightflow.service.watching import Watching, duration
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
-from nightflow.store.overview import counts, last_error, newest_exposure, oldest_waiting
+from nightflow.store.overview import Waiting, counts, last_error, newest_exposure, oldest_waiting
 
-__all__ = ["Standing", "duration", "look_around"]
+__all__ = ["Standing", "look_around"]
 
-HANGS_AFTER = 60.0
-"""Seconds without a sign of life, which comes every five."""
 LITTLE_ROOM = 10e9
 """Bytes; a night of 4k frames with its products takes some tens of gigabytes."""
-_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +32,12 @@ class Standing:
     now : datetime
     states : dict
         State -> number of exposures.
-    holder : str or None
-        Who holds the service's lock; None where no service runs.
-    sign : Heartbeat or None
-        The last sign of life of a service on this machine; of the one that has the ledger, where one has.
-    newest, oldest, error : Exposure or None
-        Last one received; the one that waits longest; last one that ended failed, rejected or held.
+    watching : Watching
+        Whether a service is at work.
+    newest, error : Exposure or None
+        Last one received; last one that ended failed, rejected or held.
+    oldest : Waiting or None
+        The one that waits longest.
     room : int or None
         Bytes free for products; None where the disk cannot be looked at.
     products : Path
@@ -50,10 +48,9 @@ class Standing:
 
     now: datetime
     states: dict[str, int]
-    holder: str | None
-    sign: Heartbeat | None
+    watching: Watching
     newest: Exposure | None
-    oldest: Exposure | None
+    oldest: Waiting | None
     error: Exposure | None
     room: int | None
     products: Path
@@ -61,14 +58,8 @@ class Standing:
 
     @property
     def is_alive(self) -> bool:
-        """Whether a service is at work.
-
-        It has the ledger, and where its signs of life can be read, it gives some and takes frames from at
-        least one folder.
-        """
-        if self.holder is None or self.sign is None:
-            return self.holder is not None
-        return self.sign.age(self.now) <= HANGS_AFTER and self.sign.takes_frames
+        """Whether a service is at work, see `Watching`."""
+        return self.watching.is_alive
 
     @property
     def queue(self) -> int:
@@ -77,81 +68,57 @@ class Standing:
 
     def as_json(self) -> dict[str, Any]:
         """Return it for other programs; ages in seconds."""
-        sign = self.sign
         return {
             "states": self.states,
             "queue": self.queue,
             "last_error": None
             if self.error is None
             else {"path": self.error.path, "state": self.error.state, "reason": self.error.reason},
-            "watch": {
-                "running": self.holder is not None,
-                "holder": self.holder,
-                "last_sign_s": None if sign is None else sign.age(self.now),
-                "in_work": None if sign is None else sign.in_work,
-                "landing": None if sign is None else sign.landing,
-                "unreadable": [] if sign is None else list(sign.unreadable),
-                "hanging": {} if sign is None else dict(sign.hanging),
-                "sensor_alive": None if sign is None else sign.sensor_alive,
-            },
+            "watch": self.watching.as_json(),
+            "settings_error": None,
             "last_frame": None
             if self.newest is None
-            else {"path": self.newest.path, "state": self.newest.state, "age_s": self._age(self.newest)},
-            "oldest_waiting_s": None if self.oldest is None else self._age(self.oldest),
+            else {
+                "path": self.newest.path,
+                "state": self.newest.state,
+                "age_s": self._age(self.newest.received_at),
+            },
+            "oldest_waiting_s": self._waited(),
             "products_free_bytes": self.room,
             "products_written": not self._is_full(),
         }
 
-    def _age(self, exposure: Exposure) -> float:
-        return (self.now - exposure.received_at).total_seconds()
+    def _age(self, moment: datetime) -> float:
+        return (self.now - moment).total_seconds()
+
+    def _waited(self) -> float | None:
+        """Return for how long the oldest has waited; None where that is not known, or it is not due yet."""
+        since = None if self.oldest is None else self.oldest.since
+        return None if since is None or since > self.now else self._age(since)
 
     def lines(self) -> list[str]:
         """Return it in words, the most urgent first."""
         return [
-            *self._watch(),
-            *self._sensor(),
-            *self._hanging(),
+            *self.watching.lines(),
             *self._frames(),
             *self._disk(),
-            *self._trouble(),
-        ]
-
-    def _watch(self) -> list[str]:
-        sign = self.sign
-        if self.holder is None:
-            ended = "" if sign is None else f"; its last sign was {duration(sign.age(self.now))} ago, it died"
-            return [f"watch:       NOT RUNNING{ended}: start it with `nightflow watch`"]
-        if sign is None:
-            return [f"watch:       running ({self.holder})"]
-        if sign.age(self.now) > HANGS_AFTER:
-            quiet = duration(sign.age(self.now))
-            return [
-                f"watch:       no sign of life for {quiet}, although {self.holder} holds the ledger: it hangs"
-            ]
-        return [f"watch:       running ({self.holder}); {sign.in_work} in work, {sign.landing} landing"]
-
-    def _sensor(self) -> list[str]:
-        if self.sign is None or self.holder is None or self.sign.sensor_alive:
-            return []
-        return ["sensor:      NOT RUNNING, nothing is taken from any folder: start `nightflow watch` again"]
-
-    def _hanging(self) -> list[str]:
-        hanging = {} if self.sign is None or self.holder is None else self.sign.hanging
-        return [
-            f"hangs:       {folder} has not answered for {duration(seconds)}, nothing is taken from there: "
-            "is its disk or server away?"
-            for folder, seconds in hanging.items()
+            *self.watching.unreadable_lines(),
+            *self._last_error(),
         ]
 
     def _frames(self) -> list[str]:
         if self.newest is None:
             return ["last frame:  none yet: is `[watch] folders` where frames land? `nightflow doctor` tells"]
-        name, ago = Path(self.newest.path).name, duration(self._age(self.newest))
+        name, ago = Path(self.newest.path).name, duration(self._age(self.newest.received_at))
         lines = [f"last frame:  {name}, {ago} ago, {self.newest.state}"]
         if self.oldest is None:
             return [*lines, "queue:       0, nothing waits"]
-        waits = f"{Path(self.oldest.path).name} has waited for {duration(self._age(self.oldest))}"
-        return [*lines, f"queue:       {self.queue}; {waits}"]
+        waited, exposure = self._waited(), self.oldest.exposure
+        if exposure.state == State.REDUCING:
+            waits = "is in work"
+        else:
+            waits = "is put off" if waited is None else f"has waited for {duration(waited)}"
+        return [*lines, f"queue:       {self.queue}; {Path(exposure.path).name} {waits}"]
 
     def _disk(self) -> list[str]:
         if self.room is None:
@@ -167,18 +134,14 @@ class Standing:
     def _is_full(self) -> bool:
         return self.room is not None and self.room < self.room_gib * 2**30
 
-    def _trouble(self) -> list[str]:
-        lines = []
-        unreadable = [] if self.sign is None or self.holder is None else self.sign.unreadable
-        for reason in unreadable[:_NAMED]:
-            lines.append(f"unreadable:  {reason}: look at its owner and rights")
-        if len(unreadable) > _NAMED:
-            lines.append(f"unreadable:  and {len(unreadable) - _NAMED} more")
-        if self.error is not None:
-            ended = self.error.done_at
-            ago = "" if ended is None else f", {duration((self.now - ended).total_seconds())} ago"
-            lines.append(f"last error:  {self.error.path} ({self.error.state}{ago}): {self.error.reason}")
-        return lines
+    def _last_error(self) -> list[str]:
+        if self.error is None:
+            return []
+        ended = self.error.done_at
+        ago = "" if ended is None else f", {duration(self._age(ended))} ago"
+        # Most reasons name the file, too.
+        reason = self.error.reason.replace(f"{self.error.path}: ", "")
+        return [f"last error:  {self.error.path} ({self.error.state}{ago}): {reason}"]
 
 
 def look_around(settings: Settings, database: Database, now: datetime | None = None) -> Standing:
@@ -187,11 +150,11 @@ def look_around(settings: Settings, database: Database, now: datetime | None = N
     holder, sign = lock_holder(database), last_beat(heartbeat_file(settings.root))
     if holder is not None and sign is not None and is_gone(sign.mark):
         sign = None  # of a service that was killed; the one that has the ledger now has given none yet
+    now = now or datetime.now(UTC)
     return Standing(
-        now=now or datetime.now(UTC),
+        now=now,
         states={str(state): number for state, number in counts(database).items()},
-        holder=holder,
-        sign=sign,
+        watching=Watching(now=now, holder=holder, sign=sign),
         newest=newest_exposure(database),
         oldest=oldest_waiting(database),
         error=last_error(database),
@@ -199,12 +162,3 @@ def look_around(settings: Settings, database: Database, now: datetime | None = N
         products=products,
         room_gib=settings.notify.room_gib,
     )
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that a person would use."""
-    for size, name in ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
-        if seconds >= size:
-            number = int(seconds / size)
-            return f"{number} {name}{'s' if number > 1 else ''}"
-    return f"{max(seconds, 0.0):.0f} seconds"

@@ -36,6 +36,7 @@ __all__ = [
     "lease_settled",
     "release",
     "renew",
+    "waits_since",
 ]
 
 SUSPECT_AFTER = 5
@@ -233,22 +234,23 @@ def hand_to_backfill(database: Database, exposure_ids: Collection[int]) -> None:
 
 def _urgency(now: datetime, patient: datetime | None) -> list[ColumnElement[Any]]:
     """Return by what exposures are ordered, the most urgent first."""
-    waits_since = _waits_since()
+    queued = waits_since()
     urgency: list[ColumnElement[Any]] = [case((col(Exposure.service_deaths) >= SUSPECT_AFTER, 1), else_=0)]
     is_live = col(Exposure.priority) < Priority.REDO
     if patient is not None:
-        urgency.append(case((and_(~is_live, waits_since <= patient), 0), else_=1))
+        urgency.append(case((and_(~is_live, queued <= patient), 0), else_=1))
     risen = case(
-        *((waits_since <= now - n * RISES_AFTER, n * RISE) for n in range(RISES, 0, -1)),
+        *((queued <= now - n * RISES_AFTER, n * RISE) for n in range(RISES, 0, -1)),
         else_=0,
     )
     aged = col(Exposure.priority) - risen
     urgency.append(case((is_live, col(Exposure.priority)), (aged < Priority.REDO, Priority.REDO), else_=aged))
-    urgency.append(case((is_live, col(Exposure.received_at)), else_=waits_since))
+    urgency.append(case((is_live, col(Exposure.received_at)), else_=queued))
     return [*urgency, cast(ColumnElement[Any], col(Exposure.id))]
 
 
-def _waits_since() -> ColumnElement[datetime]:
+def waits_since() -> ColumnElement[datetime]:
+    """Return when an exposure that is received was queued last, or is due again."""
     since = col(Exposure.retry_at), col(Exposure.queued_at), col(Exposure.received_at)
     return func.coalesce(*since, type_=UtcDateTime)
 
@@ -260,7 +262,7 @@ def _of_a_batch(now: datetime, worker: str) -> ColumnElement[bool]:
         col(other.state) == State.REDUCING, col(other.leased_by) != worker, col(other.lease_until) > now
     )
     queued = and_(col(Exposure.state) == State.RECEIVED, col(Exposure.priority) >= Priority.BACKFILL)
-    return and_(queued, or_(_waits_since() > now - BATCH_AFTER, at_work))
+    return and_(queued, or_(waits_since() > now - BATCH_AFTER, at_work))
 
 
 def is_live_in_work(database: Database, prefix: str, now: datetime) -> bool:

@@ -284,6 +284,7 @@ def _came_back(session: Session, exposure: Exposure, priority: int, now: datetim
     if exposure.state == State.HELD and exposure.waits_for == "outside":
         exposure.state, exposure.reason, exposure.waits_for = State.RECEIVED, "", ""
         exposure.retry_at = exposure.done_at = None
+        exposure.queued_at = now
         return True
     if exposure.state != State.REJECTED or exposure.waits_for not in (CONTENT, PLACE):
         return False

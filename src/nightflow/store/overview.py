@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func
+from sqlalchemy import ColumnElement, case, exists, func
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from nightflow.file_names import as_text
 from nightflow.store.database import Database
+from nightflow.store.leases import waits_since
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, is_detection, plain_text
 from nightflow.store.narrow import landed_after
 
 __all__ = [
     "FRAME_COLUMNS",
     "RecentZeroPoint",
+    "Waiting",
     "counts",
     "current_reduction",
     "done_last",
@@ -95,10 +98,20 @@ def queue_length(database: Database) -> int:
 
 
 def last_error(database: Database) -> Exposure | None:
-    """Return the exposure that last ended failed, rejected or held; None where there is none."""
+    """Return the exposure that last ended failed, rejected or held; None where there is none.
+
+    One whose path has come well since, as that of a file that was completed, is no error any more.
+    """
+    later = aliased(Exposure)
+    mended = exists().where(
+        col(later.path) == col(Exposure.path),
+        col(later.state) == State.DONE,
+        col(later.done_at) >= col(Exposure.done_at),
+    )
+    ended = select(Exposure).where(col(Exposure.state).in_(_ENDED_BADLY), ~mended)
+    newest = ended.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc()).limit(1)
     with database.session() as session:
-        ended = select(Exposure).where(col(Exposure.state).in_(_ENDED_BADLY))
-        return session.exec(ended.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc())).first()
+        return session.exec(newest).first()
 
 
 def done_last(database: Database, number: int) -> list[int]:
@@ -182,11 +195,30 @@ def newest_exposure(database: Database) -> Exposure | None:
         return session.exec(received.limit(1)).first()
 
 
-def oldest_waiting(database: Database) -> Exposure | None:
-    """Return the exposure that has been queued or in work for the longest time; None where none is."""
-    waiting = select(Exposure).where(col(Exposure.state).in_((State.RECEIVED, State.REDUCING)))
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """An exposure that waits, or is in work.
+
+    Attributes
+    ----------
+    exposure : Exposure
+    since : datetime or None
+        When it was queued, or was due again; None for one in work, of which the ledger does not tell: it may
+        have been held or done in between.
+    """
+
+    exposure: Exposure
+    since: datetime | None
+
+
+def oldest_waiting(database: Database) -> Waiting | None:
+    """Return the exposure that has been queued for the longest time, else one in work; None where none is."""
+    queued = case((col(Exposure.state) == State.RECEIVED, waits_since()))
+    waiting = select(Exposure, queued).where(col(Exposure.state).in_((State.RECEIVED, State.REDUCING)))
+    oldest = waiting.order_by(queued.is_(None), queued, col(Exposure.id)).limit(1)
     with database.session() as session:
-        return session.exec(waiting.order_by(col(Exposure.received_at), col(Exposure.id)).limit(1)).first()
+        found = session.exec(oldest).first()
+    return None if found is None else Waiting(exposure=found[0], since=found[1])
 
 
 def get_exposure(database: Database, exposure_id: int) -> Exposure | None:

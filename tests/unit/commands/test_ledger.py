@@ -174,7 +174,10 @@ def test_status_tells_the_last_error(dome: Observatory) -> None:
     bad.touch()
     dome("run", str(bad))
     assert json.loads(dome("status", "--format", "json").stdout)["last_error"]["state"] == "rejected"
-    assert "bad.fits: empty file" in dome("status").stdout
+    said = dome("status").stdout
+    assert said.count(str(bad)) == 1
+    assert "bad.fits (rejected, " in said
+    assert "ago): empty file" in said
 
 
 def test_retry_queues_by_name_number_and_state(dome: Observatory) -> None:

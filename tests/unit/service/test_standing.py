@@ -22,10 +22,12 @@ from nightflow.service.heartbeat import beat, heartbeat_file, last_beat
 from nightflow.service.instance_lock import lock_holder, only_instance
 from nightflow.service.live import watch
 from nightflow.service.live_service import LiveService
-from nightflow.service.standing import duration, look_around
+from nightflow.service.standing import look_around
+from nightflow.service.watching import duration
 from nightflow.store.database import Database
-from nightflow.store.ledger import receive, settle_exposure
-from nightflow.store.models import State
+from nightflow.store.leases import lease
+from nightflow.store.ledger import receive, requeue, settle_exposure
+from nightflow.store.models import Priority, State
 from tests.unit.store.conftest import *  # noqa: F403  (a Postgres)
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -144,6 +146,130 @@ def test_a_service_that_takes_nothing_from_any_folder_is_not_alive(
     assert ("sensor:      NOT RUNNING, nothing is taken from any folder" in said) is not sensor_alive
 
 
+@pytest.mark.parametrize(("missing", "hanging", "alive"), [(1, 0, True), (2, 0, False), (1, 1, False)])
+def test_folders_that_cannot_be_listed_are_named(
+    settings: Settings, ledger: Database, missing: int, hanging: int, alive: bool
+) -> None:
+    unlisted = {f"/mnt/{number}": "cannot be listed: No such file or directory" for number in range(missing)}
+    beat(
+        heartbeat_file(settings.root),
+        now=NOW,
+        in_work=0,
+        landing=0,
+        hanging={f"/net/{number}": 200.0 for number in range(hanging)},
+        unlisted=unlisted,
+        folders=2,
+    )
+    with only_instance(ledger):
+        standing = look_around(settings, ledger, NOW)
+        said = lines(settings, ledger)
+    assert standing.is_alive is alive
+    assert standing.as_json()["watch"]["unlisted"] == unlisted
+    assert "folder:      /mnt/0: cannot be listed: No such file or directory; nothing is taken" in said
+
+
+def test_a_service_tells_of_a_folder_that_is_not_there(
+    settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "BEAT_SECONDS", 0.05)
+    (settings.root / "incoming").rmdir()
+    stop, said = threading.Event(), []
+
+    def look() -> None:
+        for _ in range(400):
+            standing = look_around(settings, ledger)
+            said[:] = [standing.is_alive, "\n".join(standing.lines())]
+            if "folder:" in said[1]:
+                break
+            stop.wait(0.05)
+        stop.set()
+
+    threading.Timer(0.2, look).start()
+    watch(settings, stop=stop)
+    assert f"{settings.root / 'incoming'}: cannot be listed: No such file or directory" in said[1]
+    assert said[0] is False
+
+
+def test_settings_that_are_wrong_since_do_not_make_a_service_that_runs_ill(
+    settings: Settings, ledger: Database
+) -> None:
+    """What looks after the health of a container would start it anew, which it then could not."""
+    file = settings.root / "nightflow.toml"
+    file.write_text("[watch]\nfolders = [")
+
+    def asked(*options: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["status", "--config", str(file), *options])
+        return result.exit_code, result.output
+
+    code, said = asked("--check")
+    assert code == 1
+    assert f"{file}: not valid TOML" in said
+    assert "watch:" not in said, "no sign of life: as without a service"
+    sign = heartbeat_file(settings.root)
+    beat(sign, now=datetime.now(UTC), in_work=1, landing=0, folders=1)
+    code, said = asked()
+    assert code == 0
+    assert "watch:       running (process" in said
+    assert f"settings:    WRONG: {file}: not valid TOML" in said
+    assert "the watcher goes on with those that it has" in said
+    assert (asked("--check")[0], asked("--check", "--format", "csv")[0]) == (0, 0)
+    code, said = asked("--check", "--format", "json")
+    assert code == 0
+    assert "not valid TOML" in json.loads(said)["settings_error"]
+    assert json.loads(said)["watch"]["in_work"] == 1
+    file.write_text('[stoer]\nurl = ""')
+    assert "WRONG" in asked("--check")[1]
+    file.write_bytes(b"# Calar Alto, Almer\xeda")
+    code, said = asked("--check")
+    assert code == 0
+    assert f"WRONG: {file}: cannot be read" in said
+    beat(sign, now=datetime.now(UTC), in_work=0, landing=0, unlisted={"/mnt": "cannot be listed"}, folders=1)
+    assert asked("--check")[0] == 1, "it takes nothing from any folder"
+    beat(sign, now=datetime.now(UTC) - timedelta(hours=2), in_work=0, landing=0, folders=1)
+    code, said = asked("--check")
+    assert code == 1
+    assert "no sign of life for 2 hours" in said
+    assert "goes on" not in said
+
+
+def test_how_long_a_frame_waits_is_since_it_was_queued(settings: Settings, ledger: Database) -> None:
+    old = receive(ledger, "/incoming/old.fits", "0" * 64, 2880, now=NOW - timedelta(days=200))
+    settle_exposure(ledger, old.exposure_id, State.DONE, "", now=NOW - timedelta(days=199))
+    receive(ledger, "/incoming/new.fits", "1" * 64, 2880, now=NOW - timedelta(seconds=90))
+    requeue(ledger, [old.exposure_id], priority=Priority.BACKFILL, now=NOW - timedelta(seconds=20))
+    assert "queue:       2; new.fits has waited for 1 minute" in lines(settings, ledger)
+    lease(ledger, "w", now=NOW, seconds=600)
+    assert "queue:       2; old.fits has waited for 20 seconds" in lines(settings, ledger)
+    assert look_around(settings, ledger, NOW).as_json()["oldest_waiting_s"] == 20.0
+    lease(ledger, "w", now=NOW, seconds=600)
+    assert "queue:       2; old.fits is in work" in lines(settings, ledger)
+    assert look_around(settings, ledger, NOW).as_json()["oldest_waiting_s"] is None
+
+
+def test_a_frame_whose_file_came_back_waits_since_then(settings: Settings, ledger: Database) -> None:
+    frame = receive(ledger, "/incoming/a.fits", "0" * 64, 2880, now=NOW - timedelta(hours=3))
+    settle_exposure(
+        ledger,
+        frame.exposure_id,
+        State.HELD,
+        "a disk is away",
+        now=NOW - timedelta(hours=2),
+        waits_for="outside",
+    )
+    receive(ledger, "/incoming/a.fits", "0" * 64, 2880, now=NOW - timedelta(seconds=30))
+    assert "queue:       1; a.fits has waited for 30 seconds" in lines(settings, ledger)
+
+
+def test_the_last_error_names_its_file_once(settings: Settings, ledger: Database) -> None:
+    bad = receive(ledger, "/incoming/bad.fits", "0" * 64, 2880, now=NOW - timedelta(minutes=2))
+    reason = "/incoming/bad.fits: truncated: 2880 of 5760 bytes"
+    settle_exposure(ledger, bad.exposure_id, State.REJECTED, reason, now=NOW - timedelta(minutes=1))
+    said = lines(settings, ledger)
+    assert "last error:  /incoming/bad.fits (rejected, 1 minute ago): truncated: 2880 of 5760 bytes" in said
+    assert said.count("/incoming/bad.fits") == 1
+    assert look_around(settings, ledger, NOW).as_json()["last_error"]["reason"] == reason
+
+
 def test_the_sign_of_a_service_that_was_killed_is_not_its_successors(
     settings: Settings, ledger: Database
 ) -> None:
@@ -212,7 +338,7 @@ def test_the_service_gives_signs_while_it_lives(
 
     def look() -> None:
         standing = look_around(settings, ledger)
-        seen.append((standing.holder, standing.sign))
+        seen.append((standing.watching.holder, standing.watching.sign))
         stop.set()
 
     threading.Timer(1.0, look).start()

@@ -46,6 +46,23 @@ def test_counts_queue_and_last_error(database: Database) -> None:
     assert error.reason == "truncated"
 
 
+def test_an_error_whose_file_has_come_well_since_is_none_any_more(database: Database) -> None:
+    well = _receive(database, "/data/a.fits", "before")
+    settle_exposure(database, well, State.DONE, "", now=later(1))
+    cut = _receive(database, "/data/a.fits", "half")
+    settle_exposure(database, cut, State.REJECTED, "truncated", now=later(2))
+    other = _receive(database, "/data/b.fits")
+    settle_exposure(database, other, State.FAILED, "KeyError", now=later(1.5))
+    error = last_error(database)
+    assert error is not None
+    assert error.id == cut, "that it was well before says nothing"
+    whole = _receive(database, "/data/a.fits", "whole")
+    settle_exposure(database, whole, State.DONE, "", now=later(3))
+    error = last_error(database)
+    assert error is not None
+    assert error.id == other
+
+
 def test_what_was_done_last(database: Database) -> None:
     ids = [_receive(database, f"/data/{number}.fits") for number in range(5)]
     assert done_last(database, 2) == []

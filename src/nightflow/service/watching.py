@@ -1,0 +1,131 @@
+"""How a live service is: at work, hanging, dead; by its lock and its signs of life."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nightflow.service.heartbeat import Heartbeat, heartbeat_file, last_beat
+from nightflow.service.process_mark import is_gone
+
+__all__ = ["Watching", "duration", "watching_by_its_sign"]
+
+HANGS_AFTER = 60.0
+"""Seconds without a sign of life, which comes every five."""
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """How a live service is.
+
+    Attributes
+    ----------
+    now : datetime
+    holder : str or None
+        Who holds the service's lock; None where no service runs.
+    sign : Heartbeat or None
+        The last sign of life of a service on this machine; of the one that has the ledger, where one has.
+    """
+
+    now: datetime
+    holder: str | None
+    sign: Heartbeat | None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a service is at work.
+
+        It has the ledger, and where its signs of life can be read, it gives some and takes frames from at
+        least one folder.
+        """
+        if self.holder is None or self.sign is None:
+            return self.holder is not None
+        return self.sign.age(self.now) <= HANGS_AFTER and self.sign.takes_frames
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for other programs; ages in seconds."""
+        sign = self.sign
+        return {
+            "running": self.holder is not None,
+            "holder": self.holder,
+            "last_sign_s": None if sign is None else sign.age(self.now),
+            "in_work": None if sign is None else sign.in_work,
+            "landing": None if sign is None else sign.landing,
+            "unreadable": [] if sign is None else list(sign.unreadable),
+            "hanging": {} if sign is None else dict(sign.hanging),
+            "unlisted": {} if sign is None else dict(sign.unlisted),
+            "sensor_alive": None if sign is None else sign.sensor_alive,
+        }
+
+    def lines(self) -> list[str]:
+        """Return in words whether it is at work, and which folders nothing is taken from."""
+        return [*self._watch(), *self._sensor(), *self._hanging(), *self._unlisted()]
+
+    def unreadable_lines(self) -> list[str]:
+        """Return the first files that cannot be read, and why."""
+        unreadable = [] if self.sign is None or self.holder is None else self.sign.unreadable
+        lines = [f"unreadable:  {reason}: look at its owner and rights" for reason in unreadable[:_NAMED]]
+        if len(unreadable) > _NAMED:
+            lines.append(f"unreadable:  and {len(unreadable) - _NAMED} more")
+        return lines
+
+    def _watch(self) -> list[str]:
+        sign = self.sign
+        if self.holder is None:
+            ended = "" if sign is None else f"; its last sign was {duration(sign.age(self.now))} ago, it died"
+            return [f"watch:       NOT RUNNING{ended}: start it with `nightflow watch`"]
+        if sign is None:
+            return [f"watch:       running ({self.holder})"]
+        if sign.age(self.now) > HANGS_AFTER:
+            quiet = duration(sign.age(self.now))
+            return [
+                f"watch:       no sign of life for {quiet}, although {self.holder} holds the ledger: it hangs"
+            ]
+        return [f"watch:       running ({self.holder}); {sign.in_work} in work, {sign.landing} landing"]
+
+    def _sensor(self) -> list[str]:
+        if self.sign is None or self.holder is None or self.sign.sensor_alive:
+            return []
+        return ["sensor:      NOT RUNNING, nothing is taken from any folder: start `nightflow watch` again"]
+
+    def _hanging(self) -> list[str]:
+        hanging = {} if self.sign is None or self.holder is None else self.sign.hanging
+        return [
+            f"hangs:       {folder} has not answered for {duration(seconds)}, nothing is taken from there: "
+            "is its disk or server away?"
+            for folder, seconds in hanging.items()
+        ]
+
+    def _unlisted(self) -> list[str]:
+        if self.sign is None or self.holder is None:
+            return []
+        return [
+            f"folder:      {folder}: {fault}; nothing is taken from there: make or mount it, or mend its "
+            "rights or `[watch] folders`"
+            for folder, fault in self.sign.unlisted.items()
+            if folder not in self.sign.hanging
+        ]
+
+
+def watching_by_its_sign(root: Path, now: datetime) -> Watching | None:
+    """Return how the service of a settings folder is, by its signs of life alone; None where it gives none.
+
+    For where the settings cannot be read, so that nobody knows where the ledger and its lock are.
+    """
+    sign = last_beat(heartbeat_file(root))
+    if sign is None:
+        return None
+    holder = None if is_gone(sign.mark) else f"process {sign.process} by its sign"
+    return Watching(now=now, holder=holder, sign=sign)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that a person would use."""
+    for size, name in ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
+        if seconds >= size:
+            number = int(seconds / size)
+            return f"{number} {name}{'s' if number > 1 else ''}"
+    return f"{max(seconds, 0.0):.0f} seconds"
