@@ -51,8 +51,8 @@ __all__ = ["INGEST", "LIVE", "PrefectRuns", "RunExecutor", "load_flows"]
 
 log = logging.getLogger(__name__)
 
-INGEST = "flows.ingest:ingest_exposure"
-CATCH_UP = "flows.catch_up:catch_up"
+INGEST = "flows.ingest.ingest_exposure"
+CATCH_UP = "flows.catch_up.catch_up"
 LIVE = "live"
 """Name of the deployment under which the service's runs stand."""
 REQUEST_SECONDS = 10.0
@@ -376,7 +376,7 @@ class RunExecutor:
 def load_flows() -> None:
     """Import the flows, so that a worker forked from here need not."""
     for entry_point in (INGEST, CATCH_UP):
-        importlib.import_module(entry_point.partition(":")[0])
+        importlib.import_module(entry_point.rpartition(".")[0])
 
 
 def _fault(error: BaseException) -> RunFault:

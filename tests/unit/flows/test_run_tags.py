@@ -100,10 +100,10 @@ def deployed() -> list[str]:
 
 @pytest.mark.parametrize(
     "entrypoint",
-    [*deployed(), "flows.backfill:backfill_batch", "flows.share:share_batch"],
+    [*deployed(), "flows.backfill.backfill_batch", "flows.share.share_batch"],
 )
 def test_every_flow_of_a_worker_tells_its_process(entrypoint: str) -> None:
-    module, _, name = entrypoint.partition(":")
+    module, _, name = entrypoint.rpartition(".")
     flow: Flow[..., Any] = getattr(importlib.import_module(module), name)
     assert flow.on_running_hooks == [tag_process]
 
