@@ -178,11 +178,11 @@ def open_observatory(
     return make
 
 
-def deploy(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+def deploy(folder: Path, url: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Let `nightflow deploy` bring a server up to date by the settings in a folder."""
     environment = clean_environment() | {"PREFECT_HOME": str(folder / "home"), "PREFECT_API_URL": url}
     command = [BIN / "nightflow", "deploy", "--config", str(folder / "nightflow.toml")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 @contextlib.contextmanager

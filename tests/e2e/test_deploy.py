@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import Server, deploy, wait_until
+from nightflow.store.database import Database
+from nightflow.store.ledger import receive
+from tests.e2e.conftest import Server, deploy, pool_worker, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("prefect-server"), pytest.mark.timeout(280)]
 
@@ -59,6 +62,40 @@ def test_pool_queues_deployments_schedules_and_automations(tmp_path: Path, prefe
 
     # By Prefect's own scheduler: libraries that do not go with it leave the deployments as they are.
     wait_until(lambda: scheduled() >= {"prefetch", "maintenance", "end-of-night"}, 60, "scheduled runs")
+
+
+def test_of_a_run_that_a_dead_watcher_left_nothing_is_told_while_its_exposure_waits(
+    tmp_path: Path, prefect_server: Server
+) -> None:
+    """By a worker for whom the folder from which it was deployed is not there."""
+    (tmp_path / "nightflow.toml").write_text(SETTINGS)
+    (tmp_path / "trial").mkdir()
+    done = deploy(tmp_path, prefect_server.url, cwd=tmp_path / "trial")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "trial").rmdir()
+    database = Database(f"sqlite:///{tmp_path / 'nightflow.sqlite'}")
+    database.upgrade()
+    exposure_id = receive(database, "/raw/0019-light-R.fits", "ab", 1, now=datetime.now(UTC)).exposure_id
+    [live, tell] = [
+        next(one for one in prefect_server.find("deployments") if one["name"] == name)
+        for name in ("live", "tell")
+    ]
+    assert not any(one["pull_steps"] for one in (live, tell))
+    parameters = {"exposure_id": exposure_id, "path": "/raw/0019-light-R.fits"}
+    made = httpx.post(
+        f"{prefect_server.url}/deployments/{live['id']}/create_flow_run",
+        json={"parameters": parameters, "state": {"type": "RUNNING"}},
+    ).json()
+    crashed = {"state": {"type": "CRASHED", "message": "its service stopped"}, "force": True}
+    httpx.post(f"{prefect_server.url}/flow_runs/{made['id']}/set_state", json=crashed).raise_for_status()
+
+    def ended() -> str:
+        runs = prefect_server.find("flow_runs", deployments={"name": {"any_": ["tell"]}})
+        return str(runs[0]["state"]["message"]) if runs and runs[0]["end_time"] else ""
+
+    with pool_worker(tmp_path, prefect_server.url):
+        wait_until(lambda: bool(ended()), 90, "the run of tell to end")
+    assert ended() == "not told: the ledger has /raw/0019-light-R.fits as received"
 
 
 def test_without_a_server_it_says_how_to_get_one(tmp_path: Path) -> None:

@@ -230,6 +230,7 @@ def _automations(tell: UUID, live: UUID, no_frame_minutes: float) -> list[Automa
                 posture=Posture.Reactive, threshold=1, within=timedelta(0),
             ),
             tell, "failed_frames", "{{ flow_run.name }} failed: {{ flow_run.state.message }}",
+            if_failed=_CRASHED,
         ),
         _automation(
             "zero point fell",
@@ -241,11 +242,31 @@ def _automations(tell: UUID, live: UUID, no_frame_minutes: float) -> list[Automa
     ]  # fmt: skip
 
 
+def _template(text: str) -> dict[str, Any]:
+    return {"template": text, "__prefect_kind": "jinja"}
+
+
+_NUMBER = "flow_run.parameters.exposure_id | default('null')"
+# Of a run that failed its message is enough: it comes from the ledger. JSON, for a template alone gives text.
+_CRASHED = {
+    "__prefect_kind": "json",
+    "value": _template(f"{{{{ {_NUMBER} if flow_run.state.type == 'CRASHED' else 'null' }}}}"),
+}
+"""The number of a crashed run's exposure."""
+
+
 def _automation(
-    name: str, trigger: EventTrigger, tell: UUID, event: str, text: str, *, only_at_night: bool = False
+    name: str,
+    trigger: EventTrigger,
+    tell: UUID,
+    event: str,
+    text: str,
+    *,
+    only_at_night: bool = False,
+    if_failed: dict[str, Any] | None = None,
 ) -> AutomationCore:
-    said: Any = {"template": text, "__prefect_kind": "jinja"} if "{{" in text else text
-    parameters = {"event": event, "text": said, "only_at_night": only_at_night}
+    said: Any = _template(text) if "{{" in text else text
+    parameters = {"event": event, "text": said, "only_at_night": only_at_night, "if_failed": if_failed}
     return AutomationCore(
         name=_PREFIX + name,
         description="Made by `nightflow deploy`, and made anew by it.",
