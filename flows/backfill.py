@@ -18,8 +18,9 @@ from flows.form import with_form
 from flows.ingest import reduce_one
 from flows.run_tags import tag_process
 from flows.together import reduce_together
+from nightflow.nights import no_frames_of
 from tasks.context import batch_reduction
-from tasks.select_backfill import list_backfill, select_backfill
+from tasks.select_backfill import list_backfill, nights_of_ledger, select_backfill
 from tasks.share import calibrations_apart, cluster, left_open, try_failed_again
 
 __all__ = ["backfill", "backfill_batch", "backfill_name", "batches"]
@@ -58,6 +59,8 @@ async def backfill(
     """Choose exposures and reduce them, a batch a run."""
     with batch_reduction():
         chosen = await select_backfill(since, until, night, path or None, camera or None, force)
+        if night and not chosen and night.isoformat() not in (known := await nights_of_ledger()):
+            return Completed(message=no_frames_of(night.isoformat(), known))
         if dry_run:
             return await planned(chosen)
         if force:

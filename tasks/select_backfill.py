@@ -12,7 +12,7 @@ from prefect import task
 from tasks.context import current_reducer
 from tasks.options import STEP
 
-__all__ = ["list_backfill", "select_backfill"]
+__all__ = ["list_backfill", "nights_of_ledger", "select_backfill"]
 
 
 @task(name="select", **STEP)
@@ -34,6 +34,13 @@ async def select_backfill(
     from nightflow.pipeline.backfill import select
 
     return await asyncio.to_thread(select, current_reducer(), since, until, night, path, force, camera=camera)
+
+
+async def nights_of_ledger() -> list[str]:
+    """Return the nights of the ledger, by the dates of their evenings, in order."""
+    from nightflow.pipeline.backfill import known_nights
+
+    return await asyncio.to_thread(known_nights, current_reducer())
 
 
 @task(name="list", **STEP)

@@ -42,7 +42,6 @@ __all__ = [
     "console",
     "fail",
     "finish_commands",
-    "named_nights",
     "note",
     "one_missing",
     "only_exposure",
@@ -67,8 +66,6 @@ _LONG = frozenset({"reason", "warnings"})
 """Columns that may take several lines."""
 _LEAST_WIDTH, _GAP = 24, 3
 """Characters that such a column needs, and those between two columns."""
-_NAMED = 10
-"""Nights that a message names."""
 _NAMING = 4
 """Cells of a row that tell which it is."""
 _LISTED = 10
@@ -128,15 +125,6 @@ def say(message: str) -> None:
 def _lines(message: str) -> str:
     """Return a message whose lines stay lines."""
     return "\n".join(printable(line) for line in message.split("\n"))
-
-
-def named_nights(nights: Sequence[str]) -> str:
-    """Return what to say of the nights that there are."""
-    if not nights:
-        return "it has no night yet; `nightflow run PATH` reduces one"
-    if len(nights) <= _NAMED:
-        return f"it has {', '.join(nights)}"
-    return f"it has {len(nights)} nights from {nights[0]} to {nights[-1]}, the last {', '.join(nights[-3:])}"
 
 
 def finish_commands(nights: Sequence[str]) -> str:

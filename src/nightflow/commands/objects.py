@@ -15,7 +15,6 @@ from nightflow.commands.common import (
     ConfigOption,
     TableFormat,
     fail,
-    named_nights,
     note,
     one_missing,
     open_store,
@@ -25,7 +24,7 @@ from nightflow.commands.common import (
 from nightflow.errors import ConfigurationError
 from nightflow.lightcurves.light_curve import Column
 from nightflow.lightcurves.variability import Doubt
-from nightflow.nights import parse_night
+from nightflow.nights import no_frames_of, parse_night
 from nightflow.products.movers_plot import plot_movers
 from nightflow.products.table_files import ENCODERS, table_of_rows
 from nightflow.report.astrometry import AstrometryFormat, astrometry
@@ -170,7 +169,7 @@ def movers(
             found = stored_movers.movers(database, night)
             known = nights(database)
         if night is not None and night not in known:
-            fail(f"no frame of the night {night} is in the ledger; {named_nights(known)}", _NOTHING_FOUND)
+            fail(no_frames_of(night, known), _NOTHING_FOUND)
         if not found:
             fail("no body moved; `nightflow finish NIGHT` looks for them", _NOTHING_FOUND)
         if plot is not None:

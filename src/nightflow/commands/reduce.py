@@ -19,7 +19,6 @@ from nightflow.commands.common import (
     console,
     fail,
     finish_commands,
-    named_nights,
     note,
     say,
     settings_or_exit,
@@ -28,7 +27,8 @@ from nightflow.commands.signals import exit_on_signals
 from nightflow.config import Settings, load_settings
 from nightflow.errors import NightflowError
 from nightflow.log_lines import LINE, LogLines
-from nightflow.pipeline.backfill import known_nights, select
+from nightflow.nights import no_frames_of
+from nightflow.pipeline.backfill import PlannedFile, known_nights, planned_files, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
 from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reducer import Reducer
@@ -163,7 +163,7 @@ def backfill(
         if only is not None and not chosen and only.isoformat() not in (known := known_nights(reducer)):
             _refuse_night(only.isoformat(), known)
         if dry_run:
-            console.print(f"{len(chosen)} exposures would be reduced")
+            _show_plan(planned_files(reducer, chosen))
             return
         with _progress() as bar:
             task = bar.add_task("reducing", total=len(chosen))
@@ -207,7 +207,7 @@ def finish(
 
 
 def _refuse_night(night: str, known: Sequence[str]) -> NoReturn:
-    fail(f"no frame of the night {night} is in the ledger; {named_nights(known)}", _NO_FRAMES)
+    fail(no_frames_of(night, known), _NO_FRAMES)
 
 
 def _next_step(reducer: Reducer, report: RunReport) -> str:
@@ -251,6 +251,12 @@ def _tell(finished: FinishedNight, fastest: float) -> None:
             "with fewer of them, or fewer frames a night, faster bodies would be found"
         )
     console.print(f"{finished.table}\n{finished.figure}", markup=False, soft_wrap=True)
+
+
+def _show_plan(files: Sequence[PlannedFile]) -> None:
+    for one in files:
+        say(f"{one.path}: {one.kind}, {one.state}")
+    say(f"{len(files)} exposure{'' if len(files) == 1 else 's'} would be reduced")
 
 
 def _date(text: str | None) -> date | None:

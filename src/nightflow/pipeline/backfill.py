@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nightflow.errors import ConfigurationError
 from nightflow.nights import night_of
@@ -19,10 +19,18 @@ from nightflow.store.frames import exposures_with_frames
 from nightflow.store.models import Frame, Priority
 from nightflow.store.overview import frame_rows
 
-__all__ = ["PLANNED", "known_nights", "planned_frames", "select"]
+__all__ = ["PLANNED", "PlannedFile", "known_nights", "planned_files", "planned_frames", "select"]
 
 PLANNED = ("file", "kind", "object", "filter", "night", "state", "reason")
 """Columns of the list of a backfill that is only a plan."""
+
+
+class PlannedFile(NamedTuple):
+    """A file that would be reduced: what it is, and the states of its frames now."""
+
+    path: str
+    kind: str
+    state: str
 
 
 def select(
@@ -89,6 +97,17 @@ def planned_frames(reducer: Reducer, exposure_ids: Collection[int]) -> list[dict
     wanted = set(exposure_ids)
     rows = [row for row in frame_rows(reducer.database) if row["exposure_id"] in wanted]
     return [{"file": Path(row["path"]).name} | {name: row[name] for name in PLANNED[1:]} for row in rows]
+
+
+def planned_files(reducer: Reducer, exposure_ids: Collection[int]) -> list[PlannedFile]:
+    """Return the files of these exposures, each once, in the order given."""
+    frames: dict[int, list[dict[str, Any]]] = {one: [] for one in exposure_ids}
+    for row in frame_rows(reducer.database):
+        frames.get(row["exposure_id"], []).append(row)
+    return [
+        PlannedFile(rows[0]["path"], rows[0]["kind"], "/".join(sorted({row["state"] for row in rows})))
+        for rows in frames.values()
+    ]
 
 
 def known_nights(reducer: Reducer) -> list[str]:

@@ -86,7 +86,12 @@ def test_backfill_selects_by_night(dome: Observatory, niced: list[int]) -> None:
     assert "0 exposures would be reduced" in dome("backfill", "--dry-run").stdout
     assert niced == [15], "behind the live service"
     forced = dome("backfill", "--night", "2025-10-24", "--force", "--dry-run")
-    assert f"{LIGHTS + CALIBRATIONS} exposures would be reduced" in forced.stdout
+    *files, total = forced.stdout.splitlines()
+    assert total == f"{LIGHTS + CALIBRATIONS} exposures would be reduced"
+    assert {line.partition(": ")[0] for line in files} == {str(file) for file in dome.raw.glob("*.fits")}
+    assert f"{min(dome.raw.glob('*light*'))}: light, done" in files
+    one = dome("backfill", "--path", str(min(dome.raw.glob("*light*"))), "--force", "--dry-run")
+    assert one.stdout.splitlines()[1:] == ["1 exposure would be reduced"]
     other = dome("backfill", "--since", "2025-10-25", "--force", "--dry-run")
     assert "0 exposures would be reduced" in other.stdout
     unknown = dome("backfill", "--night", "2025-10-25")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,16 +62,21 @@ def in_batch() -> bool:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """120 exposures to be chosen, and what was reduced and shown."""
-    seen = SimpleNamespace(asked=None, reduced=[], tables={}, sizes=[], cluster="", tried_again=[])
+    seen = SimpleNamespace(
+        asked=None, reduced=[], tables={}, sizes=[], cluster="", tried_again=[], number=120
+    )
 
     async def select(*arguments: Any) -> list[int]:
         seen.asked = arguments
         assert in_batch(), "dawn flats would change nothing"
-        return list(range(120))
+        return list(range(seen.number))
 
     async def try_again(exposure_ids: list[int]) -> None:
         assert not seen.reduced
         seen.tried_again.extend(exposure_ids)
+
+    async def nights() -> list[str]:
+        return ["2026-03-01", "2026-03-02"]
 
     async def planned(exposure_ids: list[int]) -> list[dict[str, Any]]:
         return [{"file": f"{one}.fits"} for one in exposure_ids]
@@ -86,6 +92,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     monkeypatch.setattr(backfill_module, "select_backfill", select)
     monkeypatch.setattr(backfill_module, "list_backfill", planned)
+    monkeypatch.setattr(backfill_module, "nights_of_ledger", nights)
     monkeypatch.setattr(backfill_module, "try_failed_again", try_again)
     monkeypatch.setattr(backfill_module, "reduce_one", reduce_one)
     monkeypatch.setattr(backfill_module, "cluster", lambda: seen.cluster)
@@ -172,6 +179,18 @@ def test_a_dry_run_lists_and_reduces_nothing(world: SimpleNamespace) -> None:
     assert world.reduced == []
     assert [row["file"] for row in world.tables["backfill-plan"][0]] == [f"{one}.fits" for one in range(120)]
     assert state.name == "Planned"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_of_a_night_without_frames_it_is_said_which_there_are(world: SimpleNamespace, dry_run: bool) -> None:
+    world.number = 0
+    state = asyncio.run(backfill.fn(night=date(2026, 3, 3), dry_run=dry_run))
+    assert state.is_completed()
+    assert state.message == (
+        "no frame of the night 2026-03-03 is in the ledger; it has 2026-03-01, 2026-03-02"
+    )
+    state = asyncio.run(backfill.fn(night=date(2026, 3, 2)))
+    assert state.message == "nothing to reduce", "nothing has changed for its frames"
 
 
 @pytest.mark.parametrize(

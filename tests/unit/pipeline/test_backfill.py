@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightflow.errors import ConfigurationError
-from nightflow.pipeline.backfill import planned_frames, select
+from nightflow.pipeline.backfill import PlannedFile, planned_files, planned_frames, select
 from nightflow.pipeline.run import reduce_paths
 from tests.unit.pipeline.station import PROFILE, Station, exposure, steps_of_straw
 
@@ -96,3 +96,9 @@ def test_a_plan_names_the_files(nights: Station) -> None:
     assert [(row["file"], row["kind"], row["night"], row["state"]) for row in rows] == [
         ("second.fits", "light", "2026-03-02", "done")
     ]
+    ids = select(reducer, since=SECOND, force=True)
+    files = planned_files(reducer, ids)
+    assert files == [
+        PlannedFile(str(nights.raw / f"{name}.fits"), "light", "done") for name in ("second", "third")
+    ]
+    assert planned_files(reducer, ids[::-1]) == files[::-1], "in the order of the reduction"
