@@ -94,7 +94,7 @@ def test_of_a_run_that_a_dead_watcher_left_nothing_is_told_while_its_exposure_wa
         return str(runs[0]["state"]["message"]) if runs and runs[0]["end_time"] else ""
 
     with pool_worker(tmp_path, prefect_server.url):
-        wait_until(lambda: bool(ended()), 90, "the run of tell to end")
+        wait_until(lambda: bool(ended()), 150, "the run of tell to end")
     assert ended() == "not told: the ledger has /raw/0019-light-R.fits as received"
 
 
