@@ -104,7 +104,7 @@ class Conclusions:
             self._verdicts[frame_id] = found
 
     def forget(self, exposure_id: int) -> None:
-        """Let go of an exposure that is not concluded here any more."""
+        """Let go of an exposure that is concluded, or will not be here any more."""
         with self._lock:
             self._opened.pop(exposure_id, None)
             self._ended.pop(exposure_id, None)
@@ -134,9 +134,7 @@ class Conclusions:
                 self._follow_up(ended)
         if ended.outcome.state != LOST:
             self._take_up_if_there(ended)
-        with self._lock:
-            self._opened.pop(exposure_id, None)
-            self._ended.pop(exposure_id, None)
+        self.forget(exposure_id)
         return ended.outcome
 
     def follow_up(self, exposure_id: int) -> None:

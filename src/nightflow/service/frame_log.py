@@ -55,7 +55,7 @@ def frame_lines(
     frames = frames_of(database, exposure.id)
     if not frames:
         return [_line(whole | {"state": exposure.state, "seconds": seconds, "reason": exposure.reason})]
-    lines = []
+    lines, began = [], _began(exposure, seconds)
     for frame in frames:
         facts = whole | {
             "frame": frame.id,
@@ -67,9 +67,7 @@ def frame_lines(
         }
         assert frame.id is not None
         own = _seconds(taken, _OF_THE_EXPOSURE, exposure.id) | _seconds(taken, _OF_A_FRAME, frame.id)
-        measures = (
-            _measures(database, frame.id, _began(exposure, seconds)) if frame.state == State.DONE else {}
-        )
+        measures = _measures(database, frame.id, began) if frame.state == State.DONE else {}
         lines.append(_line(facts | measures | own | {"reason": frame.reason}))
     return lines
 
