@@ -18,7 +18,6 @@ from nightflow.store.leases import lease_exposure
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import Priority, State
 
-NOW = datetime.now(UTC)
 OWN = worker_name()
 
 
@@ -40,7 +39,7 @@ class Time:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
         if self.now >= 101.0:
-            settle_exposure(self.database, self.in_work, State.DONE, "", now=NOW)
+            settle_exposure(self.database, self.in_work, State.DONE, "", now=datetime.now(UTC))
 
     def waited(self, step: str = "measure") -> float:
         GivesWay(self.database, sleep=self.sleep, clock=lambda: self.now).began(step, 1, 1)
@@ -50,8 +49,10 @@ class Time:
 def in_work(
     database: Database, worker: str = OWN, priority: int = Priority.LIVE, seconds: float = 600.0
 ) -> int:
-    exposure_id = receive(database, "/in/new.fits", "0" * 64, 2880, now=NOW, priority=priority).exposure_id
-    assert lease_exposure(database, exposure_id, worker, now=NOW, seconds=seconds) is not None
+    exposure_id = receive(
+        database, "/in/new.fits", "0" * 64, 2880, now=datetime.now(UTC), priority=priority
+    ).exposure_id
+    assert lease_exposure(database, exposure_id, worker, now=datetime.now(UTC), seconds=seconds) is not None
     return exposure_id
 
 
@@ -86,7 +87,7 @@ def test_it_waits_for_nothing_else(database: Database, worker: str, priority: in
 
 
 def test_it_waits_for_nothing_where_nothing_is_in_work(database: Database) -> None:
-    receive(database, "/in/new.fits", "0" * 64, 2880, now=NOW)
+    receive(database, "/in/new.fits", "0" * 64, 2880, now=datetime.now(UTC))
     assert Time(database, 1).waited() == 0.0
 
 
