@@ -11,6 +11,7 @@ from nightflow.file_names import as_text
 from nightflow.instruments.fits_file import content_hash
 from nightflow.sensor.candidates import is_candidate
 from nightflow.sensor.enter import enter
+from nightflow.sensor.seen import seen
 from nightflow.store.database import Database
 from nightflow.store.ledger import Received
 
@@ -50,5 +51,6 @@ def register(database: Database, path: Path, *, priority: int, now: datetime) ->
     RetryLater
         The file cannot be read now.
     """
+    before = seen(path.stat())
     sha256 = content_hash(Path(as_text(path)))
-    return enter(database, path, sha256, path.stat().st_size, priority=priority, now=now)
+    return enter(database, path, sha256, before, priority=priority, now=now)

@@ -18,6 +18,7 @@ from typing import TypeVar
 from nightflow.file_names import as_named, as_text
 from nightflow.instruments.fits_file import content_at
 from nightflow.sensor.answers import Disks
+from nightflow.sensor.seen import Seen, seen
 from nightflow.store.copies import copies_of_displaced, has_others, move, original_of
 from nightflow.store.database import Database
 from nightflow.store.ledger import CONTENT, PLACE, Received, receive
@@ -37,7 +38,7 @@ _T = TypeVar("_T")
 
 
 def enter(
-    database: Database, path: Path, sha256: str, size: int, *, priority: int, now: datetime
+    database: Database, path: Path, sha256: str, before: Seen, *, priority: int, now: datetime
 ) -> Received:
     """Write the row of a file whose content was hashed; the same file again changes nothing.
 
@@ -45,7 +46,9 @@ def enter(
     ----------
     path : Path
         As the system names it.
-    sha256, size, priority, now
+    before : Seen
+        The file before it was read.
+    sha256, priority, now
         As for `nightflow.store.ledger.receive`.
 
     Returns
@@ -64,11 +67,14 @@ def enter(
     # it is tried again.
     _rescue(database, name, sha256)
     _take_over(database, name, sha256)
-    received = receive(database, name, sha256, size, priority=priority, now=now)
+    write_row = partial(
+        receive, database, name, sha256, before.size, priority=priority, now=now, times=before[1:]
+    )
+    received = write_row()
     if received.state == State.DUPLICATE and _is_waited_for(original_of(database, sha256)):
         # It was rejected while its file was looked at, by who did not know of this one yet.
         _take_over(database, name, sha256)
-        received = receive(database, name, sha256, size, priority=priority, now=now)
+        received = write_row()
     return received
 
 
@@ -114,7 +120,7 @@ def _holds(row: Exposure, beside: str) -> bool | None:
         return None
     if status.st_size != row.size:
         return False
-    if max(status.st_mtime, status.st_ctime) <= row.received_at.timestamp():
+    if seen(status).is_as(row.size, row.mtime_ns, row.ctime_ns, row.received_at):
         return True
     content = _looked(row.path, beside, partial(content_at, row.path), otherwise=None, seconds=READ_SECONDS)
     return None if content is None else content == row.sha256

@@ -24,8 +24,9 @@ from nightflow.sensor.candidates import is_candidate
 from nightflow.sensor.places import Places
 from nightflow.sensor.refusals import Refusals
 from nightflow.sensor.rounds import Rounds
+from nightflow.sensor.seen import Seen, seen
 from nightflow.sensor.stability import StabilityTracker
-from nightflow.sensor.sweep import Seen, regular_status, seen, sweep
+from nightflow.sensor.sweep import regular_status, sweep
 from nightflow.sensor.watch import FolderWatcher, Hint, latest
 
 __all__ = ["FolderSensor", "Registrar"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy import select as select_columns
 from sqlmodel import col, select
 
 from nightflow.errors import RetryLater
 from nightflow.file_names import as_text
 from nightflow.instruments.fits_file import content_hash
 from nightflow.sensor.enter import enter
+from nightflow.sensor.seen import Seen, seen
 from nightflow.store.database import Database
 from nightflow.store.ledger import CONTENT
 from nightflow.store.models import Exposure, Priority
@@ -22,8 +25,8 @@ __all__ = ["LedgerRegistrar"]
 
 log = logging.getLogger(__name__)
 
-_Seen = tuple[int, int, int]
-"""Size, and times of the last change of content and of inode [ns]."""
+_Row = tuple[int, int | None, int | None, datetime]
+"""Size, times of the last changes [ns] where they are known, and of receipt."""
 
 
 class LedgerRegistrar:
@@ -49,11 +52,11 @@ class LedgerRegistrar:
         self._database = database
         self._now = now
         self._on_received = on_received
-        self._rows: dict[str, tuple[int, datetime]] | None = None
-        self._hashes: dict[Path, tuple[_Seen, str]] = {}
+        self._rows: dict[str, list[_Row]] | None = None
+        self._hashes: dict[Path, tuple[Seen, str]] = {}
 
     def known(self, path: Path, status: os.stat_result) -> bool:
-        """Return whether a file has its row, and neither content nor name has changed since that was written.
+        """Return whether a file has its row, and neither content nor name has changed since it was read.
 
         The time of the last change of the inode counts, not only that of the content: a tool that copies
         a file over another may give it an old date.
@@ -65,12 +68,8 @@ class LedgerRegistrar:
         """
         if self._rows is None:
             self._rows = self._read_rows()
-        row = self._rows.get(as_text(path))
-        if row is None:
-            return False
-        size, received_at = row
-        changed = max(status.st_mtime, status.st_ctime)
-        return status.st_size == size and changed <= received_at.timestamp()
+        now = seen(status)
+        return any(now.is_as(*row) for row in self._rows.get(as_text(path), ()))
 
     def register(self, path: Path) -> None:
         """Hash a file and write its row; the same file again changes nothing.
@@ -83,43 +82,44 @@ class LedgerRegistrar:
             The file cannot be read.
         """
         name = as_text(path)
-        seen, sha256 = self._hashed(path)
-        received = enter(self._database, path, sha256, seen[0], priority=Priority.LIVE, now=self._now())
+        before, sha256 = self._hashed(path)
+        received = enter(self._database, path, sha256, before, priority=Priority.LIVE, now=self._now())
         self._hashes.pop(path, None)
         if received.is_new:
             log.info("%s: %s, exposure %d", name, received.state, received.exposure_id)
             self._on_received()
 
-    def _hashed(self, path: Path) -> tuple[_Seen, str]:
+    def _hashed(self, path: Path) -> tuple[Seen, str]:
         """Return the hash of a file, and what it is known again by.
 
         It is kept until the row is written: while the store is away, nothing is read again and again.
         """
-        before = _seen(path)
+        before = seen(path.stat())
         kept = self._hashes.get(path)
         if kept is not None and kept[0] == before:
             return kept
         name = as_text(path)
         hashed = before, content_hash(Path(name))
-        if _seen(path) != before:
+        if seen(path.stat()) != before:
             raise RetryLater(f"{name}: it changed while it was read")
         self._hashes[path] = hashed
         return hashed
 
-    def _read_rows(self) -> dict[str, tuple[int, datetime]]:
-        """Return size and time of receipt of each path, the latest where it was received more than once.
+    def _read_rows(self) -> dict[str, list[_Row]]:
+        """Return of each path what was received there, for a file may come back.
 
         Not of what waits for its content: a file at one of its paths may be what it waits for.
         """
         waited_for = select(Exposure.sha256).where(Exposure.waits_for == CONTENT)
-        columns = select(Exposure.path, Exposure.size, Exposure.received_at).where(
-            col(Exposure.sha256).not_in(waited_for)
-        )
+        columns = select_columns(
+            col(Exposure.path),
+            col(Exposure.size),
+            col(Exposure.mtime_ns),
+            col(Exposure.ctime_ns),
+            col(Exposure.received_at),
+        ).where(col(Exposure.sha256).not_in(waited_for))
+        rows: defaultdict[str, list[_Row]] = defaultdict(list)
         with self._database.session() as session:
-            rows = session.exec(columns.order_by(Exposure.id)).all()  # type: ignore[arg-type]
-        return {path: (size, received_at) for path, size, received_at in rows}
-
-
-def _seen(path: Path) -> _Seen:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            for path, size, mtime_ns, ctime_ns, received_at in session.connection().execute(columns):
+                rows[path].append((size, mtime_ns, ctime_ns, received_at))
+        return dict(rows)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightflow.sensor.places import Places
-from nightflow.sensor.sweep import Listing, Seen
+from nightflow.sensor.seen import Seen
+from nightflow.sensor.sweep import Listing
 from nightflow.sensor.watch import FolderWatcher, watch_limit
 
 __all__ = ["Rounds"]

@@ -13,13 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nightflow.sensor.candidates import ignored_folder, is_candidate
+from nightflow.sensor.seen import Seen, seen
 
-__all__ = ["Listing", "Seen", "regular_status", "seen", "sweep"]
+__all__ = ["Listing", "regular_status", "sweep"]
 
 log = logging.getLogger(__name__)
-
-Seen = tuple[int, int, int]
-"""By what a file is known again: size, and times of the last change of content and of inode [ns]."""
 
 
 class Listing:
@@ -71,7 +69,7 @@ class Listing:
                 if status is not None:
                     found.append((path, seen(status)))
             yield None
-        yield from sorted(found, key=lambda one: (one[1][1], one[0]))
+        yield from sorted(found, key=lambda one: (one[1].mtime_ns, one[0]))
 
     def _walk(self) -> Iterator[Path | None]:
         for top in self._within:
@@ -116,8 +114,3 @@ def regular_status(path: Path) -> os.stat_result | None:
         log.warning("%s: cannot be looked at: %s", path, error)
         return None
     return status if stat.S_ISREG(status.st_mode) else None
-
-
-def seen(status: os.stat_result) -> Seen:
-    """Return by what a file is known again: a copy that keeps the time of its content has another ctime."""
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

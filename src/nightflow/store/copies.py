@@ -83,15 +83,18 @@ def move(database: Database, sha256: str, path: str, to: str, *, keep: bool = Fa
         original = next((row for row in rows if row.state != State.DUPLICATE), None)
         if original is None or original.path != path:
             return False
-        original.path = to
         copies = [row for row in rows if row.state == State.DUPLICATE]
         left = [copy for copy in copies if copy.path == to]
+        times = (left[0].mtime_ns, left[0].ctime_ns) if left else (None, None)
         if keep and not left and all(copy.path != path for copy in copies):
             left = [_duplicate(original)]
             session.add_all(left)
         for copy in left:
-            # No later than the content lay there: else what came there since would pass for known.
+            # As the content lay there: else what came there since would pass for known.
             copy.path, copy.received_at = path, original.received_at
+            copy.mtime_ns, copy.ctime_ns = original.mtime_ns, original.ctime_ns
+        original.path = to
+        original.mtime_ns, original.ctime_ns = times
         for copy in (*copies, *left):
             copy.reason = same_content(original)
         return True

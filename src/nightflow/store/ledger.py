@@ -65,9 +65,16 @@ class Received:
 
 
 def receive(
-    database: Database, path: str, sha256: str, size: int, *, priority: int = Priority.LIVE, now: datetime
+    database: Database,
+    path: str,
+    sha256: str,
+    size: int,
+    *,
+    priority: int = Priority.LIVE,
+    now: datetime,
+    times: tuple[int, int] | None = None,
 ) -> Received:
-    """Enter a file into the ledger; the same file again changes nothing.
+    """Enter a file into the ledger; the same file again changes nothing but by what it is known again.
 
     Only an exposure that may have waited for this file is taken up again: one that something outside keeps
     waiting, and one whose file held another content meanwhile.
@@ -85,6 +92,8 @@ def receive(
         See `Priority`.
     now : datetime
         Aware.
+    times : tuple of int, optional
+        Last changes of the file's content and inode [ns], before it was read.
     """
     path = plain_text(path)
     with database.write() as session:
@@ -94,10 +103,14 @@ def receive(
         ).all()
         same = next((exposure for exposure in known if exposure.path == path), None)
         if same is not None:
+            if times is not None:
+                same.mtime_ns, same.ctime_ns = times
             return _received(same, is_new=_came_back(session, same, priority, now))
         exposure = Exposure(
             path=path, sha256=sha256, size=size, priority=priority, received_at=now, queued_at=now
         )
+        if times is not None:
+            exposure.mtime_ns, exposure.ctime_ns = times
         first = next((other for other in known if other.state != State.DUPLICATE), None)
         if first is not None:
             exposure.state = State.DUPLICATE

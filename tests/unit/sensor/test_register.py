@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from nightflow.sensor.register import LedgerRegistrar
 from nightflow.store.database import Database
 from nightflow.store.leases import lease
 from nightflow.store.ledger import CONTENT, PLACE, settle_exposure
-from nightflow.store.models import State
+from nightflow.store.models import Exposure, State
 from nightflow.store.overview import counts, get_exposure
 
 
@@ -102,10 +102,63 @@ def test_after_a_restart_unchanged_files_are_known(database: Database, frame: Pa
     assert registrar(database).known(frame, frame.stat())
 
 
-def test_a_file_replaced_while_nobody_watched_is_not_known(database: Database, frame: Path) -> None:
-    LedgerRegistrar(database, now=lambda: datetime.now(UTC) - timedelta(hours=1)).register(frame)
+@pytest.mark.parametrize("hours", [-1.0, 0.0, 1.0], ids=["behind", "right", "ahead"])
+def test_a_file_replaced_while_nobody_watched_is_not_known(
+    database: Database, frame: Path, hours: float
+) -> None:
+    """Whatever the clock said when it was received: it may have been stepped, or be another machine's."""
+    LedgerRegistrar(database, now=lambda: datetime.now(UTC) + timedelta(hours=hours)).register(frame)
+    assert registrar(database).known(frame, frame.stat())
+    time.sleep(0.02)  # the file system's clock has ticks
     frame.write_bytes(b"CONTENT OF A FRAME")
     assert not registrar(database).known(frame, frame.stat()), "same size, but changed after it was received"
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [lambda path: path.chmod(0o640), lambda path: os.utime(path), lambda path: os.utime(path, (4e9, 4e9))],
+    ids=["its rights", "its date", "a date to come"],
+)
+def test_a_file_that_was_touched_is_read_once(
+    database: Database, frame: Path, touch: Callable[[Path], None]
+) -> None:
+    registrar(database).register(frame)
+    time.sleep(0.02)
+    touch(frame)
+    assert not registrar(database).known(frame, frame.stat())
+    registrar(database).register(frame)
+    assert registrar(database).known(frame, frame.stat())
+    assert sum(counts(database).values()) == 1
+
+
+def test_a_file_that_was_renamed_is_known(database: Database, frame: Path) -> None:
+    registrar(database).register(frame)
+    final = frame.rename(frame.with_name("final.fits"))
+    registrar(database).register(final)
+    assert registrar(database).known(final, final.stat())
+
+
+def test_a_content_that_came_back_to_its_path_is_known(database: Database, frame: Path) -> None:
+    kept = frame.with_name("kept")
+    kept.write_bytes(frame.read_bytes())
+    for content in (frame.read_bytes(), b"CONTENT OF A FRAME", kept.read_bytes()):
+        frame.write_bytes(content)
+        registrar(database).register(frame)
+    assert registrar(database).known(frame, frame.stat())
+
+
+def test_what_was_received_before_times_were_written_down_is_known_by_when_that_was(
+    database: Database, frame: Path
+) -> None:
+    registrar(database).register(frame)
+    with database.write() as session:
+        exposure = session.get(Exposure, 1)
+        assert exposure is not None
+        exposure.mtime_ns = exposure.ctime_ns = None
+    assert registrar(database).known(frame, frame.stat())
+    time.sleep(0.02)
+    frame.chmod(0o640)
+    assert not registrar(database).known(frame, frame.stat())
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_entered(

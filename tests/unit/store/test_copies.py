@@ -32,6 +32,23 @@ def test_a_copy_changes_places_with_its_original(database: Database) -> None:
         )
 
 
+def test_times_of_files_stay_with_their_paths(database: Database) -> None:
+    """Else a file that nobody has read since would pass for known, or one that was read for new."""
+    first = receive(database, "/latest.fits", sha("x"), 1, now=START, times=(1, 2)).exposure_id
+    copy = receive(database, "/f1.fits", sha("x"), 1, now=START, times=(3, 4)).exposure_id
+
+    def times() -> dict[str, tuple[int | None, int | None]]:
+        rows = [get_exposure(database, one) for one in (first, copy)]
+        return {row.path: (row.mtime_ns, row.ctime_ns) for row in rows if row is not None}
+
+    assert move(database, sha("x"), "/latest.fits", "/f1.fits")
+    assert times() == {"/latest.fits": (1, 2), "/f1.fits": (3, 4)}
+    assert move(database, sha("x"), "/f1.fits", "/f2.fits")
+    assert times() == {"/latest.fits": (1, 2), "/f2.fits": (None, None)}
+    receive(database, "/f2.fits", sha("x"), 1, now=START, times=(5, 6))
+    assert times() == {"/latest.fits": (1, 2), "/f2.fits": (5, 6)}
+
+
 def test_what_was_moved_by_another_process_is_left_there(database: Database) -> None:
     received(database, "/latest.fits", "x")
     assert move(database, sha("x"), "/latest.fits", "/f1.fits")

@@ -112,6 +112,10 @@ class Exposure(SQLModel, table=True):
     """Deaths of the service itself with it in work."""
     queued_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When it was put into the queue last; None: when it was received."""
+    mtime_ns: int | None = Field(default=None, sa_type=BigInteger)
+    ctime_ns: int | None = Field(default=None, sa_type=BigInteger)
+    """Last changes of content and inode of its file when that was read last, see `nightflow.sensor.seen`;
+    None: not written down yet, or it is not where it was read."""
 
 
 class Frame(SQLModel, table=True):
