@@ -87,7 +87,7 @@ class BetterMasters:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._seen: object = None
-        self._queued: set[Mark] = set()
+        self._queued: dict[Mark, datetime] = {}
 
     def queue(self, now: datetime) -> int:
         """Queue the lights of nights that are over which would get other masters by now.
@@ -117,7 +117,8 @@ class BetterMasters:
             )
         # Only now: where the store was locked above, it is looked at again.
         self._seen = seen
-        self._queued.update(new)
+        kept = {mark: when for mark, when in self._queued.items() if now - when < RECENT}
+        self._queued = kept | dict.fromkeys(new, now)
         return queued
 
     def _recent(self, now: datetime) -> list[ReducedLight]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nightflow.errors import NightflowError
 from nightflow.sensor.sensor import Sensor
@@ -17,7 +17,7 @@ from nightflow.service.heartbeat import beat, forget_beat
 from nightflow.service.instance_lock import InstanceLock, InstanceTaken
 from nightflow.service.process import call_in_thread, in_daemon_thread
 
-__all__ = ["Housekeeping", "give_signs_of_life", "keep_house", "stay_alone"]
+__all__ = ["Chore", "Housekeeping", "give_signs_of_life", "keep_house", "lasting", "stay_alone"]
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,26 @@ BEAT_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 60.0
 """How often nights that are over are looked at for better masters."""
 
-Housekeeping = Callable[[Any], Callable[[datetime], object]]
-"""Makes of a reducer what is called with the time, now and then."""
+AGAIN_SECONDS = 30.0
+"""Until what a fault has ended is begun again."""
+
+Chore = Callable[[datetime], object]
+"""Is called with the time, now and then."""
+Housekeeping = Callable[[Any], Sequence[Chore]]
+"""Makes of a reducer what is done from time to time."""
+
+_T = TypeVar("_T")
+
+
+async def lasting(what: str, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do what has no end, and begin it anew where a fault of ours has ended it."""
+    while True:
+        try:
+            await begin()
+            return
+        except Exception:  # the night goes on, and so shall this
+            log.exception("%s: begun again after a fault", what)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def stay_alone(lock: InstanceLock | None, stop: threading.Event) -> None:
@@ -49,6 +67,8 @@ async def stay_alone(lock: InstanceLock | None, stop: threading.Event) -> None:
             raise
         except NightflowError as error:  # the workers say it
             log.debug("the lock of this service cannot be looked at: %s", error)
+        except Exception:  # it is looked at again
+            log.exception("the lock of this service cannot be looked at")
 
 
 async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], int]) -> None:
@@ -72,18 +92,24 @@ async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], i
         await call_in_thread(forget_beat, file)
 
 
-async def keep_house(housekeeping: Housekeeping | None, current_reducer: Callable[[], Any]) -> None:
-    """Do from time to time what no arrival brings about; what goes wrong there is tried again."""
-    reducer, keep = None, None
-    while housekeeping is not None:
+async def keep_house(housekeeping: Housekeeping, current_reducer: Callable[[], Any]) -> None:
+    """Do from time to time what no arrival brings about; one chore that goes wrong keeps back no other."""
+    reducer, chores = None, None
+    while True:
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
-        try:
-            if keep is None or reducer is not current_reducer():
-                keep = None  # of settings that do not count any more
-                reducer = current_reducer()
-                keep = housekeeping(reducer)
-            await in_daemon_thread("housekeeping", partial(keep, datetime.now(UTC)))
-        except NightflowError as error:
-            log.warning("housekeeping put off: %s", error)
-        except Exception:  # the night goes on whatever is wrong with it
-            log.exception("housekeeping failed; it is tried again")
+        if chores is None or reducer is not current_reducer():  # of settings that do not count any more
+            reducer = current_reducer()
+            chores = await _tried(partial(housekeeping, reducer))
+        for chore in chores or ():
+            await _tried(partial(chore, datetime.now(UTC)))
+
+
+async def _tried(work: Callable[[], _T]) -> _T | None:
+    """Return what is done in a thread; None, and that is told, where it goes wrong: it is tried again."""
+    try:
+        return await in_daemon_thread("housekeeping", work)
+    except NightflowError as error:
+        log.warning("housekeeping put off: %s", error)
+    except Exception:  # the night goes on whatever is wrong with it
+        log.exception("housekeeping failed; it is tried again")
+    return None

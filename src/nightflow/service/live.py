@@ -12,12 +12,10 @@ from pathlib import Path
 from nightflow.config import Settings
 from nightflow.errors import NightflowError
 from nightflow.fits_output import remove_leftovers
-from nightflow.pipeline.held import HeldAgain
 from nightflow.pipeline.reducer import Reducer
-from nightflow.pipeline.run_lease import free_dead_runs
-from nightflow.pipeline.touched import BetterMasters
 from nightflow.sensor.answers import asked
 from nightflow.service.alarms import Alarms
+from nightflow.service.chores import frames_again, messages
 from nightflow.service.collaborators import Runs
 from nightflow.service.heartbeat import forget_beat, heartbeat_file
 from nightflow.service.instance_lock import only_instance
@@ -35,14 +33,12 @@ from nightflow.service.workbench import Execute, serve
 from nightflow.service.worker import Worker
 from nightflow.store.database import Database
 from nightflow.store.models import State
-from nightflow.store.overview import counts, done_last, get_exposure
+from nightflow.store.overview import counts, get_exposure
 
 __all__ = ["watch"]
 
 log = logging.getLogger(__name__)
 
-_FOLLOWED_AGAIN = 32
-"""Exposures that were done last: more than all workers had in work as they died."""
 NOTIFY_SECONDS = 5.0
 """How long messages that wait may take to be sent at the end; less where a stop has taken long."""
 COUNT_SECONDS = 5.0
@@ -113,7 +109,7 @@ def _watch(
             runs=runs,
             stop=stop,
             until_idle=until_idle,
-            housekeeping=lambda reducer: _keep_house(reducer, alarms, notifier),
+            housekeeping=[partial(messages, alarms, notifier), frames_again],
             lock=lock,
             reload=reload,
         )
@@ -142,28 +138,6 @@ def _teller(notifier: Notifier, runs: Runs | None) -> Callable[[str, str], None]
             runs.announce(event, text)
 
     return tell
-
-
-def _keep_house(reducer: Reducer, alarms: Alarms, notifier: Notifier) -> Callable[[datetime], object]:
-    """Return what is done from time to time, by the settings of this reducer: new ones have another."""
-    masters, held = BetterMasters(reducer.context), HeldAgain(reducer)
-    alarms.use(reducer.settings)
-    notifier.use(reducer.settings.notify)
-    # A service, or a run, that died may have settled these without what follows from it.
-    ended = done_last(reducer.database, _FOLLOWED_AGAIN)
-
-    def keep(now: datetime) -> None:
-        while ended:
-            reducer.follow_up(ended[0])
-            del ended[0]
-        if freed := free_dead_runs(reducer.database, now).queued:
-            log.info("%d exposures were left by a run or backfill that died; queued again", len(freed))
-        alarms.look(now)
-        notifier.catch_up()
-        masters.queue(now)
-        held.queue(now)
-
-    return keep
 
 
 def _execution(settings: Settings) -> Callable[[Reducer], Execute] | None:

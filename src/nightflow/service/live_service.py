@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +21,7 @@ from typing import Any
 from nightflow.config import Settings
 from nightflow.errors import NightflowError, RetryLater
 from nightflow.sensor.sensor import Sensor
-from nightflow.service.background import Housekeeping, give_signs_of_life, keep_house, stay_alone
+from nightflow.service.background import Housekeeping, give_signs_of_life, keep_house, lasting, stay_alone
 from nightflow.service.collaborators import LiveWorker, Reload, Runs, Workers
 from nightflow.service.deadline import Deadline
 from nightflow.service.exposure_work import ExposureWork
@@ -76,8 +77,8 @@ class LiveService:
     stop : threading.Event
     until_idle : float, optional
         See `nightflow.service.live.watch`.
-    housekeeping : callable, optional
-        Makes of a reducer what is called with the time, now and then.
+    housekeeping : sequence of callable, optional
+        Each makes of a reducer what is done from time to time, in a thread of its own.
     lock : InstanceLock, optional
         Of the ledger; the service stops where another one has taken it.
     reload : Reload, optional
@@ -94,7 +95,7 @@ class LiveService:
         runs: Runs | None,
         stop: threading.Event,
         until_idle: float | None = None,
-        housekeeping: Housekeeping | None = None,
+        housekeeping: Sequence[Housekeeping] = (),
         lock: InstanceLock | None = None,
         reload: Reload | None = None,
     ) -> None:
@@ -139,12 +140,7 @@ class LiveService:
         """
         sensor, sensor_thread = await start_sensor(self._settings, self._database, self._stop, self._wake)
         alone = asyncio.create_task(stay_alone(self._lock, self._stop))
-        beside = (
-            keep_house(self._housekeeping, lambda: self._reducer),
-            give_signs_of_life(heartbeat_file(self._settings.root), sensor, lambda: len(self._work.reducing)),
-            self._show_runs(),
-        )
-        background = [*(asyncio.create_task(one) for one in beside), alone]
+        background = [*(asyncio.create_task(one) for one in self._beside(sensor)), alone]
         try:
             await self._until_stopped(sensor)
         finally:
@@ -154,6 +150,15 @@ class LiveService:
         if alone.done() and not alone.cancelled():
             alone.result()
         log.info("stopped")
+
+    def _beside(self, sensor: Sensor) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what is done beside the exposures until the service stops."""
+        for one in self._housekeeping:
+            yield keep_house(one, lambda: self._reducer)
+        file = heartbeat_file(self._settings.root)
+        sign = partial(give_signs_of_life, file, sensor, lambda: len(self._work.reducing))
+        yield lasting("signs of life", sign)
+        yield lasting("the Prefect server's side", self._show_runs)
 
     def patience(self, seconds: float) -> float:
         """Return how long something may last, of so many seconds, before the service must have stopped."""

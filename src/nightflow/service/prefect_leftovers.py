@@ -56,7 +56,7 @@ async def close_dead_runs(client: PrefectClient) -> None:
     for run in await _runs(client, TAG, _AT_WORK):
         marks = [tag for tag in run.tags if is_mark(tag)]
         if marks and all(is_gone(mark) for mark in marks):
-            await _close(client, run, _DEAD)
+            await _close(client, run, _AT_WORK, _DEAD)
 
 
 async def close_runs(
@@ -81,10 +81,14 @@ async def close_runs(
     """
     for run in await _runs(client, tag, states):
         if run.id not in but:
-            await _close(client, run, message)
+            await _close(client, run, states, message)
 
 
-async def _close(client: PrefectClient, run: FlowRun, message: str) -> None:
+async def _close(client: PrefectClient, run: FlowRun, states: list[StateType], message: str) -> None:
+    # It may have come to its end, and then its process to its own, since the runs were listed.
+    now = (await client.read_flow_run(run.id)).state
+    if now is None or now.type not in states:
+        return
     crashed: State[None] = Crashed(message=message)
     await client.set_flow_run_state(run.id, crashed, force=True)
     log.info("run %s (%s): closed as crashed", run.id, run.name)

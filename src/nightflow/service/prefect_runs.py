@@ -155,7 +155,7 @@ class PrefectRuns:
         try:
             async with get_client() as client:
                 await close_dead_runs(client)
-        except Exception as error:  # whatever is wrong there, the night goes on
+        except (Exception, Abort) as error:  # whatever is wrong there, the night goes on
             if is_away(error):
                 self._lost(one_line(error))
             else:
@@ -302,7 +302,7 @@ class PrefectRuns:
         self._missed = False
         try:
             self._missed |= await self._list_missed()
-        except Exception as error:  # whatever is wrong there, the night goes on
+        except (Exception, Abort) as error:  # whatever is wrong there, the night goes on
             self._missed = True
             if is_away(error):
                 self._lost(one_line(error))

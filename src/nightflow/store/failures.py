@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from nightflow.errors import ConfigurationError, NightflowError, RetryLater
 from nightflow.shown_url import shown_url
@@ -23,6 +24,8 @@ _SQLITE: dict[int, _Meaning] = {
     sqlite3.SQLITE_BUSY: (RetryLater, "locked by another process"),
     sqlite3.SQLITE_LOCKED: (RetryLater, "locked by another connection"),
     sqlite3.SQLITE_IOERR: (RetryLater, "input or output error; look at the disk and its mount"),
+    sqlite3.SQLITE_NOMEM: (RetryLater, "out of memory"),
+    sqlite3.SQLITE_PROTOCOL: (RetryLater, "locked by another process"),
     sqlite3.SQLITE_FULL: (RetryLater, "disk full; make room"),
     sqlite3.SQLITE_READONLY: (
         ConfigurationError,
@@ -48,6 +51,8 @@ _POSTGRES: dict[str, _Meaning] = {
     "55": (RetryLater, "locked by another process"),
     "53": (RetryLater, "out of disk space, memory or connections"),
     "58": (RetryLater, "input or output error on the server"),
+    "25P03": (RetryLater, "connection ended by the server, which had waited for too long"),
+    "XX": (RetryLater, "internal error of the server; see its log"),
     "25006": (ConfigurationError, "read-only; connect to the primary server"),
     "28": (ConfigurationError, "user or password refused; see store.url"),
     "3D": (ConfigurationError, "there is no such database; make it with createdb"),
@@ -77,6 +82,8 @@ def translated(url: str, doing: str = "") -> Iterator[None]:
     """
     try:
         yield
+    except PoolTimeout as error:
+        raise RetryLater(f"store {shown_url(url)}: all connections are in use; does it answer?") from error
     except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
         original = error.orig if isinstance(error, DBAPIError) else error
         meaning = _meaning(original)

@@ -115,6 +115,16 @@ class TestDawn:
         take(station, reducer, "flat", 7)
         assert BetterMasters(reducer.context).queue(clock.after(4 * 24 * 60)) == 0
 
+    def test_what_was_queued_is_remembered_as_long_as_it_is_looked_at(
+        self, station: Station, reducer: Reducer, clock: Clock
+    ) -> None:
+        take(station, reducer, "flat", 7)
+        better = BetterMasters(reducer.context)
+        assert [better.queue(clock.after(minutes)) for minutes in (61, 62)] == [2, 0]
+        assert len(better._queued) == 2
+        better.queue(clock.after(4 * 24 * 60))
+        assert not better._queued
+
     def test_a_second_service_finds_nothing_to_do(
         self, station: Station, reducer: Reducer, clock: Clock
     ) -> None:

@@ -205,12 +205,57 @@ def test_house_is_kept_whatever_goes_wrong_there(
 
     service = LiveService(
         settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=None, stop=stop,
-        until_idle=60, housekeeping=lambda reducer: housekeeping,
+        until_idle=60, housekeeping=[lambda reducer: [housekeeping]],
     )  # fmt: skip
     asyncio.run(service.run())
     assert stop.is_set()
     assert "housekeeping put off: locked" in caplog.text
     assert "housekeeping failed; it is tried again" in caplog.text
+
+
+def test_what_goes_wrong_or_hangs_keeps_back_nothing_else(
+    settings: Settings, straw: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of the raw frames may be away, and just that is to be told."""
+    monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.01)
+    stop, over = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def fails(now: datetime) -> None:
+        done.append("fails")
+        raise RetryLater("no room for masters")
+
+    def hangs(now: datetime) -> None:
+        done.append("hangs")
+        over.wait(60)
+
+    def tell(now: datetime) -> None:
+        if done.count("told") > 2 and "hangs" in done:
+            stop.set()
+        done.append("told")
+
+    service = LiveService(
+        settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=None, stop=stop,
+        until_idle=30, housekeeping=[lambda reducer: [fails, hangs], lambda reducer: [tell]],
+    )  # fmt: skip
+    asyncio.run(service.run())
+    over.set()
+    assert stop.is_set()
+    assert (done.count("fails"), done.count("hangs")) == (1, 1)
+
+
+def test_what_a_fault_has_ended_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "AGAIN_SECONDS", 0.0)
+    faults = iter([RuntimeError("dictionary changed size during iteration"), ZeroDivisionError("a bug")])
+
+    async def begin() -> None:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+
+    asyncio.run(background.lasting("signs of life", begin))
+    assert caplog.text.count("signs of life: begun again after a fault") == 2
 
 
 def test_house_is_kept_where_new_settings_cannot_be_used_for_it_at_once(
@@ -222,17 +267,17 @@ def test_house_is_kept_where_new_settings_cannot_be_used_for_it_at_once(
     stop = threading.Event()
     faults = iter([ConfigurationError("no such camera"), ZeroDivisionError("a bug")])
 
-    def housekeeping(reducer: Any) -> Callable[[datetime], object]:
+    def housekeeping(reducer: Any) -> list[Callable[[datetime], object]]:
         if reducer != "another reducer":
-            return lambda now: None
+            return [lambda now: None]
         fault = next(faults, None)
         if fault is not None:
             raise fault
-        return lambda now: stop.set()
+        return [lambda now: stop.set()]
 
     service = LiveService(
         settings, database=straw.database, reducer="the first one", workers=straw.new_worker, runs=None,
-        stop=stop, until_idle=20, housekeeping=housekeeping, reload=reload,
+        stop=stop, until_idle=20, housekeeping=[housekeeping], reload=reload,
     )  # fmt: skip
     asyncio.run(service.run())
     assert stop.is_set()
@@ -254,7 +299,7 @@ def test_a_stop_does_not_wait_for_housekeeping(
 
     service = LiveService(
         settings, database=straw.database, reducer=None, workers=straw.new_worker, runs=None, stop=stop,
-        housekeeping=lambda reducer: housekeeping,
+        housekeeping=[lambda reducer: [housekeeping]],
     )  # fmt: skip
     began = time.monotonic()
     run_in_thread(service.run)

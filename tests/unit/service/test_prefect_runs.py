@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from prefect.context import TagsContext
-from prefect.exceptions import ObjectNotFound, ParameterTypeError, PrefectHTTPStatusError
+from prefect.exceptions import Abort, ObjectNotFound, ParameterTypeError, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed, Pending, Running
 
@@ -51,6 +51,7 @@ class Server:
         self.runs: dict[str, Any] = {}
         self.unfinished: list[Any] = []
         self.at_work: list[Any] = []
+        self.states: dict[UUID, Any] = {}
         self.set_states: list[tuple[UUID, str]] = []
         self.executed: list[tuple[str, Any, dict[str, Any]]] = []
         self.named: list[tuple[str, set[str]]] = []
@@ -86,6 +87,9 @@ class Server:
         assert "SCHEDULED" not in flow_run_filter.state.type.any_, "what waits for its time has no process"
         found = self.unfinished if tag == "ledger-1" else self.at_work
         return found[offset : offset + limit]
+
+    async def read_flow_run(self, run_id: UUID) -> Any:
+        return SimpleNamespace(id=run_id, state=self.states.get(run_id, Running()))
 
     async def set_flow_run_state(self, run_id: UUID, state: Any, force: bool) -> None:
         assert force
@@ -216,6 +220,16 @@ def test_runs_of_dead_processes_of_this_machine_are_closed(
     server.at_work = [SimpleNamespace(id=uuid4(), name=name, tags=marks) for name, marks in tags.items()]
     connected(runs)
     assert server.set_states == [(server.at_work[0].id, "Crashed")]
+
+
+def test_a_run_that_has_ended_since_the_runs_were_listed_is_left_as_it_ended(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_leftovers, "is_gone", lambda mark: True)
+    server.at_work = [SimpleNamespace(id=uuid4(), name="d.fits", tags=["nightflow", "process:7"])]
+    server.states[server.at_work[0].id] = Completed()
+    connected(runs)
+    assert server.set_states == []
 
 
 def test_runs_that_are_going_on_are_not_closed(runs: PrefectRuns, server: Server) -> None:
@@ -527,13 +541,15 @@ def test_a_catch_up_run_waits_for_what_is_in_work(
 
 
 @pytest.mark.parametrize(
-    "fault", [Failed(message="no room"), httpx.ReadTimeout("no answer"), ValueError("a bug")]
+    "fault",
+    [Failed(message="no room"), httpx.ReadTimeout("no answer"), ValueError("a bug"), Abort("cancelled")],
+    ids=["it failed", "no answer", "a bug", "somebody cancelled it"],
 )
 def test_a_catch_up_that_fails_is_made_again(
     runs: PrefectRuns, server: Server, database: Database, monkeypatch: pytest.MonkeyPatch, fault: Any
 ) -> None:
     async def fail(*_: Any, **__: Any) -> Any:
-        if isinstance(fault, Exception):
+        if isinstance(fault, BaseException):
             raise fault
         return fault
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
 import nightflow.store.writer as writer
@@ -205,6 +206,31 @@ def test_a_server_without_room_means_retry_later(raised: type[psycopg.Error]) ->
         translated("postgresql://user:secret@host/name"),
     ):
         raise raised("no room")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        psycopg.errors.InternalError_("out of its mind"),
+        psycopg.errors.IdleInTransactionSessionTimeout("ended"),
+    ],
+    ids=["an internal error", "an idle connection"],
+)
+def test_what_may_pass_means_retry_later(raised: Exception) -> None:
+    """Else it would end the service, and nobody would take what lands."""
+    with pytest.raises(RetryLater), translated("postgresql://user:secret@host/name"):
+        raise raised
+
+
+def test_a_connection_that_is_never_free_means_retry_later(tmp_path: Path) -> None:
+    engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01)
+    with (
+        engine.connect(),
+        pytest.raises(RetryLater, match="all connections are in use"),
+        translated(f"sqlite:///{tmp_path / 'ledger.sqlite'}"),
+        engine.connect(),
+    ):
+        pytest.fail("a second connection")
 
 
 def test_a_server_that_runs_out_of_room_means_retry_later(full_postgres: str) -> None:
