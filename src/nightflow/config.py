@@ -9,21 +9,24 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from nightflow.errors import ConfigurationError
 from nightflow.instruments.profile import Ladder
-from nightflow.shown_url import shown_url
+from nightflow.shown_url import shown_text, shown_url
 
 __all__ = [
     "DEFAULT_FILE",
     "Engine",
     "MissingCalibrationPolicy",
     "Settings",
+    "is_unshown",
     "load_settings",
     "settings_file",
 ]
@@ -31,6 +34,8 @@ __all__ = [
 DEFAULT_FILE = "nightflow.toml"
 _SECRET = "_key"
 """How the names of settings end whose value is told nobody."""
+_UNSHOWN = "unshown"
+"""Marks settings that may hold a password or a token, as every `SecretStr` does: they are told nobody."""
 
 MissingCalibrationPolicy = Literal["warn", "hold"]
 
@@ -44,7 +49,7 @@ class _Section(BaseModel):
 class StoreSettings(_Section):
     """Where ledger and light curves live."""
 
-    url: str = "sqlite:///nightflow.sqlite"
+    url: Annotated[str, _UNSHOWN] = "sqlite:///nightflow.sqlite"
     """SQLAlchemy URL: sqlite:///relative.sqlite or postgresql+psycopg://user@host/database."""
 
 
@@ -210,7 +215,12 @@ class Settings(BaseSettings):
     """All settings; see `load_settings`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="NIGHTFLOW_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="NIGHTFLOW_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        # A traceback has the text of the error that ours was made of.
+        hide_input_in_errors=True,
     )
 
     root: Path = Path()
@@ -229,7 +239,7 @@ class Settings(BaseSettings):
     products: ProductSettings = ProductSettings()
     prefect: PrefectSettings = PrefectSettings()
     site: SiteSettings | None = None
-    notify: NotifySettings = NotifySettings()
+    notify: Annotated[NotifySettings, _UNSHOWN] = NotifySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -273,7 +283,8 @@ def load_settings(path: Path | None = None) -> Settings:
     Raises
     ------
     ConfigurationError
-        The file is absent, cannot be read, is not TOML, or holds a key or value that it may not.
+        The file is absent, cannot be read, is not TOML, or it or the environment holds a key or value that it
+        may not.
     """
     file = settings_file(path)
     if not file.is_file():
@@ -290,6 +301,8 @@ def load_settings(path: Path | None = None) -> Settings:
         raise ConfigurationError(f"{file}: cannot be read: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{file}: {describe_validation(error, Settings)}") from error
+    except SettingsError as error:  # it names the section
+        raise ConfigurationError(f"environment: {error}: lists and tables are JSON there") from error
 
 
 def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
@@ -305,11 +318,38 @@ def _describe_fault(fault: Any, model: type[BaseModel]) -> str:
         nearest = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(sorted(known))}"
         return f"unknown key {key}; {hint}"
-    value = fault["input"]
-    shown = shown_url(value) if isinstance(value, str) else value
-    if location and location[-1].endswith(_SECRET):
-        shown = "..."
-    return f"{key} = {shown!r}: {fault['msg']}"
+    return f"{key} = {_shown(fault['input'], location, model)}: {fault['msg']}"
+
+
+def _shown(value: Any, location: Sequence[str], model: type[BaseModel]) -> str:
+    if is_unshown(location, model):
+        value = "..."
+    # What is no text may hold some, such as a list of one URL.
+    return repr(shown_url(value)) if isinstance(value, str) else shown_text(repr(value))
+
+
+def is_unshown(location: Sequence[str], model: type[BaseModel]) -> bool:
+    """Return whether the value of a key, or what it holds, may be a secret, of whatever type it is.
+
+    Parameters
+    ----------
+    location : sequence of str
+        The parts of the key, those of an item in its value after it, if any.
+    model : type
+        Whose key it is.
+    """
+    known: Any = model
+    for part in location:
+        field = known.model_fields.get(part) if _is_model(known) else None
+        if part.endswith(_SECRET) or (field is not None and _is_secret(field)):
+            return True
+        known = _model_inside(field.annotation if field else known)
+    # A section as a whole, where it is no table.
+    return _is_model(known) and any(map(_is_secret, known.model_fields.values()))
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return _UNSHOWN in field.metadata or field.annotation is SecretStr
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,53 @@ def test_what_is_wrong_is_named_with_its_mend(tmp_path: Path, text: str, message
     with pytest.raises(ConfigurationError, match=message) as caught:
         load_settings(file)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[notify]\ncommand = '/bin/send --token sesame'\n", "notify.command"),
+        ("[notify]\ncommand = ['/bin/send', {token = 'sesame'}]\n", "notify.command.1"),
+        ("[notify]\nwebhook = ['https://host/sesame']\n", "notify.webhook"),
+        ("[notify]\nagain_minutes = 'https://host/sesame'\n", "notify.again_minutes"),
+        ("notify = 'https://host/sesame'\n", "notify"),
+        ("[store]\nurl = ['postgresql://me:sesame@host/night']\n", "store.url"),
+        ("[store.url]\npassword = 'sesame'\n", "store.url"),
+        ("store = ['sesame']\n", "store"),
+        ("[astrometry]\nnova_key = ['sesame']\n", "astrometry.nova_key"),
+        ("astrometry = 'sesame'\n", "astrometry"),
+    ],
+)
+def test_what_may_be_a_secret_is_told_nobody_whatever_it_is(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(written(tmp_path, text))
+    assert f": {key} = '...': Input should be " in str(caught.value)
+    # With what it was made of, as the log has it where an error was not foreseen.
+    assert "sesame" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_secret_of_the_environment_is_told_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nightflow_notify__command", '{"token": "sesame"}')
+    monkeypatch.setenv("NIGHTFLOW_STORE", '{"url": {"password": "sesame"}}')
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(written(tmp_path))
+    assert "notify.command = '...'" in str(caught.value)
+    assert "store.url = '...'" in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_list_of_the_environment_that_is_no_json_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTFLOW_NOTIFY__COMMAND", "/bin/send --token sesame")
+    with pytest.raises(ConfigurationError, match=r'^environment: .*"notify".* JSON') as caught:
+        load_settings(written(tmp_path))
+    assert "sesame" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_other_values_are_shown_without_passwords(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"prefect\.api_url = \['http://me:\*\*\*@host/api'\]: "):
+        load_settings(written(tmp_path, "[prefect]\napi_url = ['http://me:sesame@host/api']\n"))
 
 
 def test_several_faults_are_told_at_once(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import SecretStr
-
-from nightflow.config import Settings
+from nightflow.config import Settings, is_unshown
 from nightflow.pipeline.outcome import Observer
 from nightflow.pipeline.reducer import Reducer
+from nightflow.shown_url import shown_text
 
 __all__ = ["SettingsReload", "live_reducer"]
 
@@ -19,10 +18,6 @@ log = logging.getLogger(__name__)
 
 FIXED = ("store", "prefect")
 """Sections that count from the next start on: the ledger is locked, and Prefect has read its environment."""
-
-
-_UNSHOWN = ("notify.command",)
-"""Its arguments may hold a token."""
 
 
 def live_reducer(settings: Settings, *, observer: Observer | None = None) -> Reducer:
@@ -84,8 +79,10 @@ def _changed(old: Any, new: Any, key: str = "") -> list[str]:
         ]
     if old == new:
         return []
-    return [key if key in _UNSHOWN or isinstance(new, SecretStr) else f"{key} = {_shown(new)}"]
+    # A number that was accepted is no secret.
+    is_shown = isinstance(new, int | float) or not is_unshown(key.split("."), Settings)
+    return [f"{key} = {_shown(new)}" if is_shown else key]
 
 
 def _shown(value: Any) -> str:
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+    return shown_text(f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value))

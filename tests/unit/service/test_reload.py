@@ -116,6 +116,7 @@ def test_what_may_be_a_secret_is_named_and_not_shown(
             "command": ["tell", "--token", "sesame"],
             "again_minutes": 5,
         },  # type: ignore[arg-type]
+        astrometry={"nova_url": "https://me:sesame@host"},  # type: ignore[arg-type]
     )
     Database(old.store_url).upgrade()
     with caplog.at_level("INFO"):
@@ -123,4 +124,5 @@ def test_what_may_be_a_secret_is_named_and_not_shown(
     assert "notify.webhook" in caplog.text
     assert "notify.command" in caplog.text
     assert "notify.again_minutes = 5.0" in caplog.text
+    assert "astrometry.nova_url = https://me:***@host" in caplog.text
     assert "sesame" not in caplog.text
