@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import socket
@@ -22,8 +23,12 @@ __all__ = ["check_cluster", "check_prefect", "check_programs"]
 
 _PATIENCE = 3.0
 _UNSEEN = "without it the night goes on, unseen in the UI"
-_PREFECT_PORT = 4200
+_PREFECT_HOST, _PREFECT_PORT = "127.0.0.1", 4200
 """Of a server that is told no other."""
+_SCHEME_PORTS = {"http": 80, "https": 443}
+"""Where a server is looked for whose address names no port."""
+_WRITE = f"write it as http://{_PREFECT_HOST}:{_PREFECT_PORT}/api"
+_NAME_ANOTHER = "or name another address ([prefect] api_url, else PREFECT_API_URL)"
 _PROGRAMS = {
     "solve-field": "the solver's own program",
     "build-astrometry-index": "for `nightflow index build`",
@@ -47,9 +52,13 @@ def check_prefect(settings: Settings, patience: float = _PATIENCE) -> Iterator[F
         return
     url = settings.prefect.api_url or os.environ.get("PREFECT_API_URL", "")
     if not url:
-        yield warning("prefect", "no address: neither [prefect] api_url nor PREFECT_API_URL is set", _start())
+        yield warning(
+            "prefect",
+            "no address: neither [prefect] api_url nor PREFECT_API_URL is set",
+            _start(_PREFECT_HOST, _PREFECT_PORT),
+        )
     elif not url.startswith(("http://", "https://")):
-        yield warning("prefect", f"{shown_url(url)!r} is no address", "write it as http://127.0.0.1:4200/api")
+        yield warning("prefect", f"{shown_url(url)!r} is no address", _WRITE)
     else:
         yield _asked(url.rstrip("/"), patience)
 
@@ -82,14 +91,34 @@ def check_programs() -> Iterator[Finding]:
         )
 
 
-def _start(url: str = "") -> str:
+def _start_at(url: str) -> str:
     """Return how a server is started that answers under an address."""
     try:
-        port = urlsplit(url).port or _PREFECT_PORT
+        address = urlsplit(url)
+        host, port = address.hostname or "", address.port or _SCHEME_PORTS[address.scheme]
     except ValueError:
-        port = _PREFECT_PORT
-    option = "" if port == _PREFECT_PORT else f" --port {port}"
-    return f"start one: prefect server start{option}; {_UNSEEN}"
+        return _WRITE
+    if "@" in url and "@" not in address.netloc:  # what stands as host and port is of a password with a slash
+        return _WRITE
+    if _is_this_machine(host):
+        return _start(host, port)
+    return f"start a server on {host}, port {port}, {_NAME_ANOTHER}; {_UNSEEN}"
+
+
+def _start(host: str, port: int) -> str:
+    """Return the command that starts a server on this machine."""
+    options = "" if host in (_PREFECT_HOST, "localhost") else f" --host {host}"
+    options += "" if port == _PREFECT_PORT else f" --port {port}"
+    other = f", {_NAME_ANOTHER}" if options else ""
+    return f"start one: prefect server start{options}{other}; {_UNSEEN}"
+
+
+def _is_this_machine(host: str) -> bool:
+    """Return whether a host is this machine whatever the network is: by a loopback address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _asked(url: str, patience: float) -> Finding:
@@ -98,12 +127,12 @@ def _asked(url: str, patience: float) -> Finding:
         with urllib.request.urlopen(f"{url}/health", timeout=patience) as answer:
             healthy = answer.status == 200
     except InvalidURL:  # its text quotes what stands where a port should, and that may be a password
-        return warning("prefect", f"{shown!r} is no address", "write it as http://127.0.0.1:4200/api")
+        return warning("prefect", f"{shown!r} is no address", _WRITE)
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        return warning("prefect", f"{shown} does not answer: {reason}", _start(url))
+        return warning("prefect", f"{shown} does not answer: {reason}", _start_at(url))
     return (
         fine("prefect", f"{shown} is healthy")
         if healthy
-        else warning("prefect", f"{shown} is not healthy", _start(url))
+        else warning("prefect", f"{shown} is not healthy", _start_at(url))
     )

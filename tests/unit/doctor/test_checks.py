@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -324,14 +325,37 @@ def test_a_cluster_is_looked_for_where_the_settings_name_one(
     assert "nightflow.sqlite" in finding.message
 
 
+OR_ANOTHER = "or name another address ([prefect] api_url, else PREFECT_API_URL)"
+
+
 @pytest.mark.parametrize(
-    ("address", "command"),
-    [("http://127.0.0.1:9/api", "prefect server start --port 9;"), ("http://127.0.0.1/api", "server start;")],
+    ("address", "mend"),
+    [
+        ("", "start one: prefect server start;"),
+        ("http://127.0.0.1:4200/api", "start one: prefect server start;"),
+        ("http://localhost:4200/api", "start one: prefect server start;"),
+        ("http://127.0.0.1:9/api", f"start one: prefect server start --port 9, {OR_ANOTHER};"),
+        ("http://127.0.0.1/api", f"start one: prefect server start --port 80, {OR_ANOTHER};"),
+        ("http://127.0.0.2:4200/api", f"start one: prefect server start --host 127.0.0.2, {OR_ANOTHER};"),
+        ("http://[::1]:9/api", f"start one: prefect server start --host ::1 --port 9, {OR_ANOTHER};"),
+        ("http://dome:4200/api", f"start a server on dome, port 4200, {OR_ANOTHER};"),
+        ("https://me:se@same@10.0.0.5/api", f"start a server on 10.0.0.5, port 443, {OR_ANOTHER};"),
+        ("http://me:12/34@dome/api", "write it as http://127.0.0.1:4200/api"),
+        ("http://127.0.0.1:99999/api", "write it as http://127.0.0.1:4200/api"),
+    ],
 )
 def test_an_absent_server_is_started_where_the_address_looks_for_it(
-    tmp_path: Path, address: str, command: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, mend: str
 ) -> None:
-    assert command in only(check_prefect(with_server(tmp_path, api_url=address), patience=1.0)).mend
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(services.urllib.request, "urlopen", refuse)
+    found = only(check_prefect(with_server(tmp_path, api_url=address)))
+    assert found.level is Level.WARNING
+    assert found.mend.startswith(mend)
+    assert "same" not in found.message + found.mend
 
 
 def test_who_is_not_told_is_a_note(tmp_path: Path) -> None:
@@ -373,6 +397,54 @@ def test_a_wrong_value_of_the_environment_is_mended_there(
     with pytest.raises(ConfigurationError) as error:
         load_settings(file)
     assert wrong_settings(error.value, file).mend == "mend NIGHTFLOW_WATCH__WORKERS in the environment"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "content", "place"),
+    [
+        ("nightflow_watch__workers", "many", "", "nightflow_watch__workers in the environment"),
+        ("NIGHTFLOW_WATCH__FOLDERS", "[1]", "", "NIGHTFLOW_WATCH__FOLDERS in the environment"),
+        (
+            "NIGHTFLOW_SITE",
+            '{"latitude": "north", "longitude": 1}',
+            "",
+            "NIGHTFLOW_SITE in the environment",
+        ),
+        (
+            "NIGHTFLOW_SITE",
+            '{"longitude": 1}',
+            "[site]\nlatitude = 'north'",
+            "site.latitude in {file}",
+        ),
+    ],
+)
+def test_the_variable_is_named_that_sets_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, content: str, place: str
+) -> None:
+    file = tmp_path / "nightflow.toml"
+    file.write_text(content)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(file)
+    assert wrong_settings(error.value, file).mend == f"mend {place.format(file=file)}"
+
+
+def test_a_variable_that_is_no_json_is_not_mended_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "nightflow.toml"
+    file.touch()
+    monkeypatch.setenv("NIGHTFLOW_WATCH__FOLDERS", "/data")
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(file)
+    assert wrong_settings(error.value, file).mend.startswith("write the variable as JSON")
+
+
+def test_settings_that_cannot_be_looked_at_are_not_made_anew(tmp_path: Path) -> None:
+    """As in a folder that may not be searched; a name that is too long fails for root, too."""
+    file = tmp_path / ("n" * 300) / "nightflow.toml"
+    found = wrong_settings(ConfigurationError(f"{file}: cannot be read"), file)
+    assert found.mend.startswith(f"mend {file}, or its rights")
 
 
 def test_absent_programs_are_notes(monkeypatch: pytest.MonkeyPatch) -> None:
