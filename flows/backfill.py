@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from prefect import flow, runtime
 from prefect.artifacts import acreate_table_artifact
@@ -22,6 +22,9 @@ from nightflow.nights import no_frames_of
 from tasks.context import batch_reduction
 from tasks.select_backfill import list_backfill, nights_of_ledger, select_backfill
 from tasks.share import calibrations_apart, cluster, left_open, try_failed_again
+
+if TYPE_CHECKING:
+    from nightflow.pipeline.backfill import Selection
 
 __all__ = ["backfill", "backfill_batch", "backfill_name", "batches"]
 
@@ -58,11 +61,12 @@ async def backfill(
 ) -> State[Any]:
     """Choose exposures and reduce them, a batch a run."""
     with batch_reduction():
-        chosen = await select_backfill(since, until, night, path or None, camera or None, force)
+        selection = await select_backfill(since, until, night, path or None, camera or None, force, dry_run)
+        chosen = selection.exposures
         if night and not chosen and night.isoformat() not in (known := await nights_of_ledger()):
             return Completed(message=no_frames_of(night.isoformat(), known))
         if dry_run:
-            return await planned(chosen)
+            return await planned(selection)
         if force:
             await try_failed_again(chosen)
         address = cluster()
@@ -75,9 +79,9 @@ async def backfill(
         return summarised(ended, await left_open(others))
 
 
-async def planned(chosen: Sequence[int]) -> State[Any]:
+async def planned(chosen: Selection) -> State[Any]:
     """List what would be reduced, and return the final state of a backfill that is only a plan."""
-    message = f"exposures that would be reduced: {len(chosen)}; none was, for dry_run is on"
+    message = f"{chosen.summary}; none was, for dry_run is on"
     await acreate_table_artifact(await list_backfill(chosen), key="backfill-plan", description=message)
     return Completed(name="Planned", message=message)
 

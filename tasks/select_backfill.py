@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
 from tasks.context import current_reducer
 from tasks.options import STEP
+
+if TYPE_CHECKING:
+    from nightflow.pipeline.backfill import Selection
 
 __all__ = ["list_backfill", "nights_of_ledger", "select_backfill"]
 
@@ -23,7 +25,8 @@ async def select_backfill(
     path: str | None,
     camera: str | None,
     force: bool,
-) -> list[int]:
+    dry_run: bool,
+) -> Selection:
     """Return the exposures of the ledger, or newly found below ``path``, that ought to be reduced.
 
     Raises
@@ -33,7 +36,10 @@ async def select_backfill(
     """
     from nightflow.pipeline.backfill import select
 
-    return await asyncio.to_thread(select, current_reducer(), since, until, night, path, force, camera=camera)
+    nights = (since, until, night)
+    return await asyncio.to_thread(
+        select, current_reducer(), *nights, path, force, camera=camera, dry_run=dry_run
+    )
 
 
 async def nights_of_ledger() -> list[str]:
@@ -44,8 +50,8 @@ async def nights_of_ledger() -> list[str]:
 
 
 @task(name="list", **STEP)
-async def list_backfill(exposure_ids: Collection[int]) -> list[dict[str, Any]]:
-    """Return what a person wants to know of exposures that are to be reduced, a row a frame.
+async def list_backfill(chosen: Selection) -> list[dict[str, Any]]:
+    """Return what a person wants to know of what is to be reduced, a row a frame.
 
     Raises
     ------
@@ -54,4 +60,4 @@ async def list_backfill(exposure_ids: Collection[int]) -> list[dict[str, Any]]:
     """
     from nightflow.pipeline.backfill import planned_frames
 
-    return await asyncio.to_thread(planned_frames, current_reducer(), exposure_ids)
+    return await asyncio.to_thread(planned_frames, current_reducer(), chosen)

@@ -28,7 +28,7 @@ from nightflow.config import Settings, load_settings
 from nightflow.errors import NightflowError
 from nightflow.log_lines import LINE, LogLines
 from nightflow.nights import no_frames_of
-from nightflow.pipeline.backfill import PlannedFile, known_nights, planned_files, select
+from nightflow.pipeline.backfill import known_nights, planned_files, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
 from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reducer import Reducer
@@ -148,7 +148,9 @@ def backfill(
     ] = None,
     camera: Annotated[str | None, typer.Option(help="This camera only, by the name of its profile.")] = None,
     force: Annotated[bool, typer.Option(help="Also exposures for which nothing has changed.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="List what would be reduced, and reduce nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="List what would be reduced; receive and reduce nothing.")
+    ] = False,
 ) -> None:
     """Reduce old nights again: with better masters, a new catalogue, newer software.
 
@@ -159,17 +161,24 @@ def backfill(
     try:
         reducer = batch_reducer(settings, observer=GivesWay(Database(settings.store_url)))
         first, last, only = (_date(text) for text in (since, until, night))
-        chosen = select(reducer, first, last, only, str(path) if path else None, force, camera=camera)
-        if only is not None and not chosen and only.isoformat() not in (known := known_nights(reducer)):
+        place = str(path) if path else None
+        chosen = select(reducer, first, last, only, place, force, camera=camera, dry_run=dry_run)
+        if (
+            only is not None
+            and not chosen.exposures
+            and only.isoformat() not in (known := known_nights(reducer))
+        ):
             _refuse_night(only.isoformat(), known)
         if dry_run:
-            _show_plan(planned_files(reducer, chosen))
+            for one in planned_files(reducer, chosen):
+                say(f"{one.path}: {one.kind}, {one.state}")
+            say(chosen.summary)
             return
         with _progress() as bar:
-            task = bar.add_task("reducing", total=len(chosen))
+            task = bar.add_task("reducing", total=len(chosen.exposures))
             report = reduce_all(
                 reducer,
-                chosen,
+                chosen.exposures,
                 force=True,
                 progress=lambda done, total, outcome: _show(bar, task, done, total, outcome),
             )
@@ -251,12 +260,6 @@ def _tell(finished: FinishedNight, fastest: float) -> None:
             "with fewer of them, or fewer frames a night, faster bodies would be found"
         )
     console.print(f"{finished.table}\n{finished.figure}", markup=False, soft_wrap=True)
-
-
-def _show_plan(files: Sequence[PlannedFile]) -> None:
-    for one in files:
-        say(f"{one.path}: {one.kind}, {one.state}")
-    say(f"{len(files)} exposure{'' if len(files) == 1 else 's'} would be reduced")
 
 
 def _date(text: str | None) -> date | None:

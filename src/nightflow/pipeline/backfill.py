@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nightflow.errors import ConfigurationError
+from nightflow.instruments.header import FrameKind
 from nightflow.nights import night_of
 from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
-from nightflow.pipeline.register import find_files, register
+from nightflow.pipeline.register import LookedUp, find_files, look_up, register
 from nightflow.pipeline.run import in_order
 from nightflow.pipeline.run_lease import free_dead_runs
-from nightflow.pipeline.unchanged import is_unchanged
+from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
 from nightflow.store.frames import exposures_with_frames
 from nightflow.store.models import Frame, Priority
 from nightflow.store.overview import frame_rows
 
-__all__ = ["PLANNED", "PlannedFile", "known_nights", "planned_files", "planned_frames", "select"]
+__all__ = ["PLANNED", "PlannedFile", "Selection", "known_nights", "planned_files", "planned_frames", "select"]
 
 PLANNED = ("file", "kind", "object", "filter", "night", "state", "reason")
 """Columns of the list of a backfill that is only a plan."""
+_UNKNOWN = {"kind": str(FrameKind.UNKNOWN), "state": "not yet received"}
+"""What is said of a file that the ledger does not know."""
+
+
+class Selection(NamedTuple):
+    """What is to be reduced.
+
+    Attributes
+    ----------
+    exposures : list of int
+        Of the ledger, in order.
+    unknown : list of str
+        Paths of files that would be received; none where they were.
+    """
+
+    exposures: list[int]
+    unknown: list[str]
+
+    @property
+    def summary(self) -> str:
+        """A line about it where it is only a plan."""
+        number = len(self.exposures) + len(self.unknown)
+        new = f", {len(self.unknown)} of them not yet received" if self.unknown else ""
+        return f"{number} exposure{'' if number == 1 else 's'} would be reduced{new}"
 
 
 class PlannedFile(NamedTuple):
@@ -42,8 +66,9 @@ def select(
     force: bool = False,
     *,
     camera: str | None = None,
-) -> list[int]:
-    """Return the exposures to be reduced again, calibrations first, then lights in order of time.
+    dry_run: bool = False,
+) -> Selection:
+    """Return what is to be reduced again, calibrations first, then lights in order of time; no duplicates.
 
     Parameters
     ----------
@@ -53,11 +78,13 @@ def select(
     night : date, optional
         This night only.
     path : str, optional
-        Only files under this path; those that the ledger does not know are received.
+        Only files under this path; those that the ledger does not know are received, but for a dry run.
     force : bool
         Also those for which nothing has changed.
     camera : str, optional
         This camera only, by the name of its profile.
+    dry_run : bool
+        Receive nothing.
 
     Raises
     ------
@@ -71,43 +98,56 @@ def select(
     now = datetime.now(UTC)
     # What the last backfill died of may have failed by that: then it is not taken once more.
     free_dead_runs(reducer.database, now)
-    if path:
-        received = [
-            register(reducer.database, file, priority=Priority.BACKFILL, now=now)
-            for file in find_files([Path(path)])
-        ]
-        ids = {one.exposure_id for one in received}
-    else:
-        ids = None
+    found = _found(reducer, Path(path), now, dry_run=dry_run) if path else None
     first, last = (night, night) if night is not None else (since, until)
+
+    def is_asked(frame: Frame | None) -> bool:
+        of_camera = not camera or (frame is not None and frame.instrument == camera)
+        return of_camera and _is_within(reducer, frame, first, last)
+
     chosen = [
         exposure_id
         for exposure_id, frame in exposures_with_frames(reducer.database)
-        if (ids is None or exposure_id in ids)
-        and (not camera or (frame is not None and frame.instrument == camera))
-        and _is_within(reducer, frame, first, last)
+        if (found is None or exposure_id in found.exposures) and is_asked(frame)
     ]
     offers = Offers(reducer.database)
-    fresh = chosen if force else [one for one in chosen if not is_unchanged(reducer, one, offers)]
-    return in_order(reducer, fresh)
+    fresh = [
+        one
+        for one in chosen
+        if not (is_duplicate(reducer, one) if force else is_unchanged(reducer, one, offers))
+    ]
+    # Of what is not received neither the night nor the camera is known.
+    unknown = found.unknown if found is not None and is_asked(None) else []
+    return Selection(in_order(reducer, fresh), unknown)
 
 
-def planned_frames(reducer: Reducer, exposure_ids: Collection[int]) -> list[dict[str, Any]]:
-    """Return one row a frame of these exposures, with the columns of `PLANNED`, for a person to read."""
-    wanted = set(exposure_ids)
+def _found(reducer: Reducer, path: Path, now: datetime, *, dry_run: bool) -> LookedUp:
+    """Return the exposures under a path; in a dry run with the files of which none was made yet."""
+    files = find_files([path])
+    if dry_run:
+        return look_up(reducer.database, files)
+    received = [register(reducer.database, file, priority=Priority.BACKFILL, now=now) for file in files]
+    return LookedUp({one.exposure_id for one in received}, [])
+
+
+def planned_frames(reducer: Reducer, chosen: Selection) -> list[dict[str, Any]]:
+    """Return one row a frame of what was chosen, with the columns of `PLANNED`, for a person to read."""
+    wanted = set(chosen.exposures)
     rows = [row for row in frame_rows(reducer.database) if row["exposure_id"] in wanted]
+    rows += [dict.fromkeys(PLANNED) | {"path": path} | _UNKNOWN for path in chosen.unknown]
     return [{"file": Path(row["path"]).name} | {name: row[name] for name in PLANNED[1:]} for row in rows]
 
 
-def planned_files(reducer: Reducer, exposure_ids: Collection[int]) -> list[PlannedFile]:
-    """Return the files of these exposures, each once, in the order given."""
-    frames: dict[int, list[dict[str, Any]]] = {one: [] for one in exposure_ids}
+def planned_files(reducer: Reducer, chosen: Selection) -> list[PlannedFile]:
+    """Return the files of what was chosen, each once, in the order given."""
+    frames: dict[int, list[dict[str, Any]]] = {one: [] for one in chosen.exposures}
     for row in frame_rows(reducer.database):
         frames.get(row["exposure_id"], []).append(row)
-    return [
+    known = [
         PlannedFile(rows[0]["path"], rows[0]["kind"], "/".join(sorted({row["state"] for row in rows})))
         for rows in frames.values()
     ]
+    return known + [PlannedFile(path, **_UNKNOWN) for path in chosen.unknown]
 
 
 def known_nights(reducer: Reducer) -> list[str]:

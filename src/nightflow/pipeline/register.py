@@ -5,17 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from nightflow.errors import ConfigurationError
 from nightflow.file_names import as_text
 from nightflow.instruments.fits_file import content_hash
 from nightflow.sensor.candidates import is_candidate
-from nightflow.sensor.enter import enter
+from nightflow.sensor.enter import enter, takes_over
 from nightflow.sensor.seen import seen
+from nightflow.store.copies import original_of
 from nightflow.store.database import Database
 from nightflow.store.ledger import Received
 
-__all__ = ["find_files", "register"]
+__all__ = ["LookedUp", "find_files", "look_up", "register"]
+
+
+class LookedUp(NamedTuple):
+    """What the ledger knows of files that are not received.
+
+    Attributes
+    ----------
+    exposures : set of int
+        Those whose file one of them is, or would be; a mere duplicate is no exposure's.
+    unknown : list of str
+        Paths of files whose content it does not know, one of each content.
+    """
+
+    exposures: set[int]
+    unknown: list[str]
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
@@ -54,3 +71,23 @@ def register(database: Database, path: Path, *, priority: int, now: datetime) ->
     before = seen(path.stat())
     sha256 = content_hash(Path(as_text(path)))
     return enter(database, path, sha256, before, priority=priority, now=now)
+
+
+def look_up(database: Database, paths: Iterable[Path]) -> LookedUp:
+    """Return what `register` would find of files; the ledger stays as it is.
+
+    Raises
+    ------
+    RetryLater
+        A file cannot be read now.
+    """
+    exposures: set[int] = set()
+    unknown: dict[str, str] = {}
+    for name in map(as_text, paths):
+        sha256 = content_hash(Path(name))
+        original = original_of(database, sha256)
+        if original is None:
+            unknown.setdefault(sha256, name)
+        elif original.path == name or takes_over(database, original, name):
+            exposures.add(original.id or 0)
+    return LookedUp(exposures, list(unknown.values()))

@@ -24,7 +24,7 @@ from nightflow.store.database import Database
 from nightflow.store.ledger import CONTENT, PLACE, Received, receive
 from nightflow.store.models import Exposure, State
 
-__all__ = ["enter"]
+__all__ = ["enter", "takes_over"]
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +83,26 @@ def _take_over(database: Database, name: str, sha256: str) -> None:
     original = original_of(database, sha256)
     if original is None or original.path == name:
         return
-    if not _is_waited_for(original) and _is_gone(original.path, name):
+    if _has_moved(original, name):
         if move(database, sha256, original.path, name):
             log.info("%s: it was %s before", name, original.path)
     elif _is_overwritten(database, original, name) and move(database, sha256, original.path, name, keep=True):
         log.info("%s: takes the place of %s, which holds another content now", name, original.path)
+
+
+def takes_over(database: Database, original: Exposure, name: str) -> bool:
+    """Return whether a file of an exposure's content would become its own, for that is lost.
+
+    Parameters
+    ----------
+    name : str
+        The file's path, as `nightflow.file_names.as_text` writes it.
+    """
+    return _has_moved(original, name) or _is_overwritten(database, original, name)
+
+
+def _has_moved(original: Exposure, name: str) -> bool:
+    return not _is_waited_for(original) and _is_gone(original.path, name)
 
 
 def _is_waited_for(original: Exposure | None) -> bool:

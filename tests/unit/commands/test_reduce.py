@@ -92,6 +92,15 @@ def test_backfill_selects_by_night(dome: Observatory, niced: list[int]) -> None:
     assert f"{min(dome.raw.glob('*light*'))}: light, done" in files
     one = dome("backfill", "--path", str(min(dome.raw.glob("*light*"))), "--force", "--dry-run")
     assert one.stdout.splitlines()[1:] == ["1 exposure would be reduced"]
+    landed = dome.root / "landed.fits"
+    landed.write_bytes(b"no frame")
+    new = dome("backfill", "--path", str(landed), "--dry-run")
+    assert new.stdout.splitlines() == [
+        f"{landed}: unknown, not yet received",
+        "1 exposure would be reduced, 1 of them not yet received",
+    ]
+    assert str(landed) not in dome("frames", "--format", "json").stdout
+    landed.unlink()
     other = dome("backfill", "--since", "2025-10-25", "--force", "--dry-run")
     assert "0 exposures would be reduced" in other.stdout
     unknown = dome("backfill", "--night", "2025-10-25")

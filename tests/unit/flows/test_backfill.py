@@ -18,6 +18,7 @@ import flows.masters as masters_module
 import tasks.context as context
 from flows.backfill import backfill, backfill_name, batches
 from flows.batch import BATCH, summarised
+from nightflow.pipeline.backfill import Selection
 
 
 @given(st.lists(st.integers()), st.integers(1, 60))
@@ -63,13 +64,13 @@ def in_batch() -> bool:
 def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """120 exposures to be chosen, and what was reduced and shown."""
     seen = SimpleNamespace(
-        asked=None, reduced=[], tables={}, sizes=[], cluster="", tried_again=[], number=120
+        asked=None, reduced=[], tables={}, sizes=[], cluster="", tried_again=[], number=120, unknown=[]
     )
 
-    async def select(*arguments: Any) -> list[int]:
+    async def select(*arguments: Any) -> Selection:
         seen.asked = arguments
         assert in_batch(), "dawn flats would change nothing"
-        return list(range(seen.number))
+        return Selection(list(range(seen.number)), seen.unknown)
 
     async def try_again(exposure_ids: list[int]) -> None:
         assert not seen.reduced
@@ -78,8 +79,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     async def nights() -> list[str]:
         return ["2026-03-01", "2026-03-02"]
 
-    async def planned(exposure_ids: list[int]) -> list[dict[str, Any]]:
-        return [{"file": f"{one}.fits"} for one in exposure_ids]
+    async def planned(chosen: Selection) -> list[dict[str, Any]]:
+        return [{"file": name} for name in (*(f"{one}.fits" for one in chosen.exposures), *chosen.unknown)]
 
     async def reduce_one(exposure_id: int, *, name_the_run: bool) -> Any:
         assert not name_the_run
@@ -104,7 +105,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_all_that_is_chosen_is_reduced_a_batch_a_run(world: SimpleNamespace) -> None:
     state = asyncio.run(backfill.fn(path="/archive", force=True))
-    assert world.asked == (None, None, None, "/archive", None, True)
+    assert world.asked == (None, None, None, "/archive", None, True, False)
     assert world.reduced == list(range(120))
     assert world.tried_again == list(range(120)), "force takes what failed, too"
     assert [len(rows) for rows in world.tables["backfill-batch"]] == [BATCH, BATCH, 20]
@@ -174,10 +175,16 @@ def test_without_force_what_failed_of_deaths_is_left(world: SimpleNamespace) -> 
 
 
 def test_a_dry_run_lists_and_reduces_nothing(world: SimpleNamespace) -> None:
+    world.unknown = ["new.fits"]
     state = asyncio.run(backfill.fn(dry_run=True, force=True))
+    assert world.asked[-1], "nothing is received"
     assert world.tried_again == []
     assert world.reduced == []
-    assert [row["file"] for row in world.tables["backfill-plan"][0]] == [f"{one}.fits" for one in range(120)]
+    listed = [row["file"] for row in world.tables["backfill-plan"][0]]
+    assert listed == [*(f"{one}.fits" for one in range(120)), "new.fits"]
+    assert state.message == (
+        "121 exposures would be reduced, 1 of them not yet received; none was, for dry_run is on"
+    )
     assert state.name == "Planned"
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from nightflow.errors import ConfigurationError
-from nightflow.pipeline.backfill import PlannedFile, planned_files, planned_frames, select
+from nightflow.pipeline.backfill import PLANNED, PlannedFile, Selection, planned_files, planned_frames, select
 from nightflow.pipeline.run import reduce_paths
+from nightflow.store.overview import counts
 from tests.unit.pipeline.station import PROFILE, Station, exposure, steps_of_straw
 
 FIRST, SECOND, THIRD = date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)
@@ -27,7 +28,9 @@ def nights(station: Station, monkeypatch: pytest.MonkeyPatch) -> Station:
 
 def chosen(station: Station, *arguments, **options) -> list[str]:
     reducer = station.reducer()
-    return [Path(exposure(reducer, one).path).stem for one in select(reducer, *arguments, **options)]
+    return [
+        Path(exposure(reducer, one).path).stem for one in select(reducer, *arguments, **options).exposures
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +99,64 @@ def test_a_plan_names_the_files(nights: Station) -> None:
     assert [(row["file"], row["kind"], row["night"], row["state"]) for row in rows] == [
         ("second.fits", "light", "2026-03-02", "done")
     ]
-    ids = select(reducer, since=SECOND, force=True)
-    files = planned_files(reducer, ids)
+    plan = select(reducer, since=SECOND, force=True)
+    files = planned_files(reducer, plan)
     assert files == [
         PlannedFile(str(nights.raw / f"{name}.fits"), "light", "done") for name in ("second", "third")
     ]
-    assert planned_files(reducer, ids[::-1]) == files[::-1], "in the order of the reduction"
+    turned = Selection(plan.exposures[::-1], [])
+    assert planned_files(reducer, turned) == files[::-1], "in the order of the reduction"
+
+
+def test_a_dry_run_names_files_that_are_not_received_and_receives_none(nights: Station) -> None:
+    reducer = nights.reducer()
+    new = nights.frame("new.fits", hours=1.0)
+    (nights.raw / "new-copy.fits").write_bytes(new.read_bytes())
+    before = counts(reducer.database)
+
+    plan = select(reducer, path=str(nights.raw), dry_run=True)
+    assert plan.exposures == [], "nothing has changed for those that are known"
+    (file,) = planned_files(reducer, plan)
+    assert (Path(file.path).name, file.kind, file.state) == ("new-copy.fits", "unknown", "not yet received")
+    (row,) = planned_frames(reducer, plan)
+    assert set(row) == set(PLANNED)
+    assert (row["file"], row["state"]) == ("new-copy.fits", "not yet received")
+    assert plan.summary == "1 exposure would be reduced, 1 of them not yet received"
+
+    plan = select(reducer, path=str(nights.raw), force=True, dry_run=True)
+    assert [Path(one.path).name for one in planned_files(reducer, plan)] == [
+        "first.fits",
+        "second.fits",
+        "third.fits",
+        "new-copy.fits",
+    ]
+    assert plan.summary == "4 exposures would be reduced, 1 of them not yet received"
+    assert counts(reducer.database) == before
+
+
+@pytest.mark.parametrize("asked", [{"night": FIRST}, {"since": FIRST}, {"camera": "tinycam"}])
+def test_of_a_night_or_camera_a_file_that_is_not_received_is_none(nights: Station, asked: dict) -> None:
+    folder = nights.raw / "found"
+    folder.mkdir()
+    nights.frame("found/late.fits", hours=1.0)
+    assert select(nights.reducer(), path=str(folder), dry_run=True, **asked) == Selection([], [])
+    assert select(nights.reducer(), path=str(folder), **asked) == Selection([], []), "as when it is done"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_was_moved_is_taken_at_its_new_place(nights: Station, dry_run: bool) -> None:
+    elsewhere = nights.root / "elsewhere"
+    nights.raw.rename(elsewhere)
+    plan = select(nights.reducer(), path=str(elsewhere), force=True, dry_run=dry_run)
+    assert (len(plan.exposures), plan.unknown) == (3, [])
+
+
+@pytest.mark.parametrize("is_received", [True, False])
+@pytest.mark.parametrize("named", ["copy.fits", ""])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_duplicate_is_never_taken(nights: Station, is_received: bool, named: str, dry_run: bool) -> None:
+    (nights.raw / "copy.fits").write_bytes((nights.raw / "first.fits").read_bytes())
+    if is_received:
+        reduce_paths(nights.reducer(), [nights.raw])
+    expected = [] if named else ["first", "second", "third"]
+    assert chosen(nights, path=str(nights.raw / named), force=True, dry_run=dry_run) == expected

@@ -158,7 +158,7 @@ def test_what_kills_each_run_has_failed_with_the_third_and_is_left(station: Stat
         freed = free_dead_runs(reducer.database, datetime.now(UTC))
         assert freed == (Inherited([exposure_id], []) if number < 3 else Inherited([], [exposure_id]))
     assert not take(reducer.database, exposure_id)
-    assert select(reducer) == [], "the next backfill would die of it"
+    assert select(reducer).exposures == [], "the next backfill would die of it"
     report = reduce_paths(reducer, [station.raw])
     assert [outcome.state for outcome in report.failed] == ["failed"], "the run says so"
     assert "3 workers died of it" in report.failed[0].reason
