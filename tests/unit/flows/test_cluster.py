@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Crashed, Failed
+from prefect.states import Completed, Crashed, Failed, Running
 
 import flows.cluster as cluster_module
 import tasks.share as share_tasks
@@ -187,13 +187,16 @@ def test_shares_that_ended_well_are_not_told(
 
 
 def test_all_runs_that_died_are_closed_however_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [SimpleNamespace(id=number, name="d.fits") for number in range(2 * PAGE + 50)]
+    runs = [SimpleNamespace(id=number, name="d.fits", state=Running()) for number in range(2 * PAGE + 50)]
     ended: list[int] = []
 
     class Server:
         async def read_flow_runs(self, flow_run_filter: Any, limit: int = 200, offset: int = 0) -> list[Any]:
             assert flow_run_filter.tags.all_ == ["shared by 7"]
             return [run for run in runs if run.id not in ended][offset : offset + min(limit, 200)]
+
+        async def read_flow_run(self, run_id: int) -> Any:
+            return next(run for run in runs if run.id == run_id)
 
         async def set_flow_run_state(self, run_id: int, state: State[None], force: bool) -> None:
             assert state.is_crashed()
