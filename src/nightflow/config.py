@@ -287,12 +287,12 @@ def load_settings(path: Path | None = None) -> Settings:
         may not.
     """
     file = settings_file(path)
-    if not file.is_file():
-        raise ConfigurationError(
-            f"{file}: no settings file; make one with `nightflow init DIR`, "
-            "or name it with --config or NIGHTFLOW_CONFIG"
-        )
     try:
+        if not file.is_file():  # or nobody may tell: its folder cannot be searched
+            raise ConfigurationError(
+                f"{file}: no settings file; make one with `nightflow init DIR`, "
+                "or name it with --config or NIGHTFLOW_CONFIG"
+            )
         content = tomllib.loads(file.read_text())
         return Settings(**{**content, "root": file.resolve().parent})
     except tomllib.TOMLDecodeError as error:

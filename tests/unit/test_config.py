@@ -162,6 +162,27 @@ def test_other_values_are_shown_without_passwords(tmp_path: Path) -> None:
         load_settings(written(tmp_path, "[prefect]\napi_url = ['http://me:sesame@host/api']\n"))
 
 
+def test_a_file_that_cannot_even_be_looked_at_is_told(tmp_path: Path) -> None:
+    """As in a folder that this user may not search; a name that is too long fails for root, too."""
+    for file in (tmp_path / ("n" * 300), tmp_path / ("n" * 300) / "nightflow.toml"):
+        with pytest.raises(ConfigurationError, match="cannot be read: .*File name too long") as caught:
+            load_settings(file)
+        assert str(file) in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may search every folder")
+def test_settings_in_a_folder_that_may_not_be_searched_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    written(folder)
+    folder.chmod(0o600)
+    try:
+        with pytest.raises(ConfigurationError, match="cannot be read: .*Permission denied"):
+            load_settings(folder / "nightflow.toml")
+    finally:
+        folder.chmod(0o700)
+
+
 def test_several_faults_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings(written(tmp_path, "[watch]\nworkers = 0\nsweep_seconds = 0\n"))
