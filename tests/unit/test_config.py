@@ -165,7 +165,7 @@ def test_other_values_are_shown_without_passwords(tmp_path: Path) -> None:
 def test_a_file_that_cannot_even_be_looked_at_is_told(tmp_path: Path) -> None:
     """As in a folder that this user may not search; a name that is too long fails for root, too."""
     for file in (tmp_path / ("n" * 300), tmp_path / ("n" * 300) / "nightflow.toml"):
-        with pytest.raises(ConfigurationError, match="cannot be read: .*File name too long") as caught:
+        with pytest.raises(ConfigurationError, match=r"cannot be read: .*File name too long") as caught:
             load_settings(file)
         assert str(file) in str(caught.value)
 
@@ -177,7 +177,7 @@ def test_settings_in_a_folder_that_may_not_be_searched_are_told(tmp_path: Path) 
     written(folder)
     folder.chmod(0o600)
     try:
-        with pytest.raises(ConfigurationError, match="cannot be read: .*Permission denied"):
+        with pytest.raises(ConfigurationError, match=r"cannot be read: .*Permission denied"):
             load_settings(folder / "nightflow.toml")
     finally:
         folder.chmod(0o700)

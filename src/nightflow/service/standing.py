@@ -14,8 +14,9 @@ from nightflow.service.instance_lock import lock_holder
 from nightflow.service.process_mark import is_gone
 from nightflow.service.watching import Watching, duration
 from nightflow.store.database import Database
+from nightflow.store.last_error import last_error
 from nightflow.store.models import Exposure, State
-from nightflow.store.overview import Waiting, counts, last_error, newest_exposure, oldest_waiting
+from nightflow.store.overview import Waiting, counts, newest_exposure, oldest_waiting
 
 __all__ = ["Standing", "look_around"]
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, exists, func
-from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from nightflow.file_names import as_text
@@ -34,7 +33,6 @@ __all__ = [
     "get_exposure",
     "known_exposure",
     "known_paths",
-    "last_error",
     "newest_exposure",
     "nights",
     "oldest_waiting",
@@ -72,7 +70,6 @@ _MASTER_ORDER = ("bias", "dark", "flat", "illumination", "fringe")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _AT_ONCE = 500
 """Exposures that one question names."""
-_ENDED_BADLY = (State.FAILED, State.REJECTED, State.HELD)
 
 
 def counts(database: Database, exposure_ids: Sequence[int] | None = None) -> dict[State, int]:
@@ -95,23 +92,6 @@ def queue_length(database: Database) -> int:
     """Return how many exposures are waiting to be reduced or being reduced."""
     now = counts(database)
     return now[State.RECEIVED] + now[State.REDUCING]
-
-
-def last_error(database: Database) -> Exposure | None:
-    """Return the exposure that last ended failed, rejected or held; None where there is none.
-
-    One whose path has come well since, as that of a file that was completed, is no error any more.
-    """
-    later = aliased(Exposure)
-    mended = exists().where(
-        col(later.path) == col(Exposure.path),
-        col(later.state) == State.DONE,
-        col(later.done_at) >= col(Exposure.done_at),
-    )
-    ended = select(Exposure).where(col(Exposure.state).in_(_ENDED_BADLY), ~mended)
-    newest = ended.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc()).limit(1)
-    with database.session() as session:
-        return session.exec(newest).first()
 
 
 def done_last(database: Database, number: int) -> list[int]:

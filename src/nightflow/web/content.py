@@ -9,8 +9,9 @@ from typing import Any
 from sqlmodel import col, select
 
 from nightflow.store.database import Database
+from nightflow.store.last_error import last_error
 from nightflow.store.models import Exposure, Frame, Reduction, Target
-from nightflow.store.overview import counts, last_error, queue_length
+from nightflow.store.overview import counts, queue_length
 from nightflow.store.targets import list_targets
 
 __all__ = ["Dashboard", "FrameLine", "gather"]

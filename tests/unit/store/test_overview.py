@@ -4,6 +4,7 @@ import numpy as np
 
 from nightflow.store.database import Database
 from nightflow.store.frames import record_frames, settle_frame
+from nightflow.store.last_error import last_error
 from nightflow.store.leases import lease
 from nightflow.store.ledger import receive, settle_exposure
 from nightflow.store.models import State
@@ -15,7 +16,6 @@ from nightflow.store.overview import (
     find_exposures,
     flag_counts,
     frame_rows,
-    last_error,
     queue_length,
     reductions_of,
 )
@@ -44,23 +44,6 @@ def test_counts_queue_and_last_error(database: Database) -> None:
     error = last_error(database)
     assert error is not None
     assert error.reason == "truncated"
-
-
-def test_an_error_whose_file_has_come_well_since_is_none_any_more(database: Database) -> None:
-    well = _receive(database, "/data/a.fits", "before")
-    settle_exposure(database, well, State.DONE, "", now=later(1))
-    cut = _receive(database, "/data/a.fits", "half")
-    settle_exposure(database, cut, State.REJECTED, "truncated", now=later(2))
-    other = _receive(database, "/data/b.fits")
-    settle_exposure(database, other, State.FAILED, "KeyError", now=later(1.5))
-    error = last_error(database)
-    assert error is not None
-    assert error.id == cut, "that it was well before says nothing"
-    whole = _receive(database, "/data/a.fits", "whole")
-    settle_exposure(database, whole, State.DONE, "", now=later(3))
-    error = last_error(database)
-    assert error is not None
-    assert error.id == other
 
 
 def test_what_was_done_last(database: Database) -> None:

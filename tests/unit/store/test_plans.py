@@ -14,6 +14,7 @@ from sqlalchemy import event, text
 from nightflow.service.unshown import unshown
 from nightflow.store.blocks import last_received, reduced_lights
 from nightflow.store.database import Database
+from nightflow.store.last_error import last_error
 from nightflow.store.ledger import held_exposures, receive
 from nightflow.store.models import Exposure, Frame, Reduction, State, Target
 from nightflow.store.moving_curve import detection_statement, moving_target_curve
@@ -229,6 +230,43 @@ def test_what_is_asked_each_minute_is_answered_by_index(long: Database) -> None:
     with long.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
     check_plans(long)
+
+
+def test_the_last_error_is_found_by_index(long: Database) -> None:
+    """Of many frames that were rejected and of which each has come well since under its own path."""
+    with long.write() as session:
+        session.add_all(
+            Exposure(
+                path=f"/raw/{number}.fits",
+                sha256=f"{N_EXPOSURES + number:064x}",
+                size=1,
+                state=State.REJECTED,
+                received_at=later(60.0 * number),
+                done_at=later(60.0 * number + 1),
+            )
+            for number in range(0, N_EXPOSURES, 20)
+        )
+    if not long.is_postgres:
+        check_last_error(long)
+    with long.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+    check_last_error(long)
+
+
+def check_last_error(database: Database) -> None:
+    asked: list[tuple[str, Any]] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    assert last_error(database) is None
+    errors, *paths = [one for one in asked if one[0].startswith("SELECT")]
+    assert paths
+    for (statement, values), index in (
+        (errors, "ix_exposure_queue"),
+        *((one, "ix_exposure_path") for one in paths),
+    ):
+        plan = "\n".join(_plan(database, statement, values))
+        assert index in plan, plan
+        assert "SCAN" not in plan, plan
+        assert "Seq Scan" not in plan, plan
 
 
 def check_plans(database: Database) -> None:
