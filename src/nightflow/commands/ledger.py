@@ -22,9 +22,10 @@ from nightflow.commands.common import (
     say,
 )
 from nightflow.config import load_settings, settings_file
-from nightflow.errors import ConfigurationError
+from nightflow.errors import NightflowError, RetryLater
 from nightflow.service.standing import Standing, look_around
-from nightflow.service.watching import watching_by_its_sign
+from nightflow.service.watching import Watching, watching_by_its_sign
+from nightflow.store.database import Database
 from nightflow.store.ledger import requeue
 from nightflow.store.models import Priority, State
 from nightflow.store.overview import (
@@ -55,6 +56,8 @@ _NO_CHIP = (None, "1")
 """Detectors that need no telling: of a file without frames, and of a camera whose header names none."""
 _REASON = 120
 """Characters of a reason in the table."""
+_PATIENCE = 5.0
+"""Seconds for the store's answer; who looks after the health of a container does not wait for long."""
 
 
 def status(
@@ -68,42 +71,51 @@ def status(
     ] = False,
 ) -> None:
     """Show whether the service is at work, what comes and waits, the room on the disk, and the last error."""
+    what = "settings"
     try:
-        load_settings(config)
-    except ConfigurationError as error:
-        _show_by_its_sign(settings_file(config), str(error), output, check)
-        return
-    with open_store(config) as (settings, database):
-        standing = look_around(settings, database)
-    if output is TableFormat.JSON:
-        console.print_json(data=standing.as_json())
+        settings = load_settings(config)
+        what = "store"
+        with Database(settings.store_url, busy_seconds=_PATIENCE) as database:
+            database.check_tables()
+            standing = look_around(settings, database)
+    except NightflowError as error:
+        watching = watching_by_its_sign(settings_file(config).resolve().parent, datetime.now(UTC))
+        if watching is None or (output is TableFormat.CSV and not check):
+            fail(str(error))
+        _show_by_its_sign(watching, what, error, output)
     else:
+        watching = standing.watching
         _show(standing, output)
-    if check and not standing.is_alive:
-        raise typer.Exit(1)
-
-
-def _show_by_its_sign(file: Path, error: str, output: TableFormat, check: bool) -> None:
-    """Show what the watcher says of itself where the settings are wrong; exit where it says nothing.
-
-    They are no reason to start it anew: it goes on with those that it has, and could not begin with these.
-    """
-    watching = watching_by_its_sign(file.resolve().parent, datetime.now(UTC))
-    if watching is None or (output is TableFormat.CSV and not check):
-        fail(error)
-    if output is TableFormat.JSON:
-        console.print_json(data={"watch": watching.as_json(), "settings_error": error})
-    else:
-        tell = note if output is TableFormat.CSV else say
-        goes_on = "; the watcher goes on with those that it has" if watching.is_alive else ""
-        wrong = f"settings:    WRONG: {error}{goes_on}; mend that before it is started again"
-        for line in (*watching.lines(), wrong, *watching.unreadable_lines()):
-            tell(line)
     if check and not watching.is_alive:
         raise typer.Exit(1)
 
 
+def _show_by_its_sign(watching: Watching, what: str, error: NightflowError, output: TableFormat) -> None:
+    """Show what the watcher says of itself where the settings are wrong, or the store cannot be read.
+
+    They are no reason to start it anew: it goes on with those that it has, and could not begin with these.
+    """
+    if output is TableFormat.JSON:
+        errors = {"settings_error": None, "store_error": None, f"{what}_error": str(error)}
+        console.print_json(data={"watch": watching.as_json(), **errors})
+        return
+    tell = note if output is TableFormat.CSV else say
+    for line in (*watching.lines(), _wrong(watching, what, error), *watching.unreadable_lines()):
+        tell(line)
+
+
+def _wrong(watching: Watching, what: str, error: NightflowError) -> str:
+    label = f"{what}:".ljust(13)
+    if isinstance(error, RetryLater):
+        return f"{label}{error}; a watcher on it asks again by itself"
+    goes_on = "; the watcher goes on with what it has" if watching.is_alive else ""
+    return f"{label}WRONG: {error}{goes_on}; mend that before it is started again"
+
+
 def _show(standing: Standing, output: TableFormat) -> None:
+    if output is TableFormat.JSON:
+        console.print_json(data=standing.as_json())
+        return
     rows = [{"state": state, "exposures": number} for state, number in standing.states.items()]
     print_rows(rows, ("state", "exposures"), output)
     if output is TableFormat.TABLE:

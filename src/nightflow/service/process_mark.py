@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nightflow.process_identity import ProcessIdentity, identity_of, still_is
 
-__all__ = ["is_gone", "is_mark", "own_mark"]
+__all__ = ["is_gone", "is_mark", "is_there", "own_mark"]
 
 _PREFIX = "process"
 
@@ -22,5 +22,14 @@ def is_mark(text: str) -> bool:
 
 def is_gone(mark: str) -> bool:
     """Return whether a process was one of this machine, and is no more; False where nobody can tell."""
+    return _still_is(mark) is False
+
+
+def is_there(mark: str) -> bool:
+    """Return whether a process is one of this machine and lives; False where nobody can tell."""
+    return _still_is(mark) is True
+
+
+def _still_is(mark: str) -> bool | None:
     parts = mark.split(":")[1:]
-    return len(parts) == len(ProcessIdentity._fields) and still_is(ProcessIdentity(*parts)) is False
+    return still_is(ProcessIdentity(*parts)) if len(parts) == len(ProcessIdentity._fields) else None

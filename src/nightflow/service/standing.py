@@ -9,10 +9,8 @@ from typing import Any
 
 from nightflow.config import Settings
 from nightflow.folders import free_bytes
-from nightflow.service.heartbeat import heartbeat_file, last_beat
 from nightflow.service.instance_lock import lock_holder
-from nightflow.service.process_mark import is_gone
-from nightflow.service.watching import Watching, duration
+from nightflow.service.watching import Watching, duration, watching_of
 from nightflow.store.database import Database
 from nightflow.store.last_error import last_error
 from nightflow.store.models import Exposure, State
@@ -77,6 +75,7 @@ class Standing:
             else {"path": self.error.path, "state": self.error.state, "reason": self.error.reason},
             "watch": self.watching.as_json(),
             "settings_error": None,
+            "store_error": None,
             "last_frame": None
             if self.newest is None
             else {
@@ -148,14 +147,11 @@ class Standing:
 def look_around(settings: Settings, database: Database, now: datetime | None = None) -> Standing:
     """Return how things stand; nothing is changed."""
     products = settings.resolve(settings.paths.products)
-    holder, sign = lock_holder(database), last_beat(heartbeat_file(settings.root))
-    if holder is not None and sign is not None and is_gone(sign.mark):
-        sign = None  # of a service that was killed; the one that has the ledger now has given none yet
     now = now or datetime.now(UTC)
     return Standing(
         now=now,
         states={str(state): number for state, number in counts(database).items()},
-        watching=Watching(now=now, holder=holder, sign=sign),
+        watching=watching_of(settings.root, lock_holder(database), now),
         newest=newest_exposure(database),
         oldest=oldest_waiting(database),
         error=last_error(database),

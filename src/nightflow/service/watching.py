@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nightflow.service.heartbeat import Heartbeat, heartbeat_file, last_beat
-from nightflow.service.process_mark import is_gone
+from nightflow.service.process_mark import is_gone, is_there
 
-__all__ = ["Watching", "duration", "watching_by_its_sign"]
+__all__ = ["Watching", "duration", "watching_by_its_sign", "watching_of"]
 
 HANGS_AFTER = 60.0
 """Seconds without a sign of life, which comes every five."""
@@ -28,17 +28,20 @@ class Watching:
         Who holds the service's lock; None where no service runs.
     sign : Heartbeat or None
         The last sign of life of a service on this machine; of the one that has the ledger, where one has.
+    other_ledger : bool
+        It runs, but nobody holds the lock of the ledger that the settings name now.
     """
 
     now: datetime
     holder: str | None
     sign: Heartbeat | None
+    other_ledger: bool = False
 
     @property
     def is_alive(self) -> bool:
         """Whether a service is at work.
 
-        It has the ledger, and where its signs of life can be read, it gives some and takes frames from at
+        It has a ledger, and where its signs of life can be read, it gives some and takes frames from at
         least one folder.
         """
         if self.holder is None or self.sign is None:
@@ -51,6 +54,7 @@ class Watching:
         return {
             "running": self.holder is not None,
             "holder": self.holder,
+            "other_ledger": self.other_ledger,
             "last_sign_s": None if sign is None else sign.age(self.now),
             "in_work": None if sign is None else sign.in_work,
             "landing": None if sign is None else sign.landing,
@@ -62,7 +66,7 @@ class Watching:
 
     def lines(self) -> list[str]:
         """Return in words whether it is at work, and which folders nothing is taken from."""
-        return [*self._watch(), *self._sensor(), *self._hanging(), *self._unlisted()]
+        return [*self._watch(), *self._ledger(), *self._sensor(), *self._hanging(), *self._unlisted()]
 
     def unreadable_lines(self) -> list[str]:
         """Return the first files that cannot be read, and why."""
@@ -85,6 +89,14 @@ class Watching:
                 f"watch:       no sign of life for {quiet}, although {self.holder} holds the ledger: it hangs"
             ]
         return [f"watch:       running ({self.holder}); {sign.in_work} in work, {sign.landing} landing"]
+
+    def _ledger(self) -> list[str]:
+        if not self.other_ledger:
+            return []
+        return [
+            "ledger:      the watcher is on another one than `[store] url` names now, which counts from the "
+            "next start on: states, frames and queue told here are those of the new one"
+        ]
 
     def _sensor(self) -> list[str]:
         if self.sign is None or self.holder is None or self.sign.sensor_alive:
@@ -110,16 +122,39 @@ class Watching:
         ]
 
 
+def watching_of(root: Path, holder: str | None, now: datetime) -> Watching:
+    """Return how the service of a settings folder is.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    holder : str or None
+        Who holds the lock of the ledger that the settings name.
+    now : datetime
+        Aware.
+    """
+    sign = last_beat(heartbeat_file(root))
+    if holder is None and sign is not None and is_there(sign.mark) and sign.age(now) <= HANGS_AFTER:
+        return Watching(now=now, holder=_by_its_sign(sign), sign=sign, other_ledger=True)
+    if holder is not None and sign is not None and is_gone(sign.mark):
+        sign = None  # of a service that was killed; the one that has the ledger now has given none yet
+    return Watching(now=now, holder=holder, sign=sign)
+
+
 def watching_by_its_sign(root: Path, now: datetime) -> Watching | None:
     """Return how the service of a settings folder is, by its signs of life alone; None where it gives none.
 
-    For where the settings cannot be read, so that nobody knows where the ledger and its lock are.
+    For where the settings or the store that they name cannot be read, so that nobody can look at its lock.
     """
     sign = last_beat(heartbeat_file(root))
     if sign is None:
         return None
-    holder = None if is_gone(sign.mark) else f"process {sign.process} by its sign"
-    return Watching(now=now, holder=holder, sign=sign)
+    return Watching(now=now, holder=None if is_gone(sign.mark) else _by_its_sign(sign), sign=sign)
+
+
+def _by_its_sign(sign: Heartbeat) -> str:
+    return f"process {sign.process} by its sign"
 
 
 def duration(seconds: float) -> str:

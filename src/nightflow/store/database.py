@@ -132,14 +132,34 @@ class Database:
         Raises
         ------
         ConfigurationError
-            There is no such file.
+            There is no such file, or nobody may tell.
         """
         file = self._file()
-        if file is not None and not file.is_file():
-            raise ConfigurationError(
-                f"store {self.shown}: there is no such database; name one that is there, or make one with "
-                "`nightflow init`"
-            )
+        try:
+            if file is None or file.is_file():
+                return
+        except OSError as error:  # its folder may not be searched
+            raise ConfigurationError(f"store {self.shown}: cannot be looked at: {error}") from error
+        raise ConfigurationError(
+            f"store {self.shown}: there is no such database; name one that is there; `nightflow init`, `run` "
+            "and `watch` make a new one"
+        )
+
+    def check_tables(self) -> None:
+        """Refuse a store that is not there, or whose tables are not those of this nightflow; change nothing.
+
+        Raises
+        ------
+        RetryLater
+            The database is locked or away.
+        ConfigurationError
+            There is no such database, it cannot be opened, or its tables are older, newer or missing.
+        """
+        self.check_there()
+        with translated(self.url):
+            found = migrate.current(self._reader)
+        if found != migrate.newest():
+            raise ConfigurationError(f"store {self.shown}: {_due(found)}")
 
     def _file(self) -> Path | None:
         """Return the file of an SQLite store; None where it is none that has a place."""
@@ -167,6 +187,18 @@ def serialise(session: Session, name: str) -> None:
         session.connection().execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
         )
+
+
+def _due(revision: str | None) -> str:
+    """Return what is to be done about tables that are not at the newest revision."""
+    if revision is None:
+        return "it has no tables; `nightflow init`, `run` and `watch` make them"
+    if not migrate.is_known(revision):
+        return f"its tables (revision {revision}) are of a newer nightflow; update this one"
+    return (
+        f"its tables are at revision {revision}, {migrate.newest()} is due; start `nightflow watch` anew, "
+        "which brings them up; where none is to run, `nightflow frames` does so, too"
+    )
 
 
 def _parse(url: str) -> URL:

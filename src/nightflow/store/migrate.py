@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-__all__ = ["downgrade", "head", "is_known", "upgrade"]
+__all__ = ["current", "downgrade", "head", "is_known", "newest", "upgrade"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 4_107_260_011
@@ -29,7 +29,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     A store that is up to date, as nearly every one is, costs one look and no import of alembic.
     """
     _set_up_file(engine)
-    if revision == "head" and _is_newest(engine):
+    if revision == "head" and current(engine) == newest():
         return
     from alembic import command
 
@@ -58,14 +58,17 @@ def is_known(revision: str) -> bool:
     return revision in {script.revision for script in known}
 
 
-def _is_newest(engine: Engine) -> bool:
-    """Return whether the store stands at the last migration; their files begin with their revisions."""
+def current(engine: Engine) -> str | None:
+    """Return the revision that a store stands at; None where it has no tables."""
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
-            return False
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
-    newest = max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
-    return found == [newest]
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def newest() -> str:
+    """Return the same as `head` without alembic: the files of the migrations begin with their revisions."""
+    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def _config() -> Config:

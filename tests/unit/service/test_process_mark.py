@@ -11,7 +11,7 @@ import pytest
 
 from nightflow import process_identity
 from nightflow.process_identity import ProcessIdentity, identity_of
-from nightflow.service.process_mark import is_gone, is_mark, own_mark
+from nightflow.service.process_mark import is_gone, is_mark, is_there, own_mark
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
 
@@ -50,8 +50,10 @@ def test_a_process_is_there_until_it_has_ended(other: subprocess.Popen[str]) -> 
     mark = mark_of(other)
     assert not is_gone(own_mark())
     assert not is_gone(mark)
+    assert is_there(mark)
     other.communicate("\n")
     assert is_gone(mark)
+    assert not is_there(mark)
 
 
 def test_another_process_of_the_same_number_is_not_taken_for_it() -> None:
@@ -64,7 +66,9 @@ def test_what_ran_before_the_machine_was_started_anew_is_gone() -> None:
 
 @pytest.mark.parametrize("part", ["host", "machine", "room"])
 def test_nobody_can_tell_of_another_machine_or_container(part: str) -> None:
-    assert not is_gone(changed(own_mark(), **{part: "other", "pid": "4194303", "started": "1"}))
+    mark = changed(own_mark(), **{part: "other", "pid": "4194303", "started": "1"})
+    assert not is_gone(mark)
+    assert not is_there(mark)
 
 
 @pytest.mark.parametrize("number", ["", "uninitialized\n"])
@@ -78,3 +82,4 @@ def test_a_machine_without_a_number_knows_nothing_of_another_boot(machine: Path,
 @pytest.mark.parametrize("text", ["", "process:", "process:a:b", "nightflow", "process:a:b:c:d:e:f:g"])
 def test_what_is_no_mark_tells_nothing(text: str) -> None:
     assert not is_gone(text)
+    assert not is_there(text)

@@ -211,7 +211,7 @@ def test_settings_that_are_wrong_since_do_not_make_a_service_that_runs_ill(
     assert code == 0
     assert "watch:       running (process" in said
     assert f"settings:    WRONG: {file}: not valid TOML" in said
-    assert "the watcher goes on with those that it has" in said
+    assert "the watcher goes on with what it has" in said
     assert (asked("--check")[0], asked("--check", "--format", "csv")[0]) == (0, 0)
     code, said = asked("--check", "--format", "json")
     assert code == 0

@@ -15,6 +15,7 @@ from sqlmodel import Session
 
 import nightflow.store.writer as writer
 from nightflow.errors import ConfigurationError, RetryLater
+from nightflow.store import migrate
 from nightflow.store.database import Database, serialise
 from nightflow.store.failures import translated
 from nightflow.store.ledger import receive
@@ -46,6 +47,28 @@ def test_creating_twice_is_harmless(empty_url: str) -> None:
     database.upgrade()
     assert count(database, "exposure") == 1
     database.close()
+
+
+def test_tables_that_are_not_of_this_version_are_told_and_left_alone(empty_url: str) -> None:
+    with Database(empty_url) as database:
+        if not database.is_postgres:
+            with pytest.raises(ConfigurationError, match="there is no such database"):
+                database.check_tables()
+            assert not Path(str(make_url(empty_url).database)).exists()
+            Path(str(make_url(empty_url).database)).touch()
+        with pytest.raises(ConfigurationError, match="has no tables"):
+            database.check_tables()
+        database.upgrade("0017")
+        with pytest.raises(ConfigurationError, match=r"at revision 0017, \d+ is due; start"):
+            database.check_tables()
+        with database.session() as session:
+            assert migrate.current(session.get_bind()) == "0017"  # type: ignore[arg-type]
+        database.upgrade()
+        database.check_tables()
+        with database.write() as session:
+            session.connection().execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(ConfigurationError, match=r"\(revision 9999\) are of a newer nightflow"):
+            database.check_tables()
 
 
 def test_two_processes_create_the_tables_at_once(empty_url: str) -> None:
