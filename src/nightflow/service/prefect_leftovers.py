@@ -43,7 +43,7 @@ async def close_lost_runs(client: PrefectClient, identity: str, *, but: Collecti
     identity : str
         Tag of the service's runs.
     but : collection of UUID
-        Runs that are being executed.
+        Runs that are being executed; looked at anew for each, for the server may take its time.
     """
     await close_runs(client, identity, _UNFINISHED, _LOST, but=but)
 

@@ -92,6 +92,8 @@ class PrefectRuns:
         self._active: set[UUID] = set()
         self._said = False
         """That the server is away."""
+        self._losses = 0
+        """How often it was found away."""
         self._missed = True
         """Whether the ledger may have exposures that no run shows: those of a predecessor too."""
         self._catch_up_at = self._close_dead_at = 0.0
@@ -119,13 +121,14 @@ class PrefectRuns:
                 "no Prefect server is named: set prefect.api_url or PREFECT_API_URL; reducing without it"
             )
             return False
-        # As they are before the server is asked what it has: one that ends meanwhile has ended well.
-        active = frozenset(self._active)
+        losses = self._losses
         try:
             async with get_client() as client:
                 deployment_id = await self._ensure_deployment(client)
-                await close_lost_runs(client, self._identity, but=active)
+                await close_lost_runs(client, self._identity, but=self._active)
                 await close_dead_runs(client)
+            if losses != self._losses:
+                return False  # a run has ended meanwhile, and the server was not told: it is to be closed
             self._deployment_id, self._said = deployment_id, False
         except Exception as error:  # whatever is wrong there, the night goes on
             if is_away(error):
@@ -253,6 +256,7 @@ class PrefectRuns:
         if not self._said:
             log.warning("the Prefect server is away, the night goes on without it: %s", reason)
         self._deployment_id, self._said = None, True
+        self._losses += 1
 
     async def _ensure_deployment(self, client: PrefectClient) -> UUID:
         """Return the deployment of the live runs, made or brought up to date where needed."""

@@ -250,11 +250,34 @@ def test_a_run_that_ends_while_others_are_closed_is_not_closed(
 
     async def ends_meanwhile(run_id: UUID, state: Any, force: bool) -> None:
         await set_state(run_id, state, force)
+        server.states[mine.id] = Completed()
         await runs.end(BegunRun(id=str(mine.id), content=""))
 
     monkeypatch.setattr(server, "set_flow_run_state", ends_meanwhile)
     connected(runs)
     assert server.set_states == [(lost.id, "Crashed")]
+
+
+@pytest.mark.parametrize("asked", ["read_deployment_by_name", "read_flow_runs", "read_flow_run"])
+def test_a_run_whose_end_the_server_does_not_hear_of_while_it_is_looked_for_is_closed(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """Its engine gives up about the time when the server is back."""
+    mine, lost = (SimpleNamespace(id=uuid4(), name="d.fits") for _ in range(2))
+    runs._active.add(mine.id)
+    answer = getattr(server, asked)
+
+    async def ends_meanwhile(*args: Any, **named: Any) -> Any:
+        if mine.id in runs._active:
+            await runs.end(BegunRun(id=str(mine.id), content=""), RunFault(away=True, message="refused"))
+        return await answer(*args, **named)
+
+    monkeypatch.setattr(server, asked, ends_meanwhile)
+    server.unfinished = [mine, lost]
+    assert not asyncio.run(runs.connect())
+    server.unfinished = [run for run in (mine, lost) if run.id not in dict(server.set_states)]
+    connected(runs)
+    assert sorted(server.set_states) == sorted((run.id, "Crashed") for run in (mine, lost))
 
 
 def keep_connected(runs: PrefectRuns, until: Callable[[], bool]) -> None:
