@@ -6,6 +6,7 @@ Those that need a light of their own have one of the first four; see `FIRST_OF_C
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -129,10 +130,13 @@ def disk_full(site: Site) -> None:
     back, others = site.log.count("the store is back"), site.store / "somebody's"
     try:
         fill(others)
+        # A copy of what is known: all others may be through already, and nobody would write anything.
+        shutil.copy(site.frames("bias")[0], site.incoming / "copy-on-a-full-disk.fits")
         site.tells("disk full")
     finally:
         others.unlink()
     site.tells("the store is back", times=back + 1)
+    site.wait_for("copy-on-a-full-disk.fits", "duplicate")
 
 
 def products_read_only(site: Site) -> None:
@@ -152,7 +156,7 @@ def products_read_only(site: Site) -> None:
 
 
 def worker_killed(site: Site) -> None:
-    """Whatever it has in work; what saw it is tried again. The next one finds the master flat damaged."""
+    """Whatever it has in work; what saw it is tried again. The next light finds the master flat damaged."""
     [flat] = site.query("SELECT path FROM master WHERE kind = 'flat' AND path <> '' AND state <> 'rejected'")
     damage(site.masters / flat[0])
     workers = site.workers()
@@ -196,8 +200,8 @@ MEANWHILE: dict[str, Callable[[Site], None]] = {
     "disk full": disk_full,
     "products read-only": products_read_only,
     "worker killed": worker_killed,
-    "corrupt master": corrupt_master,
     "dome closed": dome_closed,
+    "corrupt master": corrupt_master,
     "many files at once": burst,
     "worker killed at each step": killed_at_each_step,
     "out of memory in a worker": out_of_memory,
