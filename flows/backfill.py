@@ -54,7 +54,9 @@ async def backfill(
         str, Field(description="Only this camera, by the name of its profile; empty: all")
     ] = "",
     force: Annotated[bool, Field(description="Also exposures for which nothing has changed")] = False,
-    dry_run: Annotated[bool, Field(description="Only list what would be reduced; off: reduce it")] = False,
+    dry_run: Annotated[
+        bool, Field(description="Only list what would be reduced, receive nothing; off: reduce it")
+    ] = False,
     helpers: Annotated[
         int, Field(description="Other workers of the pool that shall take their share", ge=0, le=64)
     ] = 0,

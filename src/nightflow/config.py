@@ -7,7 +7,9 @@ The file is ``--config``, else ``NIGHTFLOW_CONFIG``, else ``./nightflow.toml``. 
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -301,8 +303,27 @@ def load_settings(path: Path | None = None) -> Settings:
         raise ConfigurationError(f"{file}: cannot be read: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{file}: {describe_validation(error, Settings)}") from error
-    except SettingsError as error:  # it names the section
-        raise ConfigurationError(f"environment: {error}: lists and tables are JSON there") from error
+    except SettingsError as error:
+        names = ", ".join(_no_json(str(error)))
+        raise ConfigurationError(
+            f"environment: {names}: no JSON, as lists and tables must be there"
+        ) from error
+
+
+def _no_json(fault: str) -> list[str]:
+    """Return the variables whose values are no JSON, of the section that a fault names, or of all."""
+    section = re.search(r'field "(\w+)"', fault)
+    prefix = f"NIGHTFLOW_{section[1] if section else ''}".upper()
+    of_section = [name for name in os.environ if name.upper().startswith(prefix)]
+    return [name for name in of_section if not _is_json(os.environ[name])]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:

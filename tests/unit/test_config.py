@@ -152,7 +152,8 @@ def test_a_list_of_the_environment_that_is_no_json_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHTFLOW_NOTIFY__COMMAND", "/bin/send --token sesame")
-    with pytest.raises(ConfigurationError, match=r'^environment: .*"notify".* JSON') as caught:
+    monkeypatch.setenv("NIGHTFLOW_NOTIFY__AGAIN_MINUTES", "5")
+    with pytest.raises(ConfigurationError, match=r"^environment: NIGHTFLOW_NOTIFY__COMMAND: no ") as caught:
         load_settings(written(tmp_path))
     assert "sesame" not in "".join(traceback.format_exception(caught.value))
 

@@ -109,7 +109,8 @@ def _wrong(watching: Watching, what: str, error: NightflowError) -> str:
     if isinstance(error, RetryLater):
         return f"{label}{error}; a watcher on it asks again by itself"
     goes_on = "; the watcher goes on with what it has" if watching.is_alive else ""
-    return f"{label}WRONG: {error}{goes_on}; mend that before it is started again"
+    before = "; mend that before it is started again" if what == "settings" else ""
+    return f"{label}WRONG: {error}{goes_on}{before}"
 
 
 def _show(standing: Standing, output: TableFormat) -> None:

@@ -144,7 +144,8 @@ def backfill(
     until: Annotated[str | None, typer.Option(help="Last night.")] = None,
     night: Annotated[str | None, typer.Option(help="This night only.")] = None,
     path: Annotated[
-        Path | None, typer.Option(help="Only files under this path; new ones are received.")
+        Path | None,
+        typer.Option(help="Only files under this path; new ones are received."),
     ] = None,
     camera: Annotated[str | None, typer.Option(help="This camera only, by the name of its profile.")] = None,
     force: Annotated[bool, typer.Option(help="Also exposures for which nothing has changed.")] = False,

@@ -48,7 +48,7 @@ def _mend(cause: BaseException | None, file: Path) -> str:
         places = dict.fromkeys(_place([str(part) for part in one["loc"]], file) for one in cause.errors())
         return f"mend {', '.join(places)}"
     if isinstance(cause, SettingsError):
-        return """write the variable as JSON, such as NIGHTFLOW_WATCH__FOLDERS='["/data"]'"""
+        return """write what is a list or a table as JSON, such as NIGHTFLOW_WATCH__FOLDERS='["/data"]'"""
     if isinstance(cause, tomllib.TOMLDecodeError):
         line = re.search(r"\bline (\d+)", str(cause))
         return f"mend line {line[1]} of {file}" if line else f"mend the end of {file}"

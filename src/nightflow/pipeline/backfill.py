@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,15 +111,17 @@ def select(
         for exposure_id, frame in exposures_with_frames(reducer.database)
         if (found is None or exposure_id in found.exposures) and is_asked(frame)
     ]
-    offers = Offers(reducer.database)
-    fresh = [
-        one
-        for one in chosen
-        if not (is_duplicate(reducer, one) if force else is_unchanged(reducer, one, offers))
-    ]
     # Of what is not received neither the night nor the camera is known.
     unknown = found.unknown if found is not None and is_asked(None) else []
-    return Selection(in_order(reducer, fresh), unknown)
+    return Selection(in_order(reducer, _worth_it(reducer, chosen, force)), unknown)
+
+
+def _worth_it(reducer: Reducer, chosen: Sequence[int], force: bool) -> list[int]:
+    """Return the exposures to which something new would happen; with ``force`` all but mere copies."""
+    if force:
+        return [one for one in chosen if not is_duplicate(reducer, one)]
+    offers = Offers(reducer.database)
+    return [one for one in chosen if not is_unchanged(reducer, one, offers)]
 
 
 def _found(reducer: Reducer, path: Path, now: datetime, *, dry_run: bool) -> LookedUp:

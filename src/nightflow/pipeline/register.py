@@ -10,6 +10,7 @@ from typing import NamedTuple
 from nightflow.errors import ConfigurationError
 from nightflow.file_names import as_text
 from nightflow.instruments.fits_file import content_hash
+from nightflow.instruments.fits_source import os_errors
 from nightflow.sensor.candidates import is_candidate
 from nightflow.sensor.enter import enter, takes_over
 from nightflow.sensor.seen import seen
@@ -68,7 +69,8 @@ def register(database: Database, path: Path, *, priority: int, now: datetime) ->
     RetryLater
         The file cannot be read now.
     """
-    before = seen(path.stat())
+    with os_errors(path):
+        before = seen(path.stat())
     sha256 = content_hash(Path(as_text(path)))
     return enter(database, path, sha256, before, priority=priority, now=now)
 

@@ -18,7 +18,7 @@ from nightflow.instruments.fits_file import content_hash
 from nightflow.sensor.enter import enter
 from nightflow.sensor.seen import Seen, seen
 from nightflow.store.database import Database
-from nightflow.store.ledger import CONTENT
+from nightflow.store.ledger import CONTENT, PLACE
 from nightflow.store.models import Exposure, Priority
 
 __all__ = ["LedgerRegistrar"]
@@ -108,7 +108,8 @@ class LedgerRegistrar:
     def _read_rows(self) -> dict[str, list[_Row]]:
         """Return of each path what was received there, for a file may come back.
 
-        Not of what waits for its content: a file at one of its paths may be what it waits for.
+        Not of what waits for its content, or to take its place again: a file at one of its paths may be what
+        it waits for.
         """
         waited_for = select(Exposure.sha256).where(Exposure.waits_for == CONTENT)
         columns = select_columns(
@@ -117,7 +118,7 @@ class LedgerRegistrar:
             col(Exposure.mtime_ns),
             col(Exposure.ctime_ns),
             col(Exposure.received_at),
-        ).where(col(Exposure.sha256).not_in(waited_for))
+        ).where(col(Exposure.sha256).not_in(waited_for), col(Exposure.waits_for) != PLACE)
         rows: defaultdict[str, list[_Row]] = defaultdict(list)
         with self._database.session() as session:
             for path, size, mtime_ns, ctime_ns, received_at in session.connection().execute(columns):

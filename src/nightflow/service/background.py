@@ -71,7 +71,7 @@ async def stay_alone(lock: InstanceLock | None, stop: threading.Event) -> None:
             log.exception("the lock of this service cannot be looked at")
 
 
-async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], int]) -> None:
+async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], int], ledger: str) -> None:
     """Write signs of life into a file, as long as there is life."""
     try:
         while True:
@@ -86,6 +86,7 @@ async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], i
                 unlisted={str(folder): fault for folder, fault in sensor.unlisted.items()},
                 folders=len(sensor.folders),
                 sensor_alive=sensor.alive,
+                ledger=ledger,
             )
             await asyncio.sleep(BEAT_SECONDS)
     finally:

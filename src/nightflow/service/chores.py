@@ -16,14 +16,10 @@ from nightflow.service.alarms import Alarms
 from nightflow.service.background import Chore
 from nightflow.service.notify import Notifier
 from nightflow.store.database import Database
-from nightflow.store.overview import done_last
 
 __all__ = ["frames_again", "messages"]
 
 log = logging.getLogger(__name__)
-
-_FOLLOWED_AGAIN = 32
-"""Exposures that were done last: more than all workers had in work as they died."""
 
 
 def messages(alarms: Alarms, notifier: Notifier, reducer: Reducer) -> Sequence[Chore]:
@@ -33,10 +29,15 @@ def messages(alarms: Alarms, notifier: Notifier, reducer: Reducer) -> Sequence[C
     return [alarms.look, lambda _: notifier.catch_up()]
 
 
-def frames_again(reducer: Reducer) -> Sequence[Chore]:
-    """Return what takes frames up again; it may read raw frames, and build masters of them."""
-    # A service, or a run, that died may have settled these without what follows from it.
-    ended = done_last(reducer.database, _FOLLOWED_AGAIN)
+def frames_again(ended: list[int], reducer: Reducer) -> Sequence[Chore]:
+    """Return what takes frames up again; it may read raw frames, and build masters of them.
+
+    Parameters
+    ----------
+    ended : list of int
+        Exposures whose end may have had no consequences yet; those that have had them are taken out.
+    reducer : Reducer
+    """
     return [
         partial(_follow_up, reducer, ended),
         partial(_queue_of_dead_runs, reducer.database),

@@ -45,6 +45,8 @@ class Heartbeat:
         Somebody looks after them.
     mark : str
         Of the process, see `nightflow.service.process_mark`.
+    ledger : str
+        That it works on, see `nightflow.service.leases.service_tag`; "" where it does not say.
     """
 
     process: int
@@ -57,6 +59,7 @@ class Heartbeat:
     folders: int = 0
     sensor_alive: bool = True
     mark: str = ""
+    ledger: str = ""
 
     @property
     def takes_frames(self) -> bool:
@@ -84,6 +87,7 @@ def beat(
     unlisted: Mapping[str, str] | None = None,
     folders: int = 0,
     sensor_alive: bool = True,
+    ledger: str = "",
 ) -> None:
     """Write a sign of life; a disk that is full or away is no reason to stop."""
     sign = Heartbeat(
@@ -97,6 +101,7 @@ def beat(
         folders=folders,
         sensor_alive=sensor_alive,
         mark=own_mark(),
+        ledger=ledger,
     )
     temporary = path.with_suffix(".tmp")
     try:

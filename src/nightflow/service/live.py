@@ -33,12 +33,14 @@ from nightflow.service.workbench import Execute, serve
 from nightflow.service.worker import Worker
 from nightflow.store.database import Database
 from nightflow.store.models import State
-from nightflow.store.overview import counts, get_exposure
+from nightflow.store.overview import counts, done_last, get_exposure
 
 __all__ = ["watch"]
 
 log = logging.getLogger(__name__)
 
+_FOLLOWED_AGAIN = 32
+"""Exposures that were done last: more than all workers had in work as they died."""
 NOTIFY_SECONDS = 5.0
 """How long messages that wait may take to be sent at the end; less where a stop has taken long."""
 COUNT_SECONDS = 5.0
@@ -96,7 +98,7 @@ def _watch(
     signals = stopped_by_signals(stop), set_by_hangup(reload.asked)
     lessons = Lessons()
     with database, only_instance(database) as lock, signals[0], signals[1]:
-        _inherit(settings, database)
+        ended = _inherit(settings, database)
         reducer = live_reducer(settings)
         runs = _prefect_runs(settings, reducer)
         notifier = Notifier(settings.notify, told=Told(told_file(settings.root)))
@@ -109,7 +111,7 @@ def _watch(
             runs=runs,
             stop=stop,
             until_idle=until_idle,
-            housekeeping=[partial(messages, alarms, notifier), frames_again],
+            housekeeping=[partial(messages, alarms, notifier), partial(frames_again, ended)],
             lock=lock,
             reload=reload,
         )
@@ -151,8 +153,14 @@ def _execution(settings: Settings) -> Callable[[Reducer], Execute] | None:
     return RunExecutor
 
 
-def _inherit(settings: Settings, database: Database) -> None:
-    """Take over what a service that died had in work, and remove what it had half written."""
+def _inherit(settings: Settings, database: Database) -> list[int]:
+    """Take over what a service that died had in work, and remove what it had half written.
+
+    Returns
+    -------
+    list of int
+        Exposures that it, or a run that died, may have settled without what follows from it.
+    """
     now = datetime.now(UTC)
     forget_beat(heartbeat_file(settings.root))
     for folder in (settings.paths.products, settings.paths.masters):
@@ -165,6 +173,7 @@ def _inherit(settings: Settings, database: Database) -> None:
     for exposure_id in left.failed:
         exposure = get_exposure(database, exposure_id)
         log.error("exposure %d failed: %s", exposure_id, exposure.reason if exposure else "")
+    return done_last(database, _FOLLOWED_AGAIN)
 
 
 def _remove_leftovers(folder: Path, now: datetime) -> None:

@@ -27,7 +27,7 @@ from nightflow.service.deadline import Deadline
 from nightflow.service.exposure_work import ExposureWork
 from nightflow.service.heartbeat import heartbeat_file
 from nightflow.service.instance_lock import InstanceLock
-from nightflow.service.leases import worker_name
+from nightflow.service.leases import service_tag, worker_name
 from nightflow.service.outage import Outage
 from nightflow.service.process import call_in_thread, cancelled, in_daemon_thread, taken_in_thread
 from nightflow.service.sensing import places, start_sensor
@@ -156,7 +156,8 @@ class LiveService:
         for one in self._housekeeping:
             yield keep_house(one, lambda: self._reducer)
         file = heartbeat_file(self._settings.root)
-        sign = partial(give_signs_of_life, file, sensor, lambda: len(self._work.reducing))
+        ledger = service_tag(self._database.url)
+        sign = partial(give_signs_of_life, file, sensor, lambda: len(self._work.reducing), ledger)
         yield lasting("signs of life", sign)
         yield lasting("the Prefect server's side", self._show_runs)
 

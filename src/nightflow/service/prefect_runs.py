@@ -251,6 +251,8 @@ class PrefectRuns:
             TimeoutError,
         ) as problem:  # the run is closed when the service connects again
             log.warning("run %s is left as it is: %s", run.id, one_line(problem))
+            if is_away(problem):
+                self._lost(one_line(problem))
 
     def _lost(self, reason: str) -> None:
         if not self._said:

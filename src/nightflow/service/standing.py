@@ -151,7 +151,7 @@ def look_around(settings: Settings, database: Database, now: datetime | None = N
     return Standing(
         now=now,
         states={str(state): number for state, number in counts(database).items()},
-        watching=watching_of(settings.root, lock_holder(database), now),
+        watching=watching_of(settings, lock_holder(database), now),
         newest=newest_exposure(database),
         oldest=oldest_waiting(database),
         error=last_error(database),

@@ -7,7 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from nightflow.config import Settings
 from nightflow.service.heartbeat import Heartbeat, heartbeat_file, last_beat
+from nightflow.service.leases import service_tag
 from nightflow.service.process_mark import is_gone, is_there
 
 __all__ = ["Watching", "duration", "watching_by_its_sign", "watching_of"]
@@ -29,13 +31,16 @@ class Watching:
     sign : Heartbeat or None
         The last sign of life of a service on this machine; of the one that has the ledger, where one has.
     other_ledger : bool
-        It runs, but nobody holds the lock of the ledger that the settings name now.
+        It runs, but on another ledger than the settings name now.
+    unlocked : bool
+        It runs, but nobody holds the lock of its ledger.
     """
 
     now: datetime
     holder: str | None
     sign: Heartbeat | None
     other_ledger: bool = False
+    unlocked: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -85,12 +90,14 @@ class Watching:
             return [f"watch:       running ({self.holder})"]
         if sign.age(self.now) > HANGS_AFTER:
             quiet = duration(sign.age(self.now))
-            return [
-                f"watch:       no sign of life for {quiet}, although {self.holder} holds the ledger: it hangs"
-            ]
+            return [f"watch:       no sign of life for {quiet}, although {self.holder} is there: it hangs"]
         return [f"watch:       running ({self.holder}); {sign.in_work} in work, {sign.landing} landing"]
 
     def _ledger(self) -> list[str]:
+        if self.unlocked:
+            return [
+                "ledger:      nobody holds its lock; the watcher takes it again, or stops if another has it"
+            ]
         if not self.other_ledger:
             return []
         return [
@@ -122,21 +129,24 @@ class Watching:
         ]
 
 
-def watching_of(root: Path, holder: str | None, now: datetime) -> Watching:
+def watching_of(settings: Settings, holder: str | None, now: datetime) -> Watching:
     """Return how the service of a settings folder is.
 
     Parameters
     ----------
-    root : Path
-        The folder.
+    settings : Settings
+        As they are now.
     holder : str or None
         Who holds the lock of the ledger that the settings name.
     now : datetime
         Aware.
     """
-    sign = last_beat(heartbeat_file(root))
-    if holder is None and sign is not None and is_there(sign.mark) and sign.age(now) <= HANGS_AFTER:
-        return Watching(now=now, holder=_by_its_sign(sign), sign=sign, other_ledger=True)
+    sign = last_beat(heartbeat_file(settings.root))
+    if holder is None and sign is not None and is_there(sign.mark):
+        elsewhere = sign.ledger != service_tag(settings.store_url)
+        return Watching(
+            now=now, holder=_by_its_sign(sign), sign=sign, other_ledger=elsewhere, unlocked=not elsewhere
+        )
     if holder is not None and sign is not None and is_gone(sign.mark):
         sign = None  # of a service that was killed; the one that has the ledger now has given none yet
     return Watching(now=now, holder=holder, sign=sign)

@@ -197,7 +197,7 @@ def _due(revision: str | None) -> str:
         return f"its tables (revision {revision}) are of a newer nightflow; update this one"
     return (
         f"its tables are at revision {revision}, {migrate.newest()} is due; start `nightflow watch` anew, "
-        "which brings them up; where none is to run, `nightflow frames` does so, too"
+        "which brings them up"
     )
 
 

@@ -20,6 +20,8 @@ __all__ = ["translated"]
 
 _Meaning = tuple[type[NightflowError], str]
 
+_DAMAGED = "damaged; `nightflow store restore` puts a backup back"
+
 _SQLITE: dict[int, _Meaning] = {
     sqlite3.SQLITE_BUSY: (RetryLater, "locked by another process"),
     sqlite3.SQLITE_LOCKED: (RetryLater, "locked by another connection"),
@@ -40,7 +42,7 @@ _SQLITE: dict[int, _Meaning] = {
         "cannot be opened; does the folder exist, may this user write it?",
     ),
     sqlite3.SQLITE_NOTADB: (ConfigurationError, "not an SQLite database; name another file in store.url"),
-    sqlite3.SQLITE_CORRUPT: (ConfigurationError, "damaged; `nightflow store restore` puts a backup back"),
+    sqlite3.SQLITE_CORRUPT: (ConfigurationError, _DAMAGED),
 }
 """Primary result codes of SQLite (https://sqlite.org/rescode.html)."""
 
@@ -53,6 +55,8 @@ _POSTGRES: dict[str, _Meaning] = {
     "58": (RetryLater, "input or output error on the server"),
     "25P03": (RetryLater, "connection ended by the server, which had waited for too long"),
     "XX": (RetryLater, "internal error of the server; see its log"),
+    "XX001": (ConfigurationError, _DAMAGED),
+    "XX002": (ConfigurationError, _DAMAGED),
     "25006": (ConfigurationError, "read-only; connect to the primary server"),
     "28": (ConfigurationError, "user or password refused; see store.url"),
     "3D": (ConfigurationError, "there is no such database; make it with createdb"),

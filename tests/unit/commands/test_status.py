@@ -14,8 +14,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from nightflow.cli import app
+from nightflow.config import Settings, StoreSettings
 from nightflow.service.heartbeat import beat, heartbeat_file
 from nightflow.service.instance_lock import only_instance
+from nightflow.service.leases import service_tag
 from nightflow.store import migrate
 from nightflow.store.database import Database
 from nightflow.store.ledger import receive
@@ -36,9 +38,10 @@ def named(tmp_path: Path) -> Iterator[Named]:
             yield name
 
 
-def _sign(seconds: float = 0.0) -> None:
+def _sign(seconds: float = 0.0, ledger: str = "sqlite:///old.sqlite") -> None:
     at = datetime.now(UTC) - timedelta(seconds=seconds)
-    beat(heartbeat_file(Path()), now=at, in_work=1, landing=0, folders=1)
+    tag = service_tag(Settings(root=Path.cwd(), store=StoreSettings(url=ledger)).store_url)
+    beat(heartbeat_file(Path()), now=at, in_work=1, landing=0, folders=1, ledger=tag)
 
 
 def _status(*options: str) -> Result:
@@ -67,12 +70,24 @@ def test_a_watcher_on_another_ledger_than_the_settings_name_is_alive(named: Name
     assert told["watch"]["running"]
     assert told["watch"]["other_ledger"]
     _sign(seconds=7200)
-    assert _status("--check").exit_code == 1
+    asked = _status("--check")
+    assert asked.exit_code == 1
+    assert "no sign of life for 2 hours, although process" in asked.output, "to start another one is no mend"
     named("sqlite:///old.sqlite")
     _sign()
     asked = _status("--check")
     assert asked.exit_code == 0
     assert "ledger:" not in asked.output
+
+
+def test_a_watcher_that_has_lost_its_lock_is_on_no_other_ledger(tmp_path: Path, named: Named) -> None:
+    named("sqlite:///new.sqlite")
+    _ledger(tmp_path / "new.sqlite")
+    _sign(ledger="sqlite:///new.sqlite")
+    asked = _status("--check")
+    assert asked.exit_code == 0
+    assert "ledger:      nobody holds its lock" in asked.output
+    assert "another one than" not in asked.output
 
 
 def test_a_watcher_that_was_killed_just_now_is_not_taken_for_one_elsewhere(
@@ -134,7 +149,8 @@ def test_tables_of_an_older_version_are_told_and_left_to_others(named: Named, tm
         asked = _status()
         assert asked.exit_code == 1
         assert "at revision 0017" in asked.output
-        assert "`nightflow frames`" in asked.output
+        assert "start `nightflow watch` anew" in asked.output
+        assert "before it is started" not in asked.output
         assert migrate.current(older.engine) == "0017"
         assert CliRunner().invoke(app, ["frames"]).exit_code == 0
         assert migrate.current(older.engine) == migrate.newest()

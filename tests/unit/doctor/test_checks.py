@@ -437,7 +437,9 @@ def test_a_variable_that_is_no_json_is_not_mended_in_the_file(
     monkeypatch.setenv("NIGHTFLOW_WATCH__FOLDERS", "/data")
     with pytest.raises(ConfigurationError) as error:
         load_settings(file)
-    assert wrong_settings(error.value, file).mend.startswith("write the variable as JSON")
+    told = wrong_settings(error.value, file)
+    assert "NIGHTFLOW_WATCH__FOLDERS" in told.message
+    assert told.mend.startswith("write what is a list or a table as JSON")
 
 
 def test_settings_that_cannot_be_looked_at_are_not_made_anew(tmp_path: Path) -> None:

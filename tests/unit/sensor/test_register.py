@@ -147,6 +147,19 @@ def test_a_content_that_came_back_to_its_path_is_known(database: Database, frame
     assert registrar(database).known(frame, frame.stat())
 
 
+def test_a_content_that_was_retired_is_not_known_where_it_comes_back_as_it_was(
+    database: Database, frame: Path
+) -> None:
+    """As from a snapshot, or with another disk at the same place: it is to be reduced again."""
+    registrar(database).register(frame)
+    first = frame.stat()
+    frame.write_bytes(b"content of a frame, corrected")
+    registrar(database).register(frame)
+    settle_exposure(database, 1, State.REJECTED, "replaced", now=datetime.now(UTC), waits_for=PLACE)
+    assert registrar(database).known(frame, frame.stat())
+    assert not registrar(database).known(frame, first)
+
+
 def test_what_was_received_before_times_were_written_down_is_known_by_when_that_was(
     database: Database, frame: Path
 ) -> None:

@@ -14,8 +14,6 @@ from nightflow.errors import RetryLater
 from nightflow.service import chores
 from nightflow.service.chores import frames_again, messages
 from nightflow.store.database import Database
-from nightflow.store.ledger import receive, settle_exposure
-from nightflow.store.models import State
 
 NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
 
@@ -44,22 +42,29 @@ class Following:
 
 @pytest.fixture
 def reducer(database: Database) -> Any:
-    for number in range(3):
-        exposure_id = receive(database, f"/in/{number}.fits", f"{number:064}", 2880, now=NOW).exposure_id
-        settle_exposure(database, exposure_id, State.DONE, "", now=NOW)
     return Following(database)
 
 
 def test_what_follows_is_done_once_for_each(reducer: Any) -> None:
-    follow_up = frames_again(reducer)[0]
+    follow_up = frames_again([1, 2, 3], reducer)[0]
     follow_up(NOW)
     follow_up(NOW)
     assert sorted(reducer.followed) == [1, 2, 3]
 
 
+def test_what_is_left_is_known_under_new_settings(reducer: Any) -> None:
+    ended = [1, 2, 3]
+    reducer.faults[2] = [RetryLater("locked")]
+    with pytest.raises(RetryLater):
+        frames_again(ended, reducer)[0](NOW)
+    assert reducer.followed == [1]
+    frames_again(ended, reducer)[0](NOW)
+    assert sorted(reducer.followed) == [1, 2, 3]
+
+
 def test_an_exposure_at_fault_holds_up_no_other(reducer: Any, caplog: pytest.LogCaptureFixture) -> None:
     reducer.faults[2] = [ValueError("a bug")] * 9
-    follow_up = frames_again(reducer)[0]
+    follow_up = frames_again([1, 2, 3], reducer)[0]
     follow_up(NOW)
     assert sorted(reducer.followed) == [1, 3]
     assert "exposure 2: what follows from its end is left undone" in caplog.text
@@ -67,7 +72,7 @@ def test_an_exposure_at_fault_holds_up_no_other(reducer: Any, caplog: pytest.Log
 
 def test_what_is_put_off_is_done_later(reducer: Any) -> None:
     reducer.faults = {number: [RetryLater("locked")] for number in (1, 3)}
-    follow_up = frames_again(reducer)[0]
+    follow_up = frames_again([1, 2, 3], reducer)[0]
     for _ in range(2):
         with pytest.raises(RetryLater):
             follow_up(NOW)
@@ -86,7 +91,7 @@ def test_what_a_dead_run_left_is_queued(
 
     monkeypatch.setattr(chores, "free_dead_runs", freed)
     with caplog.at_level("INFO"):
-        frames_again(reducer)[1](NOW)
+        frames_again([], reducer)[1](NOW)
     assert asked == [reducer.database]
     assert "2 exposures were left by a run or backfill that died" in caplog.text
 

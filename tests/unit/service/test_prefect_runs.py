@@ -280,6 +280,24 @@ def test_a_run_whose_end_the_server_does_not_hear_of_while_it_is_looked_for_is_c
     assert sorted(server.set_states) == sorted((run.id, "Crashed") for run in (mine, lost))
 
 
+def test_where_a_run_cannot_be_closed_the_server_is_looked_for_again(
+    runs: PrefectRuns, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_answer(*_: Any, **__: Any) -> None:
+        raise httpx.ReadTimeout("no answer")
+
+    connected(runs)
+    mine = SimpleNamespace(id=uuid4(), name="d.fits")
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "set_flow_run_state", no_answer)
+        died = RunFault(away=False, message="killed by SIGKILL")
+        asyncio.run(runs.end(BegunRun(id=str(mine.id), content=""), died))
+    assert not runs.here
+    server.unfinished = [mine]
+    connected(runs)
+    assert server.set_states == [(mine.id, "Crashed")]
+
+
 def keep_connected(runs: PrefectRuns, until: Callable[[], bool]) -> None:
     async def main() -> None:
         keeping = asyncio.create_task(runs.keep_connected())

@@ -245,6 +245,15 @@ def test_what_may_pass_means_retry_later(raised: Exception) -> None:
         raise raised
 
 
+@pytest.mark.parametrize("raised", [psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted])
+def test_a_damaged_postgres_store_does_not_pass(raised: type[psycopg.Error]) -> None:
+    with (
+        pytest.raises(ConfigurationError, match="damaged; `nightflow store restore`"),
+        translated("postgresql://user:secret@host/name"),
+    ):
+        raise raised("invalid page")
+
+
 def test_a_connection_that_is_never_free_means_retry_later(tmp_path: Path) -> None:
     engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01)
     with (
