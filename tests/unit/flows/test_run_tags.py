@@ -74,9 +74,13 @@ def test_a_run_of_the_live_service_has_no_mark() -> None:
 
 
 @pytest.mark.parametrize("fault", [httpx.ConnectError("refused"), TimeoutError(), RuntimeError("no server")])
-def test_a_mark_that_cannot_be_left_costs_nothing(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+def test_a_mark_that_cannot_be_left_is_told_and_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
     monkeypatch.setattr(run_tags, "get_client", lambda: Client(fault))
+    monkeypatch.setattr(run_tags, "log", logging.getLogger("of the flows"))
     enter_running(run_with("mine"))
+    assert f"has no mark of its process: {type(fault).__name__}" in caplog.text
 
 
 def test_a_server_that_refuses_a_mark_is_told_without_its_password(
