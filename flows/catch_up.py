@@ -1,4 +1,4 @@
-"""What was reduced while the Prefect server was away."""
+"""What was reduced without a run: the Prefect server was away, or frames were late."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ROWS = 1000
 
 @flow(
     name="catch-up",
-    description="List the exposures that were reduced while this server was away.",
+    description="List exposures that were reduced without a run: this server was away, or they were late.",
     persist_result=False,
 )
 async def catch_up(since: datetime, until: datetime) -> State[Any]:
-    """Show, in one run, what the night did without the server.
+    """Show, in one run, what the night did without one for each exposure.
 
     Only what has been shown is ticked off in the ledger: where that fails, the next run lists it.
 
@@ -41,7 +41,7 @@ async def catch_up(since: datetime, until: datetime) -> State[Any]:
         await acreate_table_artifact(
             missed[start : start + ROWS],
             key="catch-up",
-            description=f"Reduced while this server was away: {message}",
+            description=f"Reduced without a run, as this server was away, or they were late: {message}",
         )
     await tick_off([row["exposure"] for row in missed], str(runtime.flow_run.id))
     return Completed(message=message)

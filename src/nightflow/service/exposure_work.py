@@ -19,6 +19,7 @@ from nightflow.service.deadline import Deadline
 from nightflow.service.frame_log import log_exposure
 from nightflow.service.leases import note_run
 from nightflow.service.messages import BegunRun, RunFault
+from nightflow.service.pace import Pace
 from nightflow.service.process import call_in_thread, cancelled
 from nightflow.service.worker import Reduced, WorkerDied
 from nightflow.store.database import Database
@@ -26,7 +27,7 @@ from nightflow.store.deaths import count_death
 from nightflow.store.frames import add_warning
 from nightflow.store.leases import release, renew
 from nightflow.store.ledger import TERMINAL
-from nightflow.store.models import Exposure
+from nightflow.store.models import Exposure, Priority
 from nightflow.store.overview import get_exposure
 
 __all__ = ["ExposureWork"]
@@ -93,6 +94,7 @@ class ExposureWork:
         self._lease_name = lease_name
         self._deadline = deadline
         self._follow_up = follow_up
+        self._pace = Pace()
         self.reducing: set[int] = set()
         self.finishing: set[int] = set()
         self.unsettled: set[int] = set()
@@ -158,7 +160,9 @@ class ExposureWork:
         self, worker: LiveWorker, exposure: Exposure, exposure_id: int
     ) -> dict[tuple[str, int], float]:
         """Let a worker reduce an exposure; return how long each step took, by step and row."""
+        began = time.monotonic()
         run = await self._run_of(exposure)
+        making = time.monotonic() - began
         noted = self._do_behind(self._note_run(exposure.path, exposure_id, run))
         given = _Given(exposure_id, exposure.path, run, noted)
         try:
@@ -176,19 +180,27 @@ class ExposureWork:
                 # Open, it would count as going on, and not be closed when the server is back either.
                 self._do_behind(self._end_run(run, ended.fault))
                 raise RetryLater(ended.error) if ended.store else RuntimeError(ended.error)
+        if run is not None:
+            self._pace.lost(making + reduced.between)
         self.finishing.add(exposure_id)
         self._do_behind(self._see_to_the_rest(given, reduced))
         return reduced.taken
 
     async def _run_of(self, exposure: Exposure) -> BegunRun | None:
         """Return the run of an exposure, if there is a server; showing it never decides about it."""
-        if self._runs is None:
+        if self._runs is None or not self._shows(exposure):
             return None
         try:
             return await self._runs.begin(exposure)
         except Exception:  # whatever is wrong there, the exposure is reduced without it
             log.exception("%s: not shown as a run", exposure.path)
             return None
+
+    def _shows(self, exposure: Exposure) -> bool:
+        if exposure.priority >= Priority.REDO:
+            return True  # it may wait
+        queued = exposure.queued_at or exposure.received_at
+        return self._pace.shows((_now() - queued).total_seconds())
 
     async def _note_run(self, path: str, exposure_id: int, run: BegunRun | None) -> None:
         """Write down which run shows an exposure, or that none does."""

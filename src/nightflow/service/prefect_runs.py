@@ -421,4 +421,4 @@ def _unsuspendable(run: FlowRun) -> FlowRun:
 
 
 def _span(number: int, first: datetime, last: datetime) -> str:
-    return f"{number} exposures without the server, {first:%H:%M}-{last:%H:%M} UT"
+    return f"{number} exposures without a run, {first:%H:%M}-{last:%H:%M} UT"

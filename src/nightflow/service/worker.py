@@ -78,11 +78,14 @@ class Reduced:
         What is done on it after it was settled: products, its run. Raises `WorkerDied`.
     taken : dict
         Step and row (of a frame, or of the exposure) -> seconds, of the steps that have ended.
+    between : float
+        Seconds until it was settled in which no step was at work: its run was begun, or named.
     """
 
     outcome: Outcome | None
     rest: Awaitable[Ended]
     taken: dict[tuple[str, int], float] = field(default_factory=dict)
+    between: float = 0.0
 
 
 @dataclass
@@ -97,12 +100,19 @@ class _Job:
     taken: dict[tuple[str, int], float] = field(default_factory=dict)
     """Step and row -> how long it took."""
     last_step: float = 0.0
+    between: float = 0.0
+    """How long no step was at work until it was settled."""
     unwritten: set[int] = field(default_factory=set)
 
     @property
     def begun(self) -> bool:
         """Whether the worker has said that it is at it."""
         return self.last_step > self.since
+
+    def pause_ends(self, now: float) -> None:
+        """Take note that a step begins, or none is to come, where none was at work."""
+        if not self.steps and not self.settled.done():
+            self.between += now - self.last_step
 
     def current(self, now: float) -> tuple[str, float]:
         """Return the step that has lasted longest, and how long [s]."""
@@ -210,7 +220,8 @@ class Worker:
         with suppress(OSError):  # it is dead: the watch sees it
             self._teach()
             self._connection.send(Task(number=number, exposure_id=exposure_id, path=path, run=run))
-        return Reduced(await job.settled, job.ended, job.taken)
+        outcome = await job.settled
+        return Reduced(outcome, job.ended, job.taken, job.between)
 
     def _teach(self) -> None:
         """Tell it what others have learnt since."""
@@ -317,6 +328,7 @@ class Worker:
             case Settled():
                 job = self._jobs.get(message.task)
                 if job is not None and not job.settled.done():
+                    job.pause_ends(time.monotonic())
                     job.settled.set_result(message.outcome)
             case Ended():
                 job = self._jobs.pop(message.task, None)
@@ -328,11 +340,12 @@ class Worker:
 
 def _note(job: _Job, step: Step) -> None:
     now = time.monotonic()
-    job.last_step = now
-    if step.begins:
-        job.steps[step.name, step.row] = now
-        return
     key = step.name, step.row
+    if step.begins:
+        job.pause_ends(now)
+        job.steps[key] = job.last_step = now
+        return
+    job.last_step = now
     job.taken[key] = now - job.steps.pop(key, now)
     if step.name == "append":
         job.unwritten.add(step.row)

@@ -31,7 +31,7 @@ from nightflow.store.deaths import count_service_death
 from nightflow.store.frames import frames_of, record_frames, settle_frame
 from nightflow.store.leases import lease, lease_exposure, release
 from nightflow.store.ledger import receive, settle_exposure
-from nightflow.store.models import Exposure, State
+from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.overview import counts, get_exposure
 from tests.unit.store.builders import header
 
@@ -308,9 +308,10 @@ def test_a_stop_does_not_wait_for_housekeeping(
     assert took < 10
 
 
-def enqueue(database: Database, number: int) -> list[int]:
+def enqueue(database: Database, number: int, now: datetime | None = None) -> list[int]:
+    now = now or datetime.now(UTC)
     return [
-        receive(database, f"/elsewhere/{i}.fits", f"{i:064d}", 2880, now=NOW).exposure_id
+        receive(database, f"/elsewhere/{i}.fits", f"{i:064d}", 2880, now=now).exposure_id
         for i in range(number)
     ]
 
@@ -337,6 +338,17 @@ def test_without_a_server_the_same_is_done_and_remembered(settings: Settings, st
     ids = enqueue(straw.database, 2)
     serve(settings, straw)
     assert straw.direct == straw.remembered == ids
+
+
+def test_late_frames_go_without_a_run_and_are_remembered(settings: Settings, straw: Straw) -> None:
+    """But for the first ones, which say that it is so; what is done again may wait, and is shown."""
+    ids = enqueue(straw.database, 6, datetime.now(UTC) - timedelta(hours=1))
+    with straw.database.write() as session:
+        redone = session.get_one(Exposure, ids[-1])
+        redone.priority = Priority.REDO
+    serve(settings, straw)
+    assert straw.as_runs == [*ids[:2], ids[-1]]
+    assert straw.direct == straw.remembered == ids[2:-1]
 
 
 def test_a_note_that_the_ledger_cannot_take_costs_no_frame(

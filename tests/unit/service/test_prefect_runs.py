@@ -521,7 +521,7 @@ def test_a_catch_up_run_lists_what_was_missed_between_two_times(
         missed(runs, database, number, at(minute))
     asyncio.run(runs.catch_up())
     assert server.executed == [("catch-up", None, {"since": at(7), "until": at(9)})]
-    assert server.named == [("2 exposures without the server, 03:07-03:09 UT", {"ledger-1"})]
+    assert server.named == [("2 exposures without a run, 03:07-03:09 UT", {"ledger-1"})]
 
 
 def test_what_a_dead_service_reduced_without_a_run_is_listed_by_its_successor(

@@ -1,0 +1,75 @@
+"""More frames than can be shown: runs are there to look at, and no frame waits long for them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["Pace"]
+
+log = logging.getLogger(__name__)
+
+IN_A_ROW = 3
+"""Frames that say the same, one after the other: a single one may be chance, or have been held."""
+LATE_SECONDS = 120.0
+"""After which frames have waited too long for a worker, however quick the Prefect server is."""
+SLOW_SECONDS = 1.0
+"""That a frame may lose to being shown, twice what it may cost with a server that keeps up."""
+ON_TIME_SECONDS = 3.0
+"""That frames may wait where the server is slower than that; below it they are on time again."""
+SAMPLE_SECONDS = 10.0
+"""How often a frame is shown nevertheless: only that tells whether the server is still slow."""
+
+
+class Pace:
+    """Decides which live frames are shown as runs: all of them, unless they are late.
+
+    Late ones are reduced without a run until they are on time again, and listed by the catch-up run.
+
+    Parameters
+    ----------
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lost: deque[float] = deque(maxlen=IN_A_ROW)
+        self._waited: deque[float] = deque(maxlen=IN_A_ROW)
+        self._late = False
+        self._shown_at = clock()
+
+    def lost(self, seconds: float) -> None:
+        """Take note of what a frame lost to being shown: its run was made and begun meanwhile [s]."""
+        self._lost.append(seconds)
+
+    def shows(self, waited: float) -> bool:
+        """Return whether a live frame is shown that has waited so long for a worker [s]."""
+        self._waited.append(waited)
+        self._mind_the_queue()
+        now = self._clock()
+        if self._late and now - self._shown_at < SAMPLE_SECONDS:
+            return False
+        self._shown_at = now
+        return True
+
+    def _mind_the_queue(self) -> None:
+        may_wait = ON_TIME_SECONDS if _least(self._lost) > SLOW_SECONDS else LATE_SECONDS
+        if not self._late and _least(self._waited) > may_wait:
+            self._late = True
+            log.warning(
+                "frames wait for %.0f s, and lose %.1f s each to being shown by the Prefect server: they are "
+                "reduced without runs until they are on time again, and listed by a catch-up run",
+                _least(self._waited),
+                _least(self._lost),
+            )
+        elif self._late and max(self._waited) <= ON_TIME_SECONDS:
+            self._late = False
+            log.info("frames are on time again, and all shown by the Prefect server")
+
+
+def _least(seconds: deque[float]) -> float:
+    """Return the least of the last few; 0 while there are fewer."""
+    return min(seconds) if len(seconds) == IN_A_ROW else 0.0
