@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -90,9 +90,9 @@ async def reduce_leased(exposure_id: int, worker: str, *, name_the_run: bool) ->
         exposure = await identify(exposure_id, worker=worker)
     except Exception as error:  # noqa: BLE001  # its class decides what follows, in the ledger
         return await conclude(exposure_id, error, worker=worker)
-    if name_the_run:
-        await name_run(exposure.title, exposure.tags)
     behind = Behind(len(exposure.frame_ids))
+    if name_the_run:
+        behind.begin(name_run(exposure.title, exposure.tags))
     try:
         # A calibration is checked and settled by now: there is no more to do until a light needs its master.
         if exposure.kind == "light":
@@ -103,7 +103,9 @@ async def reduce_leased(exposure_id: int, worker: str, *, name_the_run: bool) ->
 
 
 class Behind:
-    """What is written and shown of frames that are settled, a few at a time: each holds its pixels.
+    """What no frame waits for: the run's name, and what is written and shown of frames that are settled.
+
+    Of those a few at a time: each holds its pixels.
 
     Parameters
     ----------
@@ -121,7 +123,11 @@ class Behind:
     async def show(self, frame_id: int, *, with_products: bool) -> None:
         """Write the products of a frame and show it; wait only where too many others are waiting."""
         await self._room.acquire()
-        self._going_on.append(asyncio.create_task(self._show(frame_id, with_products)))
+        self.begin(self._show(frame_id, with_products))
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin something that has its end before the run has."""
+        self._going_on.append(asyncio.create_task(work))
 
     async def _show(self, frame_id: int, with_products: bool) -> None:
         await self._may_begin.wait()
