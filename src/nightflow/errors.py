@@ -6,6 +6,7 @@ The class says which of four things follows, and nothing else::
     Exception
     └── NightflowError
         ├── ConfigurationError    the settings are wrong: stop and say which key
+        │   └── StoreDamaged          part of the store cannot be read: a person mends it, frames are `held`
         ├── RetryLater            something outside is away: try again, later `held`
         ├── FrameRejected         this frame is unusable: `rejected`, never retried
         │   └── ContentGone           its file holds another content: `rejected` until its own is seen again
@@ -32,6 +33,7 @@ __all__ = [
     "NightflowError",
     "NoSolution",
     "RetryLater",
+    "StoreDamaged",
 ]
 
 
@@ -41,6 +43,10 @@ class NightflowError(Exception):
 
 class ConfigurationError(NightflowError):
     """A setting or a camera profile is wrong; the message names the key, the value and the mend."""
+
+
+class StoreDamaged(ConfigurationError):
+    """Part of the store is damaged; it does not pass within seconds, and is no fault of the frame's."""
 
 
 class RetryLater(NightflowError):

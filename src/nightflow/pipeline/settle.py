@@ -13,6 +13,7 @@ from nightflow.errors import (
     MissingCalibration,
     NoSolution,
     RetryLater,
+    StoreDamaged,
 )
 from nightflow.store.ledger import CONTENT
 from nightflow.store.models import State
@@ -55,7 +56,7 @@ def verdict(error: BaseException | None) -> Verdict:
             return Verdict(State.REJECTED, str(error), waits_for=CONTENT)
         case FrameRejected():
             return Verdict(State.REJECTED, str(error))
-        case CalibrationAway():
+        case CalibrationAway() | StoreDamaged():
             return Verdict(State.HELD, str(error), waits_for="outside")
         case MissingCalibration():
             return Verdict(State.HELD, str(error), waits_for="calibration")

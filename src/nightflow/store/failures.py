@@ -13,7 +13,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from nightflow.errors import ConfigurationError, NightflowError, RetryLater
+from nightflow.errors import ConfigurationError, NightflowError, RetryLater, StoreDamaged
 from nightflow.shown_url import shown_url
 
 __all__ = ["translated"]
@@ -42,7 +42,7 @@ _SQLITE: dict[int, _Meaning] = {
         "cannot be opened; does the folder exist, may this user write it?",
     ),
     sqlite3.SQLITE_NOTADB: (ConfigurationError, "not an SQLite database; name another file in store.url"),
-    sqlite3.SQLITE_CORRUPT: (ConfigurationError, _DAMAGED),
+    sqlite3.SQLITE_CORRUPT: (StoreDamaged, _DAMAGED),
 }
 """Primary result codes of SQLite (https://sqlite.org/rescode.html)."""
 
@@ -55,8 +55,8 @@ _POSTGRES: dict[str, _Meaning] = {
     "58": (RetryLater, "input or output error on the server"),
     "25P03": (RetryLater, "connection ended by the server, which had waited for too long"),
     "XX": (RetryLater, "internal error of the server; see its log"),
-    "XX001": (ConfigurationError, _DAMAGED),
-    "XX002": (ConfigurationError, _DAMAGED),
+    "XX001": (StoreDamaged, _DAMAGED),
+    "XX002": (StoreDamaged, "an index is damaged; REINDEX DATABASE mends it"),
     "25006": (ConfigurationError, "read-only; connect to the primary server"),
     "28": (ConfigurationError, "user or password refused; see store.url"),
     "3D": (ConfigurationError, "there is no such database; make it with createdb"),
@@ -81,6 +81,8 @@ def translated(url: str, doing: str = "") -> Iterator[None]:
     ------
     RetryLater
         Locked, away, out of space, or in conflict with another transaction.
+    StoreDamaged
+        Part of it is damaged.
     ConfigurationError
         It cannot be opened, written or used as it is set up.
     """

@@ -13,6 +13,7 @@ from nightflow.errors import (
     MissingCalibration,
     NoSolution,
     RetryLater,
+    StoreDamaged,
 )
 from nightflow.pipeline.settle import verdict, worst_state
 from nightflow.store.ledger import TERMINAL
@@ -29,6 +30,7 @@ from nightflow.store.models import State
         (CalibrationAway("no flat in V"), State.HELD, "outside"),
         (NoSolution("no WCS from 3 stars"), State.HELD, "wcs"),
         (RetryLater("disk away"), State.HELD, "outside"),
+        (StoreDamaged("damaged"), State.HELD, "outside"),
         (FrameHeld("no profile fits"), State.HELD, "profile"),
         (ConfigurationError("bad key"), State.FAILED, ""),
         (KeyError("MJD"), State.FAILED, ""),

@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
 import nightflow.store.writer as writer
-from nightflow.errors import ConfigurationError, RetryLater
+from nightflow.errors import ConfigurationError, RetryLater, StoreDamaged
 from nightflow.store import migrate
 from nightflow.store.database import Database, serialise
 from nightflow.store.failures import translated
@@ -245,10 +245,16 @@ def test_what_may_pass_means_retry_later(raised: Exception) -> None:
         raise raised
 
 
-@pytest.mark.parametrize("raised", [psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted])
-def test_a_damaged_postgres_store_does_not_pass(raised: type[psycopg.Error]) -> None:
+@pytest.mark.parametrize(
+    ("raised", "mend"),
+    [
+        (psycopg.errors.DataCorrupted, "damaged; `nightflow store restore`"),
+        (psycopg.errors.IndexCorrupted, "an index is damaged; REINDEX DATABASE mends it"),
+    ],
+)
+def test_a_damaged_postgres_store_is_named_with_its_mend(raised: type[psycopg.Error], mend: str) -> None:
     with (
-        pytest.raises(ConfigurationError, match="damaged; `nightflow store restore`"),
+        pytest.raises(StoreDamaged, match=mend),
         translated("postgresql://user:secret@host/name"),
     ):
         raise raised("invalid page")
