@@ -21,8 +21,10 @@ _PROC = Path("/proc")
 _MACHINE_ID = Path("/etc/machine-id")
 _NUMBER = re.compile(r"[0-9a-f]{32}\s*")
 """What stands there; an image of a container may say that it has none yet."""
-_STARTED = 19
-"""Of the fields of /proc/PID/stat behind the program's name: when it began, in ticks since the boot."""
+_STATE, _STARTED = 0, 19
+"""Of the fields of /proc/PID/stat behind the program's name; it began so many ticks after the boot."""
+_ENDED = ("Z", "X")
+"""States of a process that has ended; its parent, which may never do so, has not taken note."""
 
 
 class ProcessIdentity(NamedTuple):
@@ -76,7 +78,8 @@ def _is_alive(pid: int, started: str) -> bool:
         return False
     except PermissionError:
         pass  # somebody else's process, but a process
-    return _started(pid) in ("", started)
+    fields = _fields(pid)
+    return not fields or (fields[_STATE] not in _ENDED and fields[_STARTED] == started)
 
 
 @cache
@@ -92,9 +95,13 @@ def _here() -> tuple[str, str, str]:
 
 
 def _started(pid: int) -> str:
+    fields = _fields(pid)
+    return fields[_STARTED] if fields else ""
+
+
+def _fields(pid: int) -> list[str]:
     # The program's name, in brackets, may hold anything. Empty: hidden, or ending now.
-    stat = _read(_PROC / str(pid) / "stat")
-    return stat.rpartition(")")[2].split()[_STARTED] if stat else ""
+    return _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
 
 
 def _read(path: Path) -> str:

@@ -51,7 +51,7 @@ class Watching:
         """
         if self.holder is None or self.sign is None:
             return self.holder is not None
-        return self.sign.age(self.now) <= HANGS_AFTER and self.sign.takes_frames
+        return not self._is_quiet and self.sign.takes_frames
 
     def as_json(self) -> dict[str, Any]:
         """Return it for other programs; ages in seconds."""
@@ -81,6 +81,10 @@ class Watching:
             lines.append(f"unreadable:  and {len(unreadable) - _NAMED} more")
         return lines
 
+    @property
+    def _is_quiet(self) -> bool:
+        return self.sign is not None and self.sign.age(self.now) > HANGS_AFTER
+
     def _watch(self) -> list[str]:
         sign = self.sign
         if self.holder is None:
@@ -88,13 +92,13 @@ class Watching:
             return [f"watch:       NOT RUNNING{ended}: start it with `nightflow watch`"]
         if sign is None:
             return [f"watch:       running ({self.holder})"]
-        if sign.age(self.now) > HANGS_AFTER:
+        if self._is_quiet:
             quiet = duration(sign.age(self.now))
             return [f"watch:       no sign of life for {quiet}, although {self.holder} is there: it hangs"]
         return [f"watch:       running ({self.holder}); {sign.in_work} in work, {sign.landing} landing"]
 
     def _ledger(self) -> list[str]:
-        if self.unlocked:
+        if self.unlocked and not self._is_quiet:  # one that hangs takes nothing again
             return [
                 "ledger:      nobody holds its lock; the watcher takes it again, or stops if another has it"
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -88,10 +89,16 @@ def test_a_watcher_that_has_lost_its_lock_is_on_no_other_ledger(tmp_path: Path, 
     assert asked.exit_code == 0
     assert "ledger:      nobody holds its lock" in asked.output
     assert "another one than" not in asked.output
+    _sign(seconds=7200, ledger="sqlite:///new.sqlite")
+    asked = _status("--check")
+    assert asked.exit_code == 1
+    assert "it hangs" in asked.output
+    assert "nobody holds its lock" not in asked.output, "one that hangs does not take it again"
 
 
+@pytest.mark.parametrize("noted", [True, False], ids=["its parent took note", "its parent did not"])
 def test_a_watcher_that_was_killed_just_now_is_not_taken_for_one_elsewhere(
-    named: Named, tmp_path: Path
+    named: Named, tmp_path: Path, noted: bool
 ) -> None:
     _ledger(tmp_path / "new.sqlite")
     named("sqlite:///new.sqlite")
@@ -101,9 +108,12 @@ def test_a_watcher_that_was_killed_just_now_is_not_taken_for_one_elsewhere(
         "from nightflow.service.heartbeat import beat, heartbeat_file\n"
         "beat(heartbeat_file(Path()), now=datetime.now(UTC), in_work=0, landing=0)\n"
     )
-    subprocess.run([sys.executable, "-c", killed], check=True, timeout=120)
-    assert heartbeat_file(tmp_path).is_file()
-    asked = _status("--check")
+    with subprocess.Popen([sys.executable, "-c", killed]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        if noted:
+            process.wait()
+        assert heartbeat_file(tmp_path).is_file()
+        asked = _status("--check")
     assert asked.exit_code == 1
     assert "NOT RUNNING" in asked.output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,10 +31,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def other() -> Iterator[subprocess.Popen[str]]:
     """A process that waits to be told to end."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True)
-    yield process
-    process.kill()
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
 
 
 def changed(mark: str, **parts: str) -> str:
@@ -52,6 +52,16 @@ def test_a_process_is_there_until_it_has_ended(other: subprocess.Popen[str]) -> 
     assert not is_gone(mark)
     assert is_there(mark)
     other.communicate("\n")
+    assert is_gone(mark)
+    assert not is_there(mark)
+
+
+def test_a_process_that_was_killed_is_gone_though_its_parent_did_not_take_note(
+    other: subprocess.Popen[str],
+) -> None:
+    mark = mark_of(other)
+    other.kill()
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and keeps its number
     assert is_gone(mark)
     assert not is_there(mark)
 
