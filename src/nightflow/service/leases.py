@@ -8,9 +8,11 @@ import socket
 from datetime import UTC, datetime
 
 from sqlalchemy import update
+from sqlalchemy.engine import make_url
 from sqlmodel import col, select
 
 from nightflow.pipeline.run_lease import free_dead_runs, take
+from nightflow.shown_url import shown_url
 from nightflow.store.database import Database
 from nightflow.store.deaths import Inherited, count_service_death
 from nightflow.store.models import Exposure, State
@@ -47,8 +49,10 @@ def worker_name() -> str:
 
 
 def service_tag(store_url: str) -> str:
-    """Return a name for the service of a ledger; it survives a restart and tells no secret."""
-    return f"{_SERVICE}{hashlib.sha256(store_url.encode()).hexdigest()[:12]}"
+    """Return a name for the service of a ledger; it survives a restart and a new password, and tells none."""
+    # It stands in a file that all may read, and passwords could be tried on a hash of theirs.
+    ledger = shown_url(make_url(store_url).set(password=None).render_as_string(hide_password=False))
+    return f"{_SERVICE}{hashlib.sha256(ledger.encode()).hexdigest()[:12]}"
 
 
 def is_service_tag(text: str) -> bool:
