@@ -9,11 +9,10 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -304,18 +303,20 @@ def load_settings(path: Path | None = None) -> Settings:
     except ValidationError as error:
         raise ConfigurationError(f"{file}: {describe_validation(error, Settings)}") from error
     except SettingsError as error:
-        names = ", ".join(_no_json(str(error)))
+        names = ", ".join(name for name in os.environ if _needs_json(name) and not _is_json(os.environ[name]))
         raise ConfigurationError(
             f"environment: {names}: no JSON, as lists and tables must be there"
         ) from error
 
 
-def _no_json(fault: str) -> list[str]:
-    """Return the variables whose values are no JSON, of the section that a fault names, or of all."""
-    section = re.search(r'field "(\w+)"', fault)
-    prefix = f"NIGHTFLOW_{section[1] if section else ''}".upper()
-    of_section = [name for name in os.environ if name.upper().startswith(prefix)]
-    return [name for name in of_section if not _is_json(os.environ[name])]
+def _needs_json(variable: str) -> bool:
+    """Return whether an environment variable is of a setting that is a list or a table."""
+    prefix, _, key = variable.lower().partition("_")
+    known: Any = Settings if prefix == "nightflow" else None
+    for part in key.split("__"):
+        field = known.model_fields.get(part) if _is_model(known) else None
+        known = field.annotation if field else None
+    return _is_model(known) or get_origin(known) in (list, dict)
 
 
 def _is_json(text: str) -> bool:

@@ -153,9 +153,28 @@ def test_a_list_of_the_environment_that_is_no_json_is_told(
 ) -> None:
     monkeypatch.setenv("NIGHTFLOW_NOTIFY__COMMAND", "/bin/send --token sesame")
     monkeypatch.setenv("NIGHTFLOW_NOTIFY__AGAIN_MINUTES", "5")
+    monkeypatch.setenv("NIGHTFLOW_NOTIFY__WEBHOOK", "https://host/sesame")
     with pytest.raises(ConfigurationError, match=r"^environment: NIGHTFLOW_NOTIFY__COMMAND: no ") as caught:
         load_settings(written(tmp_path))
     assert "sesame" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("wrong", ["NIGHTFLOW_WATCH", "NIGHTFLOW_WATCH__FOLDERS", "nightflow_watch__limits"])
+def test_of_the_environment_only_what_is_wrong_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    right = {
+        "NIGHTFLOW_CONFIG": str(tmp_path),
+        "NIGHTFLOW_ENGINE": "fast",
+        "NIGHTFLOW_STORE__URL": "sqlite://",
+        "NIGHTFLOW_WATCH__POLLING": "always",
+        "NIGHTFLOW_WATCH__LIMITS__OTHER": "30.",
+        "NIGHTFLOW_WATCHER": "somebody",
+    }
+    for name, text in {**right, wrong: "no json"}.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigurationError, match=f"^environment: {wrong}: no JSON"):
+        load_settings(written(tmp_path))
 
 
 def test_other_values_are_shown_without_passwords(tmp_path: Path) -> None:
