@@ -29,6 +29,7 @@ from nightflow.instruments.data_sums import wrong_data_sums
 from nightflow.instruments.fits_layout import Extent, Layout, LayoutState, walk
 from nightflow.instruments.fits_source import (
     FileSource,
+    is_absent,
     open_regular,
     open_source,
     os_errors,
@@ -130,7 +131,7 @@ def content_at(path: Path | str) -> str | None:
     except FrameRejected:  # a folder
         return ""
     except RetryLater as error:
-        return "" if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError) else None
+        return "" if is_absent(error) else None
 
 
 def read_headers(path: Path, *, max_pixels: int | None = None) -> list[RawHeader]:

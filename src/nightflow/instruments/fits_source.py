@@ -23,7 +23,15 @@ from typing import BinaryIO
 from nightflow.errors import FrameRejected, RetryLater
 from nightflow.file_names import as_named
 
-__all__ = ["FileSource", "GzipSource", "largest_content", "open_regular", "open_source", "os_errors"]
+__all__ = [
+    "FileSource",
+    "GzipSource",
+    "is_absent",
+    "largest_content",
+    "open_regular",
+    "open_source",
+    "os_errors",
+]
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 20
@@ -57,6 +65,11 @@ def os_errors(path: Path) -> Iterator[None]:
         if error.errno is None:
             raise
         raise RetryLater(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def is_absent(error: RetryLater) -> bool:
+    """Return whether what `os_errors` made of an error says that there is no such file."""
+    return isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
 
 
 @contextmanager

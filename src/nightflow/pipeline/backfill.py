@@ -12,7 +12,7 @@ from nightflow.instruments.header import FrameKind
 from nightflow.nights import night_of
 from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.reducer import Reducer
-from nightflow.pipeline.register import LookedUp, find_files, look_up, register
+from nightflow.pipeline.register import LookedUp, find_files, look_up, register_all
 from nightflow.pipeline.run import in_order
 from nightflow.pipeline.run_lease import free_dead_runs
 from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
@@ -96,10 +96,9 @@ def select(
         raise ConfigurationError(
             f"camera {camera!r}: no profile has this name; there are {', '.join(profiles)}"
         )
-    now = datetime.now(UTC)
     # What the last backfill died of may have failed by that: then it is not taken once more.
-    free_dead_runs(reducer.database, now)
-    found = _found(reducer, Path(path), now, dry_run=dry_run) if path else None
+    free_dead_runs(reducer.database, datetime.now(UTC))
+    found = _found(reducer, Path(path), dry_run=dry_run) if path else None
     first, last = (night, night) if night is not None else (since, until)
 
     def is_asked(frame: Frame | None) -> bool:
@@ -124,13 +123,12 @@ def _worth_it(reducer: Reducer, chosen: Sequence[int], force: bool) -> list[int]
     return [one for one in chosen if not is_unchanged(reducer, one, offers)]
 
 
-def _found(reducer: Reducer, path: Path, now: datetime, *, dry_run: bool) -> LookedUp:
+def _found(reducer: Reducer, path: Path, *, dry_run: bool) -> LookedUp:
     """Return the exposures under a path; in a dry run with the files of which none was made yet."""
     files = find_files([path])
     if dry_run:
         return look_up(reducer.database, files)
-    received = [register(reducer.database, file, priority=Priority.BACKFILL, now=now) for file in files]
-    return LookedUp({one.exposure_id for one in received}, [])
+    return LookedUp(set(register_all(reducer.database, files, priority=Priority.BACKFILL)), [])
 
 
 def planned_frames(reducer: Reducer, chosen: Selection) -> list[dict[str, Any]]:

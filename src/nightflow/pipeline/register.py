@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from nightflow.errors import ConfigurationError
+from nightflow.errors import ConfigurationError, RetryLater
 from nightflow.file_names import as_text
 from nightflow.instruments.fits_file import content_hash
-from nightflow.instruments.fits_source import os_errors
+from nightflow.instruments.fits_source import is_absent, os_errors
 from nightflow.sensor.candidates import is_candidate
 from nightflow.sensor.enter import enter, takes_over
 from nightflow.sensor.seen import seen
@@ -18,7 +19,11 @@ from nightflow.store.copies import original_of
 from nightflow.store.database import Database
 from nightflow.store.ledger import Received
 
-__all__ = ["LookedUp", "find_files", "look_up", "register"]
+__all__ = ["LookedUp", "find_files", "look_up", "register", "register_all"]
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 class LookedUp(NamedTuple):
@@ -75,21 +80,57 @@ def register(database: Database, path: Path, *, priority: int, now: datetime) ->
     return enter(database, path, sha256, before, priority=priority, now=now)
 
 
-def look_up(database: Database, paths: Iterable[Path]) -> LookedUp:
-    """Return what `register` would find of files; the ledger stays as it is.
+def register_all(database: Database, paths: Iterable[Path], *, priority: int) -> list[int]:
+    """Enter files into the ledger; return their exposures, each once.
+
+    One that is gone by its turn is told and left out: many take minutes, in which people file frames away.
 
     Raises
     ------
     RetryLater
-        A file cannot be read now.
+        A file is there and cannot be read now.
+    """
+
+    def exposure_of(path: Path) -> int:
+        return register(database, path, priority=priority, now=datetime.now(UTC)).exposure_id
+
+    return list(dict.fromkeys(_of_present(paths, exposure_of)))
+
+
+def look_up(database: Database, paths: Iterable[Path]) -> LookedUp:
+    """Return what `register_all` would find of files; the ledger stays as it is.
+
+    Raises
+    ------
+    RetryLater
+        A file is there and cannot be read now.
     """
     exposures: set[int] = set()
     unknown: dict[str, str] = {}
-    for name in map(as_text, paths):
-        sha256 = content_hash(Path(name))
+    for name, sha256 in _of_present(paths, _name_and_content):
         original = original_of(database, sha256)
         if original is None:
             unknown.setdefault(sha256, name)
         elif original.path == name or takes_over(database, original, name):
             exposures.add(original.id or 0)
     return LookedUp(exposures, list(unknown.values()))
+
+
+def _name_and_content(path: Path) -> tuple[str, str]:
+    name = as_text(path)
+    return name, content_hash(Path(name))
+
+
+def _of_present(paths: Iterable[Path], look: Callable[[Path], _T]) -> Iterator[_T]:
+    """Yield what is found of files, but of those that went away since they were listed."""
+    for path in paths:
+        try:
+            found = look(path)
+        except RetryLater as error:
+            if not is_absent(error):
+                raise
+            log.warning(
+                "%s: gone since it was listed, left out; next time it is found under its new name", path
+            )
+        else:
+            yield found

@@ -14,7 +14,7 @@ from nightflow.pipeline.optics import Offers
 from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reduce_exposure import Products, reduce_exposure
 from nightflow.pipeline.reducer import Reducer
-from nightflow.pipeline.register import find_files, register
+from nightflow.pipeline.register import find_files, register_all
 from nightflow.pipeline.run_lease import free_dead_runs, hand_back, kept, take, take_settled
 from nightflow.pipeline.run_name import run_worker
 from nightflow.pipeline.unchanged import is_current, is_duplicate, is_unchanged
@@ -68,11 +68,8 @@ def reduce_paths(
     ConfigurationError
         A path does not exist.
     """
-    received = [
-        register(reducer.database, file, priority=Priority.BACKFILL, now=datetime.now(UTC)).exposure_id
-        for file in find_files(paths)
-    ]
-    return reduce_all(reducer, list(dict.fromkeys(received)), force=force, progress=progress)
+    received = register_all(reducer.database, find_files(paths), priority=Priority.BACKFILL)
+    return reduce_all(reducer, received, force=force, progress=progress)
 
 
 def reduce_all(

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from nightflow.errors import ConfigurationError
+from nightflow.pipeline import backfill as backfill_module
 from nightflow.pipeline.backfill import PLANNED, PlannedFile, Selection, planned_files, planned_frames, select
+from nightflow.pipeline.register import find_files
 from nightflow.pipeline.run import reduce_paths
 from nightflow.store.overview import counts
 from tests.unit.pipeline.station import PROFILE, Station, exposure, steps_of_straw
@@ -141,6 +143,19 @@ def test_of_a_night_or_camera_a_file_that_is_not_received_is_none(nights: Statio
     nights.frame("found/late.fits", hours=1.0)
     assert select(nights.reducer(), path=str(folder), dry_run=True, **asked) == Selection([], [])
     assert select(nights.reducer(), path=str(folder), **asked) == Selection([], []), "as when it is done"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_file_that_vanishes_while_others_are_looked_at_is_left_out(
+    nights: Station, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    def list_then_lose(paths: list[Path]) -> list[Path]:
+        found = find_files(paths)
+        (nights.raw / "second.fits").unlink()
+        return found
+
+    monkeypatch.setattr(backfill_module, "find_files", list_then_lose)
+    assert chosen(nights, path=str(nights.raw), force=True, dry_run=dry_run) == ["first", "third"]
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

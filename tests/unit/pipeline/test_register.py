@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightflow.errors import ConfigurationError, RetryLater
-from nightflow.pipeline.register import find_files, register
+from nightflow.pipeline.register import find_files, register, register_all
 from nightflow.store.models import State
 from nightflow.store.overview import counts
 from tests.unit.pipeline.station import START, Station
@@ -55,3 +55,21 @@ def test_the_same_content_again_is_a_duplicate(station: Station) -> None:
 def test_a_file_that_went_away_is_tried_later(station: Station) -> None:
     with pytest.raises(RetryLater, match=r"gone\.fits"):
         register(station.reducer().database, station.raw / "gone.fits", priority=20, now=START)
+
+
+def test_a_file_that_vanishes_while_many_are_received_is_told_and_left_out(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = station.reducer().database
+    first, gone, last = station.frame("1.fits"), station.frame("2.fits"), station.frame("3.fits")
+    gone.unlink()
+    assert len(register_all(database, [first, gone, last, first], priority=20)) == 2
+    assert counts(database)[State.RECEIVED] == 2
+    assert [record.getMessage().partition(": gone")[0] for record in caplog.records] == [str(gone)]
+
+
+def test_a_file_that_is_there_and_cannot_be_read_is_not_left_out(station: Station) -> None:
+    loop = station.raw / "loop.fits"
+    loop.symlink_to(loop)
+    with pytest.raises(RetryLater, match=r"loop\.fits: cannot be read: Too many levels"):
+        register_all(station.reducer().database, [loop], priority=20)

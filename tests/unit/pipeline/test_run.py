@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -75,6 +76,22 @@ def test_progress_is_told_after_each(station: Station) -> None:
     reduce_paths(station.reducer(), [station.raw], progress=note)
     reduce_paths(station.reducer(), [station.raw], progress=note)
     assert told == [(1, 2, "done"), (2, 2, "done"), (1, 2, None), (2, 2, None)]
+
+
+def test_a_file_that_vanishes_while_others_are_received_stops_nobody(station: Station) -> None:
+    for hours in (1, 2, 3):
+        station.frame(f"{hours}.fits", hours=hours)
+    elsewhere = station.root / "elsewhere"
+    elsewhere.mkdir()
+
+    def folders() -> Iterator[Path]:
+        yield station.raw
+        (station.raw / "2.fits").rename(elsewhere / "2.fits")  # it is in the list by now
+
+    report = reduce_paths(station.reducer(), folders())
+    assert [Path(one.path).name for one in report.outcomes] == ["1.fits", "3.fits"]
+    (found,) = reduce_paths(station.reducer(), [station.raw, elsewhere]).outcomes
+    assert found.path == str(elsewhere / "2.fits")
 
 
 def test_what_another_process_reduces_is_left_to_it(station: Station) -> None:
