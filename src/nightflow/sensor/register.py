@@ -9,7 +9,9 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy import ColumnElement, exists
 from sqlalchemy import select as select_columns
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from nightflow.errors import RetryLater
@@ -19,7 +21,7 @@ from nightflow.sensor.enter import enter
 from nightflow.sensor.seen import Seen, seen
 from nightflow.store.database import Database
 from nightflow.store.ledger import CONTENT, PLACE
-from nightflow.store.models import Exposure, Priority
+from nightflow.store.models import Exposure, Priority, State
 
 __all__ = ["LedgerRegistrar"]
 
@@ -108,19 +110,36 @@ class LedgerRegistrar:
     def _read_rows(self) -> dict[str, list[_Row]]:
         """Return of each path what was received there, for a file may come back.
 
-        Not of what waits for its content, or to take its place again: a file at one of its paths may be what
-        it waits for.
+        Not of what waits for its content, nor of what was retired, where another one took its place: a file
+        at such a path may be what it waits for.
         """
-        waited_for = select(Exposure.sha256).where(Exposure.waits_for == CONTENT)
         columns = select_columns(
             col(Exposure.path),
             col(Exposure.size),
             col(Exposure.mtime_ns),
             col(Exposure.ctime_ns),
             col(Exposure.received_at),
-        ).where(col(Exposure.sha256).not_in(waited_for), col(Exposure.waits_for) != PLACE)
+        ).where(~_waits_for(CONTENT), ~(_waits_for(PLACE) & _has_others()))
         rows: defaultdict[str, list[_Row]] = defaultdict(list)
         with self._database.session() as session:
             for path, size, mtime_ns, ctime_ns, received_at in session.connection().execute(columns):
                 rows[path].append((size, mtime_ns, ctime_ns, received_at))
         return dict(rows)
+
+
+def _waits_for(what: str) -> ColumnElement[bool]:
+    """Return whether the exposure of a row's content waits for this: the row may be that of a copy."""
+    return col(Exposure.sha256).in_(select(Exposure.sha256).where(Exposure.waits_for == what))
+
+
+def _has_others() -> ColumnElement[bool]:
+    """Return whether exposures of other content were received at a row's path.
+
+    Elsewhere a file of what was retired is only a copy, and would be read in vain at each start.
+    """
+    other = aliased(Exposure)
+    return exists().where(
+        col(other.path) == col(Exposure.path),
+        col(other.sha256) != col(Exposure.sha256),
+        col(other.state) != State.DUPLICATE,
+    )

@@ -426,11 +426,15 @@ def test_what_was_retired_in_favour_of_its_first_place_comes_back_there(
     good, copy = frame.read_bytes(), frame.with_name("copy.fits")
     copy.write_bytes(good)
     sensor.register(frame)
+    first = frame.stat()
     sensor.register(copy)
     frame.write_bytes(b"written over by mistake")
     sensor.register(frame)
     assert paths(database, 1) == ["copy.fits"]
     settle_exposure(database, 1, State.REJECTED, "replaced by 3", waits_for=PLACE, now=datetime.now(UTC))
+    assert registrar(database).known(frame, frame.stat())
+    assert not registrar(database).known(frame, first), "it may come back as it was while nobody watches"
+    assert registrar(database).known(copy, copy.stat()), "a copy elsewhere need not be read again"
     sensor.register(copy)
     assert counts(database)[State.REJECTED] == 1
     frame.write_bytes(good)
