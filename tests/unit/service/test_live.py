@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 
 from nightflow.config import Settings
 from nightflow.errors import ConfigurationError, RetryLater
-from nightflow.service import background, live
+from nightflow.pipeline.reducer import Reducer
+from nightflow.service import background, chores, live
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.live import watch
+from nightflow.service.live_service import LiveService
 from nightflow.store.database import Database
 from nightflow.store.leases import lease
 from nightflow.store.ledger import receive, settle_exposure
@@ -89,6 +93,47 @@ def test_what_a_backfill_held_that_died_meanwhile_is_reduced(
         assert lease(database, dead_run(), now=datetime.now(UTC), seconds=3600) is not None
     ended = until_rejected(settings)
     assert (ended[State.REDUCING], ended[State.REJECTED]) == (0, 1)
+
+
+def done(database: Database, names: Iterable[str]) -> list[int]:
+    """Exposures that were done in this order."""
+    ids = []
+    for name in names:
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        ids.append(receive(database, f"/raw/{name}", sha256, 8, now=datetime.now(UTC)).exposure_id)
+        settle_exposure(database, ids[-1], State.DONE, "", now=datetime.now(UTC))
+    return ids
+
+
+def test_what_was_done_as_a_service_died_is_followed_up_whatever_its_successor_does_first(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backlog is done before the successor first keeps house: what was done last is then not the same."""
+    followed: list[int] = []
+    turns: list[datetime] = []
+    stop = threading.Event()
+    run, free_dead_runs = LiveService.run, chores.free_dead_runs
+
+    async def run_with_a_backlog(service: LiveService) -> None:
+        with Database(settings.store_url) as database:
+            done(database, (f"backlog{number}.fits" for number in range(live._FOLLOWED_AGAIN + 1)))
+        await run(service)
+
+    def until_the_second_turn(database: Database, now: datetime) -> Any:
+        turns.append(now)
+        if len(turns) == 2:
+            stop.set()
+        return free_dead_runs(database, now)
+
+    monkeypatch.setattr(background, "HOUSEKEEPING_SECONDS", 0.05)
+    monkeypatch.setattr(LiveService, "run", run_with_a_backlog)
+    monkeypatch.setattr(chores, "free_dead_runs", until_the_second_turn)
+    monkeypatch.setattr(Reducer, "follow_up", lambda _, exposure_id: followed.append(exposure_id))
+    with Database(settings.store_url) as database:
+        database.upgrade()
+        before = done(database, ["a.fits", "b.fits"])
+    watch(settings, stop=stop, until_idle=60)
+    assert followed == before
 
 
 def test_what_waits_for_a_profile_is_taken_up_at_the_start(
