@@ -17,6 +17,7 @@ from nightflow.config import Settings
 from nightflow.errors import ConfigurationError, RetryLater
 from nightflow.pipeline.reducer import Reducer
 from nightflow.service import background, chores, live
+from nightflow.service.heartbeat import heartbeat_file
 from nightflow.service.instance_lock import only_instance
 from nightflow.service.live import watch
 from nightflow.service.live_service import LiveService
@@ -58,6 +59,9 @@ def until_rejected(settings: Settings) -> dict[State, int]:
 
     def look() -> None:
         end = time.monotonic() + 60
+        # The nursery is forked with no other thread at work: it would keep what locks that one holds.
+        while not heartbeat_file(settings.root).exists() and time.monotonic() < end:
+            time.sleep(0.1)
         with Database(settings.store_url) as database:
             while counts(database)[State.REJECTED] == 0 and time.monotonic() < end:
                 time.sleep(0.1)
