@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,42 @@ def test_planes_of_the_last_frame_are_used_for_the_next() -> None:
     assert kept[2] < kept[1] - 0.9 * plane
     assert kept[0] < 200
     assert kept[0] < plain[0] / 2
+
+
+ARENAS = """
+import ctypes, sys, threading
+from nightflow.heap import use_one_arena
+
+if {one}:
+    use_one_arena()
+library = ctypes.CDLL(None)
+library.malloc.restype = library.fopen.restype = ctypes.c_void_p
+together = threading.Barrier(4)
+
+def work():
+    together.wait()
+    assert library.malloc(100)
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+told = ctypes.c_void_p(library.fopen(sys.argv[1].encode(), b"w"))
+assert library.malloc_info(0, told) == 0
+library.fclose(told)
+"""
+
+
+def arenas(told: Path, *, one: bool) -> int:
+    subprocess.run([sys.executable, "-c", ARENAS.format(one=one), told], check=True)
+    return told.read_text().count("<heap nr=")
+
+
+def test_threads_of_a_service_share_one_arena(tmp_path: Path) -> None:
+    assert arenas(tmp_path / "plain", one=False) > 1
+    assert arenas(tmp_path / "one", one=True) == 1
 
 
 BATCH = """

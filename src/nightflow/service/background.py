@@ -26,7 +26,7 @@ LOCK_SECONDS = 10.0
 BEAT_SECONDS = 5.0
 """How often the service gives a sign of life."""
 HOUSEKEEPING_SECONDS = 60.0
-"""How often nights that are over are looked at for better masters."""
+"""How often each chore is done: masters of nights that are over, alarms, frames to be taken up again."""
 
 AGAIN_SECONDS = 30.0
 """Until what a fault has ended is begun again."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from nightflow.config import Settings
 from nightflow.errors import NightflowError
 from nightflow.fits_output import remove_leftovers
+from nightflow.heap import use_one_arena
 from nightflow.pipeline.reducer import Reducer
 from nightflow.sensor.answers import asked
 from nightflow.service.alarms import Alarms
@@ -79,6 +80,7 @@ def watch(
         Another service works on this ledger, or the store cannot be used.
     """
     stop = stop or threading.Event()
+    use_one_arena()
     prepare_environment(settings.prefect)
     execution = _execution(settings)
     # Before anything else: it is forked, and must find neither threads nor connections nor locks.
