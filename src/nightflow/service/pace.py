@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
-from collections.abc import Callable
 
 __all__ = ["Pace"]
 
@@ -17,29 +15,26 @@ LATE_SECONDS = 120.0
 """After which frames have waited too long for a worker, however quick the Prefect server is."""
 SLOW_SECONDS = 1.0
 """That a frame may lose to being shown, twice what it may cost with a server that keeps up."""
-ON_TIME_SECONDS = 3.0
-"""That frames may wait where the server is slower than that; below it they are on time again."""
-SAMPLE_SECONDS = 10.0
-"""How often a frame is shown nevertheless: only that tells whether the server is still slow."""
+SOON_SECONDS = 3.0
+"""That frames may wait where the server is slower than that."""
+ON_TIME_SECONDS = 30.0
+"""That they may wait where it is quick, to be on time again."""
+SAMPLE = 10
+"""Late frames that go without a run before one is shown: only that tells whether the server is still slow."""
 
 
 class Pace:
     """Decides which live frames are shown as runs: all of them, unless they are late.
 
     Late ones are reduced without a run until they are on time again, and listed by the catch-up run.
-
-    Parameters
-    ----------
-    clock : callable
-        Monotonic seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._lost: deque[float] = deque(maxlen=IN_A_ROW)
         self._waited: deque[float] = deque(maxlen=IN_A_ROW)
         self._late = False
-        self._shown_at = clock()
+        self._without = 0
+        """Frames since the last one that was shown."""
 
     def lost(self, seconds: float) -> None:
         """Take note of what a frame lost to being shown: its run was made and begun meanwhile [s]."""
@@ -49,14 +44,15 @@ class Pace:
         """Return whether a live frame is shown that has waited so long for a worker [s]."""
         self._waited.append(waited)
         self._mind_the_queue()
-        now = self._clock()
-        if self._late and now - self._shown_at < SAMPLE_SECONDS:
+        if self._late and self._without < SAMPLE:
+            self._without += 1
             return False
-        self._shown_at = now
+        self._without = 0
         return True
 
     def _mind_the_queue(self) -> None:
-        may_wait = ON_TIME_SECONDS if _least(self._lost) > SLOW_SECONDS else LATE_SECONDS
+        slow = _least(self._lost) > SLOW_SECONDS
+        may_wait, on_time = (SOON_SECONDS, SOON_SECONDS) if slow else (LATE_SECONDS, ON_TIME_SECONDS)
         if not self._late and _least(self._waited) > may_wait:
             self._late = True
             log.warning(
@@ -65,8 +61,8 @@ class Pace:
                 _least(self._waited),
                 _least(self._lost),
             )
-        elif self._late and max(self._waited) <= ON_TIME_SECONDS:
-            self._late = False
+        elif self._late and max(self._waited) <= on_time:
+            self._late, self._without = False, 0
             log.info("frames are on time again, and all shown by the Prefect server")
 
 

@@ -109,6 +109,11 @@ class _Job:
         """Whether the worker has said that it is at it."""
         return self.last_step > self.since
 
+    def may_have_waited(self, now: float) -> None:
+        """Take note that the worker is done with an older one: only now does it begin this one."""
+        if not self.begun:
+            self.since = self.last_step = now
+
     def pause_ends(self, now: float) -> None:
         """Take note that a step begins, or none is to come, where none was at work."""
         if not self.steps and not self.settled.done():
@@ -336,13 +341,16 @@ class Worker:
                     for future, result in ((job.settled, None), (job.ended, message)):
                         if not future.done():
                             future.set_result(result)  # type: ignore[arg-type]
+                    for other in self._jobs.values():
+                        other.may_have_waited(time.monotonic())
 
 
 def _note(job: _Job, step: Step) -> None:
     now = time.monotonic()
     key = step.name, step.row
     if step.begins:
-        job.pause_ends(now)
+        if key not in job.taken:  # else it is tried again, after a pause that is not the server's
+            job.pause_ends(now)
         job.steps[key] = job.last_step = now
         return
     job.last_step = now

@@ -114,9 +114,13 @@ async def reduce(worker: Worker, exposure: Exposure) -> Reduced:
     return await asyncio.wait_for(worker.reduce(exposure.id, exposure.path, None), 60)
 
 
-def with_worker(settings: Settings, use: Callable[[Worker], Any]) -> Any:
+def with_worker(
+    settings: Settings,
+    use: Callable[[Worker], Any],
+    execution: Callable[[Reducer], Execute] | None = None,
+) -> Any:
     """Start a worker, use it, and let it leave."""
-    with Nursery(serve) as nursery:
+    with Nursery(lambda connection: serve(connection, execution)) as nursery:
 
         async def main() -> Any:
             worker = Worker(nursery, settings, worker_name())
@@ -171,6 +175,25 @@ def test_a_worker_reduces_one_exposure_after_the_other(
     assert pid != os.getpid()
     assert seen.read_text().split() == [str(pid)] * 2
     assert not is_there(pid)
+
+
+def test_what_an_exposure_loses_between_its_steps_is_told(
+    station: Station, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By it a slow server is known; what a step takes is no part of it."""
+    step_of_straw(monkeypatch, measure=lambda work: time.sleep(3.0))
+
+    async def execute(task: Task) -> None:
+        await asyncio.sleep(0.7)
+
+    async def use(worker: Worker) -> float:
+        exposure = leased(station, database)
+        assert exposure.id is not None
+        reduced = await asyncio.wait_for(worker.reduce(exposure.id, exposure.path, RUN), 60)
+        return reduced.between
+
+    lost = with_worker(settings, use, lambda reducer: execute)
+    assert 0.7 <= lost < 3.0
 
 
 @pytest.mark.parametrize("step", ["identify", *STEPS, "conclude"])
