@@ -142,7 +142,10 @@ class Behind:
     async def done(self) -> None:
         """Write and show what is left, and wait for it."""
         self._may_begin.set()
-        await asyncio.gather(*self._going_on)
+        # Each to its end: what comes after it forgets the exposure, and products that are to be written.
+        ended = await asyncio.gather(*self._going_on, return_exceptions=True)
+        if faults := [fault for fault in ended if fault is not None]:
+            raise faults[0]
 
 
 async def reduce_frames(exposure: IdentifiedExposure, behind: Behind) -> None:
@@ -183,7 +186,7 @@ async def name_run(title: str, tags: Sequence[str]) -> None:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
             await client.update_flow_run(run_id, name=title, tags=all_tags)
-    except (httpx.HTTPError, PrefectException, TimeoutError) as error:
+    except (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError) as error:
         log.warning(
             "run %s keeps its name, the server did not take %r: %s", run_id, title, shown_text(str(error))
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -279,10 +279,8 @@ def test_the_picture_is_that_of_the_products(reducer: Straw, cards: dict[str, st
     assert "data:image/jpeg;base64," in cards["frame-7"]
 
 
-def test_a_run_gets_its_name_and_its_tags_and_keeps_those_it_has(
-    reducer: Straw, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    updates: list[tuple[Any, Any]] = []
+def in_a_run(monkeypatch: pytest.MonkeyPatch, update: Callable[..., Awaitable[None]]) -> None:
+    """Let the flow believe that a run of the server shows it, whose name is set by this."""
 
     class Client:
         async def __aenter__(self) -> Client:
@@ -292,11 +290,39 @@ def test_a_run_gets_its_name_and_its_tags_and_keeps_those_it_has(
             return None
 
         async def update_flow_run(self, run_id: str, **values: Any) -> None:
-            updates.append((run_id, values))
+            await update(run_id, **values)
 
     run = SimpleNamespace(id="a run", tags=["ledger-1", "mine"])
     monkeypatch.setattr(ingest, "runtime", SimpleNamespace(flow_run=run))
     monkeypatch.setattr(ingest, "get_client", Client)
+
+
+def test_no_frame_waits_for_the_name_of_its_run(reducer: Straw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the server says to it: the frame is settled, and its products are written."""
+
+    asked: list[str] = []
+
+    async def refused_at_last(run_id: str, **values: Any) -> None:
+        while not reducer.concluded:
+            await asyncio.sleep(0.01)
+        asked.append(run_id)
+        raise RuntimeError("the client is closed")
+
+    in_a_run(monkeypatch, refused_at_last)
+    assert reduce_one().state == "done"
+    assert (7, "products") in reducer.story
+    assert asked == ["a run"]
+
+
+def test_a_run_gets_its_name_and_its_tags_and_keeps_those_it_has(
+    reducer: Straw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[tuple[Any, Any]] = []
+
+    async def update(run_id: str, **values: Any) -> None:
+        updates.append((run_id, values))
+
+    in_a_run(monkeypatch, update)
     reduce_one()
     [(run_id, values)] = updates
     assert (run_id, values["name"]) == ("a run", "d1047.fits PG1323-086 V")
