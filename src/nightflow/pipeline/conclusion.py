@@ -19,7 +19,7 @@ from nightflow.pipeline.settle import Verdict, verdict, worst_state
 from nightflow.pipeline.waiting import queue_held, queue_if_there, wake_for_calibration
 from nightflow.pipeline.work import Context, Work
 from nightflow.store.frames import add_warning, frames_of
-from nightflow.store.ledger import CONTENT, requeue, settle_exposure
+from nightflow.store.ledger import CONTENT, STORE, requeue, settle_exposure
 from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.models import Frame as FrameRow
 from nightflow.store.overview import known_exposure
@@ -156,7 +156,7 @@ class Conclusions:
             found.reason,
             now=self._clock(),
             waits_for=found.waits_for,
-            **self._put_off(exposure.priority) if found.waits_for == "outside" else {},
+            **self._put_off(exposure.priority) if found.waits_for in ("outside", STORE) else {},
             plan_fingerprint=self._fingerprints.conclusion(
                 frames,
                 found.state,

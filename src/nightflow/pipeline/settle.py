@@ -15,7 +15,7 @@ from nightflow.errors import (
     RetryLater,
     StoreDamaged,
 )
-from nightflow.store.ledger import CONTENT
+from nightflow.store.ledger import CONTENT, STORE
 from nightflow.store.models import State
 
 __all__ = ["Verdict", "verdict", "worst_state"]
@@ -56,7 +56,9 @@ def verdict(error: BaseException | None) -> Verdict:
             return Verdict(State.REJECTED, str(error), waits_for=CONTENT)
         case FrameRejected():
             return Verdict(State.REJECTED, str(error))
-        case CalibrationAway() | StoreDamaged():
+        case StoreDamaged():
+            return Verdict(State.HELD, str(error), waits_for=STORE)
+        case CalibrationAway():
             return Verdict(State.HELD, str(error), waits_for="outside")
         case MissingCalibration():
             return Verdict(State.HELD, str(error), waits_for="calibration")

@@ -35,6 +35,8 @@ __all__ = [
 
 CONTENT = "content"
 """What an exposure waits for that was rejected because its file was overwritten: any file of its content."""
+STORE = "store"
+"""What an exposure waits for that is held because part of the store is damaged; it is tried by the clock."""
 PLACE = "place"
 """What an exposure waits for that was retired for another one of its path: its content at a path of such."""
 

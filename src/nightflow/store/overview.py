@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, func
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_
 from sqlmodel import Session, col, select
 
 from nightflow.file_names import as_text
 from nightflow.store.database import Database
 from nightflow.store.leases import waits_since
+from nightflow.store.ledger import STORE
 from nightflow.store.models import Exposure, Frame, Measurement, Reduction, State, is_detection, plain_text
 from nightflow.store.narrow import landed_after
 
@@ -103,8 +104,14 @@ def done_last(database: Database, number: int) -> list[int]:
 
 
 def failed_since(database: Database, since: datetime) -> list[Exposure]:
-    """Return the exposures that have failed after a moment, in the order in which they did."""
-    failed = select(Exposure).where(Exposure.state == State.FAILED, col(Exposure.done_at) > since)
+    """Return the exposures that have failed after a moment, in the order in which they did.
+
+    Also those that wait, since then, for a damaged store: a person has to mend it.
+    """
+    waits = and_(col(Exposure.state) == State.HELD, col(Exposure.waits_for) == STORE)
+    failed = select(Exposure).where(
+        or_(col(Exposure.state) == State.FAILED, waits), col(Exposure.done_at) > since
+    )
     with database.session() as session:
         return list(session.exec(failed.order_by(col(Exposure.done_at), col(Exposure.id))).all())
 

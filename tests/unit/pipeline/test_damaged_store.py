@@ -40,7 +40,7 @@ def test_a_frame_is_held_without_short_retries(station: Station, monkeypatch: py
     assert outcome.state == "held"
     assert "damaged; `nightflow store restore`" in outcome.reason
     held = exposure(reducer, exposure_id)
-    assert held.waits_for == "outside"
+    assert held.waits_for == "store"
     assert held.retry_at is not None, "it is taken up again by itself"
     assert only_frame(reducer, exposure_id).traceback == ""
     assert pauses == []

@@ -30,7 +30,7 @@ from nightflow.store.models import State
         (CalibrationAway("no flat in V"), State.HELD, "outside"),
         (NoSolution("no WCS from 3 stars"), State.HELD, "wcs"),
         (RetryLater("disk away"), State.HELD, "outside"),
-        (StoreDamaged("damaged"), State.HELD, "outside"),
+        (StoreDamaged("damaged"), State.HELD, "store"),
         (FrameHeld("no profile fits"), State.HELD, "profile"),
         (ConfigurationError("bad key"), State.FAILED, ""),
         (KeyError("MJD"), State.FAILED, ""),

@@ -18,7 +18,7 @@ from nightflow.service import alarms as alarms_module
 from nightflow.service.alarms import Alarms
 from nightflow.store.database import Database
 from nightflow.store.frames import record_frames
-from nightflow.store.ledger import receive, requeue, settle_exposure
+from nightflow.store.ledger import STORE, receive, requeue, settle_exposure
 from nightflow.store.models import State
 from nightflow.store.overview import failed_since
 from nightflow.store.records import MeasurementColumns, ReductionRecord
@@ -91,6 +91,20 @@ def test_frames_that_fail_are_told_once_and_together(tmp_path: Path, ledger: Dat
     assert "/incoming/bad1.fits: KeyError: 1" in text
     assert "and 2 more" in text
     assert watch.look(after(3)) == []
+
+
+def test_frames_that_meet_a_damaged_store_are_told(tmp_path: Path, ledger: Database) -> None:
+    """They are held, and tried by the clock: nobody else would hear of it."""
+    watch = Watch(tmp_path, ledger)
+    for name, waits_for in (("disk.fits", "outside"), ("page.fits", STORE)):
+        held = receive(ledger, f"/incoming/{name}", sha(name), 2880, now=after(0))
+        settle_exposure(
+            ledger, held.exposure_id, State.HELD, "XX001: damaged", now=after(1.5), waits_for=waits_for
+        )
+    ((event, text),) = watch.look(after(2))
+    assert event == "failed_frames"
+    assert "/incoming/page.fits: XX001: damaged" in text
+    assert "disk.fits" not in text
 
 
 def test_a_failure_that_is_committed_after_the_look_is_told_with_the_next_one(
