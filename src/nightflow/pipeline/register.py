@@ -127,10 +127,10 @@ def _of_present(paths: Iterable[Path], look: Callable[[Path], _T]) -> Iterator[_
         try:
             found = look(path)
         except RetryLater as error:
-            if not is_absent(error):
+            if not is_absent(error) or not path.parent.is_dir():  # a disk that went away is no file that did
                 raise
             log.warning(
-                "%s: gone since it was listed, left out; next time it is found under its new name", path
+                "%s: gone since it was listed, left out; where it was moved, name its new folder", path
             )
         else:
             yield found

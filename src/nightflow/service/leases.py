@@ -51,7 +51,7 @@ def worker_name() -> str:
 def service_tag(store_url: str) -> str:
     """Return a name for the service of a ledger; it survives a restart and a new password, and tells none."""
     # It stands in a file that all may read, and passwords could be tried on a hash of theirs.
-    ledger = shown_url(make_url(store_url).set(password=None).render_as_string(hide_password=False))
+    ledger = shown_url(make_url(store_url)._replace(password=None).render_as_string(hide_password=False))
     return f"{_SERVICE}{hashlib.sha256(ledger.encode()).hexdigest()[:12]}"
 
 
