@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -142,10 +142,8 @@ class Behind:
     async def done(self) -> None:
         """Write and show what is left, and wait for it."""
         self._may_begin.set()
-        # Each to its end: what comes after it forgets the exposure, and products that are to be written.
-        ended = await asyncio.gather(*self._going_on, return_exceptions=True)
-        if faults := [fault for fault in ended if fault is not None]:
-            raise faults[0]
+        # What comes after it forgets the exposure, and products that are to be written.
+        await each_to_its_end(self._going_on)
 
 
 async def reduce_frames(exposure: IdentifiedExposure, behind: Behind) -> None:
@@ -158,8 +156,13 @@ async def reduce_frames(exposure: IdentifiedExposure, behind: Behind) -> None:
             if state != LOST:  # else whoever has it now shows it
                 await behind.show(frame_id, with_products=went_well)
 
-    # Each to its end: one that goes on alone would meet who tries the exposure again.
-    ended = await asyncio.gather(*map(on_a_core, exposure.frame_ids), return_exceptions=True)
+    # One that goes on alone would meet who tries the exposure again.
+    await each_to_its_end(map(on_a_core, exposure.frame_ids))
+
+
+async def each_to_its_end(work: Iterable[Awaitable[None]]) -> None:
+    """Wait for all, also where one fails; raise then the first fault in their order."""
+    ended = await asyncio.gather(*work, return_exceptions=True)
     if faults := [fault for fault in ended if fault is not None]:
         raise faults[0]
 

@@ -62,7 +62,7 @@ class Pace:
                 _least(self._lost),
             )
         elif self._late and max(self._waited) <= on_time:
-            self._late, self._without = False, 0
+            self._late = False
             log.info("frames are on time again, and all shown by the Prefect server")
 
 
