@@ -199,8 +199,7 @@ class ExposureWork:
     def _shows(self, exposure: Exposure) -> bool:
         if exposure.priority >= Priority.REDO:
             return True  # it may wait
-        queued = exposure.queued_at or exposure.received_at
-        return self._pace.shows((_now() - queued).total_seconds())
+        return self._pace.shows((_now() - exposure.last_queued).total_seconds())
 
     async def _note_run(self, path: str, exposure_id: int, run: BegunRun | None) -> None:
         """Write down which run shows an exposure, or that none does."""

@@ -147,7 +147,7 @@ def _of_the_same_moment(session: Session, exposure_id: int) -> list[Exposure]:
 
 def _rank(exposure: Exposure, contents: Collection[str | None]) -> tuple[bool, datetime, int]:
     """Return by what the version that stays is chosen, the greatest."""
-    return exposure.sha256 in contents, exposure.queued_at or exposure.received_at, exposure.id or 0
+    return exposure.sha256 in contents, exposure.last_queued, exposure.id or 0
 
 
 def _retire(session: Session, exposure: Exposure, successor: Exposure, now: datetime) -> None:

@@ -117,6 +117,11 @@ class Exposure(SQLModel, table=True):
     """Last changes of content and inode of its file when that was read last, see `nightflow.sensor.seen`;
     None: not written down yet, or it is not where it was read."""
 
+    @property
+    def last_queued(self) -> datetime:
+        """When it was put into the queue last."""
+        return self.queued_at or self.received_at
+
 
 class Frame(SQLModel, table=True):
     """One detector's readout in an exposure, with its normalised header."""
