@@ -6,17 +6,15 @@ import asyncio
 import os
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-import httpx
-from prefect import flow, get_client, runtime
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 
-from flows.run_tags import tag_process, tags_here
+from flows.run_tags import change_run, tag_process, tags_here
 from flows.states import run_state
 from nightflow.pipeline.outcome import LOST
-from nightflow.shown_url import shown_text
 from tasks.append import append
 from tasks.calibrate import calibrate
 from tasks.context import current_reducer
@@ -40,8 +38,6 @@ FRAMES_AT_ONCE = os.cpu_count() or 1
 """Chips of a mosaic that are reduced in parallel."""
 FRAMES_BEHIND = 2
 """Frames that wait for their products while the next ones are reduced."""
-PATIENCE_SECONDS = 5.0
-"""How long a name for the run may take; it is never worth more."""
 
 
 @flow(
@@ -186,10 +182,4 @@ async def name_run(title: str, tags: Sequence[str]) -> None:
     if not run_id or not title:
         return
     all_tags = sorted({*tags_here(runtime.flow_run.tags), *tags})
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
-            await client.update_flow_run(run_id, name=title, tags=all_tags)
-    except (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError) as error:
-        log.warning(
-            "run %s keeps its name, the server did not take %r: %s", run_id, title, shown_text(str(error))
-        )
+    await change_run(UUID(run_id), f"keeps its name and is not called {title!r}", name=title, tags=all_tags)

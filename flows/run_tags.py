@@ -1,4 +1,4 @@
-"""Tags of runs: which process executes one, and what it reduces."""
+"""What the server is told of a run: the process that executes it, what it reduces, its name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 import httpx
 from prefect import get_client
@@ -19,12 +20,12 @@ from nightflow.service.prefect_leftovers import TAG
 from nightflow.service.prefect_transport import one_line
 from nightflow.service.process_mark import is_mark, own_mark
 
-__all__ = ["tag_process", "tags_here"]
+__all__ = ["change_run", "tag_process", "tags_here"]
 
 log = get_logger("nightflow.flows")
 
 PATIENCE_SECONDS = 5.0
-"""How long tags may take; they are never worth more."""
+"""How long a name or tags may take; they are never worth more."""
 
 
 def tags_here(tags: Iterable[str]) -> list[str]:
@@ -38,6 +39,25 @@ def tags_here(tags: Iterable[str]) -> list[str]:
     return sorted(kept | {TAG, own_mark()} - {""})
 
 
+async def change_run(run_id: UUID, otherwise: str, **changes: Any) -> None:
+    """Change the name or the tags of a run on the server; where they are not taken, tell and go on.
+
+    Parameters
+    ----------
+    run_id : UUID
+        Of the run.
+    otherwise : str
+        What the run is or does without the change, for the warning.
+    **changes
+        As `update_flow_run` of Prefect's client takes them.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
+            await client.update_flow_run(run_id, **changes)
+    except (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError) as error:
+        log.warning("run %s %s: %s", run_id, otherwise, one_line(error))
+
+
 async def tag_process(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Write down on the server which process executes a run; a hook for ``on_running``.
 
@@ -46,11 +66,7 @@ async def tag_process(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
     tags = tags_here(flow_run.tags)
     if set(tags) == set(flow_run.tags):
         return
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
-            await client.update_flow_run(flow_run.id, tags=tags)
-    except (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError) as error:
-        log.warning("run %s has no mark of its process: %s", flow_run.id, one_line(error))
+    await change_run(flow_run.id, "has no mark of its process", tags=tags)
 
 
 def _says_something(record: logging.LogRecord) -> bool:

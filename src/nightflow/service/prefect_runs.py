@@ -18,6 +18,7 @@ import ssl
 import time
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
@@ -334,8 +335,9 @@ class PrefectRuns:
                     await asyncio.sleep(1.0)
         missed = await call_in_thread(unshown, database)
         if missed.first is not None and missed.last is not None:
-            flow: Flow[..., Any] = load_flow_from_entrypoint(CATCH_UP, use_placeholder_flow=False)
-            named = flow.with_options(flow_run_name=_span(missed.ended, missed.first, missed.last))
+            named = _catch_up_flow().with_options(
+                flow_run_name=_span(missed.ended, missed.first, missed.last)
+            )
             between = {"since": missed.first, "until": missed.last}
             with tags(self._identity):  # by which it is found, and closed, where it does not come to its end
                 ended = await run_flow_async(named, parameters=between, return_type="state")
@@ -343,6 +345,12 @@ class PrefectRuns:
             if not state.is_completed():
                 raise CatchUpFailed(f"it ended as {state.name}: {state.message}")
         return missed.waiting > 0
+
+
+@cache
+def _catch_up_flow() -> Flow[..., Any]:
+    """Load the flow when the first run of it is made, and once: each time its module would be another."""
+    return load_flow_from_entrypoint(CATCH_UP, use_placeholder_flow=False)
 
 
 class RunExecutor:

@@ -9,17 +9,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from PIL import Image
 
 import flows.ingest as ingest
+import flows.run_tags as run_tags
 import tasks.lease as lease_module
 import tasks.publish as publish_module
 from nightflow.errors import FrameHeld, FrameRejected, MissingCalibration, RetryLater
 from tasks.context import use_reducer
 
+RUN = uuid4()
 STEPS = ["calibrate", "measure", "solve", "flux", "append"]
 
 
@@ -289,20 +292,20 @@ def in_a_run(monkeypatch: pytest.MonkeyPatch, update: Callable[..., Awaitable[No
         async def __aexit__(self, *_: object) -> None:
             return None
 
-        async def update_flow_run(self, run_id: str, **values: Any) -> None:
+        async def update_flow_run(self, run_id: UUID, **values: Any) -> None:
             await update(run_id, **values)
 
-    run = SimpleNamespace(id="a run", tags=["ledger-1", "mine"])
+    run = SimpleNamespace(id=str(RUN), tags=["ledger-1", "mine"])
     monkeypatch.setattr(ingest, "runtime", SimpleNamespace(flow_run=run))
-    monkeypatch.setattr(ingest, "get_client", Client)
+    monkeypatch.setattr(run_tags, "get_client", Client)
 
 
 def test_no_frame_waits_for_the_name_of_its_run(reducer: Straw, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the server says to it: the frame is settled, and its products are written."""
 
-    asked: list[str] = []
+    asked: list[UUID] = []
 
-    async def refused_at_last(run_id: str, **values: Any) -> None:
+    async def refused_at_last(run_id: UUID, **values: Any) -> None:
         while not reducer.concluded:
             await asyncio.sleep(0.01)
         asked.append(run_id)
@@ -311,19 +314,19 @@ def test_no_frame_waits_for_the_name_of_its_run(reducer: Straw, monkeypatch: pyt
     in_a_run(monkeypatch, refused_at_last)
     assert reduce_one().state == "done"
     assert (7, "products") in reducer.story
-    assert asked == ["a run"]
+    assert asked == [RUN]
 
 
 def test_a_run_gets_its_name_and_its_tags_and_keeps_those_it_has(
     reducer: Straw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    updates: list[tuple[Any, Any]] = []
+    updates: list[tuple[UUID, dict[str, Any]]] = []
 
-    async def update(run_id: str, **values: Any) -> None:
+    async def update(run_id: UUID, **values: Any) -> None:
         updates.append((run_id, values))
 
     in_a_run(monkeypatch, update)
     reduce_one()
     [(run_id, values)] = updates
-    assert (run_id, values["name"]) == ("a run", "d1047.fits PG1323-086 V")
+    assert (run_id, values["name"]) == (RUN, "d1047.fits PG1323-086 V")
     assert set(values["tags"]) == {"ledger-1", "mine", "camera:tinycam", "filter:V"}
