@@ -226,6 +226,8 @@ class Settings(BaseSettings):
 
     root: Path = Path()
     """Folder of the settings file."""
+    file_name: str = DEFAULT_FILE
+    """Of the settings file; of several in one folder each has a service, or a machine, of its own."""
     engine: Engine = "fast"
     """What computes: our kernels and sep; or, to be compared with, ccdproc, astroscrappy and photutils, which
     take some twenty times as long."""
@@ -253,6 +255,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file."""
         return env_settings, init_settings
+
+    @property
+    def file(self) -> Path:
+        """The settings file."""
+        return self.root / self.file_name
 
     def resolve(self, path: Path) -> Path:
         """Return ``path`` as seen from the settings file's folder."""
@@ -295,7 +302,8 @@ def load_settings(path: Path | None = None) -> Settings:
                 "or name it with --config or NIGHTFLOW_CONFIG"
             )
         content = tomllib.loads(file.read_text())
-        return Settings(**{**content, "root": file.resolve().parent})
+        there = file.resolve()
+        return Settings(**{**content, "root": there.parent, "file_name": there.name})
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file}: not valid TOML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -79,7 +79,7 @@ def status(
             database.check_tables()
             standing = look_around(settings, database)
     except NightflowError as error:
-        watching = watching_by_its_sign(settings_file(config).resolve().parent, datetime.now(UTC))
+        watching = watching_by_its_sign(settings_file(config).resolve(), datetime.now(UTC))
         if watching is None or (output is TableFormat.CSV and not check):
             fail(str(error))
         _show_by_its_sign(watching, what, error, output)

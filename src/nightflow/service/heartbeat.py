@@ -71,9 +71,9 @@ class Heartbeat:
         return (now - datetime.fromisoformat(self.at)).total_seconds()
 
 
-def heartbeat_file(root: Path) -> Path:
-    """Return where the service of a settings folder writes."""
-    return root / "nightflow.watch.json"
+def heartbeat_file(settings_file: Path) -> Path:
+    """Return where the service of a settings file writes."""
+    return settings_file.with_suffix(".watch.json")
 
 
 def beat(

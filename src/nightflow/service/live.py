@@ -103,7 +103,7 @@ def _watch(
         ended = _inherit(settings, database)
         reducer = live_reducer(settings)
         runs = _prefect_runs(settings, reducer)
-        notifier = Notifier(settings.notify, told=Told(told_file(settings.root)))
+        notifier = Notifier(settings.notify, told=Told(told_file(settings.file)))
         alarms = Alarms(settings, database, _teller(notifier, runs), datetime.now(UTC))
         service = LiveService(
             settings,
@@ -164,7 +164,7 @@ def _inherit(settings: Settings, database: Database) -> list[int]:
         Exposures that it, or a run that died, may have settled without what follows from it.
     """
     now = datetime.now(UTC)
-    forget_beat(heartbeat_file(settings.root))
+    forget_beat(heartbeat_file(settings.file))
     for folder in (settings.paths.products, settings.paths.masters):
         # Nobody waits for it: the disk may be away, and the frames need not be.
         remove = partial(_remove_leftovers, settings.resolve(folder), now)

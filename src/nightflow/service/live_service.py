@@ -155,7 +155,7 @@ class LiveService:
         """Yield what is done beside the exposures until the service stops."""
         for one in self._housekeeping:
             yield keep_house(one, lambda: self._reducer)
-        file = heartbeat_file(self._settings.root)
+        file = heartbeat_file(self._settings.file)
         ledger = service_tag(self._database.url)
         sign = partial(give_signs_of_life, file, sensor, lambda: len(self._work.reducing), ledger)
         yield lasting("signs of life", sign)

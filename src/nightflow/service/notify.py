@@ -232,7 +232,7 @@ def tell_once(settings: Settings, event: str, text: str, *, only_at_night: bool 
             return f"not told: the Sun stands at {altitude:.0f} degrees"
     if not settings.notify.names_somebody:
         return "not told: [notify] names nobody"
-    told = Told(told_file(settings.root))
+    told = Told(told_file(settings.file))
     if not told.claim(event, 60.0 * settings.notify.again_minutes):
         return f"not told: {event} was told less than {settings.notify.again_minutes:g} minutes ago"
     try:

@@ -13,9 +13,9 @@ from typing import TextIO
 __all__ = ["Told", "told_file"]
 
 
-def told_file(root: Path) -> Path:
-    """Return where that of a settings folder stands."""
-    return root / "nightflow.told.json"
+def told_file(settings_file: Path) -> Path:
+    """Return where that of a settings file stands."""
+    return settings_file.with_suffix(".told.json")
 
 
 class Told:

@@ -134,7 +134,7 @@ class Watching:
 
 
 def watching_of(settings: Settings, holder: str | None, now: datetime) -> Watching:
-    """Return how the service of a settings folder is.
+    """Return how the service of a settings file is.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def watching_of(settings: Settings, holder: str | None, now: datetime) -> Watchi
     now : datetime
         Aware.
     """
-    sign = last_beat(heartbeat_file(settings.root))
+    sign = last_beat(heartbeat_file(settings.file))
     if holder is None and sign is not None and is_there(sign.mark):
         elsewhere = sign.ledger != service_tag(settings.store_url)
         return Watching(
@@ -156,12 +156,12 @@ def watching_of(settings: Settings, holder: str | None, now: datetime) -> Watchi
     return Watching(now=now, holder=holder, sign=sign)
 
 
-def watching_by_its_sign(root: Path, now: datetime) -> Watching | None:
-    """Return how the service of a settings folder is, by its signs of life alone; None where it gives none.
+def watching_by_its_sign(settings_file: Path, now: datetime) -> Watching | None:
+    """Return how the service of a settings file is, by its signs of life alone; None where it gives none.
 
     For where the settings or the store that they name cannot be read, so that nobody can look at its lock.
     """
-    sign = last_beat(heartbeat_file(root))
+    sign = last_beat(heartbeat_file(settings_file))
     if sign is None:
         return None
     return Watching(now=now, holder=None if is_gone(sign.mark) else _by_its_sign(sign), sign=sign)

@@ -42,7 +42,7 @@ def named(tmp_path: Path) -> Iterator[Named]:
 def _sign(seconds: float = 0.0, ledger: str = "sqlite:///old.sqlite") -> None:
     at = datetime.now(UTC) - timedelta(seconds=seconds)
     tag = service_tag(Settings(root=Path.cwd(), store=StoreSettings(url=ledger)).store_url)
-    beat(heartbeat_file(Path()), now=at, in_work=1, landing=0, folders=1, ledger=tag)
+    beat(heartbeat_file(Path("nightflow.toml")), now=at, in_work=1, landing=0, folders=1, ledger=tag)
 
 
 def _status(*options: str) -> Result:
@@ -106,13 +106,13 @@ def test_a_watcher_that_was_killed_just_now_is_not_taken_for_one_elsewhere(
         "from datetime import UTC, datetime\n"
         "from pathlib import Path\n"
         "from nightflow.service.heartbeat import beat, heartbeat_file\n"
-        "beat(heartbeat_file(Path()), now=datetime.now(UTC), in_work=0, landing=0)\n"
+        "beat(heartbeat_file(Path('nightflow.toml')), now=datetime.now(UTC), in_work=0, landing=0)\n"
     )
     with subprocess.Popen([sys.executable, "-c", killed]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         if noted:
             process.wait()
-        assert heartbeat_file(tmp_path).is_file()
+        assert heartbeat_file(tmp_path / "nightflow.toml").is_file()
         asked = _status("--check")
     assert asked.exit_code == 1
     assert "NOT RUNNING" in asked.output

@@ -60,7 +60,7 @@ def until_rejected(settings: Settings) -> dict[State, int]:
     def look() -> None:
         end = time.monotonic() + 60
         # The nursery is forked with no other thread at work: it would keep what locks that one holds.
-        while not heartbeat_file(settings.root).exists() and time.monotonic() < end:
+        while not heartbeat_file(settings.file).exists() and time.monotonic() < end:
             time.sleep(0.1)
         with Database(settings.store_url) as database:
             while counts(database)[State.REJECTED] == 0 and time.monotonic() < end:

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nightflow.cli import app
-from nightflow.config import Settings
+from nightflow.config import Settings, load_settings
 from nightflow.service import background
 from nightflow.service.heartbeat import beat, heartbeat_file, last_beat
 from nightflow.service.instance_lock import lock_holder, only_instance
@@ -25,7 +25,7 @@ from nightflow.service.leases import service_tag
 from nightflow.service.live import watch
 from nightflow.service.live_service import LiveService
 from nightflow.service.standing import look_around
-from nightflow.service.watching import duration
+from nightflow.service.watching import duration, watching_of
 from nightflow.store.database import Database
 from nightflow.store.leases import lease
 from nightflow.store.ledger import receive, requeue, settle_exposure
@@ -72,7 +72,7 @@ def test_a_night_that_goes_on(settings: Settings, ledger: Database) -> None:
     bad = receive(ledger, "/incoming/bad.fits", "1" * 64, 2880, now=NOW - timedelta(minutes=2))
     receive(ledger, "/incoming/new.fits", "2" * 64, 2880, now=NOW - timedelta(seconds=12))
     settle_exposure(ledger, bad.exposure_id, State.FAILED, "a bug", now=NOW - timedelta(minutes=1))
-    file = heartbeat_file(settings.root)
+    file = heartbeat_file(settings.file)
     unreadable = [f"/incoming/{number}.fits: cannot be read: Permission denied" for number in range(7)]
     beat(
         file,
@@ -100,7 +100,7 @@ def test_a_night_that_goes_on(settings: Settings, ledger: Database) -> None:
 
 def test_a_service_that_hangs(settings: Settings, ledger: Database) -> None:
     """Whether it holds its lock still or not."""
-    file = heartbeat_file(settings.root)
+    file = heartbeat_file(settings.file)
     beat(file, now=NOW - timedelta(hours=2), in_work=0, landing=0, unreadable=[], hanging={})
     assert "no sign of life for 2 hours" in lines(settings, ledger)
     with only_instance(ledger):
@@ -118,11 +118,24 @@ def test_other_programs_can_ask_whether_it_is_alive(settings: Settings, ledger: 
 
     assert (asked(), asked("--check"), asked("--check", "--format", "json")) == (0, 1, 1)
     with only_instance(ledger):
-        sign = heartbeat_file(settings.root)
+        sign = heartbeat_file(settings.file)
         beat(sign, now=datetime.now(UTC), in_work=0, landing=0, unreadable=[])
         assert asked("--check") == 0
         beat(sign, now=datetime.now(UTC) - timedelta(hours=2), in_work=0, landing=0, unreadable=[])
         assert asked("--check") == 1
+
+
+def test_settings_of_two_telescopes_in_one_folder_have_signs_of_their_own(tmp_path: Path) -> None:
+    files = [tmp_path / "north.toml", tmp_path / "south.toml"]
+    for file in files:
+        file.write_text(f'[store]\nurl = "sqlite:///{file.stem}.sqlite"\n')
+    north, south = map(load_settings, files)
+    beat(heartbeat_file(north.file), now=NOW, in_work=1, landing=0, folders=1)
+    assert watching_of(north, "dome, process 7", NOW).sign is not None
+    assert watching_of(south, "dome, process 8", NOW).sign is None
+    for file in files:
+        shown = CliRunner().invoke(app, ["status", "--config", str(file)])
+        assert ("it hangs" in shown.output) is (file == north.file), "by its sign alone: there is no ledger"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +146,7 @@ def test_a_service_that_takes_nothing_from_any_folder_is_not_alive(
     settings: Settings, ledger: Database, folders: int, hanging: int, sensor_alive: bool, alive: bool
 ) -> None:
     beat(
-        heartbeat_file(settings.root),
+        heartbeat_file(settings.file),
         now=NOW,
         in_work=0,
         landing=0,
@@ -155,7 +168,7 @@ def test_folders_that_cannot_be_listed_are_named(
 ) -> None:
     unlisted = {f"/mnt/{number}": "cannot be listed: No such file or directory" for number in range(missing)}
     beat(
-        heartbeat_file(settings.root),
+        heartbeat_file(settings.file),
         now=NOW,
         in_work=0,
         landing=0,
@@ -208,7 +221,7 @@ def test_settings_that_are_wrong_since_do_not_make_a_service_that_runs_ill(
     assert code == 1
     assert f"{file}: not valid TOML" in said
     assert "watch:" not in said, "no sign of life: as without a service"
-    sign = heartbeat_file(settings.root)
+    sign = heartbeat_file(settings.file)
     beat(sign, now=datetime.now(UTC), in_work=1, landing=0, folders=1)
     code, said = asked()
     assert code == 0
@@ -277,7 +290,7 @@ def test_the_sign_of_a_service_that_was_killed_is_not_its_successors(
     settings: Settings, ledger: Database
 ) -> None:
     """In the seconds between its lock and its first sign it does not hang."""
-    file = heartbeat_file(settings.root)
+    file = heartbeat_file(settings.file)
     killed = (
         "import sys, pathlib, datetime\n"
         "from nightflow.service.heartbeat import beat\n"
@@ -296,7 +309,7 @@ def test_a_service_begins_without_the_sign_of_the_one_before(
     settings: Settings, ledger: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be of another container, of which nobody can tell whether it is gone."""
-    file, seen = heartbeat_file(settings.root), []
+    file, seen = heartbeat_file(settings.file), []
     beat(file, now=NOW - timedelta(hours=2), in_work=0, landing=0)
     run, stop = LiveService.run, threading.Event()
 
@@ -350,7 +363,7 @@ def test_the_service_gives_signs_while_it_lives(
     assert sign is not None
     assert holder == f"process {sign.process}"
     assert sign.ledger == service_tag(settings.store_url)
-    assert last_beat(heartbeat_file(settings.root)) is None, "an orderly end leaves no sign of life"
+    assert last_beat(heartbeat_file(settings.file)) is None, "an orderly end leaves no sign of life"
     assert lock_holder(ledger) is None
 
 

@@ -50,7 +50,7 @@ def test_a_clock_that_was_set_back_and_a_folder_that_is_away_keep_nothing_back(t
 
 def test_the_watcher_and_a_run_share_what_was_told(tmp_path: Path) -> None:
     settings = Settings(root=tmp_path, notify=writer(tmp_path / "said"))
-    notifier = notify.Notifier(settings.notify, told=Told(told_file(tmp_path)))
+    notifier = notify.Notifier(settings.notify, told=Told(told_file(settings.file)))
     notifier.tell("failed_frames", "by the watcher")
     notifier.close(20.0)
     said = notify.tell_once(settings, "failed_frames", "by a run")
