@@ -26,10 +26,11 @@ WANTED = 2**30
 
 
 class Rig:
-    """Wraps the steps of a reducer; what is in work is one exposure at a time."""
+    """Wraps the steps of a reducer; products are written behind, while the next exposure is in work."""
 
     def __init__(self) -> None:
         self._exposure = 0
+        self._exposure_of: dict[int, int] = {}
 
     def wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
@@ -37,10 +38,13 @@ class Rig:
             if name == "identify":
                 self._exposure = row
             step = arguments[0] if name == "perform" else name
-            if self._met(f"kill-before-{step}"):
+            exposure = row if name in ("identify", "conclude") else self._exposure_of[row]
+            if self._met(f"kill-before-{step}", exposure):
                 os.kill(os.getpid(), signal.SIGKILL)
             result = original(reducer, row, *arguments, **options)
-            if self._met(f"kill-after-{step}"):
+            if name == "identify":
+                self._exposure_of |= dict.fromkeys(result.frame_ids, row)
+            if self._met(f"kill-after-{step}", exposure):
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 
@@ -51,15 +55,15 @@ class Rig:
 
         @wraps(original)
         def work(*arguments: Any) -> Any:
-            if self._met(f"memory-before-{step}"):
+            if self._met(f"memory-before-{step}", self._exposure):
                 refuse_memory()
                 bytearray(WANTED)
             return original(*arguments)
 
         return work
 
-    def _met(self, strike: str) -> bool:
-        armed, met = STRIKES / strike, STRIKES / f"exposure-{self._exposure}"
+    def _met(self, strike: str, exposure: int) -> bool:
+        armed, met = STRIKES / strike, STRIKES / f"exposure-{exposure}"
         if not armed.exists() or met.exists():
             return False
         met.touch()

@@ -56,6 +56,9 @@ def test_service_killed_at_random(soak: Soak) -> None:
         site.kill()
     coming.join()
     site.start()
+    wait_until(
+        lambda: site.log.count("watching ") > at_work, PATIENCE, "it to watch: before, no signal is heard"
+    )
     names = [path.name for path in site.frames("bias", "dark", "flat", "light")]
     ended = {("done",), ("failed",)}
     wait_until(lambda: {tuple(site.states(name)) for name in names} <= ended, PATIENCE, "all to end")
