@@ -15,8 +15,9 @@ from pathlib import Path
 from nightflow.catalogs.importer import import_catalog
 from nightflow.commands.setup import SETTINGS_TEXT
 from nightflow.config import DEFAULT_FILE, Settings, load_settings
-from nightflow.demo.processes import count_runs, prefect_server, wait_for, watcher
+from nightflow.demo.processes import catch_up_runs, count_runs, prefect_server, wait_for, watcher
 from nightflow.demo.report import DemoReport, conclude, describe
+from nightflow.service.unshown import count_shown
 from nightflow.simulate import NightPlan, NightTruth, write_night
 from nightflow.store.database import Database
 from nightflow.store.overview import counts, queue_length
@@ -68,7 +69,7 @@ def run_demo(
         land(frames, settings.resolve(settings.watch.folders[0]), cadence)
         say(f"  all {len(frames)} frames have landed; waiting for the last to be reduced ...")
         wait_until_reduced(settings, len(frames), process)
-        report = conclude(settings, folder, runs=count_runs(url), url=url)
+        report = conclude(settings, folder, runs=count_runs(url), catch_up_runs=catch_up_runs(url), url=url)
         for line in describe(report):
             say(line)
         if keep:
@@ -103,12 +104,13 @@ def land(frames: Sequence[Path], folder: Path, cadence: float) -> None:
 
 
 def wait_until_reduced(settings: Settings, expected: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until so many exposures stand in the ledger and none is in the queue."""
+    """Wait until so many exposures stand in the ledger, none is in the queue, and runs show them all."""
     log = settings.root / "watch.log"
     with Database(settings.store_url) as database:
 
         def settled() -> bool:
-            return sum(counts(database).values()) >= expected and queue_length(database) == 0
+            ended = sum(counts(database).values()) >= expected and queue_length(database) == 0
+            return ended and count_shown(database) >= expected
 
         wait_for(settled, process, log, _NIGHT_PATIENCE)
 

@@ -13,12 +13,13 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nightflow.config import DEFAULT_FILE, Settings
 from nightflow.errors import NightflowError
 from nightflow.service.prefect_environment import SERVER
 
-__all__ = ["count_runs", "prefect_server", "program", "running", "wait_for", "watcher"]
+__all__ = ["catch_up_runs", "count_runs", "prefect_server", "program", "running", "wait_for", "watcher"]
 
 _SERVER_PATIENCE = 120.0
 _STOP_PATIENCE = 15.0
@@ -61,13 +62,21 @@ def watcher(settings: Settings, url: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def count_runs(url: str) -> int:
     """Return the number of flow runs under the live deployment."""
+    return int(_ask(f"{url}/flow_runs/count", {"deployments": {"name": {"any_": ["live"]}}}))
+
+
+def catch_up_runs(url: str) -> list[str]:
+    """Return the ids of the runs that list what had none of its own."""
+    runs = _ask(f"{url}/flow_runs/filter", {"flows": {"name": {"any_": ["catch-up"]}}})
+    return [str(run["id"]) for run in runs]
+
+
+def _ask(address: str, question: dict[str, Any]) -> Any:
     request = urllib.request.Request(
-        f"{url}/flow_runs/count",
-        data=json.dumps({"deployments": {"name": {"any_": ["live"]}}}).encode(),
-        headers={"Content-Type": "application/json"},
+        address, data=json.dumps(question).encode(), headers={"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
-        return int(json.load(answer))
+        return json.load(answer)
 
 
 def wait_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from nightflow.lightcurves.light_curve import LightCurve
 from nightflow.products.lightcurve_plot import plot
 from nightflow.products.lightcurve_table import write
 from nightflow.robust import robust_sigma
+from nightflow.service.unshown import count_shown
 from nightflow.store.database import Database
 from nightflow.store.models import State
 from nightflow.store.overview import counts, frame_rows
@@ -47,6 +49,8 @@ class DemoReport:
         Median time of one light from identification to the last row.
     runs : int
         Flow runs under the deployment, as the Prefect server counts them.
+    listed : int
+        Exposures that were late, or met the server away: catch-up runs list them.
     plot, table : Path
         The light curve.
     url : str
@@ -60,6 +64,7 @@ class DemoReport:
     scatter: float
     seconds_per_frame: float
     runs: int
+    listed: int
     plot: Path
     table: Path
     url: str
@@ -75,13 +80,29 @@ class DemoReport:
             found.append(
                 f"depth {self.depth:.2%} +- {self.depth_error:.2%}, the truth is {self.true_depth:.2%}"
             )
-        if self.runs < sum(self.states.values()):
-            found.append(f"only {self.runs} runs for {sum(self.states.values())} exposures in Prefect")
+        shown, total = self.runs + self.listed, sum(self.states.values())
+        if shown < total:
+            found.append(f"Prefect shows {shown} of {total} exposures only")
         return found
 
 
-def conclude(settings: Settings, folder: Path, *, runs: int, url: str) -> DemoReport:
+def conclude(
+    settings: Settings, folder: Path, *, runs: int, catch_up_runs: Collection[str], url: str
+) -> DemoReport:
     """Read the light curve, and only now the truth.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the demo's folder.
+    folder : Path
+        Where the truth is, and the light curve goes.
+    runs : int
+        Under the live deployment.
+    catch_up_runs : collection of str
+        Runs that list what had none of its own.
+    url : str
+        Of the Prefect API.
 
     Raises
     ------
@@ -97,6 +118,7 @@ def conclude(settings: Settings, folder: Path, *, runs: int, url: str) -> DemoRe
         if found is None or found.source.id is None:
             raise NightflowError(f"the transit's star was not measured; see {settings.root / 'watch.log'}")
         curve = light_curve(database, found.source.id)
+        listed = count_shown(database, by=catch_up_runs)
     png, csv = folder / "transit.png", folder / "transit.csv"
     plot(curve, png, title=str(target["name"]))
     write(curve, csv)
@@ -109,6 +131,7 @@ def conclude(settings: Settings, folder: Path, *, runs: int, url: str) -> DemoRe
         scatter=scatter,
         seconds_per_frame=float(np.median(seconds)) if seconds else float("nan"),
         runs=runs,
+        listed=listed,
         plot=png,
         table=csv,
         url=url.removesuffix("/api"),
@@ -137,10 +160,11 @@ def _compare(curve: LightCurve, truth: dict[str, Any]) -> tuple[float, float, fl
 def describe(report: DemoReport) -> list[str]:
     """Return the summary that ends the demo."""
     states = ", ".join(f"{number} {state}" for state, number in report.states.items() if number)
+    listed = f", {report.listed} late exposures listed by catch-up runs" if report.listed else ""
     return [
         "",
         f"exposures      {states}",
-        f"Prefect runs   {report.runs} under ingest-exposure/live",
+        f"Prefect runs   {report.runs} under ingest-exposure/live{listed}",
         f"time a light   {report.seconds_per_frame:.2f} s (median of the steps)",
         f"transit depth  {report.depth:.2%} +- {report.depth_error:.2%}   truth {report.true_depth:.2%}",
         f"scatter        {1e3 * report.scatter:.1f} mmag out of transit",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
+from collections.abc import Callable
 
 __all__ = ["Pace"]
 
@@ -12,7 +14,8 @@ log = logging.getLogger(__name__)
 IN_A_ROW = 3
 """Frames that say the same, one after the other: a single one may be chance, or have been held."""
 LATE_SECONDS = 120.0
-"""After which frames have waited too long for a worker, however quick the Prefect server is."""
+"""After which frames have waited too long for a worker, however quick the Prefect server is. So long without
+any frame, and what was known of those before says nothing of the next."""
 SLOW_SECONDS = 1.0
 """That a frame may lose to being shown, twice what it may cost with a server that keeps up."""
 SOON_SECONDS = 3.0
@@ -27,9 +30,17 @@ class Pace:
     """Decides which live frames are shown as runs: all of them, unless they are late.
 
     Late ones are reduced without a run until they are on time again, and listed by the catch-up run.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds, that only grow.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+        """When a frame was asked for last."""
         self._lost: deque[float] = deque(maxlen=IN_A_ROW)
         self._waited: deque[float] = deque(maxlen=IN_A_ROW)
         self._late = False
@@ -42,6 +53,7 @@ class Pace:
 
     def shows(self, waited: float) -> bool:
         """Return whether a live frame is shown that has waited so long for a worker [s]."""
+        self._mind_a_lull()
         self._waited.append(waited)
         self._mind_the_queue()
         if self._late and self._without < SAMPLE:
@@ -49,6 +61,12 @@ class Pace:
             return False
         self._without = 0
         return True
+
+    def _mind_a_lull(self) -> None:
+        before, self._last = self._last, self._clock()
+        if self._last - before > LATE_SECONDS:
+            self._waited.clear()
+            self._be_on_time()
 
     def _mind_the_queue(self) -> None:
         slow = _least(self._lost) > SLOW_SECONDS
@@ -61,7 +79,11 @@ class Pace:
                 _least(self._waited),
                 _least(self._lost),
             )
-        elif self._late and max(self._waited) <= on_time:
+        elif max(self._waited) <= on_time:
+            self._be_on_time()
+
+    def _be_on_time(self) -> None:
+        if self._late:
             self._late = False
             log.info("frames are on time again, and all shown by the Prefect server")
 

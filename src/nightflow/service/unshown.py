@@ -5,7 +5,7 @@ The ledger keeps them: a restart of the service forgets none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from nightflow.store.ledger import TERMINAL
 from nightflow.store.models import Exposure, State
 from nightflow.store.narrow import unindexed
 
-__all__ = ["Unshown", "any_in_work", "list_unshown", "note_shown", "note_unshown", "unshown"]
+__all__ = ["Unshown", "any_in_work", "count_shown", "list_unshown", "note_shown", "note_unshown", "unshown"]
 
 UNSHOWN = ""
 """In the place of the run that shows an exposure. None is what no service has reduced."""
@@ -69,6 +69,15 @@ def any_in_work(database: Database) -> bool:
     in_work = select(col(Exposure.id)).where(Exposure.state == State.REDUCING, _is_unshown()).limit(1)
     with database.session() as session:
         return session.exec(in_work).first() is not None
+
+
+def count_shown(database: Database, by: Collection[str] | None = None) -> int:
+    """Return how many exposures a run shows, or one of these runs: its own, or a catch-up run."""
+    statement = select(func.count()).where(col(Exposure.prefect_run_id) != UNSHOWN)  # so is no NULL
+    if by is not None:
+        statement = statement.where(col(Exposure.prefect_run_id).in_(by))
+    with database.session() as session:
+        return session.exec(statement).one()
 
 
 def list_unshown(database: Database, since: datetime, until: datetime) -> list[dict[str, Any]]:

@@ -60,14 +60,19 @@ def test_patience_ends(tmp_path: Path) -> None:
 
 
 class Counting(BaseHTTPRequestHandler):
-    """Answers as the API does: 89 runs of the deployment `live`."""
+    """Answers as the API does: 89 runs of the deployment `live`, and two that catch up."""
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        known = asked == {"deployments": {"name": {"any_": ["live"]}}}
-        self.send_response(200 if self.path == "/api/flow_runs/count" and known else 404)
+        answers = {
+            ("/api/flow_runs/count", "deployments", "live"): 89,
+            ("/api/flow_runs/filter", "flows", "catch-up"): [{"id": "a", "name": "x"}, {"id": "b"}],
+        }
+        [(what, by)] = asked.items()
+        answer = answers.get((self.path, what, by["name"]["any_"][0]))
+        self.send_response(404 if answer is None else 200)
         self.end_headers()
-        self.wfile.write(b"89")
+        self.wfile.write(json.dumps(answer).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -85,6 +90,10 @@ def api() -> Iterator[str]:
 
 def test_runs_are_counted_under_the_deployment(api: str) -> None:
     assert processes.count_runs(api) == 89
+
+
+def test_runs_that_list_late_exposures_are_found(api: str) -> None:
+    assert processes.catch_up_runs(api) == ["a", "b"]
 
 
 def test_a_server_that_is_away_is_not_healthy() -> None:

@@ -31,6 +31,7 @@ def report(**changes: Any) -> DemoReport:
         "scatter": 0.004,
         "seconds_per_frame": 1.4,
         "runs": 89,
+        "listed": 0,
         "plot": Path("transit.png"),
         "table": Path("transit.csv"),
         "url": "http://127.0.0.1:4200",
@@ -53,11 +54,20 @@ def test_a_good_night_has_no_fault() -> None:
         ({"states": {"done": 87, "failed": 2}}, "2 exposures are failed"),
         ({"states": {"done": 88, "reducing": 1}}, "1 exposures are reducing"),
         ({"states": {"done": 88, "held": 1}}, "1 exposures are held"),
-        ({"runs": 70}, "only 70 runs for 89 exposures in Prefect"),
+        ({"runs": 70}, "Prefect shows 70 of 89 exposures only"),
+        ({"runs": 10, "listed": 70}, "Prefect shows 80 of 89 exposures only"),
     ],
 )
 def test_each_fault_is_named(changes: dict[str, Any], fault: str) -> None:
     assert report(**changes).faults == [fault]
+
+
+def test_late_exposures_that_a_catch_up_run_lists_are_no_fault() -> None:
+    late = report(runs=10, listed=79)
+    assert late.faults == []
+    assert "10 under ingest-exposure/live, 79 late exposures listed by catch-up runs" in "\n".join(
+        describe(late)
+    )
 
 
 def test_the_summary_tells_what_it_came_to() -> None:
@@ -106,7 +116,9 @@ def night(tmp_path: Path) -> Path:
 
 
 def test_the_depth_is_measured_and_held_against_the_truth(night: Path) -> None:
-    found = conclude(load_settings(night / "nightflow.toml"), night, runs=N_LIGHTS, url="http://x:1/api")
+    found = conclude(
+        load_settings(night / "nightflow.toml"), night, runs=N_LIGHTS, catch_up_runs=[], url="http://x:1/api"
+    )
     assert found.true_depth == pytest.approx(DEPTH)
     assert found.depth == pytest.approx(DEPTH, abs=0.0015)
     assert 0 < found.scatter < 0.003
@@ -120,7 +132,9 @@ def test_the_depth_is_measured_and_held_against_the_truth(night: Path) -> None:
 def test_another_truth_is_a_fault(night: Path) -> None:
     file = night / "simulated" / "truth.json"
     file.write_text(file.read_text().replace(str(1 - DEPTH), str(1 - 2 * DEPTH)))
-    found = conclude(load_settings(night / "nightflow.toml"), night, runs=N_LIGHTS, url="http://x:1/api")
+    found = conclude(
+        load_settings(night / "nightflow.toml"), night, runs=N_LIGHTS, catch_up_runs=[], url="http://x:1/api"
+    )
     (fault,) = found.faults
     assert "the truth is 6.00%" in fault
 
@@ -131,4 +145,4 @@ def test_a_star_that_was_not_measured_ends_it(night: Path) -> None:
     content["target"]["dec"] = -60.0
     file.write_text(json.dumps(content))
     with pytest.raises(NightflowError, match="the transit's star was not measured"):
-        conclude(load_settings(night / "nightflow.toml"), night, runs=0, url="")
+        conclude(load_settings(night / "nightflow.toml"), night, runs=0, catch_up_runs=[], url="")

@@ -17,9 +17,23 @@ from nightflow.service.pace import (
 )
 
 
+class Clock:
+    """Stands still until it is set."""
+
+    now = 1e6
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def pace() -> Pace:
-    return Pace()
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pace(clock: Clock) -> Pace:
+    return Pace(clock)
 
 
 def shown(pace: Pace, waited: float, frames: int = IN_A_ROW) -> list[bool]:
@@ -75,3 +89,16 @@ def test_some_are_shown_nevertheless_and_tell_when_the_server_is_quick(pace: Pac
     assert late.count(True) == 10
     lose(pace, 0.2, 1)
     assert all(shown(pace, 10.0, IN_A_ROW)), "it is quick again, and ten seconds are not late then"
+
+
+def test_after_a_lull_nothing_is_late(pace: Pace, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The last of a heap ended late, and minutes later a single frame lands."""
+    caplog.set_level(logging.INFO)
+    lose(pace, 0.2)
+    assert shown(pace, 150.0)[-1] is False
+    clock.now += 0.9 * LATE_SECONDS
+    assert shown(pace, 150.0, 1) == [False], "as long as a frame may wait there may be others"
+    clock.now += 1.1 * LATE_SECONDS
+    assert shown(pace, 0.0, 1) == [True]
+    assert "on time again" in caplog.records[-1].message
+    assert shown(pace, 150.0) == [True] * (IN_A_ROW - 1) + [False], "late again, as ever"

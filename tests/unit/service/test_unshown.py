@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from nightflow.service.leases import note_run
-from nightflow.service.unshown import any_in_work, list_unshown, note_shown, note_unshown, unshown
+from nightflow.service.unshown import (
+    any_in_work,
+    count_shown,
+    list_unshown,
+    note_shown,
+    note_unshown,
+    unshown,
+)
 from nightflow.store.database import Database
 from nightflow.store.leases import lease_exposure
 from nightflow.store.ledger import receive, requeue, settle_exposure
@@ -78,6 +85,11 @@ def test_what_a_run_lists_is_not_listed_again(database: Database) -> None:
     shown = [get_exposure(database, one) for one in ids]
     assert [one.prefect_run_id for one in shown if one is not None] == ["catch-up", "catch-up", ""]
     found = unshown(database)
+    assert [count_shown(database), count_shown(database, ["catch-up"]), count_shown(database, [])] == [
+        2,
+        2,
+        0,
+    ]
     assert (found.ended, found.waiting) == (0, 1), "taken up again meanwhile: it is not at its end"
 
 
