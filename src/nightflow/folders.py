@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
-__all__ = ["free_bytes", "nearest_existing"]
+__all__ = ["free_bytes", "nearest_existing", "not_writable"]
 
 
 def nearest_existing(path: Path) -> Path:
@@ -33,3 +34,19 @@ def free_bytes(folder: Path) -> int | None:
         return shutil.disk_usage(nearest_existing(folder)).free
     except OSError:
         return None
+
+
+def not_writable(folder: Path) -> str | None:
+    """Return why nothing can be written where a folder is, or will be made; None where it can.
+
+    Raises
+    ------
+    OSError
+        As `nearest_existing`.
+    """
+    existing = nearest_existing(folder)
+    if not existing.is_dir():
+        return f"{existing} is a file"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"{existing} cannot be written"
+    return None

@@ -109,8 +109,7 @@ def watch(
     from nightflow.service.live import watch as live  # the service brings Prefect along: seconds of import
 
     settings = settings_or_exit(config)
-    folders = ", ".join(str(settings.resolve(folder)) for folder in settings.watch.folders)
-    note(f"watching {folders}; ledger {shown_url(settings.store_url)}; Ctrl-C stops")
+    note(f"starting on ledger {shown_url(settings.store_url)}; Ctrl-C stops")
     logging.basicConfig(level=logging.INFO, handlers=[_screen_log()])
     if settings.watch.keep_logs_days:
         logging.getLogger().addHandler(_night_log(settings))

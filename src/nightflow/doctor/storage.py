@@ -15,7 +15,7 @@ from nightflow.config import Settings
 from nightflow.doctor.finding import Finding, fault, fine, warning
 from nightflow.doctor.patience import answer_within
 from nightflow.errors import NightflowError
-from nightflow.folders import nearest_existing
+from nightflow.folders import nearest_existing, not_writable
 from nightflow.sensor.places import real_folders
 from nightflow.sensor.silent import is_silent
 from nightflow.sensor.watch import watch_limit
@@ -138,11 +138,8 @@ def _writable(database: Database) -> Finding:
 
 
 def _folder(key: str, path: Path) -> Finding:
-    existing = nearest_existing(path)
-    if not existing.is_dir():
-        return fault(key, f"{existing} is a file", f"name another folder as {key} in nightflow.toml")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return fault(key, f"{existing} cannot be written", f"give this user the right, or change {key}")
+    if why := not_writable(path):
+        return fault(key, why, f"give this user the right, or name another folder as {key} in nightflow.toml")
     return fine(key, str(path) if path.exists() else f"{path} (made when needed)")
 
 

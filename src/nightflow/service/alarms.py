@@ -19,7 +19,13 @@ from nightflow.folders import free_bytes
 from nightflow.printable import printable
 from nightflow.sensor.answers import Disks
 from nightflow.store.database import Database
-from nightflow.store.overview import RecentZeroPoint, failed_since, newest_exposure, zero_points_since
+from nightflow.store.overview import (
+    RecentZeroPoint,
+    failed_since,
+    newest_exposure,
+    reason_without_path,
+    zero_points_since,
+)
 from nightflow.sun import DARK, sun_altitude
 
 __all__ = ["Alarms"]
@@ -88,7 +94,7 @@ class Alarms:
         self._last = now
         if not failed:
             return
-        lines = [printable(f"{one.path}: {_first_line(one.reason)}") for one in failed[:_NAMED]]
+        lines = [printable(f"{one.path}: {_first_line(reason_without_path(one))}") for one in failed[:_NAMED]]
         more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         count = "a frame" if len(failed) == 1 else f"{len(failed)} frames"
         self._tell(

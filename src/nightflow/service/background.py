@@ -73,9 +73,10 @@ async def stay_alone(lock: InstanceLock | None, stop: threading.Event) -> None:
 
 async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], int], ledger: str) -> None:
     """Write signs of life into a file, as long as there is life."""
+    writing: set[asyncio.Task[None]] = set()
     try:
         while True:
-            await call_in_thread(
+            sign = call_in_thread(
                 beat,
                 file,
                 now=datetime.now(UTC),
@@ -88,8 +89,12 @@ async def give_signs_of_life(file: Path, sensor: Sensor, in_work: Callable[[], i
                 sensor_alive=sensor.alive,
                 ledger=ledger,
             )
+            writing = {asyncio.create_task(sign)}
+            await asyncio.shield(*writing)
             await asyncio.sleep(BEAT_SECONDS)
     finally:
+        if writing:  # one that is written after it was forgotten would tell of a service that died
+            await asyncio.wait(writing)
         await call_in_thread(forget_beat, file)
 
 

@@ -100,6 +100,8 @@ def _watch(
     signals = stopped_by_signals(stop), set_by_hangup(reload.asked)
     lessons = Lessons()
     with database, only_instance(database) as lock, signals[0], signals[1]:
+        folders = ", ".join(str(settings.resolve(folder)) for folder in settings.watch.folders)
+        log.info("watching %s; ledger %s", folders, database.shown)
         ended = _inherit(settings, database)
         reducer = live_reducer(settings)
         runs = _prefect_runs(settings, reducer)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nightflow.config import Settings
-from nightflow.folders import free_bytes
+from nightflow.folders import free_bytes, not_writable
 from nightflow.service.instance_lock import lock_holder
 from nightflow.service.watching import Watching, duration, watching_of
 from nightflow.store.database import Database
 from nightflow.store.last_error import last_error
 from nightflow.store.models import Exposure, State
-from nightflow.store.overview import Waiting, counts, newest_exposure, oldest_waiting
+from nightflow.store.overview import Waiting, counts, newest_exposure, oldest_waiting, reason_without_path
 
 __all__ = ["Standing", "look_around"]
 
@@ -43,6 +43,8 @@ class Standing:
         Their folder.
     room_gib : float
         Below which no products are written, `notify.room_gib`.
+    unwritten : str or None
+        Why no products can be written whatever the room.
     """
 
     now: datetime
@@ -54,6 +56,7 @@ class Standing:
     room: int | None
     products: Path
     room_gib: float
+    unwritten: str | None
 
     @property
     def is_alive(self) -> bool:
@@ -85,7 +88,7 @@ class Standing:
             },
             "oldest_waiting_s": self._waited(),
             "products_free_bytes": self.room,
-            "products_written": not self._is_full(),
+            "products_written": not self._is_full() and self.unwritten is None,
         }
 
     def _age(self, moment: datetime) -> float:
@@ -123,6 +126,11 @@ class Standing:
     def _disk(self) -> list[str]:
         if self.room is None:
             return [f"disk:        {self.products} cannot be looked at: is it mounted?"]
+        if self.unwritten is not None:
+            return [
+                f"disk:        NO PRODUCTS are written: {self.unwritten}; mend its rights or "
+                "`[paths] products`, then `nightflow backfill --force` writes those that are missing"
+            ]
         low = "; LITTLE ROOM: delete old products" if self.room < LITTLE_ROOM else ""
         if self._is_full():
             low = (
@@ -139,8 +147,7 @@ class Standing:
             return []
         ended = self.error.done_at
         ago = "" if ended is None else f", {duration(self._age(ended))} ago"
-        # Most reasons name the file, too.
-        reason = self.error.reason.replace(f"{self.error.path}: ", "")
+        reason = reason_without_path(self.error)
         return [f"last error:  {self.error.path} ({self.error.state}{ago}): {reason}"]
 
 
@@ -158,4 +165,12 @@ def look_around(settings: Settings, database: Database, now: datetime | None = N
         room=free_bytes(products),
         products=products,
         room_gib=settings.notify.room_gib,
+        unwritten=_unwritten(products),
     )
+
+
+def _unwritten(products: Path) -> str | None:
+    try:
+        return not_writable(products)
+    except OSError:
+        return None  # neither can the room be looked at, and that is said

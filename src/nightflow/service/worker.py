@@ -280,7 +280,9 @@ class Worker:
             limit = _limit(self._limits, step)
             if seconds > limit:
                 # What is settled already is not the fault of the exposure that is in work now.
-                self.kill(f"was ended, the limit is {limit:g} s", guilty=not job.settled.done())
+                self.kill(
+                    f"was ended, the limit is {limit:g} s ([watch] limits)", guilty=not job.settled.done()
+                )
                 return
         held = memory_of(self.pid)
         if held is not None and self._allowed is not None and held > FAR_ABOVE * self._allowed:

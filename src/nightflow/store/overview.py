@@ -38,6 +38,7 @@ __all__ = [
     "nights",
     "oldest_waiting",
     "queue_length",
+    "reason_without_path",
     "reductions_of",
     "unconcluded_nights",
     "waiting_of_night",
@@ -101,6 +102,11 @@ def done_last(database: Database, number: int) -> list[int]:
     newest = done.order_by(col(Exposure.done_at).desc(), col(Exposure.id).desc()).limit(number)
     with database.session() as session:
         return [exposure_id or 0 for exposure_id in session.exec(newest).all()][::-1]
+
+
+def reason_without_path(exposure: Exposure) -> str:
+    """Return the reason of an exposure, for where its path stands beside: most reasons name the file, too."""
+    return exposure.reason.replace(f"{exposure.path}: ", "")
 
 
 def failed_since(database: Database, since: datetime) -> list[Exposure]:

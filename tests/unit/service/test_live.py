@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -159,17 +160,21 @@ def test_what_waits_for_a_profile_is_taken_up_at_the_start(
     assert (ended[State.HELD], ended[State.REJECTED]) == (0, 1)
 
 
-def test_two_services_on_one_ledger_are_refused(settings: Settings) -> None:
+def test_two_services_on_one_ledger_are_refused(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     with Database(settings.store_url) as database:
         database.upgrade()
         with only_instance(database), pytest.raises(ConfigurationError, match="another `nightflow watch`"):
             watch(settings, until_idle=0.1)
+    assert "watching" not in caplog.text, "the second one does not"
 
 
-def test_it_stops_when_it_is_told(settings: Settings) -> None:
+def test_it_stops_when_it_is_told(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     stop = threading.Event()
     threading.Timer(0.5, stop.set).start()
     assert sum(watch(settings, stop=stop).values()) == 0
+    assert f"watching {settings.root / 'incoming'}" in caplog.text
 
 
 def hanging(waited_out: list[bool], answers: threading.Event) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
@@ -64,6 +66,14 @@ def test_a_disk_without_room_for_products(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * 2**30))
     assert "LITTLE ROOM: below notify.room_gib = 5 no products are written" in lines(settings, ledger)
+    assert look_around(settings, ledger, NOW).as_json()["products_written"] is False
+
+
+def test_a_file_in_the_place_of_the_products_folder(settings: Settings, ledger: Database) -> None:
+    settings.resolve(settings.paths.products).write_text("")
+    said = lines(settings, ledger)
+    assert f"NO PRODUCTS are written: {settings.root / 'products'} is a file; mend" in said
+    assert "free for products" not in said
     assert look_around(settings, ledger, NOW).as_json()["products_written"] is False
 
 
@@ -365,6 +375,32 @@ def test_the_service_gives_signs_while_it_lives(
     assert sign.ledger == service_tag(settings.store_url)
     assert last_beat(heartbeat_file(settings.file)) is None, "an orderly end leaves no sign of life"
     assert lock_holder(ledger) is None
+
+
+def test_a_sign_that_is_written_while_the_service_ends_does_not_outlive_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, begun, may_go_on = tmp_path / "nightflow.watch.json", threading.Event(), threading.Event()
+
+    def slow(*args: Any, **sign: Any) -> None:
+        begun.set()
+        may_go_on.wait(20)
+        beat(*args, **sign)
+
+    monkeypatch.setattr(background, "beat", slow)
+    sensor = SimpleNamespace(waiting=0, unreadable={}, hanging={}, unlisted={}, folders=[], alive=True)
+
+    async def live_and_end() -> None:
+        life = asyncio.create_task(background.give_signs_of_life(file, cast("Any", sensor), lambda: 0, ""))
+        await asyncio.to_thread(begun.wait, 20)
+        life.cancel()
+        threading.Timer(0.2, may_go_on.set).start()
+        await asyncio.wait({life})
+
+    asyncio.run(live_and_end())
+    assert may_go_on.wait(20)
+    time.sleep(0.5)
+    assert not file.exists()
 
 
 def test_who_holds_the_lock_on_postgres(empty_postgres: str) -> None:

@@ -312,7 +312,9 @@ def test_a_step_that_hangs_is_really_ended(
     step_of_straw(monkeypatch, measure=hang)
 
     async def use(worker: Worker) -> int:
-        with pytest.raises(WorkerDied, match=r"^measure, after .* was ended, the limit is 1 s$") as died:
+        with pytest.raises(
+            WorkerDied, match=r"^measure, after .* was ended, the limit is 1 s \(\[watch\] limits\)$"
+        ) as died:
             await reduce(worker, leased(station, database))
         assert died.value.guilty
         return worker.pid
@@ -333,7 +335,9 @@ def test_waiting_between_steps_has_its_limit(
     monkeypatch.setattr(workbench, "reduce_exposure", lambda *_, **__: time.sleep(60))
 
     async def use(worker: Worker) -> None:
-        with pytest.raises(WorkerDied, match=r"^between two steps, after .* the limit is 0.5 s$"):
+        with pytest.raises(
+            WorkerDied, match=r"^between two steps, after .* the limit is 0.5 s \(\[watch\] limits\)$"
+        ):
             await reduce(worker, leased(station, database))
 
     with_worker(with_limits(settings, other=0.5), use)
@@ -726,7 +730,7 @@ def test_a_worker_that_cannot_be_ended_is_left_behind_and_replaced(
     rows = {one: get_exposure(database, one) for one in (unlucky, good)}
     ended = {one: (row.state, row.attempts) for one, row in rows.items() if row is not None}
     assert ended == {unlucky: (State.DONE, 1), good: (State.DONE, 0)}
-    assert "the limit is 1 s; it has not ended in 0.3 s and is left behind" in caplog.text
+    assert "the limit is 1 s ([watch] limits); it has not ended in 0.3 s and is left behind" in caplog.text
 
 
 def test_a_stop_ends_what_takes_too_long_and_hands_it_back(
