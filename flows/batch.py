@@ -11,6 +11,8 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from nightflow.wording import first_few
+
 if TYPE_CHECKING:
     from nightflow.pipeline.outcome import Outcome
 
@@ -52,7 +54,7 @@ def summarised(ended: Counter[str], left: Sequence[str] = ()) -> State[Any]:
     """
     message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items())) or "nothing to reduce"
     if left:
-        named = ", ".join([*left[:NAMED], *([f"and {len(left) - NAMED} more"] if len(left) > NAMED else [])])
+        named = first_few(left, NAMED)
         message = (
             f"{message}; not reduced: {named}; see `nightflow status`, then start the backfill again; what "
             "nobody takes is reduced by `nightflow run FILE`"

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from flows.form import with_form
 from flows.run_tags import tag_process
+from nightflow.pipeline.night_end import LAST_DAYS
 from tasks.conclude_night import conclude_night, which_nights
 from tasks.context import batch_reduction
 
@@ -25,6 +26,10 @@ __all__ = ["concluded", "end_of_night", "end_of_night_name"]
 
 ASKED_AGAIN_SECONDS = 60.0
 """How often it is looked whether the last frames are through."""
+NOTHING = (
+    f"no night of the last {LAST_DAYS} days has frames that are not concluded; older ones are for who names "
+    "them: `-p night=YYYY-MM-DD`"
+)
 _SHOWN = ("object", "filter", "fwhm_px", "zp", "grade", "verdict", "why")
 
 
@@ -44,7 +49,11 @@ def end_of_night_name() -> str:
 @with_form
 async def end_of_night(
     night: Annotated[
-        date | None, Field(description="Date of its evening; else each with frames that none has concluded")
+        date | None,
+        Field(
+            description=f"Date of its evening; else each of the last {LAST_DAYS} days with frames that "
+            "none has concluded"
+        ),
     ] = None,
     patience_minutes: Annotated[
         float, Field(description="How long the last frames of the newest night are waited for", ge=0)
@@ -55,7 +64,7 @@ async def end_of_night(
         nights, hindrance = ([night.isoformat()], "") if night else await _when_over(patience_minutes)
         states = [await _conclude(one) for one in nights]
     messages = [str(state.message) for state in states] + ([hindrance] if hindrance else [])
-    message = "; ".join(messages) or "no night has frames that are not concluded"
+    message = "; ".join(messages) or NOTHING
     # A night that is not concluded in time is told: the next dawn looks at it again.
     if hindrance or any(state.is_failed() for state in states):
         return Failed(message=message)

@@ -20,6 +20,7 @@ __all__ = ["maintenance"]
 @flow(
     name="maintenance",
     description="Back the store up, delete what nobody reads, and check that rows agree with rows and files.",
+    flow_run_name="maintenance of the store",
     persist_result=False,
     on_running=[tag_process],
 )

@@ -13,9 +13,13 @@ from pydantic import Field
 
 from flows.form import with_form
 from flows.run_tags import tag_process
+from nightflow.wording import first_few
 from tasks.prefetch_catalog import prefetch_catalog
 
 __all__ = ["prefetch", "prefetch_name"]
+
+NAMED = 3
+"""Targets that the message of a run names."""
 
 
 def prefetch_name() -> str:
@@ -42,4 +46,8 @@ async def prefetch(
     ended = Counter(row["state"] for row in rows)
     message = ", ".join(f"{count} {state}" for state, count in sorted(ended.items())) or "no targets"
     await acreate_table_artifact(rows, key="prefetch", description=f"{service}: {message}")
-    return Failed(message=message) if ended["away"] else Completed(message=message)
+    away = [row for row in rows if row["state"] == "away"]
+    if away:
+        names = first_few([row["target"] for row in away], NAMED)
+        return Failed(message=f"{message}: {service} for {names} ({away[0]['reason']})")
+    return Completed(message=message)

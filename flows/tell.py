@@ -19,6 +19,7 @@ __all__ = ["tell"]
 @flow(
     name="tell",
     description="Send a message by [notify] in the settings.",
+    flow_run_name="tell of {event}",
     persist_result=False,
     on_running=[tag_process],
 )

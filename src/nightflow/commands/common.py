@@ -28,12 +28,14 @@ from nightflow.printable import printable
 from nightflow.store.database import Database
 from nightflow.store.models import Exposure, State
 from nightflow.store.overview import find_exposures
+from nightflow.wording import counted, first_few
 
 if TYPE_CHECKING:
     from nightflow.pipeline.outcome import Observer
     from nightflow.pipeline.reducer import Reducer
 
 __all__ = [
+    "LISTED",
     "ConfigOption",
     "ReportFormat",
     "TableFormat",
@@ -68,8 +70,8 @@ _LEAST_WIDTH, _GAP = 24, 3
 """Characters that such a column needs, and those between two columns."""
 _NAMING = 4
 """Cells of a row that tell which it is."""
-_LISTED = 10
-"""Exposures that are named where several are called alike."""
+LISTED = 10
+"""Exposures that a message names."""
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -167,9 +169,8 @@ def only_exposure(database: Database, name: str) -> Exposure:
     if len(first) == 1:
         return first[0]
     if len(found) > 1:
-        some = "\n".join(f"  {one.id}  {one.state}  {one.path}" for one in found[:_LISTED])
-        more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-        fail(f"{len(found)} exposures are called {name!r}; say which, by number or name:\n{some}{more}")
+        some = first_few([f"{one.id}  {one.state}  {one.path}" for one in found], LISTED, "\n  ")
+        fail(f"{len(found)} exposures are called {name!r}; say which, by number or name:\n  {some}")
     return found[0]
 
 
@@ -304,4 +305,4 @@ def _summary(findings: list[Finding]) -> str:
     warnings = sum(one.level is Level.WARNING for one in findings)
     if not faults and not warnings:
         return "\nall is well"
-    return f"\n{faults} faults, {warnings} warnings"
+    return f"\n{counted(faults, 'fault')}, {counted(warnings, 'warning')}"

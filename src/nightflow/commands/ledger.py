@@ -11,12 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from nightflow.commands.common import (
+    LISTED,
     ConfigOption,
     FormatOption,
     TableFormat,
     console,
     fail,
     note,
+    only_exposure,
     open_store,
     print_rows,
     say,
@@ -27,17 +29,18 @@ from nightflow.service.standing import Standing, look_around
 from nightflow.service.watching import Watching, watching_by_its_sign
 from nightflow.store.database import Database
 from nightflow.store.ledger import requeue
-from nightflow.store.models import Priority, State
+from nightflow.store.models import Exposure, Priority, State
 from nightflow.store.overview import (
     FRAME_COLUMNS,
-    find_exposures,
     frame_rows,
+    known_exposure,
 )
 
 __all__ = ["frames", "retry", "status"]
 
 
 _SHORT_COLUMNS = (
+    "exposure",
     "file",
     "detector",
     "kind",
@@ -133,7 +136,7 @@ def frames(
     with open_store(config) as (_, database):
         rows = frame_rows(database, state)
     if output is not TableFormat.TABLE:
-        print_rows(rows, FRAME_COLUMNS, output)
+        print_rows(rows, (*FRAME_COLUMNS, "exposure_id"), output)
         return
     named = any(row["detector"] not in _NO_CHIP for row in rows)
     columns = [name for name in _SHORT_COLUMNS if named or name != "detector"]
@@ -158,11 +161,14 @@ def _shared(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
 def _shortened(row: dict[str, Any], shared: Collection[str]) -> dict[str, Any]:
     own = "; ".join(part for part in _parts(row) if part not in shared)
     short = own if len(own) <= _REASON else own[: _REASON - 3] + "..."
-    return {**row, "file": Path(str(row["path"])).name, "reason": short}
+    shown = {"exposure": row.get("exposure_id"), "file": Path(str(row["path"])).name, "reason": short}
+    return row | shown
 
 
 def retry(
-    frame: Annotated[str | None, typer.Argument(help="Path, part of a name, or number.")] = None,
+    frame: Annotated[
+        str | None, typer.Argument(help="Path, part of a name that no other has, or number.")
+    ] = None,
     config: ConfigOption = None,
     state: Annotated[State | None, typer.Option(help="All exposures in this state.")] = None,
 ) -> None:
@@ -170,11 +176,23 @@ def retry(
     if (frame is None) == (state is None):
         fail("say which: a FRAME, or --state failed|held|rejected|done")
     with open_store(config) as (_, database):
-        chosen = None
-        if frame is not None:
-            chosen = [exposure.id for exposure in find_exposures(database, frame) if exposure.id is not None]
-            if not chosen:
-                fail(f"no exposure is called {frame!r}; `nightflow frames` lists them")
-        states = [state] if state is not None else None
-        number = requeue(database, chosen, states=states, priority=Priority.REDO, now=datetime.now(UTC))
-    console.print(f"{number} put back into the queue")
+        exposure = None if frame is None else only_exposure(database, frame)
+        queued = requeue(
+            database,
+            None if exposure is None else [exposure.id or 0],
+            states=None if state is None else [state],
+            priority=Priority.REDO,
+            now=datetime.now(UTC),
+        )
+        named = [_named(known_exposure(database, one)) for one in queued[:LISTED]]
+        if exposure is not None and not queued:
+            note(f"{_named(exposure)} is {exposure.state}: it is left as it is")
+    say(f"{len(queued)} put back into the queue{':' if queued else ''}")
+    for name in named:
+        say(f"  {name}")
+    if len(queued) > LISTED:
+        say(f"  and {len(queued) - LISTED} more")
+
+
+def _named(exposure: Exposure) -> str:
+    return f"{exposure.id}  {Path(exposure.path).name}"

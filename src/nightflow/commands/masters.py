@@ -165,7 +165,7 @@ def _live_context(settings: Settings) -> Context:
 
 def _wake(database: Database, row: Master, now: datetime) -> int:
     """Queue the exposures of a master's camera that wait for a calibration; return how many."""
-    return requeue(
+    queued = requeue(
         database,
         states=[State.HELD],
         waits_for="calibration",
@@ -173,6 +173,7 @@ def _wake(database: Database, row: Master, now: datetime) -> int:
         priority=Priority.REDO,
         now=now,
     )
+    return len(queued)
 
 
 def _tell_woken(woken: int) -> None:
@@ -183,7 +184,7 @@ def _tell_woken(woken: int) -> None:
 def _queue(database: Database, exposure_ids: list[int], now: datetime) -> int:
     if not exposure_ids:
         return 0
-    return requeue(database, exposure_ids, priority=Priority.REDO, now=now)
+    return len(requeue(database, exposure_ids, priority=Priority.REDO, now=now))
 
 
 def _the_one(database: Database, which: str) -> Master:

@@ -28,7 +28,7 @@ from nightflow.config import Settings, load_settings
 from nightflow.errors import NightflowError
 from nightflow.log_lines import LINE, LogLines
 from nightflow.nights import no_frames_of
-from nightflow.pipeline.backfill import known_nights, planned_files, select
+from nightflow.pipeline.backfill import Selection, known_nights, planned_files, select
 from nightflow.pipeline.finish import FinishedNight, finish_night
 from nightflow.pipeline.outcome import Outcome
 from nightflow.pipeline.reducer import Reducer
@@ -39,6 +39,7 @@ from nightflow.shown_url import shown_url
 from nightflow.store.database import Database
 from nightflow.store.models import State
 from nightflow.store.overview import nights
+from nightflow.wording import counted
 
 __all__ = ["backfill", "finish", "run", "watch"]
 
@@ -173,6 +174,12 @@ def backfill(
             for one in planned_files(reducer, chosen):
                 say(f"{one.path}: {one.kind}, {one.state}")
             say(chosen.summary)
+            _tell_unchanged(chosen)
+            return
+        if not chosen.exposures and chosen.unchanged:
+            left = counted(chosen.unchanged, "exposure")
+            say(f"nothing to reduce: nothing has changed for {left} since the last reduction")
+            _tell_unchanged(chosen)
             return
         with _progress() as bar:
             task = bar.add_task("reducing", total=len(chosen.exposures))
@@ -185,6 +192,11 @@ def backfill(
     except NightflowError as error:
         fail(str(error))
     _conclude(report)
+
+
+def _tell_unchanged(chosen: Selection) -> None:
+    if chosen.unchanged:
+        note("`--force` reduces also what has not changed")
 
 
 @exit_on_signals()

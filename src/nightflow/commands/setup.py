@@ -42,6 +42,21 @@ products = true              # as for [run]
 [prefect]
 enabled = true
 api_url = ""                 # empty: PREFECT_API_URL of the environment
+
+# Where the telescope stands, for when it is night; frames go by their headers or the camera's profile.
+# [site]
+# latitude = 34.2247         # degrees, WGS84
+# longitude = -118.0572      # positive towards east
+# height = 1742.0            # metres
+
+# Who is told of failed frames, no frames, falls of the zero point, full disks; try it: `nightflow notify`.
+# [notify]
+# command = ["mail", "-s", "nightflow", "you@example.org"]  # gets the message on standard input
+# again_minutes = 30.0       # the same kind of event is told again after so long
+# no_frame_minutes = 20.0    # without a frame while it is dark at [site]
+# zero_point_fall = 0.5      # magnitudes
+# room_gib = 5.0             # free space below which it is told
+# An address that gets {"event": ..., "text": ...}: NIGHTFLOW_NOTIFY__WEBHOOK in the environment.
 """
 
 

@@ -19,6 +19,7 @@ from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
 from nightflow.store.frames import exposures_with_frames
 from nightflow.store.models import Frame, Priority
 from nightflow.store.overview import frame_rows
+from nightflow.wording import counted
 
 __all__ = ["PLANNED", "PlannedFile", "Selection", "known_nights", "planned_files", "planned_frames", "select"]
 
@@ -37,17 +38,21 @@ class Selection(NamedTuple):
         Of the ledger, in order.
     unknown : list of str
         Paths of files that would be received; none where they were.
+    unchanged : int
+        Exposures that were asked for as well, and for which nothing has changed; no duplicates.
     """
 
     exposures: list[int]
     unknown: list[str]
+    unchanged: int = 0
 
     @property
     def summary(self) -> str:
         """A line about it where it is only a plan."""
         number = len(self.exposures) + len(self.unknown)
         new = f", {len(self.unknown)} of them not yet received" if self.unknown else ""
-        return f"{number} exposure{'' if number == 1 else 's'} would be reduced{new}"
+        left = f"; nothing has changed for {counted(self.unchanged, 'exposure')}" if self.unchanged else ""
+        return f"{counted(number, 'exposure')} would be reduced{new}{left}"
 
 
 class PlannedFile(NamedTuple):
@@ -112,13 +117,13 @@ def select(
     ]
     # Of what is not received neither the night nor the camera is known.
     unknown = found.unknown if found is not None and is_asked(None) else []
-    return Selection(in_order(reducer, _worth_it(reducer, chosen, force)), unknown)
+    asked = [one for one in chosen if not is_duplicate(reducer, one)]
+    worth_it = asked if force else _changed(reducer, asked)
+    return Selection(in_order(reducer, worth_it), unknown, len(asked) - len(worth_it))
 
 
-def _worth_it(reducer: Reducer, chosen: Sequence[int], force: bool) -> list[int]:
-    """Return the exposures to which something new would happen; with ``force`` all but mere copies."""
-    if force:
-        return [one for one in chosen if not is_duplicate(reducer, one)]
+def _changed(reducer: Reducer, chosen: Sequence[int]) -> list[int]:
+    """Return the exposures to which something new would happen."""
     offers = Offers(reducer.database)
     return [one for one in chosen if not is_unchanged(reducer, one, offers)]
 

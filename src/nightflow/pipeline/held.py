@@ -55,8 +55,8 @@ class HeldAgain:
         if not marks:
             return 0
         ids = [exposure_id for exposure_id, _ in sorted(marks)]
-        queued = requeue(
-            database, ids, states=[State.HELD], waits_for=waits_for, priority=Priority.REDO, now=now
+        queued = len(
+            requeue(database, ids, states=[State.HELD], waits_for=waits_for, priority=Priority.REDO, now=now)
         )
         self._queued |= marks
         log.info("%d exposures held for a %s are queued: there is something new for them", queued, waits_for)

@@ -9,10 +9,11 @@ from nightflow.epochs import mjd_of
 from nightflow.store.database import Database
 from nightflow.store.overview import unconcluded_nights, waiting_of_night
 from nightflow.sun import dark_hours
+from nightflow.wording import counted
 
-__all__ = ["nights_to_conclude"]
+__all__ = ["LAST_DAYS", "nights_to_conclude"]
 
-_DAYS = 14
+LAST_DAYS = 14
 """Nights that are older are concluded by hand."""
 
 
@@ -33,7 +34,7 @@ def nights_to_conclude(settings: Settings, database: Database, now: datetime) ->
     str
         What the newest waits for, which is not among them then; "" where it waits for nothing.
     """
-    since = (now - timedelta(days=_DAYS)).date().isoformat()
+    since = (now - timedelta(days=LAST_DAYS)).date().isoformat()
     nights = [night for night in unconcluded_nights(database) if night >= since]
     hindrance = _hindrance(settings, database, nights[-1], now) if nights else ""
     return (nights[:-1], hindrance) if hindrance else (nights, "")
@@ -47,4 +48,6 @@ def _hindrance(settings: Settings, database: Database, night: str, now: datetime
     if date.fromisoformat(night) < now.date() - timedelta(days=2):
         return ""  # what still waits of it waits for something else
     waiting = waiting_of_night(database, night)
-    return f"{waiting} exposures of {night} wait to be reduced or are in work" if waiting else ""
+    if not waiting:
+        return ""
+    return f"{counted(waiting, 'exposure')} of {night} not reduced yet: in the queue or in work"

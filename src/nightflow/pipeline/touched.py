@@ -112,8 +112,8 @@ class BetterMasters:
         ids = _exposures(new.values())
         queued = 0
         if ids:
-            queued = requeue(
-                self._context.database, ids, states=[State.DONE], priority=Priority.REDO, now=now
+            queued = len(
+                requeue(self._context.database, ids, states=[State.DONE], priority=Priority.REDO, now=now)
             )
         # Only now: where the store was locked above, it is looked at again.
         self._seen = seen

@@ -82,7 +82,7 @@ def queue_if_there(
 
 def queue_held(database: Database, exposure_ids: Collection[int], priority: int, now: datetime) -> int:
     """Queue exposures again, those that are held still: others may be in work, or settled, by now."""
-    return requeue(database, exposure_ids, states=[State.HELD], priority=priority, now=now)
+    return len(requeue(database, exposure_ids, states=[State.HELD], priority=priority, now=now))
 
 
 def _complete(context: Context, frame: FrameRow) -> bool:

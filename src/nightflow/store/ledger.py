@@ -202,7 +202,7 @@ def requeue(
     instrument: str | None = None,
     priority: int = Priority.REDO,
     now: datetime,
-) -> int:
+) -> list[int]:
     """Put settled exposures back into the queue, with attempts counted anew.
 
     The filters that are given must all hold. Duplicates, and exposures that a worker holds, stay as they are.
@@ -225,8 +225,8 @@ def requeue(
 
     Returns
     -------
-    int
-        How many were put back.
+    list of int
+        Those that were put back, in order.
     """
     chosen = select(col(Exposure.id)).where(
         col(Exposure.state) != State.DUPLICATE,
@@ -237,19 +237,22 @@ def requeue(
     chosen = _filtered(chosen, waits_for, instrument)
     if exposure_ids is None:
         return _requeue(database, chosen, priority, now)
-    return sum(
-        _requeue(database, chosen.where(col(Exposure.id).in_(part)), priority, now)
+    return [
+        one
         for part in _parts(sorted(exposure_ids))
-    )
+        for one in _requeue(database, chosen.where(col(Exposure.id).in_(part)), priority, now)
+    ]
 
 
-def _requeue(database: Database, chosen: SelectOfScalar[int | None], priority: int, now: datetime) -> int:
+def _requeue(
+    database: Database, chosen: SelectOfScalar[int | None], priority: int, now: datetime
+) -> list[int]:
     # All lock in one order: two that each hold what the other wants would wait for ever.
     in_order = chosen.order_by(col(Exposure.id)).with_for_update()
     with database.write() as session:
         ids = [one for one in session.exec(in_order).all() if one is not None]
         _put_back(session, ids, priority, now)
-        return len(ids)
+        return ids
 
 
 def held_for(database: Database, waits_for: str, instrument: str | None = None) -> list[int]:

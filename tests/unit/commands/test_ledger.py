@@ -86,6 +86,7 @@ PUBLISHED = [
     "wcs_corner_err_arcsec",
     "wcs_distortion",
     "hour_angle",
+    "exposure_id",
 ]
 
 
@@ -121,6 +122,9 @@ def test_frames_as_a_table_names_each_file(reduced: Observatory) -> None:
     table = reduced("frames").stdout
     assert table.count("verifi") == LIGHTS
     assert table.count(NIGHT) == LIGHTS + CALIBRATIONS
+    rows = json.loads(reduced("frames", "--format", "json").stdout)
+    named = {f"{row['exposure_id']} {row['path'].rpartition('/')[2]}" for row in rows}
+    assert named <= {" ".join(line.split()[:2]) for line in table.splitlines()}
 
 
 def test_what_most_frames_say_is_told_once_and_each_says_its_own(
@@ -184,7 +188,51 @@ def test_retry_queues_by_name_number_and_state(dome: Observatory) -> None:
     assert "1 put back" in dome("retry", "0012-light-R.fits").stdout
     assert "1 put back" in dome("retry", "13").stdout
     assert json.loads(dome("status", "--format", "json").stdout)["queue"] == 2
-    assert f"{LIGHTS + CALIBRATIONS - 2} put back" in dome("retry", "--state", "done").stdout
+    rest = dome("retry", "--state", "done").stdout.splitlines()
+    assert rest[0].startswith(f"{LIGHTS + CALIBRATIONS - 2} put back")
+    assert rest[-1] == f"  and {LIGHTS + CALIBRATIONS - 2 - common.LISTED} more"
+    assert len(rest) == common.LISTED + 2
+
+
+def test_retry_says_what_it_queued(dome: Observatory) -> None:
+    rows = json.loads(dome("frames", "--format", "json").stdout)
+    (number,) = (row["exposure_id"] for row in rows if row["path"].endswith("0012-light-R.fits"))
+    assert dome("retry", "0012-light").stdout.splitlines()[1:] == [f"  {number}  0012-light-R.fits"]
+
+
+def test_retry_takes_no_exposure_of_which_only_a_part_of_the_name_is_meant(dome: Observatory) -> None:
+    refused = dome("retry", "light")
+    assert refused.exit_code == 1
+    assert f"{LIGHTS} exposures are called 'light'; say which, by number or name" in refused.stderr
+    assert json.loads(dome("status", "--format", "json").stdout)["queue"] == 0
+
+
+def test_versions_of_an_overwritten_file_are_told_apart_and_retried_by_number(dome: Observatory) -> None:
+    landed = dome.root / "overwritten.fits"
+    for raw in sorted(dome.raw.glob("*bias*"))[:2]:
+        landed.write_bytes(raw.read_bytes() + bytes(2880))
+        dome("run", str(landed))
+    rows = [
+        row
+        for row in csv.DictReader(io.StringIO(dome("frames", "--format", "csv").stdout))
+        if row["path"] == str(landed)
+    ]
+    first, second = (row["exposure_id"] for row in rows)
+    assert first != second
+    refused = dome("retry", "overwritten.fits")
+    assert refused.exit_code == 1
+    assert f"  {first}  " in refused.stderr
+    assert f"  {second}  " in refused.stderr
+    assert dome("retry", second).stdout.splitlines()[1:] == [f"  {second}  overwritten.fits"]
+
+
+def test_retry_says_why_it_leaves_an_exposure(dome: Observatory) -> None:
+    copy = dome.root / "delivered-twice.fits"
+    copy.write_bytes(min(dome.raw.glob("*light*")).read_bytes())
+    dome("run", str(copy))
+    left = dome("retry", "delivered-twice.fits")
+    assert left.stdout.strip() == "0 put back into the queue"
+    assert "delivered-twice.fits is duplicate: it is left as it is" in left.stderr
 
 
 def test_retry_says_what_is_missing(reduced: Observatory) -> None:

@@ -83,7 +83,9 @@ def test_a_run_that_stops_early_leaves_the_files_of_the_one_that_stands(dome: Ob
 
 
 def test_backfill_selects_by_night(dome: Observatory, niced: list[int]) -> None:
-    assert "0 exposures would be reduced" in dome("backfill", "--dry-run").stdout
+    plan = dome("backfill", "--dry-run")
+    assert f"0 exposures would be reduced; nothing has changed for {LIGHTS + CALIBRATIONS}" in plan.stdout
+    assert "--force" in plan.stderr
     assert niced == [15], "behind the live service"
     forced = dome("backfill", "--night", "2025-10-24", "--force", "--dry-run")
     *files, total = forced.stdout.splitlines()
@@ -109,6 +111,16 @@ def test_backfill_selects_by_night(dome: Observatory, niced: list[int]) -> None:
     wrong = dome("backfill", "--night", "yesterday")
     assert wrong.exit_code == 1
     assert "YYYY-MM-DD" in wrong.stderr
+
+
+def test_a_backfill_for_which_nothing_has_changed_says_so_and_names_force(dome: Observatory) -> None:
+    done = dome("backfill", "--night", "2025-10-24")
+    assert done.exit_code == 0
+    known = f"{LIGHTS + CALIBRATIONS} exposures"
+    assert done.stdout == f"nothing to reduce: nothing has changed for {known} since the last reduction\n"
+    assert "`--force`" in done.stderr
+    other = dome("backfill", "--since", "2025-10-25")
+    assert (other.stdout.strip(), other.stderr) == ("no raw frames found", "")
 
 
 def test_a_policy_makes_no_finished_frame_worth_another_reduction(

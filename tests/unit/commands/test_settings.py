@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from typer.testing import CliRunner
 
 from nightflow.cli import COMMANDS as THERE_ARE
 from nightflow.cli import app
+from nightflow.config import load_settings
 
 COMMANDS = {
     "run": ["run", "."],
@@ -120,3 +123,16 @@ def test_init_writes_settings_and_a_store_and_never_over_others(tmp_path: Path) 
     assert again.exit_code == 1
     assert "is there already" in again.output
     assert settings.read_text().endswith("# mine\n")
+
+
+def test_the_sections_that_init_comments_out_are_true(tmp_path: Path) -> None:
+    keys = {"[site]": {"latitude", "longitude", "height"}}
+    keys["[notify]"] = {"command", "again_minutes", "no_frame_minutes", "zero_point_fall", "room_gib"}
+    assert CliRunner().invoke(app, ["init", "dome"]).exit_code == 0
+    file = tmp_path / "dome" / "nightflow.toml"
+    file.write_text(re.sub(r"^# (?=\[|\w+ = )", "", file.read_text(), flags=re.MULTILINE))
+    read = load_settings(file)
+    written = tomllib.loads(file.read_text())
+    assert {name: set(written[name.strip("[]")]) for name in keys} == keys
+    assert read.site is not None
+    assert read.notify.names_somebody

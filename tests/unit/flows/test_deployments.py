@@ -71,7 +71,7 @@ def test_the_version_is_the_one_installed() -> None:
 def test_the_example_settings_hold_every_key_at_its_default_but_server_and_site() -> None:
     example = load_settings(DEPLOYMENTS / "example-nightflow.toml")
     plain = Settings(root=DEPLOYMENTS)
-    own: Any = {"prefect": {"api_url"}, "site": True}
+    own: Any = {"prefect": {"api_url"}, "site": True, "file_name": True}
     assert example.model_dump(exclude=own) == plain.model_dump(exclude=own)
     assert example.site is not None
     text = (DEPLOYMENTS / "example-nightflow.toml").read_text()

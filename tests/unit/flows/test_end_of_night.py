@@ -12,6 +12,7 @@ import pytest
 import flows.end_of_night as module
 import tasks.context as context
 from flows.end_of_night import end_of_night
+from nightflow.pipeline.night_end import LAST_DAYS
 
 
 def night(*, failed: int = 0) -> Any:
@@ -80,7 +81,10 @@ def test_with_nothing_to_conclude_it_says_so(world: SimpleNamespace) -> None:
     world.nights = [([], "")]
     state = asyncio.run(end_of_night.fn())
     assert state.is_completed()
-    assert state.message == "no night has frames that are not concluded"
+    assert state.message.startswith(
+        f"no night of the last {LAST_DAYS} days has frames that are not concluded"
+    )
+    assert "-p night=" in state.message
 
 
 def test_a_night_that_is_named_is_concluded_whatever_waits(world: SimpleNamespace) -> None:

@@ -123,7 +123,9 @@ def test_a_dry_run_names_files_that_are_not_received_and_receives_none(nights: S
     (row,) = planned_frames(reducer, plan)
     assert set(row) == set(PLANNED)
     assert (row["file"], row["state"]) == ("new-copy.fits", "not yet received")
-    assert plan.summary == "1 exposure would be reduced, 1 of them not yet received"
+    assert plan.summary == (
+        "1 exposure would be reduced, 1 of them not yet received; nothing has changed for 3 exposures"
+    )
 
     plan = select(reducer, path=str(nights.raw), force=True, dry_run=True)
     assert [Path(one.path).name for one in planned_files(reducer, plan)] == [

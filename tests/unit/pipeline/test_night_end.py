@@ -75,7 +75,7 @@ def test_it_waits_for_its_own_frames_and_not_for_a_backfill(ledger: Database) ->
     receive(ledger, "/incoming/unidentified.fits", "f" * 64, 2880, now=MORNING)
     nights, hindrance = nights_to_conclude(Settings(), ledger, MORNING)
     assert nights == []
-    assert hindrance == "2 exposures of 2026-03-01 wait to be reduced or are in work"
+    assert hindrance == "2 exposures of 2026-03-01 not reduced yet: in the queue or in work"
 
 
 def test_nights_of_long_ago_are_left_to_people(ledger: Database) -> None:

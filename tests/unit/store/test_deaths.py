@@ -85,7 +85,7 @@ def test_who_does_not_hold_it_changes_nothing(database: Database, since: str) ->
     for at in (10, 20):
         assert _dies(database, 1, at) == State.RECEIVED
     assert _dies(database, 1, 30) == State.FAILED
-    assert requeue(database, [1], now=later(40)) == 1
+    assert requeue(database, [1], now=later(40)) == [1]
     if since != "nobody":
         worker = "run:b:2" if since == "another" else "run:a:2"
         assert lease_exposure(database, 1, worker, now=later(50), seconds=60) is not None

@@ -141,8 +141,10 @@ def test_requeue_by_state_instrument_and_what_is_waited_for(database: Database) 
         settle_exposure(database, exposure_id, State.HELD, "waits", waits_for=needed, now=START)
     assert held_for(database, "flat") == [ids[0], ids[2], ids[3]]
     assert held_for(database, "flat", "one") == [ids[0]]
-    assert requeue(database, waits_for="flat", instrument="one", states=[State.HELD], now=later(1)) == 1
-    assert requeue(database, [ids[1]], states=[State.FAILED], now=later(1)) == 0
+    assert requeue(database, waits_for="flat", instrument="one", states=[State.HELD], now=later(1)) == [
+        ids[0]
+    ]
+    assert requeue(database, [ids[1]], states=[State.FAILED], now=later(1)) == []
     assert [_state(database, one) for one in ids] == ["received", "held", "held", "held"]
 
 
@@ -151,7 +153,7 @@ def test_requeue_starts_afresh(database: Database) -> None:
     frame_id = record_frames(database, exposure_id, [header()])[0]
     settle_frame(database, frame_id, State.FAILED, "KeyError", traceback="Traceback")
     settle_exposure(database, exposure_id, State.FAILED, "KeyError", now=START)
-    assert requeue(database, [exposure_id], priority=Priority.BACKFILL, now=later(1)) == 1
+    assert requeue(database, [exposure_id], priority=Priority.BACKFILL, now=later(1)) == [exposure_id]
     row, frame = get_exposure(database, exposure_id), frames_of(database, exposure_id)[0]
     assert row is not None
     assert (row.state, row.reason, row.attempts, row.done_at) == ("received", "", 0, None)
@@ -163,8 +165,8 @@ def test_requeue_leaves_duplicates_and_what_a_worker_holds(database: Database) -
     _receive(database, "a.fits", "same")
     _receive(database, "b.fits", "same")
     lease(database, "w", now=START, seconds=60)
-    assert requeue(database, now=later(1)) == 0
-    assert requeue(database, now=later(61)) == 1
+    assert requeue(database, now=later(1)) == []
+    assert requeue(database, now=later(61)) == [1]
     assert count(database, "exposure", "state = 'duplicate'") == 1
 
 
@@ -175,7 +177,7 @@ def test_requeue_of_more_than_a_statement_takes(database: Database) -> None:
             insert(Exposure),
             [row | {"path": f"/{number}", "sha256": sha(str(number))} for number in range(2500)],
         )
-    assert requeue(database, states=[State.FAILED], now=later(1)) == 2500
+    assert len(requeue(database, states=[State.FAILED], now=later(1))) == 2500
     assert count(database, "exposure", "state = 'received'") == 2500
 
 
@@ -183,5 +185,5 @@ def test_more_are_put_back_than_one_statement_can_name(database):
     exposure_id = receive(database, "/raw/a.fits", "a" * 64, 10, now=START).exposure_id
     settle_exposure(database, exposure_id, State.HELD, "no WCS", waits_for="wcs", now=START)
     named = range(exposure_id, exposure_id + 300_000)
-    assert requeue(database, named, states=[State.HELD], waits_for="wcs", now=START) == 1
+    assert requeue(database, named, states=[State.HELD], waits_for="wcs", now=START) == [exposure_id]
     assert get_exposure(database, exposure_id).state == State.RECEIVED
