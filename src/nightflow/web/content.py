@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from nightflow.service.instance_lock import lock_holder
 from nightflow.store.database import Database
 from nightflow.store.last_error import last_error
 from nightflow.store.models import Exposure, Frame, Reduction, Target
@@ -40,6 +41,8 @@ class Dashboard:
     states : dict
         State -> number of exposures.
     queue : int
+    is_watched : bool
+        Whether a `nightflow watch` has this ledger.
     last_error : str
         Of the exposure that last ended failed, rejected or held; "" without one.
     frames : sequence of FrameLine
@@ -49,6 +52,7 @@ class Dashboard:
 
     states: dict[str, int]
     queue: int
+    is_watched: bool
     last_error: str
     frames: Sequence[FrameLine]
     targets: Sequence[Target]
@@ -60,6 +64,7 @@ def gather(database: Database) -> Dashboard:
     return Dashboard(
         states={str(state): number for state, number in counts(database).items()},
         queue=queue_length(database),
+        is_watched=lock_holder(database) is not None,
         last_error=f"{_name(error.path)}: {error.state}: {error.reason}" if error is not None else "",
         frames=_last_frames(database),
         targets=list_targets(database),

@@ -27,13 +27,14 @@ h2 { font-size: 1.05rem; margin: 1.6rem 0 .6rem; }
 .tiles { display: flex; flex-wrap: wrap; gap: .6rem; list-style: none; margin: 0; padding: 0; }
 .tiles li { border: 1px solid var(--line); border-radius: .5rem; min-width: 5.5rem; padding: .4rem .8rem; }
 .tiles b { display: block; font-size: 1.4rem; font-variant-numeric: tabular-nums; }
-.error { border-left: .3rem solid #d55e00; margin: 1rem 0 0; overflow-wrap: anywhere; padding: .2rem .8rem; }
+.error { border-left: .3rem solid #d55e00; margin: 1rem 0; overflow-wrap: anywhere; padding: .2rem .8rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .5rem; text-align: left; vertical-align: top; }
 th { font-weight: 600; white-space: nowrap; }
 td.number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
-td.reason { color: GrayText; max-width: 24rem; overflow-wrap: anywhere; }
+tr:has(+ tr td.reason) td { border-bottom: 0; }
+td.reason { color: GrayText; overflow-wrap: anywhere; padding-top: 0; }
 td img { background: var(--soft); display: block; height: 72px; width: auto; }
 .state { border-radius: 1rem; padding: .1rem .6rem; white-space: nowrap; }
 .done { background: #009e7333; } .failed { background: #d55e0055; } .rejected { background: #e69f0044; }
@@ -53,6 +54,7 @@ _COLUMNS = (
     ("seconds", "took s", ".1f"),
 )  # fmt: skip
 _LONGEST = 240
+_NOT_WATCHED = "The watcher is not running: what lands is not reduced. Start <code>nightflow watch</code>."
 
 
 def render(content: Dashboard, now: str) -> str:
@@ -67,6 +69,7 @@ def render(content: Dashboard, now: str) -> str:
     body = "".join(
         [
             "<h1>nightflow</h1>",
+            "" if content.is_watched else f'<p class="error">{_NOT_WATCHED}</p>',
             _tiles(content),
             f'<p class="error">Last trouble: {_text(content.last_error)}</p>' if content.last_error else "",
             "<h2>Targets</h2>" + _targets(content.targets) if content.targets else "",
@@ -101,7 +104,7 @@ def _tiles(content: Dashboard) -> str:
 def _frames(frames: Sequence[FrameLine]) -> str:
     if not frames:
         return "<p>None yet.</p>"
-    head = "".join(f"<th>{escape(title)}</th>" for title in ("", "file", "state", *_titles(), "reason"))
+    head = "".join(f"<th>{escape(title)}</th>" for title in ("", "file", "state", *_titles()))
     rows = "".join(map(_frame, frames))
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
@@ -115,9 +118,13 @@ def _frame(line: FrameLine) -> str:
         f"<td>{_text(line.file)}</td>",
         f'<td><span class="state {_class(line.state)}">{_text(line.state)}</span></td>',
         *_values(line.values),
-        f'<td class="reason">{_text(line.reason)}</td>',
     ]
-    return f"<tr>{''.join(cells)}</tr>"
+    return f"<tr>{''.join(cells)}</tr>{_reason(line.reason, len(cells))}"
+
+
+def _reason(reason: str, width: int) -> str:
+    """Return a row of its own: in a column beside all the others there is room for a word a line."""
+    return f'<tr><td class="reason" colspan="{width:d}">{_text(reason)}</td></tr>' if reason else ""
 
 
 def _values(values: dict[str, Any]) -> Iterable[str]:

@@ -16,7 +16,8 @@ ELEMENTS = {
     "figcaption", "table", "thead", "tbody", "tr", "th", "td", "span", "footer",
 }  # fmt: skip
 ATTRIBUTES = {
-    "lang", "charset", "name", "content", "http-equiv", "rel", "href", "class", "src", "alt", "loading"
+    "lang", "charset", "name", "content", "http-equiv", "rel", "href", "class", "src", "alt", "loading",
+    "colspan",
 }  # fmt: skip
 
 
@@ -47,10 +48,31 @@ def line(**changes: Any) -> FrameLine:
     return FrameLine(**(values | changes))
 
 
-def dashboard(*frames: FrameLine, targets: tuple[Target, ...] = (), error: str = "") -> Dashboard:
+def dashboard(
+    *frames: FrameLine, targets: tuple[Target, ...] = (), error: str = "", is_watched: bool = True
+) -> Dashboard:
     return Dashboard(
-        states={"done": 14, "failed": 1}, queue=2, last_error=error, frames=frames, targets=targets
+        states={"done": 14, "failed": 1},
+        queue=2,
+        is_watched=is_watched,
+        last_error=error,
+        frames=frames,
+        targets=targets,
     )
+
+
+def test_a_watcher_that_is_not_running_is_told_at_the_top() -> None:
+    told = "The watcher is not running"
+    assert told not in Reader(render(dashboard(line()), "now")).text
+    text = Reader(render(dashboard(line(), is_watched=False), "now")).text
+    assert text.index(told) < text.index("queue")
+
+
+def test_a_reason_has_a_row_of_its_own() -> None:
+    page = render(dashboard(line(reason="no bias"), line(file="b.fits")), "now")
+    assert page.count("<tr>") == 1 + 2 + 1
+    columns = page.count("<th>")
+    assert f'<tr><td class="reason" colspan="{columns}">no bias</td></tr>' in page
 
 
 def test_states_queue_measures_and_pictures_are_on_it() -> None:
