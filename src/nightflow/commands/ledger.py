@@ -161,7 +161,7 @@ def _shared(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
 def _shortened(row: dict[str, Any], shared: Collection[str]) -> dict[str, Any]:
     own = "; ".join(part for part in _parts(row) if part not in shared)
     short = own if len(own) <= _REASON else own[: _REASON - 3] + "..."
-    shown = {"exposure": row.get("exposure_id"), "file": Path(str(row["path"])).name, "reason": short}
+    shown = {"exposure": row["exposure_id"], "file": Path(str(row["path"])).name, "reason": short}
     return row | shown
 
 

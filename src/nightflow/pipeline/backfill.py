@@ -15,7 +15,7 @@ from nightflow.pipeline.reducer import Reducer
 from nightflow.pipeline.register import LookedUp, find_files, look_up, register_all
 from nightflow.pipeline.run import in_order
 from nightflow.pipeline.run_lease import free_dead_runs
-from nightflow.pipeline.unchanged import is_duplicate, is_unchanged
+from nightflow.pipeline.unchanged import is_unchanged
 from nightflow.store.frames import exposures_with_frames
 from nightflow.store.models import Frame, Priority
 from nightflow.store.overview import frame_rows
@@ -117,9 +117,8 @@ def select(
     ]
     # Of what is not received neither the night nor the camera is known.
     unknown = found.unknown if found is not None and is_asked(None) else []
-    asked = [one for one in chosen if not is_duplicate(reducer, one)]
-    worth_it = asked if force else _changed(reducer, asked)
-    return Selection(in_order(reducer, worth_it), unknown, len(asked) - len(worth_it))
+    worth_it = chosen if force else _changed(reducer, chosen)
+    return Selection(in_order(reducer, worth_it), unknown, len(chosen) - len(worth_it))
 
 
 def _changed(reducer: Reducer, chosen: Sequence[int]) -> list[int]:

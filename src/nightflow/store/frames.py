@@ -224,11 +224,12 @@ def lights_before(
 
 
 def exposures_with_frames(database: Database) -> list[tuple[int, Frame | None]]:
-    """Return every exposure with its first frame (None where it has none), oldest first."""
+    """Return every exposure with its first frame (None where it has none), oldest first; no duplicates."""
     first = select(func.min(Frame.id)).where(Frame.state != State.DUPLICATE).group_by(col(Frame.exposure_id))
     statement = (
         select(Exposure.id, Frame)
         .join(Frame, (col(Frame.exposure_id) == col(Exposure.id)) & col(Frame.id).in_(first), isouter=True)
+        .where(col(Exposure.state) != State.DUPLICATE)
         .order_by(col(Exposure.id))
     )
     with database.session() as session:
