@@ -80,21 +80,21 @@ def test_a_service_that_nobody_knows_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "message", "failed"),
+    ("states", "message", "why", "failed"),
     [
-        (["here", "fetched", "here"], "1 fetched, 2 here", False),
-        (["here", "away"], "1 away, 1 here", True),
-        ([], "no targets", False),
+        (["here", "fetched", "here"], "1 fetched, 2 here", "", False),
+        (["here", "away"], "1 away, 1 here", ": apass for x (no route)", True),
+        ([], "no targets", "", False),
     ],
 )
 def test_the_flow_is_red_where_a_target_has_no_stars(
-    monkeypatch: pytest.MonkeyPatch, states: list[str], message: str, failed: bool
+    monkeypatch: pytest.MonkeyPatch, states: list[str], message: str, why: str, failed: bool
 ) -> None:
     shown: list[Any] = []
 
     async def task(service: str, radius: float, limit_mag: float | None) -> list[dict[str, Any]]:
         assert (service, radius, limit_mag) == ("apass", 0.25, None)
-        return [{"target": "x", "state": state, "n_new": 0, "reason": ""} for state in states]
+        return [{"target": "x", "state": state, "n_new": 0, "reason": "no route"} for state in states]
 
     async def table(rows: list[dict[str, Any]], key: str, description: str) -> None:
         shown.append((key, description))
@@ -102,5 +102,5 @@ def test_the_flow_is_red_where_a_target_has_no_stars(
     monkeypatch.setattr(flow_module, "prefetch_catalog", task)
     monkeypatch.setattr(flow_module, "acreate_table_artifact", table)
     state = asyncio.run(flow_module.prefetch.fn("apass", 0.25))
-    assert (state.message, state.is_failed()) == (message, failed)
+    assert (state.message, state.is_failed()) == (message + why, failed)
     assert shown == [("prefetch", f"apass: {message}")]
